@@ -1,0 +1,34 @@
+# Two commands do everything, set-up included:  make demo   make test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS ?= dev,root
+PIP := $(BIN)/python -m pip --disable-pip-version-check --timeout 30 --retries 5
+OUT ?= demo
+
+.PHONY: demo test lint format setup clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: setup  ## the main job on the packaged example
+	$(BIN)/bumpfit demo -o $(OUT)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint  ## lint, types and every test that a gate needs
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,20 @@
+"""Failures at the door: each message says what was got, what was expected and what to try."""
+
+
+class BumpfitError(Exception):
+    """A result could not be obtained; the message is one sentence for the user."""
+
+    exit_code = 1
+
+
+class InputError(BumpfitError):
+    """Wrong use or bad input (files, columns, options, values)."""
+
+    exit_code = 2
+
+
+class MissingExtraError(InputError):
+    """An optional package is needed and absent; the message says how to install it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package '{package}', which is not installed: pip install 'bumpfit[{extra}]'")

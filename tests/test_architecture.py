@@ -1,0 +1,53 @@
+"""Imports go down only: a module imports from lower floors, and from its own folder."""
+
+import ast
+from pathlib import Path
+
+import bumpfit
+
+ROOT = Path(bumpfit.__file__).parent
+FLOORS = {
+    **dict.fromkeys(("types", "results", "errors", "progress", "execute", "files"), 0),
+    **dict.fromkeys(("events", "simulate", "shapes", "histograms", "data"), 1),
+    **dict.fromkeys(("scoring", "workspace"), 2),
+    "inference": 3,
+    "toys": 4,
+    "report": 5,
+    **dict.fromkeys(("search", "higgsml", "tagging"), 6),
+    **dict.fromkeys(("cli", "commands", "__init__"), 7),
+    "__main__": 8,
+}
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names if a.name.startswith("bumpfit.")}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "bumpfit":
+                names |= {f"bumpfit.{a.name}" for a in node.names if a.name != "__version__"}
+            elif node.module.startswith("bumpfit."):
+                names.add(node.module)
+    return names
+
+
+def test_imports_go_down_only() -> None:
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        here = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        assert here in FLOORS, f"{path} has no floor"
+        for name in imports(path):
+            there = room(name)
+            if there != here and FLOORS[there] >= FLOORS[here]:
+                wrong.append(f"{path.relative_to(ROOT)} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_folders_are_one_deep() -> None:
+    assert all(len(p.relative_to(ROOT).parts) <= 2 for p in ROOT.rglob("*.py"))
