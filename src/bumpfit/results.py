@@ -1,0 +1,199 @@
+"""Result records: what every question of the likelihood chain answers with.
+
+All records are frozen; `to_dict` gives plain JSON types (numbers, strings, lists, dicts, None). A quantity that was not asked for
+or that does not exist is `None`; NaN and infinities become `None` in the JSON form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def plain(value: Any) -> Any:
+    """Turn a record, an array, a number or a nest of them into plain JSON types (non-finite numbers become None)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Sequence | set | frozenset):
+        return [plain(entry) for entry in value]
+    raise TypeError(f"a result holds {type(value).__name__}, which has no JSON form")
+
+
+class Record:
+    """Base of all result records."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, keys in the order of the fields."""
+        result = plain(self)
+        assert isinstance(result, dict)
+        return result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit(Record):
+    """A maximum-likelihood fit.
+
+    `parameters` lists all parameters in the model's order; `values` and `errors` (from the inverse Hessian, 1 sigma) have one entry
+    each. A parameter that was fixed, or sits at a bound, has error 0 and zero rows in `covariance` (shape (P, P), None when the
+    Hessian could not be inverted). `twice_nll` is -2 ln L in the normalisation of the model.
+    """
+
+    parameters: tuple[str, ...]
+    values: dict[str, float]
+    errors: dict[str, float]
+    covariance: Array | None
+    twice_nll: float
+    valid: bool
+    status: str
+    fixed: tuple[str, ...] = ()
+    at_bounds: tuple[str, ...] = ()
+    minimiser: str = ""
+    iterations: int | None = None
+    evaluations: int | None = None
+    edm: float | None = None
+    attempts: tuple[str, ...] = ()
+
+    @property
+    def correlation(self) -> Array | None:
+        """Correlation matrix, shape (P, P): unit diagonal, zero for parameters without an error; None without a covariance."""
+        if self.covariance is None:
+            return None
+        sigma = np.sqrt(np.diag(self.covariance))
+        inverse = np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma > 0)
+        result = self.covariance * np.outer(inverse, inverse)
+        np.fill_diagonal(result, 1.0)
+        return np.asarray(result, dtype=np.float64)
+
+    @property
+    def array(self) -> Array:
+        """Values in the order of `parameters`, shape (P,)."""
+        return np.array([self.values[name] for name in self.parameters])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, the correlation matrix included."""
+        return {**super().to_dict(), "correlation": plain(self.correlation)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Discovery(Record):
+    """Test of the background-only hypothesis: q0, its one-sided p-value, z = Phi^-1(1 - p) and the best-fit signal strength.
+
+    `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the statistical error of p when toys gave it.
+    """
+
+    q0: float
+    p: float
+    z: float
+    mu: float
+    mu_error: float | None = None
+    parameter: str = "mu"
+    method: str = "asymptotic"
+    p_error: float | None = None
+    free_fit: Fit | None = None
+    null_fit: Fit | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interval(Record):
+    """An interval for one parameter. `low` or `high` is None when the interval is one-sided or open there.
+
+    `low_at_bound` / `high_at_bound`: the interval ends at the parameter's own bound, not at a crossing of the threshold.
+    """
+
+    parameter: str
+    low: float | None
+    high: float | None
+    best: float
+    level: float
+    method: str = "profile likelihood"
+    low_at_bound: bool = False
+    high_at_bound: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CLs(Record):
+    """CLs at one signal strength: observed and expected at -2, -1, 0, 1, 2 sigma of the background-only distribution."""
+
+    mu: float
+    observed: float | None
+    expected: tuple[float, ...]
+    cl_sb: float | None = None
+    cl_b: float | None = None
+    statistic: float | None = None
+    statistic_name: str = "qtilde"
+    method: str = "asymptotic"
+    parameter: str = "mu"
+    observed_error: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Limit(Record):
+    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only distribution."""
+
+    observed: float | None
+    expected: tuple[float | None, ...]
+    level: float
+    method: str = "asymptotic CLs"
+    parameter: str = "mu"
+    scan_mu: tuple[float, ...] | None = None
+    scan_cls: tuple[float, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scan(Record):
+    """Profile likelihood along one parameter: twice the rise of -ln L above the minimum at each point, nuisances profiled.
+
+    `delta_twice_nll` is None at a point whose fit did not converge; `status` says why. `twice_nll_min` is -2 ln L at `best`.
+    """
+
+    parameter: str
+    points: tuple[float, ...]
+    delta_twice_nll: tuple[float | None, ...]
+    best: float
+    twice_nll_min: float
+    status: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contour(Record):
+    """Two-parameter confidence region: closed line of points (x, y) where the profile likelihood crosses the level's threshold."""
+
+    parameters: tuple[str, str]
+    level: float
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    best: tuple[float, float]
+    closed: bool = True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Goodness(Record):
+    """Goodness of fit: the statistic, its p-value (None when its distribution is known only from toys that were not thrown)."""
+
+    statistic_name: str
+    statistic: float
+    p: float | None
+    degrees_of_freedom: int | None = None
+    method: str = "asymptotic"
+    p_error: float | None = None
+    toys: int | None = None
+    channels: dict[str, float] | None = None
