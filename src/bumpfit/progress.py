@@ -1,0 +1,66 @@
+"""A progress bar on the terminal that is silent everywhere else (files, pipes, notebooks' logs, worker processes)."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Advance(Protocol):
+    """What the body of `bar` calls: `advance(3, "p = 0.02")` after three more units of work."""
+
+    def __call__(self, steps: float = 1, note: str = "") -> None:
+        """Add steps of work, and a note at the end of the line."""
+
+
+_display: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("display", default=None)
+
+
+@contextlib.contextmanager
+def bar(
+    description: str, total: float | None = None, *, show: bool | None = None, console: Console | None = None
+) -> Iterator[Advance]:
+    """Show a bar while the body runs.
+
+    Args:
+        description: what is being done.
+        total: units of work, None when unknown.
+        show: None draws only when standard error is a terminal; False never; True always.
+        console: where to draw, standard error by default. Bars inside bars share the outermost display.
+    """
+    console = console or Console(stderr=True)
+    if not (console.is_terminal if show is None else show):
+        yield _silent
+        return
+    outer = _display.get()
+    if outer is not None:
+        task = outer.add_task(description, total=total, note="")
+        try:
+            yield lambda steps=1, note="": outer.update(task, advance=steps, note=note)
+        finally:
+            outer.remove_task(task)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as display:
+        token = _display.set(display)
+        task = display.add_task(description, total=total, note="")
+        try:
+            yield lambda steps=1, note="": display.update(task, advance=steps, note=note)
+        finally:
+            _display.reset(token)
+
+
+def _silent(steps: float = 1, note: str = "") -> None:
+    """Nothing to draw."""
