@@ -1,7 +1,7 @@
 """Result records: what every question of the likelihood chain answers with.
 
-All records are frozen; `to_dict` gives plain JSON types (numbers, strings, lists, dicts, None). A quantity that was not asked for
-or that does not exist is `None`; NaN and infinities become `None` in the JSON form.
+All records are frozen; `to_dict` gives plain JSON types (numbers, strings, lists, dicts, None). A quantity that was not
+asked for or that does not exist is `None`; NaN and infinities become `None` in the JSON form.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Record:
 class Fit(Record):
     """A maximum-likelihood fit.
 
-    `parameters` lists all parameters in the model's order; `values` and `errors` (from the inverse Hessian, 1 sigma) have one entry
-    each. A parameter that was fixed, or sits at a bound, has error 0 and zero rows in `covariance` (shape (P, P), None when the
-    Hessian could not be inverted). `twice_nll` is -2 ln L in the normalisation of the model.
+    `parameters` lists all parameters in the model's order; `values` and `errors` (from the inverse Hessian, 1 sigma)
+    have one entry each. A parameter that was fixed, or that the fit pushed against a bound, has error 0 and zero
+    rows in `covariance` (shape (P, P), None when the Hessian could not be inverted). `twice_nll` is -2 ln L in the
+    normalisation of the model.
     """
 
     parameters: tuple[str, ...]
@@ -74,7 +75,7 @@ class Fit(Record):
 
     @property
     def correlation(self) -> Array | None:
-        """Correlation matrix, shape (P, P): unit diagonal, zero for parameters without an error; None without a covariance."""
+        """Correlation matrix, shape (P, P): unit diagonal, zero where there is no error; None without a covariance."""
         if self.covariance is None:
             return None
         sigma = np.sqrt(np.diag(self.covariance))
@@ -95,9 +96,9 @@ class Fit(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Discovery(Record):
-    """Test of the background-only hypothesis: q0, its one-sided p-value, z = Phi^-1(1 - p) and the best-fit signal strength.
+    """Test of the background-only hypothesis: q0, its one-sided p-value, z = Phi^-1(1 - p) and the best-fit strength.
 
-    `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the statistical error of p when toys gave it.
+    `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the statistical error of p from toys.
     """
 
     q0: float
@@ -116,7 +117,7 @@ class Discovery(Record):
 class Interval(Record):
     """An interval for one parameter. `low` or `high` is None when the interval is one-sided or open there.
 
-    `low_at_bound` / `high_at_bound`: the interval ends at the parameter's own bound, not at a crossing of the threshold.
+    `low_at_bound` / `high_at_bound`: the interval ends at the parameter's own bound, not at a crossing.
     """
 
     parameter: str
@@ -131,7 +132,7 @@ class Interval(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CLs(Record):
-    """CLs at one signal strength: observed and expected at -2, -1, 0, 1, 2 sigma of the background-only distribution."""
+    """CLs at one signal strength: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis."""
 
     mu: float
     observed: float | None
@@ -147,7 +148,7 @@ class CLs(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Limit(Record):
-    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only distribution."""
+    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis."""
 
     observed: float | None
     expected: tuple[float | None, ...]
@@ -160,9 +161,10 @@ class Limit(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scan(Record):
-    """Profile likelihood along one parameter: twice the rise of -ln L above the minimum at each point, nuisances profiled.
+    """Profile likelihood along one parameter: rise of -2 ln L above its minimum at each point, nuisances profiled.
 
-    `delta_twice_nll` is None at a point whose fit did not converge; `status` says why. `twice_nll_min` is -2 ln L at `best`.
+    `delta_twice_nll` is None at a point whose fit did not converge; `status` says why. `twice_nll_min` is -2 ln L at
+    `best`.
     """
 
     parameter: str
@@ -175,7 +177,7 @@ class Scan(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contour(Record):
-    """Two-parameter confidence region: closed line of points (x, y) where the profile likelihood crosses the level's threshold."""
+    """Two-parameter confidence region: the line of points (x, y) where the profile likelihood crosses the threshold."""
 
     parameters: tuple[str, str]
     level: float
@@ -187,7 +189,7 @@ class Contour(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Goodness(Record):
-    """Goodness of fit: the statistic, its p-value (None when its distribution is known only from toys that were not thrown)."""
+    """Goodness of fit: the statistic and its p-value (None when only toys would know it and none were thrown)."""
 
     statistic_name: str
     statistic: float

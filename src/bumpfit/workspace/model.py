@@ -1,0 +1,276 @@
+"""The likelihood of a HistFactory workspace: rates, -2 ln L and their derivatives for any values and data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaln
+
+from bumpfit.errors import InputError
+from bumpfit.workspace import kernels
+from bumpfit.workspace.kernels import Compiled, Floats
+from bumpfit.workspace.parameters import Parameter
+
+Values = Mapping[str, float | Sequence[float]] | ArrayLike
+Data = Mapping[str, ArrayLike] | ArrayLike | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Channel:
+    """A channel and the bins it takes in the array of all bins: `first` to `last` (exclusive)."""
+
+    name: str
+    first: int
+    last: int
+    samples: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A compiled likelihood; B bins over all channels, A auxiliary measurements, P parameters, all in pyhf's order.
+
+    `spec` is the HistFactory JSON it came from (patches applied), `poi` the parameter of interest (None: there is
+    none), `observed` the observed counts, shape (B,) or None when the specification has no data, `auxdata` shape (A,).
+    """
+
+    spec: dict[str, Any]
+    channels: tuple[Channel, ...]
+    parameters: tuple[Parameter, ...]
+    poi: str | None
+    observed: Floats | None
+    auxdata: Floats
+    compiled: Compiled
+    interpolation: Mapping[str, str]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names in order."""
+        return tuple(p.name for p in self.parameters)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    @cached_property
+    def inits(self) -> Floats:
+        """Suggested start, shape (P,)."""
+        return np.array([p.init for p in self.parameters])
+
+    @cached_property
+    def lower(self) -> Floats:
+        """Lower ends of the ranges, shape (P,)."""
+        return np.array([p.low for p in self.parameters])
+
+    @cached_property
+    def upper(self) -> Floats:
+        """Upper ends of the ranges, shape (P,)."""
+        return np.array([p.high for p in self.parameters])
+
+    def index(self, name: str) -> int:
+        """Position of a parameter; raises InputError for a name that does not exist."""
+        try:
+            return self._positions[name]
+        except KeyError:
+            shown = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
+            raise InputError(f"there is no parameter '{name}' in the model; it has {shown}") from None
+
+    def array(self, values: Values) -> Floats:
+        """Parameter values as an array, shape (P,); names that a mapping leaves out stay at their suggested start.
+
+        A name without index, such as 'gamma' for 'gamma[0]', 'gamma[1]', takes a list.
+        """
+        if isinstance(values, Mapping):
+            result = self.inits.copy()
+            for name, value in values.items():
+                if isinstance(value, Sequence | np.ndarray):
+                    for i, entry in enumerate(np.asarray(value, dtype=np.float64)):
+                        result[self.index(f"{name}[{i}]")] = entry
+                else:
+                    result[self.index(name)] = value
+        else:
+            result = np.ascontiguousarray(values, dtype=np.float64)
+            if result.shape != (len(self.parameters),):
+                raise InputError(
+                    f"expected {len(self.parameters)} parameter values, got an array of shape {result.shape}"
+                )
+        if not np.isfinite(result).all():
+            bad = [name for name, value in zip(self.names, result, strict=True) if not math.isfinite(value)]
+            raise InputError(f"parameter values must be finite, got {result[self.index(bad[0])]} for '{bad[0]}'")
+        return result
+
+    def split(self, data: Data = None) -> tuple[Floats, Floats]:
+        """Main counts, shape (B,), and auxiliary measurements, shape (A,).
+
+        `data` is None (the observed data), an array of B counts, an array of B + A values, or counts by channel name.
+        Raises InputError on wrong lengths, negative or non-finite counts, and data in bins where nothing is expected.
+        """
+        n_bins, n_aux = self.compiled.n_bins, self.auxdata.size
+        aux = self.auxdata
+        if data is None:
+            if self.observed is None:
+                raise InputError("the workspace has no observed data; give data")
+            main = self.observed
+        elif isinstance(data, Mapping):
+            missing = {c.name for c in self.channels} ^ {str(key) for key in data}
+            if missing:
+                raise InputError(f"data and model disagree on the channels {', '.join(sorted(missing))}")
+            parts = [np.asarray(data[c.name], dtype=np.float64) for c in self.channels]
+            for channel, part in zip(self.channels, parts, strict=True):
+                if part.shape != (channel.last - channel.first,):
+                    raise InputError(
+                        f"mismatching binnings: channel '{channel.name}' has {channel.last - channel.first} bins, "
+                        f"got data of shape {part.shape}"
+                    )
+            main = np.concatenate(parts)
+        else:
+            main = np.ascontiguousarray(data, dtype=np.float64)
+            if main.shape == (n_bins + n_aux,):
+                main, aux = main[:n_bins], main[n_bins:]
+            elif main.shape != (n_bins,):
+                raise InputError(
+                    f"expected {n_bins} counts, or {n_bins + n_aux} with the auxiliary measurements; "
+                    f"got an array of shape {main.shape}"
+                )
+        self._check_counts(main)
+        if not np.isfinite(aux).all():
+            raise InputError("auxiliary measurements must be finite")
+        return main, aux
+
+    def _check_counts(self, main: Floats) -> None:
+        wrong = ~(np.isfinite(main) & (main >= 0))
+        if wrong.any():
+            b = int(np.argmax(wrong))
+            raise InputError(f"counts must be finite and not negative, got {main[b]} in {self.bin_name(b)}")
+        empty = ~self.reachable & (main > 0)
+        if empty.any():
+            b = int(np.argmax(empty))
+            raise InputError(
+                f"{self.bin_name(b)} has {main[b]:g} events but no sample predicts any there; merge bins, or give the "
+                "background a positive yield in it"
+            )
+
+    @cached_property
+    def reachable(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Bins where some sample can predict events, shape (B,)."""
+        c = self.compiled
+        result = np.zeros(c.n_bins, dtype=bool)
+        for e in range(c.entry_bin.size):
+            bins = slice(c.entry_bin[e], c.entry_bin[e] + c.entry_size[e])
+            result[bins] |= c.nominal[c.entry_start[e] : c.entry_start[e] + c.entry_size[e]] != 0
+            for k in range(c.shift_pointer[e], c.shift_pointer[e + 1]):
+                shift = slice(c.shift_start[k], c.shift_start[k] + c.entry_size[e])
+                result[bins] |= (c.shift_up[shift] != 0) | (c.shift_down[shift] != 0)
+        return result
+
+    def bin_name(self, b: int) -> str:
+        """A bin of the array of all bins in words."""
+        channel = next(c for c in self.channels if c.first <= b < c.last)
+        return f"bin {b - channel.first} of channel '{channel.name}'"
+
+    def _evaluate(self, x: Floats) -> tuple[Floats, Floats, Floats]:
+        c = self.compiled
+        rate, shifted, factor = np.empty(c.n_bins), np.empty(c.nominal.size), np.empty(c.nominal.size)
+        kernels.rates(x, c, rate, shifted, factor)
+        return rate, shifted, factor
+
+    def expected(self, values: Values) -> Floats:
+        """Expected counts of all bins, shape (B,)."""
+        return self._evaluate(self.array(values))[0]
+
+    def expected_by_sample(self, values: Values) -> dict[str, dict[str, Floats]]:
+        """Expected counts by channel and sample."""
+        _, shifted, factor = self._evaluate(self.array(values))
+        c = self.compiled
+        # entries follow channels and sorted samples, without those that are zero everywhere
+        result = {ch.name: {s: np.zeros(ch.last - ch.first) for s in ch.samples} for ch in self.channels}
+        for (channel, sample), e in self.entries.items():
+            yields = slice(c.entry_start[e], c.entry_start[e] + c.entry_size[e])
+            first = c.entry_bin[e] - channel.first
+            result[channel.name][sample][first : first + c.entry_size[e]] = shifted[yields] * factor[yields]
+        return result
+
+    @cached_property
+    def entries(self) -> dict[tuple[Channel, str], int]:
+        """Number of the compiled entry of each channel and sample that can be non-zero."""
+        result: dict[tuple[Channel, str], int] = {}
+        specs = {c["name"]: {s["name"]: s for s in c["samples"]} for c in self.spec["channels"]}
+        e = 0
+        for channel in self.channels:
+            for name in channel.samples:
+                sample = specs[channel.name][name]
+                shapes = [m["data"][key] for m in sample["modifiers"] if m["type"] == "histosys" for key in m["data"]]
+                if any(any(values) for values in [sample["data"], *shapes]):
+                    result[channel, name] = e
+                    e += 1
+        return result
+
+    def jacobian(self, values: Values) -> Floats:
+        """Derivatives of the expected counts, shape (P, B)."""
+        x = self.array(values)
+        _, shifted, factor = self._evaluate(x)
+        return self._jacobian(x, shifted, factor)
+
+    def _jacobian(self, x: Floats, shifted: Floats, factor: Floats) -> Floats:
+        jac = np.empty((self.compiled.n_parameters, self.compiled.n_bins))
+        kernels.jacobian(x, self.compiled, shifted, factor, jac)
+        return jac
+
+    def expected_auxiliary(self, values: Values) -> Floats:
+        """Expectation of the auxiliary measurements, shape (A,)."""
+        x, c = self.array(values), self.compiled
+        result = np.empty(self.auxdata.size)
+        result[c.normal_aux] = x[c.normal_parameter]
+        result[c.poisson_aux] = c.poisson_factor * x[c.poisson_parameter]
+        return result
+
+    def saturated_twice_nll(self, data: Data = None) -> float:
+        """-2 ln L of the saturated model (every expectation equal to its measurement); the constant of `twice_nll`."""
+        main, aux = self.split(data)
+        counts = np.concatenate([main, aux[self.compiled.poisson_aux]])
+        logs = np.log(np.where(counts > 0, counts, 1.0))
+        widths = np.log(self.compiled.normal_sigma * math.sqrt(2 * math.pi))
+        return float(2 * (np.sum(counts - counts * logs + gammaln(counts + 1)) + np.sum(widths)))
+
+    def twice_nll(self, values: Values, data: Data = None) -> float:
+        """-2 ln L with all constants, as pyhf's -2 logpdf; infinite where an expectation is not allowed."""
+        x = self.array(values)
+        main, aux = self.split(data)
+        rate, _, _ = self._evaluate(x)
+        return self.saturated_twice_nll(data) + 2 * float(kernels.objective(x, main, aux, self.compiled, rate))
+
+    def gradient(self, values: Values, data: Data = None) -> Floats:
+        """Gradient of -2 ln L, shape (P,)."""
+        x = self.array(values)
+        main, aux = self.split(data)
+        rate, shifted, factor = self._evaluate(x)
+        result = np.empty(x.size)
+        kernels.gradient(x, main, aux, self.compiled, rate, self._jacobian(x, shifted, factor), result)
+        return 2 * result
+
+    def hessian(self, values: Values, data: Data = None) -> Floats:
+        """Second derivatives of -2 ln L, shape (P, P)."""
+        x = self.array(values)
+        main, aux = self.split(data)
+        rate, shifted, factor = self._evaluate(x)
+        result = np.empty((x.size, x.size))
+        jac = self._jacobian(x, shifted, factor)
+        kernels.hessian(x, main, aux, self.compiled, rate, shifted, factor, jac, result)
+        return 2 * result
+
+    def information(self, values: Values) -> Floats:
+        """Fisher information, the expectation of the second derivatives of -ln L at these values, shape (P, P)."""
+        x = self.array(values)
+        rate, shifted, factor = self._evaluate(x)
+        result = np.empty((x.size, x.size))
+        kernels.information(x, self.compiled, rate, self._jacobian(x, shifted, factor), result)
+        return result
+
+    def asimov(self, values: Values) -> Floats:
+        """Asimov data: every measurement equal to its expectation at these values, shape (B + A,)."""
+        return np.concatenate([self.expected(values), self.expected_auxiliary(values)])

@@ -1,0 +1,206 @@
+"""Read workspaces: HistFactory JSON with patches and patchsets."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bumpfit.errors import InputError
+from bumpfit.workspace.compile import DEFAULT_INTERPOLATION, compile_spec
+from bumpfit.workspace.model import Channel, Model
+from bumpfit.workspace.parameters import parameter_sets
+from bumpfit.workspace.validate import check_content, check_schema
+
+Source = str | Path | Mapping[str, Any]
+Patch = str | Path | Sequence[Any] | Mapping[str, Any]
+
+
+def load_json(path: str | Path) -> Any:
+    """The content of a JSON file; raises InputError for a missing file or invalid JSON, with the line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is not a text file, so not JSON") from error
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"'{path}' is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+
+
+def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> dict[str, Any]:
+    """The specification with a JSON patch (a list of operations, or its file) or one patch of a patchset applied.
+
+    Raises InputError for a patch that does not fit, and for a patchset without `name` or with an unknown one.
+    """
+    import jsonpatch
+
+    content: Any = load_json(patch) if isinstance(patch, str | Path) else patch
+    if isinstance(content, Mapping):
+        patches = {str(p["metadata"]["name"]): p["patch"] for p in _patches(content)}
+        if name is None and len(patches) > 1:
+            raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
+        if name is not None and name not in patches:
+            raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(patches))}")
+        content = patches[name] if name is not None else next(iter(patches.values()))
+    elif name is not None:
+        raise InputError(f"the patch is a single one, so it has no patch named '{name}'")
+    try:
+        result = jsonpatch.JsonPatch(content).apply(spec)
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"the patch does not fit the workspace: {reason[:200]}") from error
+    assert isinstance(result, dict)
+    return result
+
+
+def _patches(content: Mapping[str, Any]) -> list[Any]:
+    patches = content.get("patches")
+    if not isinstance(patches, list) or not all(
+        isinstance(p, Mapping) and isinstance(p.get("metadata"), Mapping) and "name" in p["metadata"] and "patch" in p
+        for p in patches
+    ):
+        raise InputError("not a patch: expected a list of JSON patch operations or a patchset with named 'patches'")
+    return patches
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def read(
+    source: Source,
+    patch: Patch | None = None,
+    *,
+    patch_name: str | None = None,
+    measurement: str | None = None,
+    poi: str | None = None,
+    interpolation: Mapping[str, str] | None = None,
+    allow_negative: bool = False,
+) -> Model:
+    """Read a workspace and compile it.
+
+    `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON. `patch`: a
+    JSON patch or a patchset (file or content), with `patch_name` for a patchset; `patch` may also be the pair
+    (patchset, name). `measurement`: its name, by default the first. `poi`: another parameter of interest, "" for
+    none. `interpolation`: {"normsys": "code4" or "code1", "histosys": "code4p", "code2" or "code0"}, by default
+    pyhf's codes 4 and 4p. `allow_negative`: accept samples with negative yields.
+
+    Raises InputError with the place of the first fault.
+    """
+    spec = load_json(source) if isinstance(source, str | Path) else copy.deepcopy(source)
+    if patch is not None:
+        if isinstance(patch, tuple) and len(patch) == 2 and isinstance(patch[1], str):
+            patch, patch_name = patch
+        if not isinstance(spec, dict):
+            raise InputError("a patch needs a workspace that is a JSON object")
+        spec = apply_patch(spec, patch, patch_name)
+    elif patch_name is not None:
+        raise InputError(f"the patch name '{patch_name}' was given without a patchset")
+    return compile_model(
+        spec, measurement=measurement, poi=poi, interpolation=interpolation, allow_negative=allow_negative
+    )
+
+
+def compile_model(
+    spec: Any,
+    *,
+    measurement: str | None = None,
+    poi: str | None = None,
+    interpolation: Mapping[str, str] | None = None,
+    allow_negative: bool = False,
+) -> Model:
+    """Check a HistFactory specification (workspace or model form) and compile it; arguments as in `read`."""
+    check_schema(spec)
+    check_content(spec, allow_negative=allow_negative)
+    if "measurements" in spec:
+        chosen = _measurement(spec["measurements"], measurement)
+        settings = chosen["config"]["parameters"]
+        poi = chosen["config"]["poi"] if poi is None else poi
+    else:
+        settings = spec.get("parameters", [])
+        poi = "mu" if poi is None else poi
+    channels = sorted(spec["channels"], key=lambda c: str(c["name"]))
+    sets = parameter_sets(channels, settings)
+    codes = {**DEFAULT_INTERPOLATION, **(interpolation or {})}
+    described, offset = [], 0
+    for channel in channels:
+        size = len(channel["samples"][0]["data"])
+        described.append(
+            Channel(channel["name"], offset, offset + size, tuple(sorted(s["name"] for s in channel["samples"])))
+        )
+        offset += size
+    model = Model(
+        spec=spec,
+        channels=tuple(described),
+        parameters=tuple(p for group in sets.values() for p in group.parameters()),
+        poi=poi or None,
+        observed=_observed(spec, described),
+        auxdata=np.array([a for group in sets.values() for a in group.auxdata]),
+        compiled=compile_spec(channels, sets, codes),
+        interpolation=codes,
+    )
+    _check_model(model)
+    return model
+
+
+def _measurement(measurements: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return measurements[0]
+    for candidate in measurements:
+        if candidate["name"] == name:
+            return candidate
+    raise InputError(f"there is no measurement '{name}'; the workspace has {_some([m['name'] for m in measurements])}")
+
+
+def _observed(spec: Mapping[str, Any], channels: Sequence[Channel]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    if "observations" not in spec:
+        return None
+    found = {o["name"]: o["data"] for o in spec["observations"]}
+    parts = []
+    for channel in channels:
+        if channel.name not in found:
+            raise InputError(f"channel '{channel.name}' has no observation; there are {_some(list(found))}")
+        data = found[channel.name]
+        if len(data) != channel.last - channel.first:
+            raise InputError(
+                f"mismatching binnings: channel '{channel.name}' has {channel.last - channel.first} bins but its "
+                f"observation has {len(data)}"
+            )
+        parts.append(np.asarray(data, dtype=np.float64))
+    return np.concatenate(parts)
+
+
+def _check_model(model: Model) -> None:
+    if model.poi is not None:
+        if model.poi not in model.names:
+            raise InputError(
+                f"the parameter of interest '{model.poi}' does not exist; no modifier of one parameter has this name "
+                f"(there are {_some([p.name for p in model.parameters if '[' not in p.name])}); a patch may be "
+                f"missing, "
+                'or read with poi="" for a model without one'
+            )
+        i = model.index(model.poi)
+        if model.compiled.touched_first[i] == model.compiled.touched_last[i]:
+            users = sorted(
+                {
+                    sample["name"]
+                    for channel in model.spec["channels"]
+                    for sample in channel["samples"]
+                    if any(m["name"] == model.poi for m in sample["modifiers"])
+                }
+            )
+            raise InputError(
+                f"the parameter of interest '{model.poi}' has no effect: sample {_some(users)} predicts no events in "
+                f"any bin"
+            )
+    if model.observed is not None:
+        model.split()
