@@ -1,0 +1,1 @@
+"""Event tables and files: reading, checking, observables, cuts, representations and data sets."""

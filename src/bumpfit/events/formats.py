@@ -1,0 +1,121 @@
+"""Tables of events from CSV, Parquet and HDF5 files: columns by name, and which column is the event index."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bumpfit.errors import InputError
+from bumpfit.events import hdf5
+from bumpfit.files import require
+
+CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zip")
+PARQUET = (".parquet", ".pq")
+HDF5 = (".h5", ".hdf5", ".hdf")
+SUFFIXES = CSV + PARQUET + HDF5
+
+
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether the suffix is one of a table that `read_frame` reads."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def read_frame(
+    path: str | os.PathLike[str] | pd.DataFrame, *, key: str | None = None, index: str | None = None
+) -> pd.DataFrame:
+    """Read a table as it is: columns in the order of the file, the event index as the frame's index.
+
+    The event index is the column called `index` when given, else the first column if it has no name (as pandas writes
+    its index to CSV), else the index that pandas stored in the file, else the row number.
+
+    Args:
+        path: file, format by suffix (`SUFFIXES`), or a frame, which is copied.
+        key: the table inside an HDF5 file that holds several.
+        index: name of the column that is the event index.
+
+    Raises:
+        InputError: no such file, unknown suffix, unreadable content, no rows, columns with equal names.
+    """
+    if isinstance(path, pd.DataFrame):
+        name, frame = "the table", path.copy()
+    else:
+        name, frame = str(path), _load(require(path), key)
+    frame.columns = pd.Index([str(column).strip() for column in frame.columns])
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise InputError(f"{name} has more than one column called {quoted(repeated.unique())}; rename them")
+    if index is not None:
+        if index not in frame.columns:
+            raise InputError(f"{name} has no column '{index}' for the event index; it has {quoted(frame.columns)}")
+        frame = frame.set_index(index)
+    elif len(frame.columns) and _unnamed(frame.columns[0]):
+        frame = frame.set_index(frame.columns[0])
+        frame.index.name = None
+    if not len(frame):
+        raise InputError(f"{name} has no events: expected a header line and at least one row")
+    return frame
+
+
+def sha256_frame(frame: pd.DataFrame) -> str:
+    """SHA-256 of the values, index, names and types of a frame, 64 hexadecimal digits."""
+    digest = hashlib.sha256(repr([(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]).encode())
+    digest.update(np.ascontiguousarray(pd.util.hash_pandas_object(frame, index=True).to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def quoted(names: Sequence[Any] | pd.Index) -> str:
+    """Names for a message: 'a', 'b', 'c'."""
+    return ", ".join(f"'{name}'" for name in names) or "no columns"
+
+
+def _unnamed(name: str) -> bool:
+    return name == "" or name.startswith("Unnamed: ") or name == "__index_level_0__"
+
+
+def _load(path: Path, key: str | None) -> pd.DataFrame:
+    suffix = path.name.lower()
+    if suffix.endswith(CSV):
+        return _csv(path)
+    if suffix.endswith(PARQUET):
+        return _parquet(path)
+    if suffix.endswith(HDF5):
+        return hdf5.read(path, key)
+    raise InputError(f"{path} has no known suffix; expected one of {' '.join(SUFFIXES)}")
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    try:
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        frame = pd.read_csv(path, low_memory=False, encoding="utf-8-sig", float_precision="round_trip")
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path} is empty: expected a header line and at least one row") from error
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
+    names = header.iloc[0].tolist()
+    if len(names) == len(frame.columns):
+        frame.columns = pd.Index(names)  # pandas renames equal and empty names
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        raise InputError(f"{path} has one column called '{names[0]}'; expected columns separated by commas")
+    return frame
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)  # a file: never a folder of partitions
+        frame: pd.DataFrame = table.to_pandas()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {_sentence(error)}") from error
+    return frame
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
