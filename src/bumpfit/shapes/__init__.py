@@ -1,0 +1,28 @@
+"""Parametric spectra: backgrounds and signals with exact bin integrals, analytic derivatives, and their fits.
+
+shape = bumpfit.shapes.dijet(4)
+result = bumpfit.shapes.fit(shape, histogram)
+expected = shape.integrate(histogram.edges, result.values)
+"""
+
+from bumpfit.shapes.families import SQRT_S, dijet, exponential, power_law, ua2
+from bumpfit.shapes.fitting import fit, twice_nll, whiten
+from bumpfit.shapes.loglinear import LogLinear, Term
+from bumpfit.shapes.shape import Shape
+from bumpfit.shapes.signals import double_crystal_ball, gaussian
+
+__all__ = [
+    "SQRT_S",
+    "LogLinear",
+    "Shape",
+    "Term",
+    "dijet",
+    "double_crystal_ball",
+    "exponential",
+    "fit",
+    "gaussian",
+    "power_law",
+    "twice_nll",
+    "ua2",
+    "whiten",
+]

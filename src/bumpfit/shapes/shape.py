@@ -1,0 +1,104 @@
+"""What every shape can do: a density in events per GeV, its integrals over bins, and their derivatives.
+
+A shape is a frozen description; the parameter values are arguments, as an array in the order of `parameters` or as a
+dict by name. Derivatives are analytic. The first parameter of a shape scales it (number of events or prefactor).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.histograms import check_edges
+from bumpfit.shapes.quadrature import rule
+
+Array = NDArray[np.float64]
+Values = Mapping[str, float] | Sequence[float] | ArrayLike
+Bounds = tuple[float | None, float | None]
+FREE: Bounds = (None, None)
+
+
+@dataclass(frozen=True)
+class Shape(ABC):
+    """A parametric spectrum. Subclasses give the density and its gradient; closed-form bin integrals where they exist.
+
+    name        what the shape is called in messages and files
+    parameters  names, in order
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+
+    @property
+    def bounds(self) -> tuple[Bounds, ...]:
+        """Physical bounds of each parameter; None where there is none."""
+        return (FREE,) * len(self.parameters)
+
+    @property
+    def positive(self) -> tuple[bool, ...]:
+        """True for a parameter that only makes sense above zero and is fitted through its logarithm."""
+        return (False,) * len(self.parameters)
+
+    @property
+    def upper(self) -> float | None:
+        """Mass where the density ends (the collision energy), None when there is no such end."""
+        return None
+
+    @abstractmethod
+    def density(self, x: ArrayLike, parameters: Values) -> Array:
+        """Events per GeV at masses x, shape (N,) -> (N,)."""
+
+    @abstractmethod
+    def density_gradient(self, x: ArrayLike, parameters: Values) -> Array:
+        """Derivatives of `density` with respect to the parameters, shape (N, P)."""
+
+    @abstractmethod
+    def start(self, edges: ArrayLike, counts: ArrayLike) -> Array:
+        """Start values near the maximum likelihood for counts, shape (B,), in bins between edges; shape (P,)."""
+
+    def integrate(self, edges: ArrayLike, parameters: Values) -> Array:
+        """Expected events a bin: the integral of the density, shape (B + 1,) edges -> (B,). Relative precision 1e-12.
+
+        Raises InputError for edges that do not increase or lie outside the range of the shape, and for a wrong number
+        of parameters.
+        """
+        nodes = rule(self.check_range(edges), self.upper)
+        return nodes.sum(self.density(nodes.nodes, parameters))
+
+    def gradient(self, edges: ArrayLike, parameters: Values) -> Array:
+        """Derivatives of `integrate` with respect to the parameters, shape (B, P). Analytic under the integral."""
+        nodes = rule(self.check_range(edges), self.upper)
+        return nodes.sum(self.density_gradient(nodes.nodes, parameters).T).T
+
+    def check_range(self, edges: ArrayLike) -> Array:
+        """Edges as an array; raises InputError when the shape is not defined between them."""
+        result = check_edges(edges)
+        if self.upper is not None and not (result[0] > 0 and result[-1] <= self.upper):
+            raise InputError(
+                f"{self.name} lives between 0 and sqrt(s) = {self.upper:g}, "
+                f"got bins from {result[0]:g} to {result[-1]:g}; "
+                "are masses and sqrt_s in the same units (GeV by default)?"
+            )
+        return result
+
+    def array(self, parameters: Values) -> Array:
+        """Parameter values as an array, shape (P,), from an array or a dict by name; raises InputError otherwise."""
+        if isinstance(parameters, Mapping):
+            missing = [name for name in self.parameters if name not in parameters]
+            if missing:
+                raise InputError(
+                    f"{self.name} needs values for {', '.join(self.parameters)}; missing: {', '.join(missing)}"
+                )
+            return np.array([parameters[name] for name in self.parameters], dtype=np.float64)
+        result = np.asarray(parameters, dtype=np.float64)
+        if result.shape != (len(self.parameters),):
+            raise InputError(
+                f"{self.name} has {len(self.parameters)} parameters ({', '.join(self.parameters)}), "
+                f"got values of shape {result.shape}"
+            )
+        return result
