@@ -53,9 +53,10 @@ class Fit(Record):
     """A maximum-likelihood fit.
 
     `parameters` lists all parameters in the model's order; `values` and `errors` (from the inverse Hessian, 1 sigma)
-    have one entry each. A parameter that was fixed, or that the fit pushed against a bound, has error 0 and zero
-    rows in `covariance` (shape (P, P), None when the Hessian could not be inverted). `twice_nll` is -2 ln L in the
-    normalisation of the model.
+    have one entry each. `covariance`, shape (P, P), is None (and the errors 0) when the Hessian could not be inverted;
+    `fixed` parameters, and those `undetermined` because they change no expectation, have zero rows. `at_bounds` lists
+    free parameters that ended at the end of their range. `twice_nll` is -2 ln L in the normalisation of the model,
+    `edm` the estimated distance to the minimum of -ln L, `attempts` what the minimisers tried.
     """
 
     parameters: tuple[str, ...]
@@ -66,6 +67,7 @@ class Fit(Record):
     valid: bool
     status: str
     fixed: tuple[str, ...] = ()
+    undetermined: tuple[str, ...] = ()
     at_bounds: tuple[str, ...] = ()
     minimiser: str = ""
     iterations: int | None = None

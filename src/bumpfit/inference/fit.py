@@ -1,0 +1,306 @@
+"""Maximum-likelihood fit: our bounded Newton first, iminuit when it does not converge (or when asked for)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.inference import newton
+from bumpfit.results import Fit
+from bumpfit.workspace import Model, kernels
+from bumpfit.workspace.kernels import Floats
+from bumpfit.workspace.model import Data
+
+Minimiser = Literal["newton", "minuit"]
+
+STATUS = {
+    newton.CONVERGED: "converged",
+    newton.NO_PROGRESS: "no step lowers -ln L",
+    newton.TOO_MANY_ITERATIONS: "too many iterations",
+    newton.BAD_START: "the likelihood is zero at the start",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """How to minimise. `tolerance`: estimated distance to the minimum, in units of -ln L, at which a fit is
+    converged.
+    """
+
+    minimiser: Minimiser = "newton"
+    tolerance: float = 1e-8
+    max_iterations: int = 200
+    minuit_strategy: int = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """A likelihood with data, ranges and a start: what a minimiser needs, resolved and checked. All arrays (P,)."""
+
+    model: Model
+    main: Floats
+    aux: Floats
+    start: Floats
+    low: Floats
+    high: Floats
+    free: NDArray[np.bool_]
+    undetermined: tuple[str, ...]
+    constant: float
+
+    def at(self, parameter: str, value: float, start: Floats | None = None) -> Problem:
+        """The same with one parameter held at a value (which may lie outside its range, as in pyhf)."""
+        i = self.model.index(parameter)
+        begin = (self.start if start is None else start).copy()
+        free = self.free.copy()
+        begin[i], free[i] = value, False
+        return dataclasses.replace(self, start=begin, free=free)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Minimum:
+    """Where a minimisation ended; `value` is half of -2 ln L without its constant."""
+
+    x: Floats
+    value: float
+    edm: float
+    iterations: int
+    evaluations: int
+    valid: bool
+    attempts: tuple[str, ...]
+
+
+def prepare(
+    model: Model,
+    data: Data = None,
+    fixed: Mapping[str, float | None] | None = None,
+    *,
+    start: Mapping[str, float] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    free: Collection[str] = (),
+) -> Problem:
+    """Resolve the settings of a fit.
+
+    `fixed`: parameters to hold, at a value or (None) at their start; `free`: parameters to release that the
+    workspace holds. Parameters that change no rate and have no constraint are held and listed as undetermined.
+    Raises InputError for unknown names, empty ranges, and a start outside its range.
+    """
+    main, aux = model.split(data)
+    begin = model.array(start or {})
+    low, high = model.lower.copy(), model.upper.copy()
+    for name, (bottom, top) in (ranges or {}).items():
+        if not bottom < top:
+            raise InputError(
+                f"the range of parameter '{name}' is [{bottom}, {top}]; the lower end must be below the upper"
+            )
+        i = model.index(name)
+        low[i], high[i] = bottom, top
+        if name not in (start or {}):
+            begin[i] = min(max(begin[i], bottom), top)
+    for name in start or {}:
+        i = model.index(name)
+        if not low[i] <= begin[i] <= high[i]:
+            raise InputError(f"the start {begin[i]} of parameter '{name}' lies outside its range [{low[i]}, {high[i]}]")
+    loose = np.array([not p.fixed for p in model.parameters])
+    for name in free:
+        loose[model.index(name)] = True
+    values = model.array({name: value for name, value in (fixed or {}).items() if value is not None})
+    for name, value in (fixed or {}).items():
+        i = model.index(name)
+        loose[i] = False
+        if value is not None:
+            begin[i] = values[i]
+    idle = loose & (model.compiled.touched_first == model.compiled.touched_last)
+    idle &= np.array([p.constraint == "none" for p in model.parameters])
+    return Problem(
+        model=model,
+        main=main,
+        aux=aux,
+        start=begin,
+        low=low,
+        high=high,
+        free=loose & ~idle,
+        undetermined=tuple(name for name, i in zip(model.names, idle, strict=True) if i),
+        constant=model.saturated_twice_nll(data),
+    )
+
+
+def solve(problem: Problem, options: FitOptions = FitOptions()) -> Minimum:
+    """Minimise; retries from other starts and with iminuit, and says in `attempts` what was tried.
+
+    The minimum is not valid when everything failed; raises BumpfitError only when the likelihood is zero at every
+    start.
+    """
+    attempts: list[str] = []
+    best: Minimum | None = None
+    for label, begin in _starts(problem):
+        if options.minimiser == "newton":
+            found = _newton(problem, begin, options, f"newton from {label}")
+            attempts += found.attempts
+            if not found.valid and np.isfinite(found.value):
+                found = _minuit(problem, found.x, options, f"minuit after newton from {label}")
+                attempts += found.attempts
+        else:
+            found = _minuit(problem, begin, options, f"minuit from {label}")
+            attempts += found.attempts
+        if np.isfinite(found.value) and (best is None or found.value < best.value or found.valid > best.valid):
+            best = found
+        if found.valid:
+            break
+    if best is None:
+        raise BumpfitError(_why_zero(problem))
+    return dataclasses.replace(best, attempts=tuple(attempts))
+
+
+def _starts(problem: Problem) -> list[tuple[str, Floats]]:
+    """The given start, then unconstrained parameters at one, then in the middle of their ranges."""
+    loose = problem.free & np.array([p.constraint == "none" for p in problem.model.parameters])
+    one = np.where(loose, np.clip(1.0, problem.low, problem.high), problem.start)
+    middle = np.where(loose, 0.5 * (problem.low + problem.high), problem.start)
+    return [("the start", problem.start), ("one", one), ("the middle of the ranges", middle)]
+
+
+def _why_zero(problem: Problem) -> str:
+    rate = problem.model.expected(problem.start)
+    bad = np.flatnonzero(~((rate > 0) | ((rate == 0) & (problem.main == 0))))
+    if bad.size == 0:
+        return "the likelihood is zero at every start of the fit; check the start values and the constraints"
+    b = int(bad[0])
+    return (
+        f"the likelihood is zero at every start of the fit: {problem.model.bin_name(b)} has {problem.main[b]:g} "
+        f"events and "
+        f"{rate[b]:g} expected; give the background a positive yield there, or merge bins"
+    )
+
+
+def _newton(problem: Problem, begin: Floats, options: FitOptions, label: str) -> Minimum:
+    x, value, edm, iterations, evaluations, status = newton.minimise(
+        begin,
+        problem.free,
+        problem.low,
+        problem.high,
+        problem.main,
+        problem.aux,
+        problem.model.compiled,
+        options.tolerance,
+        options.max_iterations,
+    )
+    text = f"{label}: {STATUS[status]} after {iterations} iterations"
+    return Minimum(x, value, edm, iterations, evaluations, status == newton.CONVERGED, (text,))
+
+
+def _minuit(problem: Problem, begin: Floats, options: FitOptions, label: str) -> Minimum:
+    from iminuit import Minuit
+
+    model = problem.model
+    c = model.compiled
+    rate, shifted, factor = np.empty(c.n_bins), np.empty(c.nominal.size), np.empty(c.nominal.size)
+    jac, slope = np.empty((c.n_parameters, c.n_bins)), np.empty(c.n_parameters)
+
+    def value(x: Floats) -> float:
+        kernels.rates(x, c, rate, shifted, factor)
+        return float(kernels.objective(x, problem.main, problem.aux, c, rate))
+
+    def gradient(x: Floats) -> Floats:
+        kernels.rates(x, c, rate, shifted, factor)
+        kernels.jacobian(x, c, shifted, factor, jac)
+        kernels.gradient(x, problem.main, problem.aux, c, rate, jac, slope)
+        return slope
+
+    first = np.where(problem.free, np.clip(begin, problem.low, problem.high), begin)
+    minuit = Minuit(value, first, grad=gradient, name=model.names)
+    minuit.errordef = Minuit.LIKELIHOOD
+    minuit.limits = list(zip(problem.low, problem.high, strict=True))
+    minuit.fixed = list(~problem.free)
+    for i in np.flatnonzero(~problem.free):
+        minuit.limits[int(i)] = None
+    minuit.strategy = options.minuit_strategy
+    # Minuit's goal is edm < 0.002 * tol * errordef
+    minuit.tol = options.tolerance / (0.002 * 0.5)
+    minuit.migrad()
+    state = minuit.fmin
+    assert state is not None
+    text = f"{label}: {'converged' if minuit.valid else 'not converged'} after {state.nfcn} calls"
+    assert minuit.fval is not None
+    return Minimum(
+        np.array(minuit.values),
+        float(minuit.fval),
+        float(state.edm),
+        int(state.nfcn),
+        int(state.nfcn),
+        minuit.valid,
+        (text,),
+    )
+
+
+def covariance_at(problem: Problem, x: Floats) -> tuple[Floats | None, str]:
+    """Inverse of the second derivatives of -ln L over the free parameters, shape (P, P), and what was left out.
+
+    Parameters at a bound take part when the matrix stays positive definite with them (their curvature is then as
+    informative as elsewhere), otherwise they are left out with zero rows.
+    """
+    model = problem.model
+    matrix = model.hessian(x, np.concatenate([problem.main, problem.aux])) / 2
+    at_bound = problem.free & ((x <= problem.low) | (x >= problem.high))
+    for chosen, note in ((problem.free, ""), (problem.free & ~at_bound, "errors hold parameters at their bounds")):
+        if not chosen.any():
+            return np.zeros_like(matrix), note
+        index = np.ix_(chosen, chosen)
+        lower = np.zeros((int(chosen.sum()), int(chosen.sum())))
+        if newton.cholesky(np.ascontiguousarray(matrix[index]), lower):
+            result = np.zeros_like(matrix)
+            inverse = np.linalg.inv(matrix[index])
+            result[index] = 0.5 * (inverse + inverse.T)
+            return result, note
+    return None, "the Hessian is singular, so errors are not known"
+
+
+def fit(
+    model: Model,
+    data: Data = None,
+    fixed: Mapping[str, float | None] | None = None,
+    *,
+    start: Mapping[str, float] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    free: Collection[str] = (),
+    options: FitOptions = FitOptions(),
+) -> Fit:
+    """Maximum-likelihood fit of all free parameters; settings as in `prepare`.
+
+    Values maximise the likelihood within the ranges; the covariance is the inverse of the exact second derivatives
+    of -ln L there. `valid` is False when no minimiser converged (`attempts` says what was tried). Raises InputError
+    for wrong settings or data, BumpfitError when the likelihood is zero wherever the fit starts.
+    """
+    problem = prepare(model, data, fixed, start=start, ranges=ranges, free=free)
+    return report(problem, solve(problem, options), options)
+
+
+def report(problem: Problem, minimum: Minimum, options: FitOptions) -> Fit:
+    """The fit record of a minimum."""
+    x = minimum.x
+    covariance, note = covariance_at(problem, x)
+    errors = np.full(x.size, 0.0) if covariance is None else np.sqrt(np.diag(covariance))
+    names = problem.model.names
+    at_bounds = problem.free & ((x <= problem.low) | (x >= problem.high))
+    status = "converged" if minimum.valid else f"not converged: {'; '.join(minimum.attempts)}"
+    return Fit(
+        parameters=names,
+        values={name: float(v) for name, v in zip(names, x, strict=True)},
+        errors={name: float(e) for name, e in zip(names, errors, strict=True)},
+        covariance=covariance,
+        twice_nll=problem.constant + 2 * minimum.value,
+        valid=minimum.valid,
+        status=f"{status}; {note}" if note else status,
+        fixed=tuple(n for n, f in zip(names, problem.free, strict=True) if not f and n not in problem.undetermined),
+        undetermined=problem.undetermined,
+        at_bounds=tuple(n for n, b in zip(names, at_bounds, strict=True) if b),
+        minimiser=options.minimiser if len(minimum.attempts) == 1 else "newton, minuit",
+        iterations=minimum.iterations,
+        evaluations=minimum.evaluations,
+        edm=minimum.edm,
+        attempts=minimum.attempts,
+    )

@@ -1,0 +1,208 @@
+"""CLs exclusion and upper limits by asymptotic formulae.
+
+Statistic q-tilde and its distributions: Cowan et al., arXiv:1007.1727, eqs. 16, 62-65; CLs: Read, J. Phys. G 28
+(2002) 2693. Conventions are pyhf's: the range of the parameter of interest in the model decides between q-tilde (it
+starts at zero) and q, the Asimov data set comes from the fit with signal strength 0, and expected values are those
+of the median and its
+-2, -1, 1, 2 sigma variations of the background-only hypothesis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.inference.discovery import require_free, require_poi, require_valid
+from bumpfit.inference.fit import FitOptions, Minimum, Problem, prepare, solve
+from bumpfit.results import CLs, Limit
+from bumpfit.workspace import Model
+from bumpfit.workspace.model import Data
+
+SIGMAS = (-2, -1, 0, 1, 2)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exclusion:
+    """Tests of signal strengths on one data set: the fits that all strengths share are done once."""
+
+    problem: Problem
+    parameter: str
+    options: FitOptions
+
+    @cached_property
+    def best(self) -> Minimum:
+        """Free fit to the data."""
+        return require_valid(solve(self.problem, self.options), "the free fit to the data")
+
+    @cached_property
+    def asimov(self) -> Problem:
+        """The same likelihood with the Asimov data of the background-only fit."""
+        null = require_valid(
+            solve(self.problem.at(self.parameter, 0.0, self.best.x), self.options),
+            f"the background-only fit ({self.parameter} = 0)",
+        )
+        model = self.problem.model
+        main, aux = model.split(model.asimov(null.x))
+        # its fits start at their answer
+        start = np.where(self.problem.free, null.x, self.problem.start)
+        return dataclasses.replace(self.problem, main=main, aux=aux, start=start)
+
+    @cached_property
+    def asimov_best(self) -> Minimum:
+        """Free fit to the Asimov data."""
+        return require_valid(solve(self.asimov, self.options), "the free fit to the Asimov data")
+
+    @cached_property
+    def sigma(self) -> float:
+        """Uncertainty of the strength around zero from the Asimov data, for a first guess of a limit."""
+        step = self._scale()
+        root = self.root_qa(step)
+        return step / root if root > 0 else step
+
+    def _scale(self) -> float:
+        i = self.problem.model.index(self.parameter)
+        information = self.problem.model.information(self.asimov.start)[i, i]
+        return float(1 / math.sqrt(information)) if information > 0 else 1.0
+
+    def _q(self, problem: Problem, best: Minimum, mu: float) -> float:
+        i = self.problem.model.index(self.parameter)
+        if best.x[i] > mu:
+            return 0.0
+        held = require_valid(
+            solve(problem.at(self.parameter, mu, best.x), self.options), f"the fit with {self.parameter} = {mu:g}"
+        )
+        return max(0.0, 2 * (held.value - best.value))
+
+    def q(self, mu: float) -> float:
+        """Test statistic of the data."""
+        return self._q(self.problem, self.best, mu)
+
+    def root_qa(self, mu: float) -> float:
+        """Square root of the test statistic of the Asimov data."""
+        return math.sqrt(self._q(self.asimov, self.asimov_best, mu))
+
+    def test(self, mu: float) -> CLs:
+        """CLs at one strength."""
+        q, root = self.q(mu), self.root_qa(mu)
+        # the distributions of -mu_hat / sigma: background at 0, signal at -root
+        if q <= root**2 or root == 0:
+            value = math.sqrt(q) - root
+        else:
+            value = (q - root**2) / (2 * root)
+        clsb, clb = float(norm.sf(value + root)), float(norm.sf(value))
+        return CLs(
+            mu=mu,
+            observed=_ratio(value, root),
+            expected=tuple(_ratio(-float(n), root) for n in SIGMAS),
+            cl_sb=clsb,
+            cl_b=clb,
+            statistic=q,
+            statistic_name="qtilde" if self.problem.low[self.problem.model.index(self.parameter)] >= 0 else "q",
+            parameter=self.parameter,
+        )
+
+
+def _ratio(value: float, root: float) -> float:
+    """CLs = p(s+b) / p(b) through logarithms, so that it does not become 0 / 0 far out."""
+    return float(math.exp(norm.logsf(value + root) - norm.logsf(value)))
+
+
+def exclusion(
+    model: Model,
+    data: Data = None,
+    *,
+    parameter: str | None = None,
+    fixed: Mapping[str, float | None] | None = None,
+    options: FitOptions = FitOptions(),
+) -> Exclusion:
+    """Prepare tests of signal strengths on these data."""
+    name = require_poi(model, parameter)
+    problem = prepare(model, data, fixed)
+    require_free(problem, name)
+    return Exclusion(problem, name, options)
+
+
+def cls(
+    model: Model,
+    mu: float,
+    data: Data = None,
+    *,
+    parameter: str | None = None,
+    fixed: Mapping[str, float | None] | None = None,
+    options: FitOptions = FitOptions(),
+) -> CLs:
+    """Observed and expected CLs of the hypothesis that the signal strength is `mu`.
+
+    Raises InputError for a strength that is not positive or not finite, BumpfitError when a fit does not converge.
+    """
+    if not (math.isfinite(mu) and mu > 0):
+        raise InputError(f"CLs tests a signal strength above 0, got {mu}")
+    return exclusion(model, data, parameter=parameter, fixed=fixed, options=options).test(mu)
+
+
+def limit(
+    model: Model,
+    data: Data = None,
+    level: float = 0.95,
+    *,
+    parameter: str | None = None,
+    fixed: Mapping[str, float | None] | None = None,
+    options: FitOptions = FitOptions(),
+) -> Limit:
+    """Upper limit on the signal strength where CLs falls to 1 - level, observed and expected.
+
+    The search goes beyond the range of the parameter when needed (as pyhf's does). Raises InputError for a level
+    outside (0, 1), BumpfitError when a fit does not converge or no strength is excluded.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"the level must lie between 0 and 1, got {level}")
+    tests = exclusion(model, data, parameter=parameter, fixed=fixed, options=options)
+    known: dict[float, CLs] = {}
+
+    def at(mu: float) -> CLs:
+        if mu not in known:
+            known[mu] = tests.test(mu)
+        return known[mu]
+
+    def observed(mu: float) -> float:
+        return float(at(mu).observed or 0.0)
+
+    def expected_at(k: int) -> float:
+        return _root(lambda mu: at(mu).expected[k], 1 - level, tests.sigma)
+
+    expected = [expected_at(k) for k in range(len(SIGMAS))]
+    found = _root(observed, 1 - level, max(expected[2], float(tests.best.x[model.index(tests.parameter)])))
+    points = sorted(known)
+    return Limit(
+        observed=found,
+        expected=tuple(expected),
+        level=level,
+        parameter=tests.parameter,
+        scan_mu=tuple(points),
+        scan_cls=tuple(observed(mu) for mu in points),
+    )
+
+
+def _root(curve: Callable[[float], float], target: float, guess: float) -> float:
+    """Where a falling curve of mu > 0 crosses the target."""
+    low, high = guess, guess
+    for _ in range(60):
+        if curve(high) <= target:
+            break
+        low, high = high, 2 * high
+    else:
+        raise BumpfitError(f"no signal strength up to {high:g} is excluded; is there enough signal in the workspace?")
+    for _ in range(60):
+        if curve(low) > target:
+            break
+        low, high = low / 2, low
+    else:
+        raise BumpfitError(f"every signal strength down to {low:g} is excluded")
+    return float(brentq(lambda mu: math.log(curve(mu) / target), low, high, xtol=1e-12, rtol=1e-8))

@@ -1,0 +1,158 @@
+"""Bounded Newton minimisation of a HistFactory likelihood with exact second derivatives, as one numba function.
+
+Projected Newton (Bertsekas 1982): parameters that sit at a bound with the gradient pointing outwards are held, the
+others take a Newton step clipped to their ranges. Where the Hessian is not positive definite, or the step does not
+lower -ln L, a multiple of the diagonal of the Fisher information is added (Levenberg-Marquardt), so every accepted
+step goes down.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bumpfit.workspace.kernels import (
+    gradient,
+    hessian,
+    jacobian,
+    objective,
+    rates,
+)
+
+# status of a minimisation
+CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
+
+_FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
+_LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
+_NO_DAMPING = 1e-7  # below this the step is a plain Newton step
+
+
+@njit(cache=True, error_model="numpy")
+def cholesky(matrix, lower):  # type: ignore[no-untyped-def]
+    """Fill the lower triangle L of matrix = L L^T; False when the matrix is not (numerically) positive definite."""
+    n = matrix.shape[0]
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= lower[i, k] * lower[j, k]
+            if i == j:
+                if not total > 1e-14 * abs(matrix[i, i]):
+                    return False
+                lower[i, i] = np.sqrt(total)
+            else:
+                lower[i, j] = total / lower[j, j]
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
+    """Solve L L^T y = right in place; returns right^T (L L^T)^-1 right."""
+    n = right.size
+    square = 0.0
+    for i in range(n):
+        total = right[i]
+        for k in range(i):
+            total -= lower[i, k] * right[k]
+        right[i] = total / lower[i, i]
+        square += right[i] * right[i]
+    for i in range(n - 1, -1, -1):
+        total = right[i]
+        for k in range(i + 1, n):
+            total -= lower[k, i] * right[k]
+        right[i] = total / lower[i, i]
+    return square
+
+
+@njit(cache=True, error_model="numpy")
+def fisher_diagonal(x, m, rate, jac, diagonal):  # type: ignore[no-untyped-def]
+    """Fill `diagonal` (P,) of the Fisher information."""
+    for p in range(m.n_parameters):
+        total = 0.0
+        for b in range(m.touched_first[p], m.touched_last[p]):
+            if rate[b] > 0.0:
+                total += jac[p, b] * jac[p, b] / rate[b]
+        diagonal[p] = total
+    for i in range(m.normal_parameter.size):
+        diagonal[m.normal_parameter[i]] += 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
+    for i in range(m.poisson_parameter.size):
+        p = m.poisson_parameter[i]
+        diagonal[p] += m.poisson_factor[i] / max(x[p], 1e-10)
+
+
+@njit(cache=True, error_model="numpy")
+def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
+    """Minimise -ln L over the free parameters within their ranges.
+
+    `start`, `low`, `high` (P,), `free` (P,) of bool, `main` (B,), `aux` (A,), `m` the compiled model, `tolerance` on
+    the estimated distance to the minimum of -ln L. Returns (x, value, edm, iterations, evaluations, status); value
+    is the objective of `kernels.objective`.
+    """
+    n_parameters, n_bins = m.n_parameters, m.n_bins
+    x = start.copy()
+    for p in range(n_parameters):
+        if free[p]:
+            x[p] = min(max(x[p], low[p]), high[p])
+    rate, shifted, factor = np.empty(n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
+    jac, matrix = np.empty((n_parameters, n_bins)), np.empty((n_parameters, n_parameters))
+    grad, diagonal = np.empty(n_parameters), np.empty(n_parameters)
+    active = np.empty(n_parameters, np.int64)
+    rates(x, m, rate, shifted, factor)
+    value = objective(x, main, aux, m, rate)
+    evaluations = 1
+    if not np.isfinite(value):
+        return x, value, np.inf, 0, evaluations, BAD_START
+    damping = 0.0
+    edm = np.inf
+    for iteration in range(1, max_iterations + 1):
+        jacobian(x, m, shifted, factor, jac)
+        gradient(x, main, aux, m, rate, jac, grad)
+        hessian(x, main, aux, m, rate, shifted, factor, jac, matrix)
+        fisher_diagonal(x, m, rate, jac, diagonal)
+        n_active = 0
+        for p in range(n_parameters):
+            if not free[p] or (x[p] <= low[p] and grad[p] >= 0.0) or (x[p] >= high[p] and grad[p] <= 0.0):
+                continue
+            active[n_active] = p
+            n_active += 1
+        if n_active == 0:
+            return x, value, 0.0, iteration, evaluations, CONVERGED
+        system = np.empty((n_active, n_active))
+        lower = np.zeros((n_active, n_active))
+        step = np.empty(n_active)
+        accepted = False
+        while not accepted:
+            for i in range(n_active):
+                for j in range(i + 1):
+                    system[i, j] = matrix[active[i], active[j]]
+                system[i, i] += damping * diagonal[active[i]]
+                step[i] = grad[active[i]]
+            if not cholesky(system, lower):
+                damping = max(10.0 * damping, _FIRST_DAMPING)
+                if damping > _LAST_DAMPING:
+                    return x, value, edm, iteration, evaluations, NO_PROGRESS
+                continue
+            square = solve_triangular(lower, step)
+            # with damping the true distance is larger by up to the ratio of the diagonals
+            edm = 0.5 * square * (1.0 + damping)
+            trial = x.copy()
+            for i in range(n_active):
+                p = active[i]
+                trial[p] = min(max(x[p] - step[i], low[p]), high[p])
+            rates(trial, m, rate, shifted, factor)
+            trial_value = objective(trial, main, aux, m, rate)
+            evaluations += 1
+            if edm < tolerance:
+                if trial_value <= value:
+                    return trial, trial_value, edm, iteration, evaluations, CONVERGED
+                return x, value, edm, iteration, evaluations, CONVERGED
+            if trial_value <= value:
+                accepted = True
+                damping = 0.1 * damping if damping > _NO_DAMPING else 0.0
+                x = trial
+                value = trial_value
+            else:
+                damping = max(10.0 * damping, _FIRST_DAMPING)
+                if damping > _LAST_DAMPING:
+                    return x, value, edm, iteration, evaluations, NO_PROGRESS
+    return x, value, edm, max_iterations, evaluations, TOO_MANY_ITERATIONS
