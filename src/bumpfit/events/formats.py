@@ -92,7 +92,7 @@ def _load(path: Path, key: str | None) -> pd.DataFrame:
 def _csv(path: Path) -> pd.DataFrame:
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-        frame = pd.read_csv(path, low_memory=False, encoding="utf-8-sig", float_precision="round_trip")
+        frame = pd.read_csv(path, low_memory=False, encoding="utf-8-sig")
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty: expected a header line and at least one row") from error
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
