@@ -1,0 +1,83 @@
+"""Combine workspaces: all their channels in one likelihood, parameters of one name shared."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bumpfit.errors import InputError
+
+
+def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> dict[str, Any]:
+    """One HistFactory workspace with the channels of all; a parameter name that several use is one parameter.
+
+    The settings of the first measurement of each are merged and must not contradict each other. `poi`: by default the
+    parameter of interest they agree on. Raises InputError for a channel name that occurs twice, contradicting settings,
+    and different parameters of interest when none is named.
+    """
+    if len(workspaces) < 2:
+        raise InputError(f"a combination needs at least two workspaces, got {len(workspaces)}")
+    channels: dict[str, Any] = {}
+    observations: list[Any] = []
+    settings: dict[str, dict[str, Any]] = {}
+    interests: list[str] = []
+    for number, spec in enumerate(workspaces, start=1):
+        if "measurements" not in spec or "observations" not in spec:
+            raise InputError(f"workspace {number} of the combination has no data or no measurement")
+        for channel in spec["channels"]:
+            if channel["name"] in channels:
+                raise InputError(f"channel '{channel['name']}' is in more than one workspace; rename it (`rename`)")
+            channels[channel["name"]] = copy.deepcopy(channel)
+        observations += copy.deepcopy(list(spec["observations"]))
+        config = spec["measurements"][0]["config"]
+        interests.append(config["poi"])
+        for entry in config["parameters"]:
+            merged = settings.setdefault(entry["name"], {})
+            for key, value in entry.items():
+                if merged.setdefault(key, copy.deepcopy(value)) != value:
+                    raise InputError(
+                        f"the workspaces set different {key} for parameter '{entry['name']}' ({merged[key]} and "
+                        f"{value}); "
+                        "rename it in one of them (`rename`) or make them agree"
+                    )
+    if poi is None:
+        if len(set(interests)) > 1:
+            raise InputError(
+                f"the parameters of interest differ ({', '.join(dict.fromkeys(interests))}); name one as poi"
+            )
+        poi = interests[0]
+    return {
+        "channels": list(channels.values()),
+        "observations": observations,
+        "measurements": [{"name": "combination", "config": {"poi": poi, "parameters": list(settings.values())}}],
+        "version": "1.0.0",
+    }
+
+
+def rename(
+    spec: Mapping[str, Any],
+    *,
+    channels: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The workspace with channels or parameters (modifiers and their settings) under new names.
+
+    Raises InputError for a name that does not exist.
+    """
+    result = copy.deepcopy(dict(spec))
+    unknown = set(channels or {}) - {c["name"] for c in result["channels"]}
+    modifiers = [m for c in result["channels"] for s in c["samples"] for m in s["modifiers"]]
+    unknown |= set(parameters or {}) - {m["name"] for m in modifiers}
+    if unknown:
+        raise InputError(f"cannot rename {', '.join(sorted(unknown))}: the workspace has no such name")
+    for channel in [*result["channels"], *result.get("observations", [])]:
+        channel["name"] = (channels or {}).get(channel["name"], channel["name"])
+    for entry in modifiers:
+        entry["name"] = (parameters or {}).get(entry["name"], entry["name"])
+    for measurement in result.get("measurements", []):
+        config = measurement["config"]
+        config["poi"] = (parameters or {}).get(config["poi"], config["poi"])
+        for entry in config["parameters"]:
+            entry["name"] = (parameters or {}).get(entry["name"], entry["name"])
+    return result

@@ -1,0 +1,46 @@
+"""Write workspaces as HistFactory or HS3 JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from bumpfit.errors import InputError
+from bumpfit.files import write_json
+from bumpfit.workspace.compile import DEFAULT_INTERPOLATION
+from bumpfit.workspace.model import Model
+
+Format = Literal["histfactory", "hs3"]
+
+
+def histfactory(model: Model) -> dict[str, Any]:
+    """The model as a HistFactory JSON workspace.
+
+    Raises InputError when the format cannot hold it: no data, no parameter of interest, or other interpolation codes
+    than the default ones (the format has no place for them).
+    """
+    if dict(model.interpolation) != DEFAULT_INTERPOLATION:
+        raise InputError(
+            "HistFactory JSON cannot say which interpolation codes a model uses; only the default codes "
+            f"({', '.join(f'{k}: {v}' for k, v in DEFAULT_INTERPOLATION.items())}) can be written, try format='hs3'"
+        )
+    if "measurements" in model.spec and model.observed is not None:
+        return model.spec
+    if model.observed is None:
+        raise InputError("the model has no observed data, which a workspace needs")
+    raise InputError("the model has no measurement, which a workspace needs")
+
+
+def write(model: Model, path: str | Path, format: Format = "histfactory") -> None:
+    """Write the model; the file appears complete or not at all.
+
+    Raises InputError for an unknown format, or when the format cannot hold the model.
+    """
+    if format == "histfactory":
+        write_json(path, histfactory(model))
+    elif format == "hs3":
+        from bumpfit.workspace.hs3 import to_hs3
+
+        write_json(path, to_hs3(model))
+    else:
+        raise InputError(f"unknown format {format!r}; choose 'histfactory' or 'hs3'")
