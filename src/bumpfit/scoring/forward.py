@@ -1,0 +1,120 @@
+"""Forward scoring: a chain of blocks in which every block is scored by models trained on the blocks before it.
+
+Why forward and not k-fold: in k-fold scoring each event is also a training event of other folds, the folds' counts are
+correlated, and p-values built from their sum are anti-conservative. In a forward chain the model of block k is a
+function of blocks 0..k-1 alone. Under the null hypothesis the labels data/background inside block k are exchangeable
+given everything before, so the count of data events above a background order statistic has an exactly known law
+(negative hypergeometric) whatever the model is, and the counts of different blocks are independent: the conditional
+law does not depend on the past. Training may be as clever as it likes; no retraining on pseudo-data is needed.
+(Dawid's prequential principle, J. R. Stat. Soc. A 147 (1984) 278; applied to classifier two-sample tests.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.execute import ordered_map
+from bumpfit.scoring.approaches import Approach, Array, train
+
+Rows = NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class ForwardPlan:
+    """How the events are dealt out: a first block that is only trained on, then `blocks` equal ones that are tested."""
+
+    first: float = 0.3
+    blocks: int = 7
+
+    def deal(self, n: int, rng: np.random.Generator) -> Rows:
+        """Block number 0..`blocks` of each of n events, dealt at random; shape (n,).
+
+        Raises:
+            InputError: fewer events than blocks.
+        """
+        if n < self.blocks + 1:
+            raise InputError(f"a table has {n} events, fewer than the {self.blocks + 1} blocks it is dealt into")
+        ends = np.round(n * (self.first + (1 - self.first) * np.arange(self.blocks + 1) / self.blocks)).astype(int)
+        block = np.empty(n, np.int64)
+        block[rng.permutation(n)] = np.searchsorted(ends, np.arange(n), side="right")
+        return block
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoredBlock:
+    """Scores of one tested block in one region: rows (positions in the tables) and scores of data and background."""
+
+    block: int
+    data_rows: Rows
+    background_rows: Rows
+    data: Array
+    background: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Task:
+    approach: Approach
+    seed: int
+    positive: Array
+    negative: Array
+    evaluate: tuple[Array, ...]
+
+
+def _train_and_score(task: _Task) -> tuple[Array, ...]:
+    ensemble = train(task.approach, task.positive, task.negative, task.seed)
+    return tuple(ensemble.log_ratio(x) for x in task.evaluate)
+
+
+def train_and_score(
+    approach: Approach,
+    jobs: Iterator[tuple[int, Array, Array, tuple[Array, ...]]],
+    *,
+    workers: int = 1,
+) -> Iterator[tuple[Array, ...]]:
+    """For each job (seed, positive, negative, tables): train, then score the tables; in the order of the jobs."""
+    return ordered_map(_train_and_score, (_Task(approach, *job) for job in jobs), workers=workers)
+
+
+def forward_scores(
+    data: Array,
+    background: Array,
+    data_block: Rows,
+    background_block: Rows,
+    regions: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    approach: Approach,
+    *,
+    seed: int,
+    workers: int = 1,
+) -> Iterator[tuple[int, ScoredBlock]]:
+    """Score every tested block in every region by models trained on the earlier blocks of that region.
+
+    Args:
+        data, background: features, shapes (N, F) and (M, F).
+        data_block, background_block: block numbers from `ForwardPlan.deal`.
+        regions: masks (data, background) of the regions (mass windows) that have a classifier each.
+
+    Yields (region number, scored block), regions outermost.
+    """
+    places: list[tuple[int, int, Rows, Rows]] = []
+
+    def jobs() -> Iterator[tuple[int, Array, Array, tuple[Array, ...]]]:
+        for r, (in_data, in_background) in enumerate(regions):
+            for block in range(1, int(data_block.max()) + 1):
+                now_d = np.flatnonzero(in_data & (data_block == block))
+                now_b = np.flatnonzero(in_background & (background_block == block))
+                places.append((r, block, now_d, now_b))
+                yield (
+                    int(np.random.SeedSequence([seed, r, block]).generate_state(1)[0]),
+                    data[in_data & (data_block < block)],
+                    background[in_background & (background_block < block)],
+                    (data[now_d], background[now_b]),
+                )
+
+    for done, (scores_d, scores_b) in enumerate(train_and_score(approach, jobs(), workers=workers)):
+        r, block, rows_d, rows_b = places[done]
+        yield r, ScoredBlock(block, rows_d, rows_b, scores_d, scores_b)

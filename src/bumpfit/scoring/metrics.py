@@ -1,0 +1,181 @@
+"""Figures of merit of a score, exact over all thresholds, with weights and bootstrap errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.results import Record
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Array, Array, Array], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Merit(Record):
+    """A figure of merit at a threshold: its value, bootstrap error (None when not asked for) and the efficiencies."""
+
+    value: float
+    error: float | None
+    threshold: float
+    signal_efficiency: float
+    background_efficiency: float
+    background_events: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """Signal and background passing `score >= threshold` at each distinct score, from the highest; shapes (T,)."""
+
+    threshold: Array
+    signal: Array
+    background: Array
+    background_entries: Array
+    total_signal: float
+    total_background: float
+
+
+def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Curve:
+    """Count what passes each possible threshold; events with equal scores pass together.
+
+    Raises:
+        InputError: labels other than 0 and 1, different lengths, non-finite scores, negative weights, an empty class.
+    """
+    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    w = np.ones(len(s)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if y.ndim != 1 or y.shape != s.shape or w.shape != s.shape:
+        raise InputError(
+            f"labels, scores and weights have the shapes {y.shape}, {s.shape}, {w.shape}; expected one length"
+        )
+    if not np.isin(y, (0, 1)).all():
+        raise InputError(f"labels are {np.unique(y)[:5].tolist()}; expected 0 (background) and 1 (signal)")
+    if not np.isfinite(s).all() or not np.isfinite(w).all():
+        raise InputError("scores and weights must be finite numbers; drop or repair the others first")
+    if (w < 0).any():
+        raise InputError(f"{int((w < 0).sum())} weights are negative; a fraction that passes is not defined then")
+    signal = y == 1
+    if not w[signal].sum() > 0 or not w[~signal].sum() > 0:
+        raise InputError(
+            f"{int(signal.sum())} signal and {int((~signal).sum())} background events have weight; both are needed"
+        )
+    order = np.argsort(-s, kind="stable")
+    s, w, signal = s[order], w[order], signal[order]
+    last = np.flatnonzero(np.r_[s[1:] != s[:-1], True])
+    passed_signal, passed_background = np.cumsum(w * signal)[last], np.cumsum(w * ~signal)[last]
+    return Curve(
+        threshold=s[last],
+        signal=passed_signal,
+        background=passed_background,
+        background_entries=np.cumsum(~signal)[last].astype(np.float64),
+        total_signal=float(passed_signal[-1]),
+        total_background=float(passed_background[-1]),
+    )
+
+
+def _merit(c: Curve, value: Array, at: int, error: float | None) -> Merit:
+    return Merit(
+        value=float(value[at]),
+        error=error,
+        threshold=float(c.threshold[at]),
+        signal_efficiency=float(c.signal[at] / c.total_signal),
+        background_efficiency=float(c.background[at] / c.total_background),
+        background_events=float(c.background_entries[at]),
+    )
+
+
+def _bootstrap(
+    labels: Array,
+    scores: Array,
+    weights: Array | None,
+    statistic: Statistic,
+    n: int,
+    seed: int,
+) -> float | None:
+    if n == 0:
+        return None
+    rng = np.random.default_rng(seed)
+    w = np.ones(len(scores)) if weights is None else weights
+    values: list[float] = [statistic(labels, scores, w * rng.poisson(1.0, len(scores))) for _ in range(n)]
+    return float(np.std(values, ddof=1)) if n > 1 else None
+
+
+def significance_improvement(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    background_efficiency: float | None = None,
+    min_background: float = 25,
+    weights: ArrayLike | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Merit:
+    """Significance improvement eps_S / sqrt(eps_B): its maximum, or its value at one background efficiency.
+
+    Args:
+        labels, scores: shapes (N,), 1 for signal; higher scores are more signal-like.
+        background_efficiency: take the threshold with the largest eps_B not above this; None maximises.
+        min_background: thresholds with fewer background entries left are not considered (maxima on a handful of
+            events are noise).
+        weights: event weights (N,), not negative.
+        bootstrap: Poisson bootstrap replicas for the error; 0 gives None.
+
+    Raises:
+        InputError: bad labels, scores or weights; no threshold leaves `min_background` events.
+    """
+
+    def at(y: ArrayLike, s: ArrayLike, w: ArrayLike | None) -> tuple[Curve, Array, int]:
+        c = curve(y, s, w)
+        eps_b = c.background / c.total_background
+        value = np.divide(c.signal / c.total_signal, np.sqrt(eps_b), out=np.zeros_like(eps_b), where=eps_b > 0)
+        if background_efficiency is not None:
+            allowed = eps_b <= background_efficiency
+            if not allowed.any():
+                raise InputError(f"no threshold has a background efficiency of at most {background_efficiency:g}")
+            return c, value, int(np.flatnonzero(allowed)[-1])
+        allowed = (c.background_entries >= min_background) & (eps_b > 0)
+        if not allowed.any():
+            raise InputError(
+                f"no threshold leaves {min_background:g} background events; there are {c.background_entries[-1]:g}"
+            )
+        return c, value, int(np.argmax(np.where(allowed, value, -1.0)))
+
+    c, value, best = at(labels, scores, weights)
+    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    w0 = None if weights is None else np.asarray(weights, dtype=np.float64)
+    error = _bootstrap(y, s, w0, lambda a, b, w: float((r := at(a, b, w))[1][r[2]]), bootstrap, seed)
+    return _merit(c, value, best, error)
+
+
+def rejection(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    efficiency: float,
+    *,
+    weights: ArrayLike | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Merit:
+    """Background rejection 1 / eps_B at the tightest threshold that keeps at least `efficiency` of the signal.
+
+    Raises:
+        InputError: bad labels, scores or weights; an efficiency outside (0, 1].
+    """
+    if not 0 < efficiency <= 1:
+        raise InputError(f"the signal efficiency is {efficiency:g}; expected a number above 0 and at most 1")
+
+    def at(y: ArrayLike, s: ArrayLike, w: ArrayLike | None) -> tuple[Curve, Array, int]:
+        c = curve(y, s, w)
+        value = np.divide(
+            c.total_background, c.background, out=np.full_like(c.background, np.inf), where=c.background > 0
+        )
+        return c, value, int(np.argmax(c.signal / c.total_signal >= efficiency * (1 - 1e-12)))
+
+    c, value, best = at(labels, scores, weights)
+    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    w0 = None if weights is None else np.asarray(weights, dtype=np.float64)
+    error = _bootstrap(y, s, w0, lambda a, b, w: float((r := at(a, b, w))[1][r[2]]), bootstrap, seed)
+    return _merit(c, value, best, error)

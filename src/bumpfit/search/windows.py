@@ -1,0 +1,65 @@
+"""Mass windows: overlapping parts of the m_JJ spectrum, each with a classifier of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Events with low <= m_JJ < high (GeV); the outermost windows are open. `centre` is its logarithmic centre."""
+
+    low: float
+    high: float
+    centre: float
+
+    def contains(self, mass: Array) -> NDArray[np.bool_]:
+        """Mask of the events in the window, shape of `mass`."""
+        return np.asarray((mass >= self.low) & (mass < self.high))
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowPlan:
+    """How the spectrum is divided.
+
+    `ratio`: high / low of a window, wide enough for a narrow resonance with its low-mass tail; `step`: ratio of
+    neighbouring centres, so that every mass is well inside some window; `single_below`: a spectrum whose ratio of
+    99.9 % to 0.1 % quantile is below this is one window; `min_events`: background events that a window needs.
+    """
+
+    ratio: float = 1.22
+    step: float = 1.10
+    single_below: float = 1.35
+    min_events: int = 1000
+
+    def windows(self, background_mass: Array) -> tuple[Window, ...]:
+        """Windows for this background spectrum (GeV); looking at the background alone keeps them blind to the data."""
+        low, high = np.quantile(background_mass, [0.001, 0.999])
+        if high / low < self.single_below or len(background_mass) < 2 * self.min_events:
+            return (Window(-np.inf, np.inf, float(np.sqrt(low * high))),)
+        ordered = np.sort(background_mass)
+        half = np.sqrt(self.ratio)
+        centres = [float(np.quantile(background_mass, min(0.5, self.min_events / len(ordered)))) / half]
+        found: list[Window] = []
+        while True:
+            centre = centres[-1] * (self.step if found else half)
+            inside = np.searchsorted(ordered, [centre / half, centre * half])
+            if found and inside[1] - inside[0] < self.min_events:
+                break
+            found.append(Window(centre / half, centre * half, centre))
+            centres.append(centre)
+        found[0] = dataclasses.replace(found[0], low=-np.inf)
+        found[-1] = dataclasses.replace(found[-1], high=np.inf)
+        return tuple(found)
+
+
+def home_window(mass: Array, windows: tuple[Window, ...]) -> NDArray[np.int64]:
+    """Number of the window whose centre is nearest in ln m, shape of `mass`: where an event's own score comes from."""
+    edges = [float(np.sqrt(a.centre * b.centre)) for a, b in itertools.pairwise(windows)]
+    return np.searchsorted(np.asarray(edges), mass, side="right").astype(np.int64)
