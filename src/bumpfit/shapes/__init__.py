@@ -5,23 +5,30 @@ result = bumpfit.shapes.fit(shape, histogram)
 expected = shape.integrate(histogram.edges, result.values)
 """
 
+from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.families import SQRT_S, dijet, exponential, power_law, ua2
-from bumpfit.shapes.fitting import fit, twice_nll, whiten
+from bumpfit.shapes.fitting import fit, twice_nll
 from bumpfit.shapes.loglinear import LogLinear, Term
+from bumpfit.shapes.minimise import whiten
 from bumpfit.shapes.shape import Shape
 from bumpfit.shapes.signals import double_crystal_ball, gaussian
+from bumpfit.shapes.tied import Tied, tie
 
 __all__ = [
     "SQRT_S",
     "LogLinear",
     "Shape",
+    "Sum",
     "Term",
+    "Tied",
+    "add",
     "dijet",
     "double_crystal_ball",
     "exponential",
     "fit",
     "gaussian",
     "power_law",
+    "tie",
     "twice_nll",
     "ua2",
     "whiten",

@@ -7,7 +7,7 @@ steps start it well. x = m / sqrt(s).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +99,7 @@ class LogLinear(Shape):
             weight = np.exp(log - nodes.spread(np.maximum.reduceat(log, nodes.starts)))
         return np.asarray(nodes.sum((exponents * weight[:, None]).T).T / nodes.sum(weight)[:, None])
 
-    def start(self, edges: ArrayLike, counts: ArrayLike) -> Array:
+    def start(self, edges: ArrayLike, counts: ArrayLike, fixed: Mapping[str, float] | None = None) -> Array:
         """Weighted linear fit of the log counts, then scoring steps of the Poisson likelihood while it rises.
 
         The first fit takes ln((n + 1/2) / width) at the bin centres with weights n + 1/2, so empty bins do no harm.

@@ -39,6 +39,10 @@ class Shape(ABC):
         """Physical bounds of each parameter; None where there is none."""
         return (FREE,) * len(self.parameters)
 
+    def bounds_in(self, edges: Array) -> tuple[Bounds, ...]:
+        """Bounds for a fit of bins between edges: the physical ones, and the range for a mass that may float."""
+        return self.bounds
+
     @property
     def positive(self) -> tuple[bool, ...]:
         """True for a parameter that only makes sense above zero and is fitted through its logarithm."""
@@ -58,8 +62,20 @@ class Shape(ABC):
         """Derivatives of `density` with respect to the parameters, shape (N, P)."""
 
     @abstractmethod
-    def start(self, edges: ArrayLike, counts: ArrayLike) -> Array:
-        """Start values near the maximum likelihood for counts, shape (B,), in bins between edges; shape (P,)."""
+    def start(self, edges: ArrayLike, counts: ArrayLike, fixed: Mapping[str, float] | None = None) -> Array:
+        """Start values near the maximum likelihood for counts, shape (B,), in bins between edges; shape (P,).
+
+        `fixed` tells which parameters will be held, for shapes whose other start values depend on them.
+        """
+
+    def candidates(self, edges: Array) -> Array:
+        """Parameter values at which a search for this shape on top of another one starts, shape (K, P); the first is 1.
+
+        Raises InputError for a shape that is no signal.
+        """
+        raise InputError(
+            f"{self.name} cannot be added to another shape: it is a background; take a signal or a template"
+        )
 
     def integrate(self, edges: ArrayLike, parameters: Values) -> Array:
         """Expected events a bin: the integral of the density, shape (B + 1,) edges -> (B,). Relative precision 1e-12.

@@ -6,6 +6,7 @@ The first parameter is the number of signal events over the whole line; a histog
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from bumpfit.errors import InputError
 from bumpfit.shapes.shape import FREE, Bounds, Shape, Values
 
 Array = NDArray[np.float64]
+
+NARROWEST = 0.01
+"""Smallest width of a peak in a fit, in units of the finest bin: below it the bins cannot tell widths apart."""
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 
@@ -29,7 +33,7 @@ class Peak(Shape):
         """The yield is free, mass is free, the width is positive."""
         return (FREE, FREE, (0.0, None))
 
-    def start(self, edges: ArrayLike, counts: ArrayLike) -> Array:
+    def start(self, edges: ArrayLike, counts: ArrayLike, fixed: Mapping[str, float] | None = None) -> Array:
         """Sum of the counts, the centre of the densest bin, and the width at half of that density over 2.355."""
         bins, n = self.check_range(edges), np.asarray(counts, dtype=np.float64)
         if not n.sum() > 0:
@@ -41,6 +45,21 @@ class Peak(Shape):
         last = below[below > peak].min(initial=n.size) - 1
         sigma = (bins[last + 1] - bins[first]) / math.sqrt(8 * math.log(2))
         return np.array([n.sum(), 0.5 * (bins[peak] + bins[peak + 1]), sigma, *self.tails])
+
+    def bounds_in(self, edges: Array) -> tuple[Bounds, ...]:
+        """The mass stays between the edges, the width between a hundredth of the finest bin and the whole range."""
+        width = (NARROWEST * float(np.diff(edges).min()), float(edges[-1] - edges[0]))
+        return (FREE, (float(edges[0]), float(edges[-1])), width, *self.bounds[3:])
+
+    def candidates(self, edges: Array) -> Array:
+        """Peaks at every bin centre with widths of 1, 2 and 4 bins, shape (K, P)."""
+        centres, widths = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+        rows = [
+            (1.0, mass, wide * width, *self.tails)
+            for mass, width in zip(centres, widths, strict=True)
+            for wide in (1, 2, 4)
+        ]
+        return np.array([row for row in rows if row[2] < edges[-1] - edges[0]])
 
     @property
     def tails(self) -> tuple[float, ...]:
