@@ -4,10 +4,10 @@
 ("the four-parameter dijet function" is p0 (1 - x)^p1 / x^(p2 + p3 ln x)). With x = m / sqrt(s), f = dN/dm in events
 per GeV:
 
-    dijet(2)   p0 x^-p2                                           CMS, JHEP 05 (2018) 088, the two-parameter form
-    dijet(3)   p0 (1 - x)^p1 x^-p2                                same place, the three-parameter form
+    dijet(2)   p0 x^-p2                                           CMS, PRD 97 (2018) 072006, two parameters
+    dijet(3)   p0 (1 - x)^p1 x^-p2                                same place, three parameters
     dijet(4)   p0 (1 - x)^p1 x^-(p2 + p3 ln x)                    CMS, PRD 91 (2015) 052009, eq. 1
-    dijet(5)   p0 (1 - x)^p1 x^-(p2 + p3 ln x + p4 ln^2 x)        ATLAS, PRD 91 (2015) 052007
+    dijet(5)   p0 (1 - x)^p1 x^-(p2 + p3 ln x + p4 ln^2 x)        with the ln^2 x term of ATLAS searches
     dijet(6)   dijet(5) exp(-p5 x)
 
 With `reference` (a mass) p0 is the density at that mass instead of the prefactor: the same family, a stable p0.
@@ -100,7 +100,7 @@ def dijet(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None 
 def ua2(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None = None) -> LogLinear:
     """UA2 / ATLAS form p0 x^-p1 exp(-p2 x - p3 x^2 - ...), 2 to 6 parameters, the prefactor included.
 
-    UA2, Z. Phys. C 49 (1991) 17: p0 m^-p1 exp(-p2 m - p3 m^2); ATLAS used it for dijets with a photon or a b-tag.
+    UA2, Z. Phys. C 49 (1991) 17: p0 m^-p1 exp(-p2 m - p3 m^2).
     """
     _check_number("ua2", n_parameters, 2, 6)
     powers = (_minus_power(f"p{k + 1}", k) for k in range(1, n_parameters - 1))

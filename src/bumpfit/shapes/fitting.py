@@ -116,8 +116,8 @@ def fit(
     """Fit a shape to a histogram by maximum Poisson likelihood; blinded bins are left out.
 
     `start` replaces the shape's own start values; `fixed` holds parameters at values; `limits` replaces the
-    bounds that the shape has in these bins. A fit that ends on a bound says so in `at_bounds`. Weighted histograms use the
-    scaled Poisson likelihood of Bohm and Zech. `twice_nll` is -2 ln L with ln n!, as in pyhf. Errors come from the
+    bounds that the shape has in these bins. A fit that ends on a bound says so in `at_bounds`. Weighted histograms use
+    the scaled Poisson likelihood of Bohm and Zech. `twice_nll` is -2 ln L with ln n!, as in pyhf. Errors come from the
     Hessian. A fit that does not end in a valid minimum is returned with `valid` False and the reason in `status`.
     Raises InputError for histograms without events, fewer bins than free parameters, and unknown names.
     """
