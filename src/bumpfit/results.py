@@ -53,10 +53,11 @@ class Fit(Record):
     """A maximum-likelihood fit.
 
     `parameters` lists all parameters in the model's order; `values` and `errors` (from the inverse Hessian, 1 sigma)
-    have one entry each. `covariance`, shape (P, P), is None (and the errors 0) when the Hessian could not be inverted;
-    `fixed` parameters, and those `undetermined` because they change no expectation, have zero rows. `at_bounds` lists
-    free parameters that ended at the end of their range. `twice_nll` is -2 ln L in the normalisation of the model,
-    `edm` the estimated distance to the minimum of -ln L, `attempts` what the minimisers tried.
+    have one entry each. `covariance`, shape (P, P), is None when the Hessian is singular (the parameters concerned
+    have error NaN); `fixed` parameters, and those `undetermined` because they change no expectation, have zero rows.
+    `at_bounds` lists free parameters that ended at the end of their range. `twice_nll` is -2 ln L in the
+    normalisation of the model, `edm` the estimated distance to the minimum of -ln L, `attempts` what the minimisers
+    tried.
     """
 
     parameters: tuple[str, ...]

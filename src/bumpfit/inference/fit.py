@@ -18,6 +18,9 @@ from bumpfit.workspace.model import Data
 
 Minimiser = Literal["newton", "minuit"]
 
+SINGULAR = 1e-11
+"""Eigenvalue of the Hessian in units of its diagonal below which a combination of parameters is not determined."""
+
 STATUS = {
     newton.CONVERGED: "converged",
     newton.NO_PROGRESS: "no step lowers -ln L",
@@ -237,26 +240,47 @@ def _minuit(problem: Problem, begin: Floats, options: FitOptions, label: str) ->
     )
 
 
-def covariance_at(problem: Problem, x: Floats) -> tuple[Floats | None, str]:
-    """Inverse of the second derivatives of -ln L over the free parameters, shape (P, P), and what was left out.
+def covariance_at(problem: Problem, x: Floats) -> tuple[Floats | None, Floats, str]:
+    """Inverse of the second derivatives of -ln L over the free parameters, shape (P, P), errors (P,), and a note.
 
     Parameters at a bound take part when the matrix stays positive definite with them (their curvature is then as
-    informative as elsewhere), otherwise they are left out with zero rows.
+    informative as elsewhere), otherwise they are left out with zero rows. When some combination of parameters is not
+    determined at all there is no covariance, and those parameters have error NaN.
     """
     model = problem.model
     matrix = model.hessian(x, np.concatenate([problem.main, problem.aux])) / 2
     at_bound = problem.free & ((x <= problem.low) | (x >= problem.high))
     for chosen, note in ((problem.free, ""), (problem.free & ~at_bound, "errors hold parameters at their bounds")):
+        result = np.zeros_like(matrix)
         if not chosen.any():
-            return np.zeros_like(matrix), note
+            return result, np.zeros(x.size), note
         index = np.ix_(chosen, chosen)
-        lower = np.zeros((int(chosen.sum()), int(chosen.sum())))
-        if newton.cholesky(np.ascontiguousarray(matrix[index]), lower):
-            result = np.zeros_like(matrix)
-            inverse = np.linalg.inv(matrix[index])
-            result[index] = 0.5 * (inverse + inverse.T)
-            return result, note
-    return None, "the Hessian is singular, so errors are not known"
+        scale = np.sqrt(np.maximum(np.diag(matrix[index]), 0.0))
+        if (scale > 0).all():
+            eigenvalues, vectors = np.linalg.eigh(matrix[index] / np.outer(scale, scale))
+            if eigenvalues[0] > SINGULAR:
+                inverse = (vectors / eigenvalues) @ vectors.T / np.outer(scale, scale)
+                result[index] = 0.5 * (inverse + inverse.T)
+                return result, np.sqrt(np.diag(result)), note if at_bound.any() else ""
+    return None, *_partial_errors(problem, matrix, chosen)
+
+
+def _partial_errors(problem: Problem, matrix: Floats, chosen: NDArray[np.bool_]) -> tuple[Floats, str]:
+    """Errors when the Hessian is singular: NaN for the parameters in the directions that are not determined."""
+    index = np.ix_(chosen, chosen)
+    scale = np.sqrt(np.maximum(np.diag(matrix[index]), 0.0))
+    scale[scale == 0] = 1.0
+    eigenvalues, vectors = np.linalg.eigh(matrix[index] / np.outer(scale, scale))
+    flat = eigenvalues <= SINGULAR
+    unknown = np.zeros(chosen.size, dtype=bool)
+    unknown[chosen] = (np.abs(vectors[:, flat]) > np.sqrt(SINGULAR)).any(axis=1)
+    errors = np.zeros(chosen.size)
+    inverse = np.sum(vectors[:, ~flat] ** 2 / eigenvalues[~flat], axis=1)
+    errors[chosen] = np.sqrt(inverse) / scale
+    errors[unknown] = np.nan
+    names = [name for name, bad in zip(problem.model.names, unknown, strict=True) if bad]
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return errors, f"the Hessian is singular: the data do not determine {shown}"
 
 
 def fit(
@@ -282,8 +306,7 @@ def fit(
 def report(problem: Problem, minimum: Minimum, options: FitOptions) -> Fit:
     """The fit record of a minimum."""
     x = minimum.x
-    covariance, note = covariance_at(problem, x)
-    errors = np.full(x.size, 0.0) if covariance is None else np.sqrt(np.diag(covariance))
+    covariance, errors, note = covariance_at(problem, x)
     names = problem.model.names
     at_bounds = problem.free & ((x <= problem.low) | (x >= problem.high))
     status = "converged" if minimum.valid else f"not converged: {'; '.join(minimum.attempts)}"

@@ -70,7 +70,7 @@ def crossing(profile: Profile, threshold: float, direction: int, first_step: flo
 
 def first_step(problem: Problem, minimum: Minimum, index: int, threshold: float) -> float:
     """A first guess of the half width: from the curvature where it is known, else a hundredth of the range."""
-    covariance, _ = covariance_at(problem, minimum.x)
+    covariance, _, _ = covariance_at(problem, minimum.x)
     width = float(problem.high[index] - problem.low[index])
     if covariance is not None and covariance[index, index] > 0:
         return float(min(1.1 * np.sqrt(threshold * covariance[index, index]), width))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.workspace.kernels import CODE0, CODE1, CODE2, CODE4, CODE4P, LINEAR, Compiled, Floats, Integers
+from bumpfit.workspace.kernels import CODE0, CODE1, CODE4, CODE4P, LINEAR, Compiled, Floats, Integers
 from bumpfit.workspace.parameters import ParameterSet
 
 INTERPOLATIONS = {
     "normsys": {"code1": CODE1, "code4": CODE4},
-    "histosys": {"code0": CODE0, "code2": CODE2, "code4p": CODE4P},
+    "histosys": {"code0": CODE0, "code4p": CODE4P},
 }
 DEFAULT_INTERPOLATION = {"normsys": "code4", "histosys": "code4p"}
 

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LINEAR = 0  # the parameter itself is the factor: normfactor, lumi
-CODE0, CODE1, CODE2, CODE4, CODE4P = 10, 11, 12, 14, 15
+CODE0, CODE1, CODE4, CODE4P = 10, 11, 14, 15
 
 # Stands for a factor of exactly zero, whose logarithmic derivative does not exist: the rates change by 1e-100 of
 # themselves.
@@ -85,13 +85,6 @@ def shift_weights(code, alpha):  # type: ignore[no-untyped-def]
         slope = 0.0625 * alpha * (30.0 + q * (18.0 * q - 40.0))
         bend = 0.0625 * (30.0 + q * (90.0 * q - 120.0))
         return 0.5 * alpha + even, 0.5 * alpha - even, 0.5 + slope, 0.5 - slope, bend, -bend
-    if code == CODE2:
-        # pyhf's form of code 2, discontinuous at |alpha| = 1 as in CERN-OPEN-2012-016 (there without the constant)
-        if alpha > 1.0:
-            return 1.5 * (alpha - 1.0), -0.5 * (alpha - 1.0), 1.5, -0.5, 0.0, 0.0
-        if alpha < -1.0:
-            return -0.5 * (alpha + 1.0), 1.5 * (alpha + 1.0), -0.5, 1.5, 0.0, 0.0
-        return 0.5 * (alpha * alpha + alpha), 0.5 * (alpha - alpha * alpha), alpha + 0.5, 0.5 - alpha, 1.0, -1.0
     if alpha >= 0.0:
         return alpha, 0.0, 1.0, 0.0, 0.0, 0.0
     return 0.0, alpha, 0.0, 1.0, 0.0, 0.0

@@ -91,7 +91,7 @@ def read(
     `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON. `patch`: a
     JSON patch or a patchset (file or content), with `patch_name` for a patchset; `patch` may also be the pair
     (patchset, name). `measurement`: its name, by default the first. `poi`: another parameter of interest, "" for
-    none. `interpolation`: {"normsys": "code4" or "code1", "histosys": "code4p", "code2" or "code0"}, by default
+    none. `interpolation`: {"normsys": "code4" or "code1", "histosys": "code4p" or "code0"}, by default
     pyhf's codes 4 and 4p. `allow_negative`: accept samples with negative yields.
 
     Raises InputError with the place of the first fault.
