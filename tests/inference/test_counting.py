@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from bumpfit.errors import InputError
-from bumpfit.inference.counting import fixed_cut_p, on_off_q0, order_statistic_law, sum_of_laws, upper_tail
+from bumpfit.inference.counting import (
+    fixed_cut_p,
+    on_off_q0,
+    order_statistic_law,
+    profile_on_off,
+    sum_of_laws,
+    upper_tail,
+)
 
 
 def test_li_ma_published_value() -> None:
@@ -57,3 +64,18 @@ def test_sum_of_negative_binomials_and_tail() -> None:
 def test_impossible_cut() -> None:
     with pytest.raises(InputError, match="background event number 0 of 5"):
         order_statistic_law(3, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "tau", "s"), [(9, 4, 2.0, 3.0), (0, 3, 1.5, 2.0), (5, 0, 0.5, 1.0), (7, 8, 3.0, 0.0)]
+)
+def test_profiled_background_against_scipy(n: int, m: int, tau: float, s: float) -> None:
+    value, b = profile_on_off(n, m, tau, s)
+    saturated = stats.poisson.logpmf(n, n) + stats.poisson.logpmf(m, m)
+
+    def twice_nll(b: float) -> float:
+        return -2 * (stats.poisson.logpmf(n, s + b) + stats.poisson.logpmf(m, tau * b) - saturated)
+
+    best = optimize.minimize_scalar(twice_nll, bounds=(0, 50), method="bounded", options={"xatol": 1e-10})
+    assert float(value) == pytest.approx(best.fun, abs=1e-7)
+    assert float(b) == pytest.approx(best.x, abs=1e-4)

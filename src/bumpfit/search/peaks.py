@@ -1,0 +1,171 @@
+"""A mass from the peak of a selected spectrum over the background table in the same selection."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from iminuit import Minuit
+from numpy.typing import NDArray
+
+from bumpfit.inference.counting import profile_on_off
+from bumpfit.results import Record
+from bumpfit.shapes import double_crystal_ball
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakSettings:
+    """How a peak is fitted.
+
+    `bins`: bins of the spectrum; `sigma`: allowed sigma / mass; `alpha`: range of the Crystal Ball transition points in
+    sigmas; `tail`: exponent of both tails, held; `scale_error`: relative uncertainty of the energy scale, added to the
+    error of the position (the LHC Olympics detectors and ours agree on peaks to about this).
+    """
+
+    bins: int = 60
+    sigma: tuple[float, float] = (0.008, 0.15)
+    alpha: tuple[float, float] = (0.5, 3.0)
+    tail: float = 3.0
+    scale_error: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PeakFit(Record):
+    """A fitted peak: position `mass` and `error` (statistics of data and background, and energy scale), in GeV.
+
+    `edges` (B+1,), `data`, `background` (expected from the table), `fitted_background`, `signal` (B,) are what the
+    figure shows. `deviance` is -2 ln L against the saturated model with `bins_used` bins.
+    """
+
+    name: str
+    mass: float
+    error: float
+    error_statistical: float
+    sigma: float
+    n_signal: float
+    n_signal_error: float
+    valid: bool
+    at_bounds: tuple[str, ...]
+    deviance: float
+    bins_used: int
+    edges: Array
+    data: Array
+    background: Array
+    fitted_background: Array
+    signal: Array
+
+
+def fit_peak(
+    name: str,
+    data: Array,
+    background: Array,
+    tau: float,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    start: float | None = None,
+    settings: PeakSettings = PeakSettings(),
+) -> PeakFit:
+    """Fit a double-sided Crystal Ball over the binned background table, whose every bin is profiled.
+
+    Args:
+        name: what the mass is called.
+        data, background: masses (GeV) of the selected events, shapes (N,) and (M,).
+        tau: events of the background table per background event in the data.
+        low, high: range; by default that of the data's central 99 %.
+        start: where to look first; by default the largest excess in a sliding window.
+    """
+    low = float(np.quantile(data, 0.005)) if low is None else low
+    high = float(np.quantile(data, 0.995)) if high is None else high
+    edges = np.linspace(low, high, settings.bins + 1)
+    n, m = np.histogram(data, edges)[0].astype(float), np.histogram(background, edges)[0].astype(float)
+    shape = double_crystal_ball()
+    centres = 0.5 * (edges[1:] + edges[:-1])
+
+    def signal(p: Array) -> Array:
+        count, mass, sigma, alpha_low, alpha_high = p
+        return np.maximum(
+            shape.integrate(
+                edges, _dcb_values(shape.parameters, count, mass, sigma, alpha_low, alpha_high, settings.tail)
+            ),
+            0.0,
+        )
+
+    def cost(p: Array) -> float:
+        return float(profile_on_off(n, m, tau, signal(p))[0].sum())
+
+    found: Minuit | None = None
+    for mass, width in _starts(centres, n - m / tau, start, settings):
+        fit = Minuit(cost, np.array([max((n - m / tau).sum(), 10.0), mass, width * mass, 1.2, 1.2]), name=NAMES)
+        fit.errordef = Minuit.LEAST_SQUARES  # cost is -2 ln L
+        fit.limits = [
+            (0.0, 2 * n.sum() + 10),
+            (low, high),
+            (settings.sigma[0] * mass, settings.sigma[1] * mass),
+            settings.alpha,
+            settings.alpha,
+        ]
+        fit.migrad()
+        if found is None or (fit.fval or np.inf) < (found.fval or np.inf):
+            found = fit
+    assert found is not None
+    found.hesse()
+    values = np.array(found.values)
+    statistical = _position_error(found)
+    s = signal(values)
+    deviance, b = profile_on_off(n, m, tau, s)
+    near = [
+        p for p, v, (lo, hi) in zip(NAMES, values, found.limits, strict=True)
+        if min(v - lo, hi - v) < 1e-3 * (hi - lo)
+    ]  # fmt: skip
+    return PeakFit(
+        name=name,
+        mass=float(values[1]),
+        error=float(np.hypot(statistical, settings.scale_error * values[1])),
+        error_statistical=statistical,
+        sigma=float(values[2]),
+        n_signal=float(values[0]),
+        n_signal_error=float(found.errors["n_signal"]),
+        valid=bool(found.valid),
+        at_bounds=tuple(near),
+        deviance=float(deviance.sum()),
+        bins_used=int(((n + m) > 0).sum()),
+        edges=edges,
+        data=n,
+        background=m / tau,
+        fitted_background=b,
+        signal=s,
+    )
+
+
+NAMES = ("n_signal", "mass", "sigma", "alpha_low", "alpha_high")
+
+
+def _dcb_values(
+    names: tuple[str, ...], count: float, mass: float, sigma: float, alpha_low: float, alpha_high: float, tail: float
+) -> dict[str, float]:
+    values = (count, mass, sigma, alpha_low, tail, alpha_high, tail)
+    return dict(zip(names, values, strict=True))
+
+
+def _starts(centres: Array, excess: Array, start: float | None, settings: PeakSettings) -> list[tuple[float, float]]:
+    """Candidate (position, relative width): the given one, or the largest smoothed excess."""
+    places = [start] if start is not None else []
+    step = centres[1] - centres[0]
+    for relative in (0.04, 0.08):
+        width = max(relative * float(np.median(centres)), step)
+        kernel = np.exp(-0.5 * ((centres[:, None] - centres[None, :]) / width) ** 2)
+        places.append(float(centres[int(np.argmax(kernel @ excess))]))
+    return [(place, relative) for place in dict.fromkeys(places) for relative in (0.03, 0.07)]
+
+
+def _position_error(fit: Minuit) -> float:
+    """Half the MINOS interval of the position; the parabolic error where MINOS cannot find one."""
+    if fit.valid:
+        fit.minos("mass")
+        minos = fit.merrors["mass"]
+        if minos.is_valid:
+            return float(0.5 * (minos.upper - minos.lower))
+    return float(fit.errors["mass"])

@@ -1,0 +1,140 @@
+"""Signal-like events at any masses, from a packaged library of simulated decays A -> B C.
+
+The library holds, for a grid of x = 4 m / M (the opening angle of a decay grows as m / pT, pT ~ M / 2) and for two- and
+three-prong decays, what a detector makes of such events: dijet mass over M, jet masses over m_B and m_C, and both
+N-subjettiness ratios, tails included (lost prongs, radiation). Ratios depend on x and hardly on M itself, so scaling
+them gives signal-like events at masses that were never simulated. Positions are relative to the detector-level peak.
+`docs/methods/surrogate.md` says how the library was made and how well it does on other simulations and real data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FEATURES = ("m_J1", "delta_m_J", "tau_2_over_tau_1_J1", "tau_2_over_tau_1_J2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Masses:
+    """Detector-level peak masses in GeV: the resonance and its daughters, the lighter first."""
+
+    resonance: float
+    light: float
+    heavy: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Signal-like events: features (K, 4) named `FEATURES`, dijet mass (K,), weights (K,) that sum to 1, prongs (K,).
+
+    `extrapolated` says that a mass ratio lies outside the library, whose nearest point was taken.
+    """
+
+    features: Array
+    mass: Array
+    weights: Array
+    prongs: NDArray[np.int64]
+    extrapolated: bool = False
+
+    def inside(self, low: float, high: float) -> Surrogate:
+        """Events with low <= mass < high, weights summing to 1 again."""
+        keep = (self.mass >= low) & (self.mass < high)
+        return dataclasses.replace(
+            self,
+            features=self.features[keep],
+            mass=self.mass[keep],
+            weights=self.weights[keep] / self.weights[keep].sum(),
+            prongs=self.prongs[keep],
+        )
+
+    def fraction_inside(self, low: float, high: float) -> float:
+        """Weight of the events with low <= mass < high."""
+        return float(self.weights[(self.mass >= low) & (self.mass < high)].sum())
+
+    def with_prongs(self, prongs: int) -> Surrogate:
+        """Only the two- or only the three-prong decays."""
+        keep = self.prongs == prongs
+        return dataclasses.replace(
+            self,
+            features=self.features[keep],
+            mass=self.mass[keep],
+            weights=self.weights[keep] / self.weights[keep].sum(),
+            prongs=self.prongs[keep],
+        )
+
+
+@functools.cache
+def library() -> pd.DataFrame:
+    """The packaged responses (read once): x_B >= x_C, prongs, resonance, m_B, m_C, tau21_B, tau21_C."""
+    with (files("bumpfit") / "data" / "jet_response.parquet").open("rb") as stream:
+        return pd.read_parquet(stream)
+
+
+def signal_like(masses: Masses) -> Surrogate:
+    """Events of a resonance with these masses, interpolated bilinearly between the grid points of the library."""
+    table = library()
+    grid = np.unique(table.x_B.to_numpy(np.float64))
+    x_heavy, x_light = (4 * m / masses.resonance for m in (masses.heavy, masses.light))
+    clipped = np.clip([x_heavy, x_light], grid[0], grid[-1])
+    w_heavy, w_light = (_linear(grid, x) for x in clipped)
+    x_b, x_c = (np.searchsorted(grid, table[c].to_numpy(np.float64) - 1e-6) for c in ("x_B", "x_C"))
+    counts = np.bincount(x_b * len(grid) + x_c, minlength=len(grid) ** 2)[x_b * len(grid) + x_c]
+    straight = w_heavy[x_b] * w_light[x_c]
+    swapped = np.where(x_b != x_c, w_heavy[x_c] * w_light[x_b], 0.0)
+    parts = []
+    for weight, heavy, light in ((straight, "B", "C"), (swapped, "C", "B")):
+        use = weight > 0
+        t = table[use]
+        m_h, m_l = t[f"m_{heavy}"].to_numpy() * masses.heavy, t[f"m_{light}"].to_numpy() * masses.light
+        tau_h, tau_l = t[f"tau21_{heavy}"].to_numpy(), t[f"tau21_{light}"].to_numpy()
+        first = m_l <= m_h  # J1 is the lighter jet, whichever parent it came from
+        features = np.column_stack(
+            [
+                np.minimum(m_l, m_h),
+                np.abs(m_h - m_l),
+                np.where(first, tau_l, tau_h),
+                np.where(first, tau_h, tau_l),
+            ]
+        )
+        parts.append((features, t.resonance.to_numpy() * masses.resonance, (weight / counts)[use], t.prongs.to_numpy()))
+    features, mass, weights, prongs = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return Surrogate(
+        features.astype(np.float64),
+        mass.astype(np.float64),
+        weights / weights.sum(),
+        prongs.astype(np.int64),
+        extrapolated=bool(np.any(np.abs(clipped - [x_heavy, x_light]) > 0.02)),
+    )
+
+
+def generic(resonance: float) -> Surrogate:
+    """Events of a resonance of this mass whose daughters have any masses of the library's grid, all equally likely."""
+    table = library()
+    heavy = table.m_B.to_numpy(np.float64) * table.x_B.to_numpy(np.float64) * resonance / 4
+    light = table.m_C.to_numpy(np.float64) * table.x_C.to_numpy(np.float64) * resonance / 4
+    first = light <= heavy
+    tau_h, tau_l = table.tau21_B.to_numpy(np.float64), table.tau21_C.to_numpy(np.float64)
+    features = np.column_stack(
+        [
+            np.minimum(light, heavy),
+            np.abs(heavy - light),
+            np.where(first, tau_l, tau_h),
+            np.where(first, tau_h, tau_l),
+        ]
+    )
+    n = len(table)
+    mass = table.resonance.to_numpy(np.float64) * resonance
+    return Surrogate(features, mass, np.full(n, 1 / n), table.prongs.to_numpy(np.int64))
+
+
+def _linear(grid: Array, x: float) -> Array:
+    """Weights of the grid points in the linear interpolation at x, shape of the grid."""
+    return np.array([np.interp(x, grid, unit) for unit in np.eye(len(grid))])

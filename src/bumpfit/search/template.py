@@ -1,0 +1,200 @@
+"""Number of signal events from a fit of signal-like and background templates to all events of the window.
+
+The classifier here is supervised: signal-like events at the candidate masses against background events. It never sees
+the data, so the data's score is unbiased by training, and because the fit uses the whole score spectrum there is no cut
+whose efficiency would have to be known: what is fitted is the number of events before any selection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2, norm
+
+from bumpfit.execute import ordered_map
+from bumpfit.inference.counting import profile_on_off
+from bumpfit.results import Record
+from bumpfit.scoring import Approach, deal_folds, train
+from bumpfit.search.surrogate import Surrogate
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateSettings:
+    """How the yield is fitted.
+
+    `fractions`: background fractions that bound the score bins, where at least `min_background` events are left;
+    `folds`: of the cross-fit; `template_error`: relative uncertainty of the modelling of signal-like events, from
+    yields found on other simulations and on real LHC Olympics events (docs/methods/surrogate.md).
+    """
+
+    fractions: tuple[float, ...] = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 5e-4)
+    min_background: int = 15
+    folds: int = 3
+    template_error: float = 0.07
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TemplateScores:
+    """Log density ratios signal-like / background, out of fold: data (N,), background (M,), signal-like (K,)."""
+
+    data: Array
+    background: Array
+    signal: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class YieldFit(Record):
+    """Signal events before any selection: best value, 68.27 % profile-likelihood interval, 95 % upper limit.
+
+    `z` is the square root of q0 of this fit, which knows the candidate masses: no p-value is made of it.
+    `three_prong_fraction` is the profiled mixture, `two_prong_preference` -2 ln L(all three-prong) + 2 ln L(all
+    two-prong). `edges` (B+1,) bound the score bins; `data`, `background` (table, unscaled) and `signal` (fractions)
+    are their contents, `deviance` the distance to the saturated model.
+    """
+
+    n_signal: float
+    low: float
+    high: float
+    upper_95: float
+    z: float
+    three_prong_fraction: float
+    two_prong_preference: float | None
+    deviance: float
+    bins: int
+    edges: Array
+    data: Array
+    background: Array
+    signal: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Job:
+    approach: Approach
+    seed: int
+    signal: Array
+    weights: Array
+    background: Array
+    evaluate: tuple[Array, Array, Array]
+
+
+def _run(job: _Job) -> tuple[Array, ...]:
+    ensemble = train(job.approach, job.signal, job.background, job.seed, job.weights)
+    return tuple(ensemble.log_ratio(x) for x in job.evaluate)
+
+
+def template_scores(
+    data: Array,
+    background: Array,
+    surrogate: Surrogate,
+    approach: Approach,
+    *,
+    columns: tuple[int, ...] = (0, 1, 2, 3),
+    folds: int = 3,
+    seed: int = 0,
+    workers: int = 1,
+) -> TemplateScores:
+    """Train signal-like against background, cross-fitted over both; data events are dealt to the folds at random.
+
+    Args:
+        data, background: features (N, 4), (M, 4) in the order of `surrogate.FEATURES`.
+        columns: features that are used.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 202]))
+    d, b, s = data[:, columns], background[:, columns], surrogate.features[:, columns]
+    fold_d, fold_b, fold_s = (deal_folds(len(t), folds, rng) for t in (d, b, s))
+    jobs = (
+        _Job(
+            approach,
+            int(np.random.SeedSequence([seed, 203, k]).generate_state(1)[0]),
+            s[fold_s != k],
+            surrogate.weights[fold_s != k],
+            b[fold_b != k],
+            (d[fold_d == k], b[fold_b == k], s[fold_s == k]),
+        )
+        for k in range(folds)
+    )
+    result = TemplateScores(np.empty(len(d)), np.empty(len(b)), np.empty(len(s)))
+    for k, (of_d, of_b, of_s) in enumerate(ordered_map(_run, jobs, workers=workers)):
+        result.data[fold_d == k], result.background[fold_b == k], result.signal[fold_s == k] = of_d, of_b, of_s
+    return result
+
+
+def fit_yield(
+    scores: TemplateScores, surrogate: Surrogate, settings: TemplateSettings = TemplateSettings()
+) -> YieldFit:
+    """Maximum likelihood of the number of signal events in all data, profiled over background and kind of decay.
+
+    The signal template is a mixture of two- and three-prong decays whose fraction is free. Every bin of the background
+    is profiled; the background of N data events is N - S, so the table is tau = M / (N - S) times as large. The
+    interval includes the statistics of the templates and `settings.template_error`.
+    """
+    m_total = len(scores.background)
+    cuts = [
+        float(np.quantile(scores.background, 1 - f))
+        for f in settings.fractions
+        if f * m_total >= settings.min_background
+    ]
+    edges = np.r_[-np.inf, np.unique(cuts), np.inf]
+    n, m = (np.histogram(s, edges)[0].astype(float) for s in (scores.data, scores.background))
+    kinds = []
+    for prongs in (2, 3):
+        w = np.where(surrogate.prongs == prongs, surrogate.weights, 0.0)
+        kinds.append(np.histogram(scores.signal, edges, weights=w)[0] / w.sum())
+    total = n.sum()
+
+    def template(three: float) -> Array:
+        return np.asarray((1 - three) * kinds[0] + three * kinds[1])
+
+    def cost_at(signal: float, three: float) -> float:
+        return float(profile_on_off(n, m, m_total / (total - signal), signal * template(three))[0].sum())
+
+    def profiled(signal: float) -> tuple[float, float]:
+        inner = minimize_scalar(lambda f: cost_at(signal, f), bounds=(0.0, 1.0), method="bounded")
+        return min((float(inner.fun), float(inner.x)), (cost_at(signal, 0.0), 0.0), (cost_at(signal, 1.0), 1.0))
+
+    def cost(signal: float) -> float:
+        return profiled(signal)[0]
+
+    top = 0.5 * total
+    best = minimize_scalar(cost, bounds=(0.0, top), method="bounded", options={"xatol": 0.01})
+    value, lowest = (float(best.x), float(best.fun)) if best.fun < cost(0.0) else (0.0, cost(0.0))
+    q0 = max(cost(0.0) - lowest, 0.0)
+
+    def rise(level: float) -> Callable[[float], float]:
+        return lambda signal: cost(signal) - lowest - level
+
+    one = float(chi2.ppf(0.6827, 1))
+    low = float(brentq(rise(one), 0.0, value)) if value > 0 and q0 > one else 0.0
+    high = float(brentq(rise(one), value, top))
+    upper = float(brentq(rise(float(norm.ppf(0.95)) ** 2), value, top))
+    three = profiled(value)[1]
+    t = template(three)
+    effective = surrogate.weights.sum() ** 2 / (surrogate.weights**2).sum()
+    # binomial error of the signal fraction in the bins where a signal is seen over the noise
+    seen = float(t[value * t > 0.1 * np.sqrt(n + 1)].sum()) or 1.0
+    relative = float(np.hypot(np.sqrt((1 - seen) / seen / effective), settings.template_error))
+    prongs = None
+    if value > 0:
+        two_better = cost_at(value, 1.0) - cost_at(value, 0.0)
+        prongs = float(two_better)
+    return YieldFit(
+        n_signal=value,
+        low=max(0.0, value - float(np.hypot(value - low, relative * value))),
+        high=value + float(np.hypot(high - value, relative * value)),
+        upper_95=value + float(np.hypot(upper - value, norm.ppf(0.95) * relative * value)),
+        z=float(np.sqrt(q0)),
+        three_prong_fraction=three,
+        two_prong_preference=prongs,
+        deviance=lowest,
+        bins=len(n),
+        edges=edges,
+        data=n,
+        background=m,
+        signal=t,
+    )
