@@ -1,0 +1,118 @@
+"""Discrete profiling over background families, the envelope method (Dauncey et al., JINST 10 (2015) P04015).
+
+Which function describes the background is a nuisance parameter without a scale: at each signal size the likeliest
+family is taken, each family paying `penalty` units of -2 ln L a free parameter (1 in the paper's recommended form, 2 is
+Akaike's). The envelope of the curves gives the signal, and its rise the interval: it is wider than each family's own
+where they disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import chi2
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.histograms import Histogram
+from bumpfit.results import Fit, Interval, Record
+from bumpfit.shapes.composite import Sum, add
+from bumpfit.shapes.fitting import fit
+from bumpfit.shapes.shape import Shape
+
+REACH = 8
+"""Doublings of the step with which the ends of the interval are looked for before the search gives up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope(Record):
+    """Corrected -2 ln L against the number of signal events, one curve a family, and their lower envelope.
+
+    `curves[family][i]` belongs to `points[i]` (None where the fit failed); `fits` are the free fits of all families.
+    """
+
+    points: tuple[float, ...]
+    curves: dict[str, tuple[float | None, ...]]
+    envelope: tuple[float | None, ...]
+    family: str
+    fits: dict[str, Fit]
+    interval: Interval
+    penalty: float
+
+
+def envelope(
+    histogram: Histogram,
+    backgrounds: Sequence[Shape],
+    signal: Shape,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    points: ArrayLike = (),
+    penalty: float = 1.0,
+    level: float = 0.6827,
+) -> Envelope:
+    """Signal size with the background family profiled.
+
+    backgrounds  shapes with different names
+    signal       a peak; `fixed` holds some of its parameters (its mass, say)
+    points       numbers of signal events at which the curves are recorded (none: only the best value and the interval)
+    penalty      units of -2 ln L a free parameter of a family costs
+    level        confidence level of the interval
+
+    Raises InputError for families of one name, BumpfitError when no family can be fitted or the interval has no end.
+    """
+    families = {background.name: add(background, signal) for background in backgrounds}
+    if len(families) < len(backgrounds) or not families:
+        raise InputError(f"an envelope needs families of different names, got {[shape.name for shape in backgrounds]}")
+    held = dict(fixed or {})
+    number = signal.parameters[0]
+    cost = {name: penalty * len(shape.parameters) for name, shape in families.items()}
+    fits = {name: fit(shape, histogram, fixed=held) for name, shape in families.items()}
+    working = {name: result for name, result in fits.items() if result.valid}
+    if not working:
+        raise BumpfitError("no family fits the spectrum: " + "; ".join(f"{n}: {r.status}" for n, r in fits.items()))
+    best = min(working, key=lambda name: working[name].twice_nll + cost[name])
+    lowest = working[best].twice_nll + cost[best]
+
+    def curve(name: str, size: float) -> float | None:
+        return _profiled(families[name], histogram, {**held, number: size}, fits[name], cost[name])
+
+    def rise(size: float) -> float:
+        values = [value for name in working if (value := curve(name, size)) is not None]
+        if not values:
+            raise BumpfitError(f"no family fits the spectrum with {size:g} signal events")
+        return min(values) - lowest - float(chi2.ppf(level, 1))
+
+    centre, step = working[best].values[number], working[best].errors[number]
+    low, high = (_crossing(rise, centre, sign * step) for sign in (-1, 1))
+    at = tuple(float(value) for value in np.asarray(points, dtype=np.float64))
+    curves = {name: tuple(curve(name, value) for value in at) for name in families}
+    lower = tuple(
+        min((value for name in families if (value := curves[name][i]) is not None), default=None)
+        for i in range(len(at))
+    )
+    interval = Interval(number, low, high, centre, level, method=f"envelope of {len(families)} families")
+    return Envelope(at, curves, lower, best, fits, interval, penalty)
+
+
+def _profiled(shape: Sum, histogram: Histogram, held: dict[str, float], free: Fit, cost: float) -> float | None:
+    """Corrected -2 ln L of one family at a signal size; started from its free fit, and afresh when that fails."""
+    result = fit(shape, histogram, fixed=held, start=free.values if free.valid else None)
+    if not result.valid:
+        result = fit(shape, histogram, fixed=held)
+    return result.twice_nll + cost if result.valid else None
+
+
+def _crossing(rise: Callable[[float], float], centre: float, step: float) -> float:
+    """Where the envelope has risen by the level's amount, on the side that the step points to."""
+    if not step:
+        raise BumpfitError("the best family's fit gives the signal no error; the envelope has no interval")
+    near = centre
+    for doubling in range(REACH):
+        far = centre + step * 2**doubling
+        if rise(far) > 0:
+            return float(brentq(rise, near, far, xtol=1e-3 * abs(step)))
+        near = far
+    raise BumpfitError(f"the envelope does not rise enough between {centre:g} and {near:g} signal events")
