@@ -179,10 +179,7 @@ def fit_yield(
     # binomial error of the signal fraction in the bins where a signal is seen over the noise
     seen = float(t[value * t > 0.1 * np.sqrt(n + 1)].sum()) or 1.0
     relative = float(np.hypot(np.sqrt((1 - seen) / seen / effective), settings.template_error))
-    prongs = None
-    if value > 0:
-        two_better = cost_at(value, 1.0) - cost_at(value, 0.0)
-        prongs = float(two_better)
+    preference = cost_at(value, 1.0) - cost_at(value, 0.0) if value > 0 else None
     return YieldFit(
         n_signal=value,
         low=max(0.0, value - float(np.hypot(value - low, relative * value))),
@@ -190,7 +187,7 @@ def fit_yield(
         upper_95=value + float(np.hypot(upper - value, norm.ppf(0.95) * relative * value)),
         z=float(np.sqrt(q0)),
         three_prong_fraction=three,
-        two_prong_preference=prongs,
+        two_prong_preference=preference,
         deviance=lowest,
         bins=len(n),
         edges=edges,

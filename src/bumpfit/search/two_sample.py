@@ -70,12 +70,16 @@ class GlobalP(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TwoSampleTest:
-    """All selections, the one with the smallest p-value (position `best`), and the global p-value."""
+    """All selections, the one with the smallest p-value (position `best`), and the global p-value.
+
+    `shuffled` holds the smallest p-value of each label shuffle (at least one batch of them), shape (shuffles,).
+    """
 
     selections: tuple[SelectionResult, ...]
     windows: tuple[int, ...]
     best: int
     overall: GlobalP
+    shuffled: Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,11 +165,9 @@ def two_sample_test(
             )
             places.append(family.window)
     best = int(np.argmin([r.p_local for r in results]))
-    overall = _global_p(
-        results[best].p_local, len(results), families, scored, windows,
-        data_mass, background_mass, data_block, background_block, shuffles, rng,
-    )  # fmt: skip
-    return TwoSampleTest(tuple(results), tuple(places), best, overall)
+    cells = _Cells.of(families, scored, windows, data_mass, background_mass, data_block, background_block)
+    overall, shuffled = _global_p(results[best].p_local, families, cells, shuffles, rng)
+    return TwoSampleTest(tuple(results), tuple(places), best, overall, shuffled)
 
 
 def _family(
@@ -198,63 +200,112 @@ def _family(
 
 
 def _global_p(
-    smallest: float,
-    selections: int,
-    families: list[_Family],
-    scored: Sequence[Sequence[ScoredBlock]],
-    windows: Sequence[Window],
-    data_mass: Array,
-    background_mass: Array,
-    data_block: Ints,
-    background_block: Ints,
-    shuffles: int,
-    rng: np.random.Generator,
-) -> GlobalP:
-    union = min(1.0, selections * smallest)
-    floor = 1.0 / (shuffles + 1)
+    smallest: float, families: list[_Family], cells: _Cells, shuffles: int, rng: np.random.Generator
+) -> tuple[GlobalP, Array]:
+    """Global p-value of the smallest local one, and the smallest local p-values of the shuffles that were made."""
+    selections = sum(len(family.efficiencies) for family in families)
+    union, floor = min(1.0, selections * smallest), 1.0 / (shuffles + 1)
+    minima = np.empty(0)
+    # beyond the first batch the shuffles only help where the union bound is not far below their reach
+    while len(minima) < (shuffles if union > 10 * floor else BATCH) and _hits(minima, smallest).size < ENOUGH:
+        minima = np.concatenate([minima, cells.smallest_p(families, min(BATCH, shuffles - len(minima)), rng)])
+    hits = _hits(minima, smallest)
     if selections == 1:
-        return GlobalP(smallest, z_of(smallest), "exact law", 0.0, 0, None, union, 1)
-    # the shuffles can only help where the union bound is not far below their reach
-    if union > 10 * floor:
-        n_blocks = int(data_block.max())
+        return GlobalP(smallest, z_of(smallest), "exact law", 0.0, 0, None, union, 1), minima
+    if len(hits) >= ENOUGH:
+        # sequential Monte Carlo test: exact with the number of shuffles up to the last hit that was needed
+        done = int(hits[ENOUGH - 1]) + 1
+        p = ENOUGH / done
+        return GlobalP(p, z_of(p), "shuffles", floor, done, float(p / np.sqrt(ENOUGH)), union, selections), minima
+    p = (len(hits) + 1) / (len(minima) + 1)
+    if p <= union:
+        error = float(np.sqrt(max(len(hits), 1)) / len(minima))
+        return GlobalP(p, z_of(p), "shuffles", floor, len(minima), error, union, selections), minima
+    return GlobalP(union, z_of(union), "union bound", floor, len(minima), None, union, selections), minima
+
+
+def _hits(minima: Array, smallest: float) -> Ints:
+    """Positions of the shuffles at least as extreme as the data."""
+    return np.flatnonzero(minima <= smallest * (1 + 1e-9))
+
+
+ENOUGH = 100
+"""Shuffles at least as extreme as the data after which the sequential test stops (Besag and Clifford, Biometrika 78
+(1991) 301): a relative error of 10 %."""
+
+BATCH = 1000
+"""Shuffles between two looks at whether that is enough."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Block:
+    """One tested block, data and background pooled: mass cell of each event, and the events near or above each cut."""
+
+    cell: Ints
+    data_in_cell: Ints
+    in_cell: Ints
+    relevant: Ints
+    order: Ints
+    start: Ints
+    m: Ints
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Cells:
+    """What shuffling needs: the blocks, and where each family's selections are among the columns of the counts."""
+
+    blocks: tuple[_Block, ...]
+    offset: Ints
+
+    @classmethod
+    def of(
+        cls,
+        families: list[_Family],
+        scored: Sequence[Sequence[ScoredBlock]],
+        windows: Sequence[Window],
+        data_mass: Array,
+        background_mass: Array,
+        data_block: Ints,
+        background_block: Ints,
+    ) -> _Cells:
         edges = sorted({x for w in windows for x in (w.low, w.high) if np.isfinite(x)})
-        reached = 0
-        minima = np.ones(shuffles)
-        totals = [np.zeros((shuffles, len(f.efficiencies)), np.int64) for f in families]
-        for block in range(1, n_blocks + 1):
+        blocks = []
+        for block in range(1, int(data_block.max()) + 1):
             rows_d, rows_b = np.flatnonzero(data_block == block), np.flatnonzero(background_block == block)
             mass = np.concatenate([data_mass[rows_d], background_mass[rows_b]])
             cell = np.searchsorted(edges, mass, side="right").astype(np.int64)
-            data_in_cell = np.bincount(cell[: len(rows_d)], minlength=len(edges) + 1)
-            place_d = np.full(len(data_mass), -1, np.int64)
-            place_b = np.full(len(background_mass), -1, np.int64)
+            place_d, place_b = np.full(len(data_mass), -1, np.int64), np.full(len(background_mass), -1, np.int64)
             place_d[rows_d] = np.arange(len(rows_d))
             place_b[rows_b] = len(rows_d) + np.arange(len(rows_b))
-            orders, starts, m_flat = [], [0], []
+            orders = []
             for family in families:
-                scored_block = scored[family.window][block - 1]
-                pooled = np.concatenate([place_d[scored_block.data_rows], place_b[scored_block.background_rows]])
-                reach = _reach(int(family.m_of_block[block - 1].max()), scored_block)
+                here = scored[family.window][block - 1]
+                pooled = np.concatenate([place_d[here.data_rows], place_b[here.background_rows]])
+                reach = _reach(int(family.m_of_block[block - 1].max()), here)
                 orders.append(pooled[family.orders[block - 1][:reach]])
-                starts.append(starts[-1] + len(orders[-1]))
-                m_flat.append(family.m_of_block[block - 1])
-            offsets = np.cumsum([0, *(len(m) for m in m_flat)])
-            counts = _shuffle(
-                shuffles, rng, cell, data_in_cell, np.bincount(cell, minlength=len(edges) + 1),
-                np.unique(np.concatenate(orders)), np.concatenate(orders), np.asarray(starts), np.concatenate(m_flat),
-                offsets,
-            )  # fmt: skip
-            for f in range(len(families)):
-                totals[f] += counts[:, offsets[f] : offsets[f + 1]]
-        for family, total in zip(families, totals, strict=True):
-            for e in range(len(family.efficiencies)):
-                np.minimum(minima, family.tails[e][total[:, e]], out=minima)
-        reached = int((minima <= smallest * (1 + 1e-9)).sum())
-        p = (reached + 1) / (shuffles + 1)
-        if p <= union or reached >= 100:
-            error = float(np.sqrt(max(reached, 1)) / shuffles)
-            return GlobalP(p, z_of(p), "shuffles", floor, shuffles, error, union, selections)
-    return GlobalP(union, z_of(union), "union bound", floor, shuffles, None, union, selections)
+            order = np.concatenate(orders)
+            blocks.append(
+                _Block(
+                    cell=cell,
+                    data_in_cell=np.bincount(cell[: len(rows_d)], minlength=len(edges) + 1),
+                    in_cell=np.bincount(cell, minlength=len(edges) + 1),
+                    relevant=np.unique(order),
+                    order=order,
+                    start=np.cumsum([0, *(len(o) for o in orders)]),
+                    m=np.concatenate([family.m_of_block[block - 1] for family in families]),
+                )
+            )
+        return cls(tuple(blocks), np.cumsum([0, *(len(f.efficiencies) for f in families)]))
+
+    def smallest_p(self, families: list[_Family], shuffles: int, rng: np.random.Generator) -> Array:
+        """Smallest p-value over all selections in each of so many shuffles, shape (shuffles,)."""
+        total = np.zeros((shuffles, int(self.offset[-1])), np.int64)
+        for b in self.blocks:
+            total += _shuffle(
+                shuffles, rng, b.cell, b.data_in_cell, b.in_cell, b.relevant, b.order, b.start, b.m, self.offset
+            )
+        tails = [tail for family in families for tail in family.tails]
+        return np.asarray(np.min([tail[total[:, e]] for e, tail in enumerate(tails)], axis=0))
 
 
 def _reach(m: int, block: ScoredBlock) -> int:

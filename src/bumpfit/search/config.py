@@ -1,0 +1,113 @@
+"""Configuration of a search: every number that changes a result, with its meaning; read from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from bumpfit.errors import InputError
+from bumpfit.scoring import BoostedTrees, ForwardPlan
+from bumpfit.search.peaks import PeakSettings
+from bumpfit.search.spectrum import SpectrumSettings
+from bumpfit.search.template import TemplateSettings
+from bumpfit.search.windows import WindowPlan
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """All settings of `bumpfit run`; a TOML file has the same names, the nested records as tables.
+
+    `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery is
+    claimed; `min_background`: background events that a selection must expect above its cuts; `shuffles`: label
+    shuffles for the global p-value; `folds`: of the event scores; `trees`, `forward`, `windows`, `peaks`, `spectrum`,
+    `templates`: settings of those steps; `cross_check`: the approach that repeats the primary test as a check.
+    """
+
+    efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    claim_z: float = 3.0
+    min_background: int = 5
+    shuffles: int = 20_000
+    folds: int = 5
+    trees: BoostedTrees = BoostedTrees()
+    forward: ForwardPlan = ForwardPlan()
+    windows: WindowPlan = WindowPlan()
+    peaks: PeakSettings = PeakSettings()
+    spectrum: SpectrumSettings = SpectrumSettings()
+    templates: TemplateSettings = TemplateSettings()
+    cross_check: str = "forest"
+
+    def quick(self) -> SearchConfig:
+        """The same search with fewer, smaller trainings: a first look, with a valid p-value of less power."""
+        return dataclasses.replace(
+            self,
+            folds=3,
+            shuffles=min(self.shuffles, 5000),
+            trees=dataclasses.replace(self.trees, models=1),
+            forward=ForwardPlan(first=0.4, blocks=3),
+        )
+
+
+def read_config(path: str | os.PathLike[str]) -> SearchConfig:
+    """Settings from a TOML file; raises InputError for a missing file, bad TOML, unknown names and wrong types."""
+    try:
+        with open(path, "rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    config: SearchConfig = _filled(SearchConfig(), content, str(path))
+    _check(config, str(path))
+    return config
+
+
+def _filled(default: Any, content: Mapping[str, Any], where: str) -> Any:
+    types = typing.get_type_hints(type(default))
+    values = {}
+    for key, value in content.items():
+        if key not in types:
+            raise InputError(f"{where} has the setting '{key}', which does not exist; known: {', '.join(types)}")
+        old = getattr(default, key)
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, dict):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected a table of settings")
+            values[key] = _filled(old, value, f"{where}, table '{key}'")
+        elif isinstance(old, tuple):
+            if not isinstance(value, list) or not value or not all(_number(v) for v in value):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected a list of numbers")
+            values[key] = tuple(type(old[0])(v) for v in value)
+        elif isinstance(old, str):
+            if not isinstance(value, str):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected a text")
+            values[key] = value
+        else:
+            if not _number(value) or (isinstance(old, int) and not isinstance(value, int)):
+                kind = "a whole number" if isinstance(old, int) else "a number"
+                raise InputError(f"{where}: '{key}' is {value!r}; expected {kind}")
+            values[key] = type(old)(value)
+    return dataclasses.replace(default, **values)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check(config: SearchConfig, where: str) -> None:
+    """Ranges outside of which the statistics are not what they say."""
+    rules = [
+        (all(0 < e <= 0.5 for e in config.efficiencies), "efficiencies must lie in (0, 0.5]"),
+        (config.min_background >= 1, "min_background must be at least 1"),
+        (config.shuffles >= 1000, "shuffles must be at least 1000"),
+        (config.folds >= 2, "folds must be at least 2"),
+        (0 < config.forward.first < 1 and config.forward.blocks >= 1, "forward needs 0 < first < 1 and blocks >= 1"),
+        (config.windows.ratio > config.windows.step > 1, "windows needs ratio > step > 1"),
+        (config.trees.models >= 1, "trees needs at least one model"),
+        (config.templates.folds >= 2, "templates needs at least 2 folds"),
+    ]
+    for good, message in rules:
+        if not good:
+            raise InputError(f"{where}: {message}")
