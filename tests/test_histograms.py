@@ -114,3 +114,18 @@ def test_mass_edges_follow_the_resolution() -> None:
 def test_bad_input_is_refused(call, message) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_as_histogram_takes_what_users_have() -> None:
+    values = np.random.default_rng(1).uniform(0, 6, 100)
+    ours = histograms.fill(values, EDGES)
+    boost = bh.Histogram(bh.axis.Variable(EDGES)).fill(values)
+    for other in (ours, boost, ours.to_hist(), np.histogram(values, EDGES)):
+        same = histograms.as_histogram(other)
+        np.testing.assert_array_equal(same.counts, ours.counts)
+        np.testing.assert_array_equal(same.variances, ours.variances)
+        np.testing.assert_array_equal(same.edges, EDGES)
+    with pytest.raises(InputError, match="one axis"):
+        histograms.as_histogram(bh.Histogram(bh.axis.Regular(2, 0, 1), bh.axis.Regular(2, 0, 1)))
+    with pytest.raises(InputError, match="got list for a histogram"):
+        histograms.as_histogram([1, 2])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import boost_histogram as bh
 import hist
@@ -239,6 +240,30 @@ def from_counts(
                 f"{what} must be finite and not negative, got {np.nanmin(array):g} to {np.nanmax(array):g}"
             )
     return _make(bins, np.pad(content, 1), np.pad(spread, 1), name)
+
+
+HistogramLike = Any
+"""A `Histogram`, an object of the UHI protocol (boost-histogram, hist, uproot), or numpy's pair (counts, edges)."""
+
+
+def as_histogram(source: HistogramLike) -> Histogram:
+    """A `Histogram` from what users have: one already, a one-dimensional UHI histogram, or (counts, edges).
+
+    Raises InputError for anything else.
+    """
+    if isinstance(source, Histogram):
+        return source
+    if isinstance(source, tuple) and len(source) == 2:
+        return from_counts(source[1], source[0])
+    if hasattr(source, "axes") and hasattr(source, "values") and hasattr(source, "variances"):
+        if len(source.axes) != 1:
+            raise InputError(f"a spectrum has one axis, got a histogram with {len(source.axes)}")
+        variances = source.variances()
+        return from_counts(np.asarray(source.axes[0].edges), source.values(), variances)
+    raise InputError(
+        f"got {type(source).__name__} for a histogram; expected one of bumpfit.histograms, boost-histogram or hist, or "
+        "the pair (counts, edges) of numpy.histogram"
+    )
 
 
 def mass_edges(

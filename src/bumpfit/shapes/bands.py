@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.histograms import Histogram, check_edges
+from bumpfit.histograms import HistogramLike, as_histogram, check_edges
 from bumpfit.results import Fit, Record
 from bumpfit.shapes.fitting import Binned, spectrum
 from bumpfit.shapes.minimise import Coordinates, coordinates
@@ -35,7 +35,7 @@ class Band(Record):
     method: str
 
 
-def _space(shape: Shape, result: Fit, histogram: Histogram) -> Coordinates:
+def _space(shape: Shape, result: Fit, histogram: HistogramLike) -> Coordinates:
     """Whitened coordinates around the fitted values, without parameters that were fixed or ended on a bound."""
     if not result.valid:
         raise BumpfitError(f"no uncertainty band: the fit of {shape.name} is not valid ({result.status})")
@@ -50,7 +50,7 @@ def _check_level(level: float) -> None:
 
 
 def propagated_band(
-    shape: Shape, result: Fit, histogram: Histogram, *, edges: ArrayLike | None = None, level: float = 0.6827
+    shape: Shape, result: Fit, histogram: HistogramLike, *, edges: ArrayLike | None = None, level: float = 0.6827
 ) -> Band:
     """Band by linear propagation: expected +- z sigma with sigma^2 = J C J^T.
 
@@ -59,7 +59,7 @@ def propagated_band(
     """
     _check_level(level)
     space = _space(shape, result, histogram)
-    bins = histogram.edges if edges is None else check_edges(edges)
+    bins = as_histogram(histogram).edges if edges is None else check_edges(edges)
     values = shape.array(result.values)
     expected = shape.integrate(bins, values)
     jacobian = shape.gradient(bins, values) @ space.slope(values)
@@ -70,7 +70,7 @@ def propagated_band(
 def sampled_band(
     shape: Shape,
     result: Fit,
-    histogram: Histogram,
+    histogram: HistogramLike,
     rng: np.random.Generator,
     *,
     samples: int = 1000,
@@ -83,7 +83,7 @@ def sampled_band(
     """
     _check_level(level)
     space = _space(shape, result, histogram)
-    bins = histogram.edges if edges is None else check_edges(edges)
+    bins = as_histogram(histogram).edges if edges is None else check_edges(edges)
     draws = rng.standard_normal((samples, space.free.size))
     curves = np.array([shape.integrate(bins, space.values(z)) for z in draws])
     low, high = np.quantile(curves, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)

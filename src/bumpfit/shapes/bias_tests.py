@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.histograms import Histogram, from_counts
+from bumpfit.histograms import Histogram, HistogramLike, as_histogram, from_counts
 from bumpfit.results import Record
 from bumpfit.shapes.batch import fit_many
 from bumpfit.shapes.composite import add
@@ -55,7 +55,7 @@ class SpuriousSignal(Record):
 
 
 def spurious_signal(
-    simulated: Histogram,
+    simulated: HistogramLike,
     background: Shape,
     signal: Shape,
     masses: ArrayLike,
@@ -73,6 +73,7 @@ def spurious_signal(
     """
     if not scale > 0:
         raise InputError(f"scale is the data's luminosity over the simulation's and positive, got {scale:g}")
+    simulated = as_histogram(simulated)
     points = np.atleast_1d(np.asarray(masses, dtype=np.float64))
     edges = simulated.edges
     if not points.size or (points < edges[0]).any() or (points > edges[-1]).any():
@@ -136,7 +137,7 @@ class Bias(Record):
 
 
 def bias(
-    histogram: Histogram,
+    histogram: HistogramLike,
     truth: Shape,
     nominal: Shape,
     signal: Shape,
@@ -152,6 +153,7 @@ def bias(
     them; `nominal` plus a signal of free size is fitted to each. A log-linear nominal function is fitted to all toys at
     once, others one by one. Raises BumpfitError when the truth does not fit or no toy can be fitted.
     """
+    histogram = as_histogram(histogram)
     if histogram.blinded.any():
         raise InputError("the bias test needs a spectrum without blinded bins")
     source = fit(truth, histogram)

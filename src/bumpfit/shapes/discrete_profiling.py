@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.histograms import Histogram
+from bumpfit.histograms import Histogram, HistogramLike, as_histogram
 from bumpfit.results import Fit, Interval, Record
 from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.fitting import fit
@@ -44,7 +44,7 @@ class Envelope(Record):
 
 
 def envelope(
-    histogram: Histogram,
+    histogram: HistogramLike,
     backgrounds: Sequence[Shape],
     signal: Shape,
     *,
@@ -63,12 +63,13 @@ def envelope(
 
     Raises InputError for families of one name, BumpfitError when no family can be fitted or the interval has no end.
     """
+    histogram = as_histogram(histogram)
     families = {background.name: add(background, signal) for background in backgrounds}
     if len(families) < len(backgrounds) or not families:
         raise InputError(f"an envelope needs families of different names, got {[shape.name for shape in backgrounds]}")
     held = dict(fixed or {})
     number = signal.parameters[0]
-    cost = {name: penalty * len(shape.parameters) for name, shape in families.items()}
+    cost = {shape.name: penalty * len(shape.parameters) for shape in backgrounds}
     fits = {name: fit(shape, histogram, fixed=held) for name, shape in families.items()}
     working = {name: result for name, result in fits.items() if result.valid}
     if not working:

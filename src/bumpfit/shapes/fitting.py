@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from bumpfit.errors import InputError
-from bumpfit.histograms import Histogram
+from bumpfit.histograms import HistogramLike, as_histogram
 from bumpfit.results import Fit
 from bumpfit.shapes.minimise import minimise, names
 from bumpfit.shapes.shape import Bounds, Shape, Values
@@ -36,8 +36,9 @@ class Spectrum:
     scale: Array
 
 
-def spectrum(histogram: Histogram) -> Spectrum:
+def spectrum(histogram: HistogramLike) -> Spectrum:
     """What a fit needs of a histogram; raises InputError when there is nothing to fit or counts are negative."""
+    histogram = as_histogram(histogram)
     counts, variances = histogram.counts, histogram.variances
     seen = ~histogram.blinded
     if not seen.any():
@@ -100,14 +101,14 @@ class Binned:
         return [f"the fit expects no or negative events in {int(short.sum())} bins"] if short.any() else []
 
 
-def twice_nll(shape: Shape, histogram: Histogram, parameters: Values) -> float:
+def twice_nll(shape: Shape, histogram: HistogramLike, parameters: Values) -> float:
     """-2 ln L of a histogram for given parameter values (Poisson, with ln n!)."""
     return 2 * Binned(shape, spectrum(histogram)).value(shape.array(parameters))
 
 
 def fit(
     shape: Shape,
-    histogram: Histogram,
+    histogram: HistogramLike,
     *,
     start: Values | None = None,
     fixed: Mapping[str, float] | None = None,

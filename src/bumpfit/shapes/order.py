@@ -19,7 +19,7 @@ from scipy.stats import chi2 as chi_square
 from scipy.stats import f as f_distribution
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.histograms import Histogram
+from bumpfit.histograms import Histogram, HistogramLike, as_histogram
 from bumpfit.results import Fit, Record
 from bumpfit.shapes.bands import propagated_band
 from bumpfit.shapes.families import dijet
@@ -93,7 +93,7 @@ def choose_order(chi2: ArrayLike, orders: Sequence[int], bins: int, threshold: f
 
 
 def order_by_f_test(
-    histogram: Histogram,
+    histogram: HistogramLike,
     family: Callable[[int], Shape] = dijet,
     orders: Sequence[int] = (2, 3, 4, 5),
     *,
@@ -115,7 +115,7 @@ def order_by_f_test(
     Raises InputError for weighted histograms, fewer merged bins than parameters, a mass outside the histogram, and
     BumpfitError when the lowest order cannot be fitted.
     """
-    orders = tuple(orders)
+    histogram, orders = as_histogram(histogram), tuple(orders)
     if not orders or any(b <= a for a, b in itertools.pairwise(orders)):
         raise InputError(f"orders must rise, got {orders}")
     if histogram.weighted:
