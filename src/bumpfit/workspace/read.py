@@ -12,6 +12,7 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.workspace.compile import DEFAULT_INTERPOLATION, compile_spec
+from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
 from bumpfit.workspace.parameters import parameter_sets
 from bumpfit.workspace.validate import check_content, check_schema
@@ -90,8 +91,8 @@ def read(
 
     `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON. `patch`: a
     JSON patch or a patchset (file or content), with `patch_name` for a patchset; `patch` may also be the pair
-    (patchset, name). `measurement`: its name, by default the first. `poi`: another parameter of interest, "" for
-    none. `interpolation`: {"normsys": "code4" or "code1", "histosys": "code4p" or "code0"}, by default
+    (patchset, name). `measurement`: its name (HS3: analysis), by default the first. `poi`: another parameter of
+    interest, "" for none. `interpolation`: {"normsys": "code4" or "code1", "histosys": "code4p" or "code0"}, by default
     pyhf's codes 4 and 4p. `allow_negative`: accept samples with negative yields.
 
     Raises InputError with the place of the first fault.
@@ -105,6 +106,9 @@ def read(
         spec = apply_patch(spec, patch, patch_name)
     elif patch_name is not None:
         raise InputError(f"the patch name '{patch_name}' was given without a patchset")
+    if is_hs3(spec):
+        spec, codes = from_hs3(spec, measurement)
+        interpolation, measurement = {**codes, **(interpolation or {})}, None
     return compile_model(
         spec, measurement=measurement, poi=poi, interpolation=interpolation, allow_negative=allow_negative
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from bumpfit.errors import InputError
 from bumpfit.files import write_json
 from bumpfit.workspace.compile import DEFAULT_INTERPOLATION
+from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
 
 Format = Literal["histfactory", "hs3"]
@@ -39,8 +40,6 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
     if format == "histfactory":
         write_json(path, histfactory(model))
     elif format == "hs3":
-        from bumpfit.workspace.hs3 import to_hs3
-
         write_json(path, to_hs3(model))
     else:
         raise InputError(f"unknown format {format!r}; choose 'histfactory' or 'hs3'")

@@ -1,0 +1,137 @@
+"""HS3: our documents in RooFit and RooFit's in ours give the same likelihood (runs where ROOT is installed)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from random_models import random_workspace
+
+from bumpfit.errors import InputError
+from bumpfit.workspace import Model, read, write
+from bumpfit.workspace.hs3_write import hs3_name
+
+
+def points(model: Model, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    result = []
+    for _ in range(4):
+        width = np.array([0.6 if p.low < 0 else 0.05 for p in model.parameters])
+        x = np.clip(model.inits + width * rng.normal(size=model.inits.size), model.lower, model.upper)
+        result.append(np.where([p.fixed for p in model.parameters], model.inits, x))
+    return result
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    for seed in range(40):
+        model = read(random_workspace(seed))
+        write(model, tmp_path / "hs3.json", format="hs3")
+        again = read(tmp_path / "hs3.json")
+        assert again.poi == model.poi
+        assert sorted(again.names) == sorted(model.names)
+        for p in model.parameters:
+            q = again.parameters[again.index(p.name)]
+            assert (q.init, q.low, q.high, q.fixed) == (p.init, p.low, p.high, p.fixed)
+        for x in points(model, seed):
+            values = dict(zip(model.names, map(float, x), strict=True))
+            assert again.twice_nll(values) == pytest.approx(model.twice_nll(values), abs=1e-8)
+
+
+def import_to_roofit(path: Path) -> tuple[Any, Any, Any]:
+    ROOT = pytest.importorskip("ROOT")
+    ROOT.RooMsgService.instance().setGlobalKillBelow(ROOT.RooFit.ERROR)
+    workspace = ROOT.RooWorkspace("w")
+    tool = ROOT.RooJSONFactoryWSTool(workspace)
+    tool.importJSON(str(path))
+    config = next(o for o in workspace.allGenericObjects() if isinstance(o, ROOT.RooStats.ModelConfig))
+    observables = ROOT.RooFit.GlobalObservables(config.GetGlobalObservables())
+    nll = config.GetPdf().createNLL(next(iter(workspace.allData())), ROOT.RooFit.Offset("none"), observables)
+    return workspace, tool, nll
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", [0, 2, 5, 8, 13, 21])
+def test_roofit_reads_ours(tmp_path: Path, seed: int) -> None:
+    model = read(random_workspace(seed))
+    path = tmp_path / "hs3.json"
+    write(model, path, format="hs3")
+    workspace, tool, nll = import_to_roofit(path)
+    differences = []
+    for x in points(model, seed):
+        for name, value in zip(model.names, x, strict=True):
+            workspace.var(hs3_name(name)).setVal(float(value))
+        differences.append(nll.getVal() - model.twice_nll(x) / 2)
+    np.testing.assert_allclose(differences, differences[0], atol=1e-6)
+    if any(name.startswith("free[") for name in model.names):
+        return  # RooFit cannot export a factor a bin without constraint
+    back = read(json.loads(str(tool.exportJSONtoString())))
+    for x in points(model, seed):
+        values = dict(zip(model.names, map(float, x), strict=True))
+        # RooFit rounds statistical errors to seven digits
+        assert back.twice_nll(values) - model.twice_nll(values) == pytest.approx(
+            back.twice_nll({}) - model.twice_nll({}), abs=1e-5
+        )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pyhs3_loads_ours(tmp_path: Path) -> None:
+    pyhs3 = pytest.importorskip("pyhs3")
+    path = tmp_path / "hs3.json"
+    write(read(random_workspace(8)), path, format="hs3")
+    loaded = pyhs3.Workspace.load(path)
+    assert "likelihood" in [a.name for a in loaded.analyses]
+
+
+def broken(change: str) -> dict[str, Any]:
+    from bumpfit.workspace.hs3_write import to_hs3
+
+    document = to_hs3(read(random_workspace(2)))
+    first = next(d for d in document["distributions"] if d["type"] == "histfactory_dist")
+    gauss = next(d for d in document["distributions"] if d["type"] == "gaussian_dist" and d["name"].startswith("sys"))
+    if change == "type":
+        first["type"] = "generic_dist"
+    elif change == "no analysis":
+        document["analyses"] = []
+    elif change == "constraint width":
+        gauss["sigma"] = 2.0
+    elif change == "constraint type":
+        gauss["type"] = "lognormal_dist"
+    elif change == "no value":
+        document["parameter_points"] = []
+    elif change == "no samples":
+        del first["samples"]
+    elif change == "modifier":
+        first["samples"][0]["modifiers"].append({"name": "x", "type": "bananafactor"})
+    elif change == "no data":
+        document["data"] = []
+    return document
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("type", "generic_dist"),
+        ("no analysis", "no analyses"),
+        ("constraint width", "width 2.0"),
+        ("constraint type", "lognormal_dist"),
+        ("no value", "has no value"),
+        ("no samples", "'samples' is missing"),
+        ("modifier", "bananafactor"),
+        ("no data", "binned"),
+    ],
+)
+def test_what_cannot_be_read_is_said(change: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read(broken(change))
+
+
+def test_two_staterrors_in_a_channel_cannot_be_written(tmp_path: Path) -> None:
+    spec = random_workspace(2)
+    sample = spec["channels"][0]["samples"][-1]
+    spec["channels"][0]["samples"][-1]["modifiers"] = [
+        {"name": "another", "type": "staterror", "data": [1.0] * len(sample["data"])}
+    ]
+    with pytest.raises(InputError, match="staterrors another, stat_"):
+        write(read(spec), tmp_path / "x.json", format="hs3")
+    assert not (tmp_path / "x.json").exists()
