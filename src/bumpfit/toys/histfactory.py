@@ -1,0 +1,218 @@
+"""Toys of any HistFactory model: rates, derivatives and minimiser are those of a single fit, in one compiled loop.
+
+Toys are thrown at the nuisance parameters that fit the data best at the given strength, and the auxiliary measurements
+fluctuate with the counts: Gaussian ones by their width, Poisson ones as counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.inference import newton
+from bumpfit.inference.fit import FitOptions, Problem, prepare, solve
+from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, digest_of
+from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_tables, normal, stream
+from bumpfit.toys.statistic import Name, Plan, evaluate, plan
+from bumpfit.workspace import Model
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 1e-9
+"""Estimated distance to a minimum of -ln L at which a fit has converged."""
+ITERATIONS = 200
+
+
+@njit(nogil=True, cache=True)
+def draw_toy(tables, normal_mean, normal_sigma, normal_aux, poisson_aux, seed, toy, main, aux):  # type: ignore[no-untyped-def]
+    """Counts of the main measurement, shape (B,), and auxiliary measurements, shape (A,), of one toy.
+
+    `tables` holds the bins, then the Poisson constraints.
+    """
+    bins, n_normal, n_poisson = main.size, normal_mean.size, poisson_aux.size
+    state = stream(seed, toy, bins + n_poisson + 2 * n_normal)
+    for i in range(bins + n_poisson):
+        state += GOLDEN
+        count = alias_draw(state, tables.cells, tables.start[i], tables.bits[i], tables.low[i])
+        if i < bins:
+            main[i] = count
+        else:
+            aux[poisson_aux[i - bins]] = count
+    for j in range(n_normal):
+        state += GOLDEN + GOLDEN
+        aux[normal_aux[j]] = normal_mean[j] + normal_sigma[j] * normal(state)
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def run_toys(compiled, compiled_plan, poi, start, free, low, high, tables, mean, seed, first, mains, auxs, given, out):  # type: ignore[no-untyped-def]
+    """Fit toys first .. first + n; columns of `out`, shape (n, 4): minimum free, minimum fixed, best strength, failed.
+
+    With `given` the toys are rows of mains and auxs, otherwise these receive the toys that were made.
+    """
+    mu, bottom, top = compiled_plan.mu, compiled_plan.low, compiled_plan.high
+    held = free.copy()
+    held[poi] = False
+    low_free, high_free = low.copy(), high.copy()
+    low_free[poi], high_free[poi] = bottom, top
+    for i in range(out.shape[0]):
+        main, aux = mains[i], auxs[i]
+        if not given:
+            draw_toy(
+                tables, mean, compiled.normal_sigma, compiled.normal_aux, compiled.poisson_aux, seed, first + i, main, aux
+            )
+        begin = start.copy()
+        begin[poi] = mu
+        x, fixed, _, _, _, status = newton.minimise(begin, held, low, high, main, aux, compiled, TOLERANCE, ITERATIONS)
+        x2, best, _, _, _, status2 = newton.minimise(
+            x, free, low_free, high_free, main, aux, compiled, TOLERANCE, ITERATIONS
+        )
+        out[i, 0] = best
+        out[i, 1] = fixed
+        out[i, 2] = x2[poi]
+        within = bottom <= mu <= top
+        wrong = within and not best <= fixed + 1e-6
+        out[i, 3] = 1.0 if status != newton.CONVERGED or status2 != newton.CONVERGED or wrong else 0.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HistFactoryEngine:
+    """Toys of a HistFactory model, thrown at parameter `values`, shape (P,), with the strength at `thrown`."""
+
+    model: Model
+    parameter: str
+    values: Floats
+    name: Name = "q0"
+    thrown: float = 0.0
+    tested: float = 0.0
+
+    def __getstate__(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Start, ranges and free parameters of the fits."""
+        return prepare(self.model, self.model.asimov(self.values))
+
+    @cached_property
+    def poi(self) -> int:
+        """Position of the strength among the parameters."""
+        return self.model.index(self.parameter)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The fits of each toy."""
+        return plan(self.name, self.tested, (float(self.model.lower[self.poi]), float(self.model.upper[self.poi])))
+
+    @cached_property
+    def rates(self) -> Floats:
+        """Expected counts that the toys are thrown from, shape (B,)."""
+        rates = self.model.expected(self.values)
+        if not (rates >= 0).all():
+            b = int(np.argmin(rates))
+            raise InputError(
+                f"{self.model.bin_name(b)} expects {rates[b]:g} events; toys can only be thrown where expectations are "
+                "not negative: merge bins, or give the background a positive yield there"
+            )
+        return rates
+
+    @cached_property
+    def tables(self) -> AliasTables:
+        """Poisson tables of the counts and of the Poisson constraints."""
+        c = self.model.compiled
+        return alias_tables(np.concatenate([self.rates, c.poisson_factor * self.values[c.poisson_parameter]]))
+
+    @property
+    def chunk(self) -> int:
+        """Number of toys that takes about a tenth of a second."""
+        c = self.model.compiled
+        work = c.n_parameters**2 * (c.n_parameters + 3 * c.n_bins) + 100 * c.nominal.size
+        return int(np.clip(1e7 / work, 8, 8192))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the model, the strengths and the statistic."""
+        c = self.model.compiled
+        arrays = {key: np.asarray(value) for key, value in c._asdict().items()}
+        return digest_of(
+            **arrays,
+            values=self.values,
+            lower=self.model.lower,
+            upper=self.model.upper,
+            free=self.problem.free,
+            parameter=self.parameter,
+            name=self.name,
+            thrown=float(self.thrown),
+            tested=float(self.tested),
+        )
+
+    def run(self, first: int, n: int, seed: int) -> Batch:
+        """Toys first .. first + n of the seed."""
+        mains, auxs = np.empty((n, self.model.compiled.n_bins)), np.tile(self.model.auxdata, (n, 1))
+        return self._run(mains, auxs, first, seed, given=False)
+
+    def fit(self, counts: Floats, pulls: Floats) -> Batch:
+        """Toys with counts, shape (n, B), and pulls of the Gaussian constraints of the free parameters, shape (n, J)."""
+        c = self.model.compiled
+        auxs = np.tile(self.model.auxdata, (len(counts), 1))
+        place = {int(p): i for i, p in enumerate(c.normal_parameter)}
+        moved = [p for p in range(len(self.model.parameters)) if self.problem.free[p] and p in place]
+        for j, p in enumerate(moved):
+            i = place[p]
+            auxs[:, c.normal_aux[i]] = self.values[p] + c.normal_sigma[i] * pulls[:, j]
+        return self._run(np.ascontiguousarray(counts), auxs, 0, 0, given=True)
+
+    def draw(self, toys: NDArray[np.int64], seed: int) -> Floats:
+        """Counts and auxiliary measurements of the listed toys, shape (n, B + A), as pyhf takes them."""
+        c = self.model.compiled
+        mains, auxs = np.empty((len(toys), c.n_bins)), np.tile(self.model.auxdata, (len(toys), 1))
+        mean = self.values[c.normal_parameter]
+        for i, toy in enumerate(toys):
+            draw_toy(self.tables, mean, c.normal_sigma, c.normal_aux, c.poisson_aux, seed, int(toy), mains[i], auxs[i])
+        return np.hstack([mains, auxs])
+
+    def observed(self) -> float | None:
+        """The statistic of the observed data; None without data."""
+        if self.model.observed is None:
+            return None
+        main, aux = self.model.split()
+        found = self._run(main[None, :].copy(), aux[None, :].copy(), 0, 0, given=True)
+        return float(found.statistic[0, 0]) if found.status[0] == FITTED else None
+
+    def _run(self, mains: Floats, auxs: Floats, first: int, seed: int, *, given: bool) -> Batch:
+        c, problem = self.model.compiled, self.problem
+        out = np.empty((len(mains), 4))
+        mean = self.values[c.normal_parameter]
+        run_toys(
+            c, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
+            self.tables, mean, seed, first, mains, auxs, given, out,
+        )  # fmt: skip
+        failed = np.flatnonzero(out[:, 3])
+        route = np.full(len(out), NEWTON, np.int8)
+        route[failed] = MINUIT
+        status = np.full(len(out), FITTED, np.int8)
+        for i in failed:
+            status[i] = FITTED if self._retry(mains[i], auxs[i], out[i]) else FAILED
+        statistic = evaluate(self.name, self.tested, out[:, 0], out[:, 1], out[:, 2])
+        statistic[status != FITTED] = np.nan
+        return Batch(statistic[:, None], out[:, 2:3], status, route, np.empty((len(out), 0)))
+
+    def _retry(self, main: Floats, aux: Floats, row: Floats) -> bool:
+        """Fit one toy with all starts and with iminuit; fills its row of results."""
+        low, high = self.problem.low.copy(), self.problem.high.copy()
+        low[self.poi], high[self.poi] = self.plan.low, self.plan.high
+        start = self.values.copy()
+        start[self.poi] = np.clip(start[self.poi], self.plan.low, self.plan.high)
+        problem = dataclasses.replace(self.problem, main=main, aux=aux, start=start, low=low, high=high)
+        options = FitOptions(tolerance=TOLERANCE)
+        best = solve(problem, options)
+        fixed = solve(problem.at(self.parameter, self.tested, best.x), options)
+        again = solve(dataclasses.replace(problem, start=np.clip(fixed.x, low, high)), options)
+        if again.valid and (not best.valid or again.value < best.value):
+            best = again
+        row[:3] = best.value, fixed.value, best.x[self.poi]
+        return best.valid and fixed.valid

@@ -1,0 +1,157 @@
+"""Poisson counts from counter-based random bits: toy t, bin b always gets the same count, wherever and whenever it is made.
+
+A bin with a known rate is drawn by Walker's alias method (Vose's construction) from a table with a power of two of
+columns: the upper bits of one 64-bit random number choose the column, the lower bits decide between the column and its
+alias. A cell holds the threshold in its upper 44 bits and the alias in its lower 20, so a draw reads one word and makes
+no rejection.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import stats
+
+from bumpfit.errors import InputError
+
+Floats = NDArray[np.float64]
+
+ALIAS_BITS = 20
+ALIAS_MASK = np.uint64((1 << ALIAS_BITS) - 1)
+TAIL = 1e-18
+"""Counts less likely than this are left out of a table: a direct calibration of a 7 sigma tail (1e-12) does not see it."""
+LARGEST_RATE = 2.0e9
+"""Above this rate the table would need more than 2^20 columns."""
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""Step of the counter: splitmix64, Steele, Lea and Flood, OOPSLA 2014, as are the two factors of `mix`."""
+TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
+
+
+class AliasTables(NamedTuple):
+    """One alias table a bin, in one array of cells.
+
+    Bin b owns 2^bits[b] cells from start[b] on; column i stands for the count low[b] + i.
+    """
+
+    cells: NDArray[np.uint64]
+    start: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+    low: Floats
+
+
+def alias_tables(rate: Floats) -> AliasTables:
+    """Tables for Poisson counts with the given expectations, shape (B,).
+
+    Raises InputError for rates that are negative, not finite, or above 2e9.
+    """
+    rate = np.asarray(rate, dtype=np.float64)
+    bad = np.flatnonzero(~((rate >= 0) & (rate <= LARGEST_RATE)))
+    if bad.size:
+        raise InputError(
+            f"bin {bad[0]} expects {rate[bad[0]]:g} events; toys need expectations between 0 and {LARGEST_RATE:g}: "
+            "check the yields and the signal strength that the toys are thrown at"
+        )
+    cells, bits, low = [], [], []
+    for mean in rate:
+        first, probability = _support(mean)
+        width = math.ceil(math.log2(probability.size))
+        cells.append(_vose(probability / probability.sum(), width))
+        bits.append(width)
+        low.append(first)
+    sizes = np.array([c.size for c in cells], dtype=np.int64)
+    start = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    return AliasTables(np.concatenate(cells), start, np.array(bits, dtype=np.uint64), np.array(low, dtype=np.float64))
+
+
+def _support(mean: float) -> tuple[int, Floats]:
+    """First count and the probabilities of all counts that are more likely than `TAIL`."""
+    reach = 9.0 * math.sqrt(mean) + 40.0  # beyond 1e-18 on both sides for any mean (Chernoff bound)
+    first = max(0, math.floor(mean - reach))
+    probability = stats.poisson.pmf(np.arange(first, math.ceil(mean + reach) + 1), mean)
+    inside = np.flatnonzero(probability > TAIL)
+    return first + int(inside[0]), probability[inside[0] : inside[-1] + 1]
+
+
+def _vose(probability: Floats, width: int) -> NDArray[np.uint64]:
+    """Cells of one table: threshold of the column's own count (upper bits) and its alias (lower bits)."""
+    columns = 1 << width
+    height = np.zeros(columns)
+    height[: probability.size] = probability * columns
+    threshold = np.ones(columns)
+    alias = np.arange(columns)
+    _fill(height, threshold, alias)
+    steps = np.minimum(np.round(threshold * 2.0 ** (64 - ALIAS_BITS)), 2.0 ** (64 - ALIAS_BITS) - 1)
+    return np.asarray((steps.astype(np.uint64) << np.uint64(ALIAS_BITS)) | alias.astype(np.uint64))
+
+
+@njit(cache=True, nogil=True)
+def _fill(height, threshold, alias):  # type: ignore[no-untyped-def]
+    """Vose's pairing: every column below average height is topped up by one that is above."""
+    n = height.size
+    small, large = np.empty(n, np.int64), np.empty(n, np.int64)
+    n_small = n_large = 0
+    for i in range(n):
+        if height[i] < 1.0:
+            small[n_small] = i
+            n_small += 1
+        else:
+            large[n_large] = i
+            n_large += 1
+    while n_small > 0 and n_large > 0:
+        n_small -= 1
+        low = small[n_small]
+        high = large[n_large - 1]
+        threshold[low] = height[low]
+        alias[low] = high
+        height[high] -= 1.0 - height[low]
+        if height[high] < 1.0:
+            n_large -= 1
+            small[n_small] = high
+            n_small += 1
+    # what is left has height 1 up to rounding; a column without probability of its own must not come up
+    for i in range(n_small):
+        if height[small[i]] < 0.5:
+            threshold[small[i]] = 0.0
+            alias[small[i]] = 0
+
+
+@njit(inline="always")
+def mix(x):  # type: ignore[no-untyped-def]
+    """The output function of splitmix64: a bijection of 64 bits that scrambles a counter."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(inline="always")
+def stream(seed, toy, draws):  # type: ignore[no-untyped-def]
+    """State before the first draw of a toy that makes `draws` draws: a counter, scrambled together with the seed."""
+    return mix(np.uint64(seed) * GOLDEN + np.uint64(0xD1B54A32D192ED03)) + np.uint64(toy) * np.uint64(draws) * GOLDEN
+
+
+@njit(inline="always")
+def uniform(state):  # type: ignore[no-untyped-def]
+    """Uniform number in (0, 1) from a state."""
+    return (np.float64(mix(state) >> np.uint64(11)) + 0.5) * TO_UNIT
+
+
+@njit(inline="always")
+def normal(state):  # type: ignore[no-untyped-def]
+    """Standard normal number (Box and Muller) from a state and the one before it."""
+    radius = math.sqrt(-2.0 * math.log(uniform(state - GOLDEN)))
+    return radius * math.cos(2.0 * math.pi * uniform(state))
+
+
+@njit(inline="always")
+def alias_draw(state, cells, start, bits, low):  # type: ignore[no-untyped-def]
+    """Count of one bin from a state and the bin's table."""
+    u = mix(state)
+    column = (u >> np.uint64(1)) >> (np.uint64(63) - bits)  # in two shifts: a shift by 64 is undefined
+    cell = cells[start + np.int64(column)]
+    rest = u << bits
+    chosen = column if (rest | ALIAS_MASK) < (cell | ALIAS_MASK) else (cell & ALIAS_MASK)
+    return low + np.float64(chosen)

@@ -1,0 +1,304 @@
+"""Throw toys of a model and keep a test statistic of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.execute import ordered_map
+from bumpfit.inference.discovery import require_free, require_poi, require_valid
+from bumpfit.inference.fit import prepare, solve
+from bumpfit.progress import bar
+from bumpfit.results import Record
+from bumpfit.toys.engine import FAILED, FITTED, Batch, Engine, LogLinearEngine
+from bumpfit.toys.histfactory import HistFactoryEngine
+from bumpfit.toys.loglinear import LogLinear
+from bumpfit.toys.recognise import as_log_linear
+from bumpfit.toys.statistic import canonical
+from bumpfit.workspace import Model
+from bumpfit.workspace.model import Data
+
+Floats = NDArray[np.float64]
+
+TIE = 1e-6
+"""Statistics that differ by less are equal: with few events whole groups of toys share a value with the data."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Toys(Record):
+    """Test statistics of n toys.
+
+    `statistic` (n,) is NaN where no fit converged, `status` (n,) is 0 for a fitted toy and 1 for a failed one, `strength`
+    (n,) the best strength, `route` (n,) says how it was fitted (0 Newton, 1 damped, 2 iminuit, 3 general model).
+    `thrown` and `tested` are the strengths of the toys and of the hypothesis, `observed` is the statistic of the data
+    (None without data). `weights` (n,): for importance sampling, None for plain toys. With several signals the
+    statistic has a second axis.
+    """
+
+    name: str
+    thrown: float
+    tested: float
+    statistic: Floats
+    status: NDArray[np.int8]
+    strength: Floats
+    route: NDArray[np.int8]
+    seed: int
+    first: int
+    digest: str
+    observed: float | None = None
+    weights: Floats | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of toys."""
+        return len(self.status)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Toys whose fits converged, shape (n,)."""
+        return np.asarray(self.status == FITTED)
+
+    @property
+    def floor(self) -> float:
+        """Smallest p-value that these toys can give: one toy in their number."""
+        return 1.0 / max(1, int(self.valid.sum()))
+
+    def p_value(self, observed: float | None = None) -> tuple[float, float]:
+        """Fraction of toys at least as extreme as the observed statistic (by default that of the data), and its error.
+
+        Where no toy is, the result is the floor as an upper bound, with an error of the same size. Raises BumpfitError
+        when there is nothing to compare with or no toy was fitted, InputError for a value that is not a number.
+        """
+        value = self.observed if observed is None else float(observed)
+        if value is None:
+            raise BumpfitError("there are no observed data to compare the toys with; give a value of the statistic")
+        if math.isnan(value):
+            raise InputError("the observed statistic is not a number")
+        if self.statistic.ndim != 1:
+            raise InputError("these toys hold several signals; use bumpfit.toys.global_p_value, or one signal's column")
+        good = self.valid
+        n = int(good.sum())
+        if n == 0:
+            raise BumpfitError("no toy could be fitted, so there is no p-value; look at one toy's fit by itself")
+        above = self.statistic[good] >= value - TIE
+        return fraction(above, None if self.weights is None else self.weights[good])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summary in plain JSON types: settings, numbers of toys, quantiles; not the toys themselves."""
+        good = self.statistic[self.valid]
+        p = self.p_value() if self.observed is not None and good.ndim == 1 and good.size else (None, None)
+        levels = (0.025, 0.16, 0.5, 0.84, 0.975)
+        return {
+            "statistic": self.name,
+            "thrown": self.thrown,
+            "tested": self.tested,
+            "toys": self.n,
+            "fitted": int(self.valid.sum()),
+            "routes": {
+                label: int(np.sum(self.route == i)) for i, label in enumerate(("newton", "damped", "minuit", "general"))
+            },
+            "seed": self.seed,
+            "first": self.first,
+            "model": self.digest,
+            "observed": self.observed,
+            "p_value": p[0],
+            "p_error": p[1],
+            "floor": self.floor,
+            "quantiles": {str(q): float(np.quantile(good, q)) for q in levels} if good.size and good.ndim == 1 else None,
+        }
+
+
+def fraction(above: NDArray[np.bool_], weights: Floats | None = None) -> tuple[float, float]:
+    """Estimate and standard error of the probability of `above`, shape (n,); (1/n, 1/n) as a bound where it never is."""
+    n = len(above)
+    if weights is None:
+        hits = int(np.count_nonzero(above))
+        p = hits / n
+        return (1 / n, 1 / n) if hits == 0 else (p, math.sqrt(p * max(1 - p, 1 / n) / n))
+    if not above.any():
+        return float(weights.max() / n), float(weights.max() / n)
+    terms = np.where(above, weights, 0.0)
+    return float(terms.mean()), float(terms.std() / math.sqrt(n))
+
+
+def engine(
+    model: Model | LogLinear,
+    *,
+    statistic: str = "q0",
+    mu: float = 0.0,
+    test: float | None = None,
+    data: Data = None,
+    values: Mapping[str, float] | None = None,
+    parameter: str | None = None,
+    general: bool = False,
+) -> Engine:
+    """The fastest exact engine for a model.
+
+    mu          strength that the toys are thrown at
+    test        strength under test; by default `mu`, and 0 for q0
+    data        data that fix the nuisance parameters (by default the model's own; without data their start values)
+    values      parameters to throw at, by name, instead of a fit
+    parameter   name of the strength (by default the parameter of interest)
+    general     do not look for a log-linear model
+
+    Raises InputError when there is no strength, when it is fixed, or when expectations are not positive; BumpfitError when
+    the fit to the data fails.
+    """
+    name = canonical(statistic)
+    tested = (0.0 if name == "q0" else mu) if test is None else test
+    if not (math.isfinite(mu) and math.isfinite(tested)):
+        raise InputError(f"signal strengths must be finite numbers, got {mu} and {tested}")
+    if isinstance(model, LogLinear):
+        centred = model if data is None else dataclasses.replace(model, observed=np.asarray(data, dtype=np.float64))
+        found = LogLinearEngine(refitted(centred, mu), name, mu, tested)
+        _ = found.plan, found.rates
+        return found
+    if not isinstance(model, Model):
+        raise InputError(f"expected a model from bumpfit.workspace.read or a LogLinear, got {type(model).__name__}")
+    poi = require_poi(model, parameter)
+    point = _values(model, poi, mu, data, values)
+    full = HistFactoryEngine(model, poi, point, name, mu, tested)
+    _ = full.plan, full.rates
+    special = None if general else as_log_linear(model, poi, point)
+    return full if special is None else LogLinearEngine(special, name, mu, tested, general=full)
+
+
+def _values(model: Model, poi: str, mu: float, data: Data, values: Mapping[str, float] | None) -> Floats:
+    """Parameters to throw at: given, or fitted with the strength held at mu."""
+    if values is not None:
+        return model.array({**values, poi: mu})
+    if data is None and model.observed is None:
+        return model.array({poi: mu})
+    problem = prepare(model, data)
+    require_free(problem, poi)
+    return require_valid(solve(problem.at(poi, mu)), f"the fit of the nuisance parameters at {poi} = {mu:g}").x
+
+
+def refitted(model: LogLinear, mu: float) -> LogLinear:
+    """The model around the background that fits its data best at strength mu; the model itself without data."""
+    from bumpfit.toys import damped
+
+    if model.observed is None:
+        return model
+    arrays = model.arrays
+    n = np.pad(model.observed, (0, arrays.rate.size - arrays.bins))
+    pulls = np.zeros(arrays.pull.shape[0]) if model.observed_pull is None else model.observed_pull
+    z = np.zeros(arrays.basis.shape[1])
+    t = arrays.basis.T @ n + arrays.pull.T @ pulls
+    _, _, fine = damped.minimise(arrays, arrays.signals[0], n, t, mu, mu, z, mu)
+    if not fine:
+        raise BumpfitError("the background does not fit the data (no maximum of the likelihood was found)")
+    moved = arrays.pull @ z
+    return dataclasses.replace(
+        model,
+        rate=model.rate * np.exp(arrays.basis[: arrays.bins] @ z),
+        observed_pull=None if model.observed_pull is None else model.observed_pull - moved,
+        limits=None if model.limits is None else model.limits - moved[:, None],
+    )
+
+
+def batches(
+    engine: Engine, first: int, n: int, seed: int, *, workers: int = 1, executor: Executor | None = None
+) -> Iterator[tuple[int, Batch]]:
+    """Run toys first .. first + n in chunks, in order: (index of the first toy, results).
+
+    `workers` are threads (the compiled loops release Python's lock); an executor may be of any kind.
+    """
+    if not (isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0):
+        raise InputError(f"the number of toys is {n!r}; expected a whole number of at least 1")
+    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
+        raise InputError(f"workers is {workers!r}; expected a whole number of at least 1")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"the seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+    size = engine.chunk
+    tasks = [(engine, begin, min(size, first + n - begin), seed) for begin in range(first, first + n, size)]
+    if executor is None and workers > 1:
+        with ThreadPoolExecutor(workers) as pool:
+            yield from zip((t[1] for t in tasks), ordered_map(_run, tasks, executor=pool), strict=True)
+    else:
+        yield from zip((t[1] for t in tasks), ordered_map(_run, tasks, executor=executor), strict=True)
+
+
+def _run(task: tuple[Engine, int, int, int]) -> Batch:
+    engine, first, n, seed = task
+    return engine.run(first, n, seed)
+
+
+def throw(
+    model: Model | LogLinear,
+    n: int,
+    *,
+    statistic: str = "q0",
+    mu: float = 0.0,
+    seed: int = 0,
+    workers: int = 1,
+    executor: Executor | None = None,
+    test: float | None = None,
+    first: int = 0,
+    data: Data = None,
+    values: Mapping[str, float] | None = None,
+    parameter: str | None = None,
+    show: bool | None = False,
+) -> Toys:
+    """Throw n toys of a model and compute a test statistic of each.
+
+    statistic   "q0", "qmu", "qtilde", "tmu" or "ttilde" (Cowan et al., Eur. Phys. J. C 71 (2011) 1554)
+    mu, test    strengths of the toys and of the tested hypothesis (by default `mu`; q0 always tests 0)
+    seed, first toys first .. first + n of this seed: toy i is the same whatever the split, workers or machine
+    workers     threads; or an `executor` of any kind
+    show        progress bar: True, False, or None (when there is a terminal)
+
+    Nuisance parameters are at their fit to the data with the strength at mu; auxiliary measurements fluctuate. Other
+    arguments as for `engine`. Raises InputError for wrong settings and models that cannot be thrown.
+    """
+    chosen = engine(model, statistic=statistic, mu=mu, test=test, data=data, values=values, parameter=parameter)
+    return collect(chosen, n, seed=seed, first=first, workers=workers, executor=executor, show=show)
+
+
+def collect(
+    engine: Engine,
+    n: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    workers: int = 1,
+    executor: Executor | None = None,
+    show: bool | None = False,
+) -> Toys:
+    """Toys first .. first + n of an engine in one record."""
+    runs = batches(engine, first, n, seed, workers=workers, executor=executor)
+    begin, batch = next(runs)
+    signals = batch.statistic.shape[1]
+    statistic, strength = np.empty((n, signals)), np.empty((n, signals))
+    status, route = np.full(n, FAILED, np.int8), np.empty(n, np.int8)
+    with bar("toys", n, show=show) as advance:
+        while True:
+            here = slice(begin - first, begin - first + len(batch.status))
+            statistic[here], strength[here] = batch.statistic, batch.strength
+            status[here], route[here] = batch.status, batch.route
+            advance(len(batch.status))
+            try:
+                begin, batch = next(runs)
+            except StopIteration:
+                break
+    one = signals == 1
+    return Toys(
+        name=engine.name,
+        thrown=engine.thrown,
+        tested=engine.tested,
+        statistic=statistic[:, 0] if one else statistic,
+        status=status,
+        strength=strength[:, 0] if one else strength,
+        route=route,
+        seed=seed,
+        first=first,
+        digest=engine.digest,
+        observed=engine.observed(),
+    )
