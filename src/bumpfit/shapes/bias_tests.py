@@ -200,7 +200,9 @@ def _one_by_one(
         good[k] = result.valid
         if result.valid:
             used = free & ~np.isin(model.parameters, result.at_bounds)
-            information = Binned(model, spectrum(histogram)).information(result.array)[np.ix_(used, used)]
+            information = Binned(model, spectrum(histogram)).information(result.array, np.ones(used.size))[
+                np.ix_(used, used)
+            ]
             fitted[k] = result.values[number]
             error[k] = np.sqrt(np.linalg.inv(information)[np.cumsum(used)[at] - 1, np.cumsum(used)[at] - 1])
     return fitted, error, good

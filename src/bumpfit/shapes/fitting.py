@@ -88,9 +88,9 @@ class Binned:
         jacobian = self.shape.gradient(self.data.edges, values)[self.data.seen]
         return np.asarray(poisson(self.expected(values), self.data)[1] @ jacobian)
 
-    def information(self, values: Array) -> Array:
-        """Fisher information, shape (P, P)."""
-        jacobian = self.shape.gradient(self.data.edges, values)[self.data.seen]
+    def information(self, values: Array, units: Array) -> Array:
+        """Fisher information for the parameters in the given units, shape (P, P)."""
+        jacobian = self.shape.gradient(self.data.edges, values)[self.data.seen] * units
         expected = np.maximum(self.expected(values), FLOOR)
         return np.asarray((jacobian / (expected * self.data.scale)[:, None]).T @ jacobian)
 

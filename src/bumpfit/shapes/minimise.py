@@ -26,10 +26,16 @@ TOLERANCE = 1e-4
 NEAR = 1e-3
 """A bounded parameter this many standard deviations from its bound counts as being there."""
 
+LARGEST = 1e250
+"""Positive parameters start between 1 / LARGEST and LARGEST: beyond, derivatives leave the floating-point numbers."""
+
 HUGE = 1e300
 """Stands for a likelihood that is no number (overflow far from the minimum), so that MIGRAD turns back."""
 
-UNDETERMINED = "a parameter left the range of floating-point numbers"
+UNDETERMINED = (
+    "the spectrum does not determine the parameters, one left the range of floating-point numbers: "
+    "take fewer parameters, a wider range or a reference mass"
+)
 
 
 class Likelihood(Protocol):
@@ -41,8 +47,8 @@ class Likelihood(Protocol):
     def slope(self, values: Array) -> Array:
         """Derivatives of `value`, shape (P,)."""
 
-    def information(self, values: Array) -> Array:
-        """Fisher information or an estimate of it, shape (P, P)."""
+    def information(self, values: Array, units: Array) -> Array:
+        """Fisher information or an estimate of it for the parameters in the given units, shape (P, P)."""
 
     def problems(self, values: Array) -> list[str]:
         """Why a minimum at the values is no good; empty when it is."""
@@ -75,7 +81,10 @@ def whiten(information: Array) -> Array:
     """Matrix T with T^T information T = 1, shape (Z, Z), from the eigenvectors of the scaled information.
 
     A direction without information gets the largest step that floating-point numbers allow instead of an infinite one.
+    Information that is not finite gives NaN.
     """
+    if not np.isfinite(information).all():
+        return np.full_like(information, np.nan)
     diagonal = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
     correlation = information / np.outer(diagonal, diagonal)
     values, vectors = np.linalg.eigh(correlation)
@@ -90,7 +99,7 @@ def coordinates(
     logarithmic = np.array(shape.positive) & ~held
     stretch = np.where(logarithmic, start, 1.0)
     free = np.flatnonzero(~held)
-    information = (likelihood.information(start) * np.outer(stretch, stretch))[np.ix_(free, free)]
+    information = likelihood.information(start, stretch)[np.ix_(free, free)]
     alone = np.array([limit != FREE for limit in limits])[free]
     matrix = np.diag(1 / np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny)))
     joint = np.flatnonzero(~alone)
@@ -119,14 +128,23 @@ def minimise(
     start values on or outside their limits are moved inside by a hundredth of the range (or of their size).
     """
     positive = np.array(shape.positive) & ~held
-    if not np.isfinite(start).all() or (start[positive] <= 0).any():
+    if not np.isfinite(start).all() or not ((start > 1 / LARGEST) & (start < LARGEST))[positive].all():
         return _impossible(shape, start, held)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        # Overflow far from the minimum is met on the way and judged at the end: every result is checked to be finite.
+        return _descend(shape, likelihood, inside(start, limits, held), held, scaled_limits(shape, limits))
+
+
+def _descend(
+    shape: Shape, likelihood: Likelihood, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
+) -> Fit:
     attempts: list[str] = []
     evaluations = 0
-    values = inside(start, limits, held)
-    limits = scaled_limits(shape, limits)
+    values = start
     for strategy in (0, 1, 2):
         space = coordinates(shape, likelihood, values, held, limits)
+        if not np.isfinite(space.matrix).all():
+            return _impossible(shape, values, held)
         minuit = _minuit(likelihood, space, limits)
         minuit.strategy = strategy
         if space.free.size:
@@ -160,14 +178,12 @@ def _minuit(likelihood: Likelihood, space: Coordinates, limits: Sequence[Bounds]
     """MIGRAD on -ln L(z), with limits for the bounded parameters."""
 
     def nll(z: Array) -> float:
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = likelihood.value(space.values(z))
+        value = likelihood.value(space.values(z))
         return value if np.isfinite(value) else HUGE
 
     def gradient(z: Array) -> Array:
         values = space.values(z)
-        with np.errstate(over="ignore", invalid="ignore"):
-            result = likelihood.slope(values) @ space.slope(values)
+        result = likelihood.slope(values) @ space.slope(values)
         return result if np.isfinite(result).all() else np.zeros(z.size)
 
     minuit = iminuit.Minuit(nll, np.zeros(max(space.free.size, 1)), grad=gradient)
@@ -209,11 +225,11 @@ def _record(
     if space.free.size and not minuit.valid:
         problems.append(f"MIGRAD did not converge (edm {minuit.fmin.edm:.2g})")
     problems += likelihood.problems(values)
-    if not np.isfinite(values).all():
-        problems.append(UNDETERMINED)
-    if covariance is None or not np.isfinite(covariance).all():
-        covariance = None
+    if covariance is None:
         problems.append("the Hessian could not be inverted")
+    elif not (np.isfinite(values).all() and np.isfinite(covariance).all()):
+        covariance = None
+        problems.append(UNDETERMINED)
     errors = np.zeros(values.size) if covariance is None else np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return Fit(
         parameters=shape.parameters,
@@ -241,7 +257,7 @@ def _impossible(shape: Shape, values: Array, held: NDArray[np.bool_]) -> Fit:
         covariance=None,
         twice_nll=float("nan"),
         valid=False,
-        status=f"{UNDETERMINED}: take fewer parameters, a wider range or a reference mass",
+        status=UNDETERMINED,
         fixed=names(shape, held),
         minimiser="none",
     )

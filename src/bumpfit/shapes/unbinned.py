@@ -50,10 +50,10 @@ class Unbinned:
         """Derivatives of -ln L, shape (P,)."""
         return 0.5 * np.asarray(self.cost.grad(*values))
 
-    def information(self, values: Array) -> Array:
+    def information(self, values: Array, units: Array) -> Array:
         """Outer products of the scores of the events: an estimate of the Fisher information, shape (P, P)."""
         density = np.maximum(self.shape.density(self.masses, values), np.finfo(float).tiny)
-        score = self.shape.density_gradient(self.masses, values) / density[:, None]
+        score = self.shape.density_gradient(self.masses, values) * units / density[:, None]
         return np.asarray(score.T @ score)
 
     def problems(self, values: Array) -> list[str]:
