@@ -1,1 +1,44 @@
-"""Event tables and files: reading, checking, observables, cuts, representations and data sets."""
+"""Event tables and files: reading, checking, observables, cuts, representations and data sets.
+
+    source = events.open("run.root")
+    events.observable("jet0,jet1.delta_r", source)
+    events.mask("jet0.pt > 100 and jet.size > 2", source)
+
+`events.tables` reads the table of a resonance search and needs no optional package; everything by name needs the extra
+`root` (awkward, and uproot for ROOT files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["mask", "observable", "open", "register"]
+
+
+def open(path: Any, *, tree: str | None = None, key: str | None = None) -> Any:
+    """Open events of Delphes or flat ROOT, Parquet, CSV or HDF5 files; see `bumpfit.events.source.open`."""
+    from bumpfit.events.source import open as open_source
+
+    return open_source(path, tree=tree, key=key)
+
+
+def observable(name: str, source: Any) -> Any:
+    """The values of an observable for all events, an awkward array; see `bumpfit.events.observables.observable`."""
+    from bumpfit.events.observables import observable as values
+
+    return values(name, source)
+
+
+def mask(cut: str, source: Any, *, empty: bool = False) -> Any:
+    """Which events pass a cut sentence, a boolean array (n,); see `bumpfit.events.cuts.mask`."""
+    from bumpfit.events.cuts import mask as passes
+
+    return passes(cut, source, empty=empty)
+
+
+def register(name: str, function: Callable[..., Any], *, objects: int | None = 1) -> None:
+    """Add an observable under a name; see `bumpfit.events.observables.register`."""
+    from bumpfit.events.observables import register as add
+
+    add(name, function, objects=objects)

@@ -1,0 +1,222 @@
+"""Cut sentences on events: evaluation of the grammar's tree (`bumpfit.events.grammar`).
+
+    events.mask("jet.size > 1 and fatjet0.tau21 < 0.6", source)
+    events.mask("jet.pt > 30 and abs(jet.eta) < 2.5 [any]", source)
+    events.mask("veto muon.pt > 10 [any]", source)
+
+Rules: a comparison with None (a missing object, an undefined value) is False. One value an event and a list combine:
+the event's value holds for every entry. Lists combine with equal lists only (`jet.pt > 30 and jet.eta < 2`, not
+`jet.pt > muon.pt`). What is still a list at the end must hold for all entries; `[any]` or `any` and `[all]` or `all`
+say which is meant. `all` of an empty list is False, as in the paper (an event without jets has no jets that pass);
+`empty=True` makes it True, as in logic. `any` of an empty list is False. `veto` keeps the events that do not pass what
+follows it; of a list, those in which not all entries pass: write `veto muon.pt > 10 [any]` against any muon.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.events import grammar
+from bumpfit.events.arrays import Jagged, ak, double, fill_false
+from bumpfit.events.grammar import Call, Comparison, CutError, Logic, Node, Number, Observable, Operation, Quantified
+from bumpfit.events.observables import evaluate, over_chunks
+from bumpfit.events.source import Chunk, Source
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+}
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "**": lambda a, b: a**b,
+}
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    name: getattr(np, name)
+    for name in ("abs", "sqrt", "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """A parsed cut sentence; `empty` is what `all` of an empty list is."""
+
+    text: str
+    tree: Node
+    empty: bool = False
+
+    def __call__(self, events: Source | Chunk | Any) -> NDArray[np.bool_]:
+        """Which events pass, shape (n,)."""
+        passed = over_chunks(lambda chunk: _Evaluation(self, chunk).event(self.tree), events)
+        return np.asarray(ak.to_numpy(passed), dtype=np.bool_)
+
+
+def compile(text: str, *, empty: bool = False) -> Cut:
+    """Parse a cut sentence once for many sources; CutError (an InputError) shows the place of a mistake by a caret."""
+    return Cut(text, grammar.parse(text), empty)
+
+
+def mask(text: str | Cut, events: Source | Chunk | Any, *, empty: bool = False) -> NDArray[np.bool_]:
+    """Which events pass a cut sentence.
+
+    Args:
+        text: the sentence.
+        events: what `bumpfit.events.open` returned, a chunk of it, or anything that `open` takes.
+        empty: what `all` of an empty list is.
+
+    Returns:
+        booleans, shape (n,).
+
+    Raises:
+        CutError: a mistake in the sentence, an unknown name, or lists that cannot be combined.
+    """
+    cut = text if isinstance(text, Cut) else compile(text, empty=empty)
+    return cut(events)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Value:
+    array: Jagged
+    axes: tuple[str, ...] = ()
+
+
+class _Evaluation:
+    """One cut on one chunk."""
+
+    def __init__(self, cut: Cut, chunk: Chunk) -> None:
+        self.cut = cut
+        self.chunk = chunk
+
+    def event(self, node: Node) -> Jagged:
+        """One truth value an event."""
+        return self.reduced("all", self.node(node)).array
+
+    def node(self, node: Node) -> _Value:
+        match node:
+            case Number():
+                return _Value(node.value)
+            case Observable():
+                return self.observable(node)
+            case Operation():
+                return self.operation(node)
+            case Call():
+                return self.call(node)
+            case Comparison():
+                return self.comparison(node)
+            case Logic():
+                return self.logic(node)
+            case Quantified():
+                inside = self.node(node.inside)
+                if node.word == "veto":
+                    return _Value(~self.reduced("all", inside).array)
+                return self.reduced(node.word, inside)
+
+    def observable(self, node: Observable) -> _Value:
+        try:
+            array, axes = evaluate(node.name, self.chunk, flatten_once=True)
+        except CutError:
+            raise
+        except InputError as error:
+            raise CutError(str(error), self.cut.text, node.at) from error
+        if ak.fields(array) or "string" in str(ak.type(array)):
+            raise CutError(f"'{node.name.text}' holds no numbers", self.cut.text, node.at)
+        return _Value(array, axes)
+
+    def operation(self, node: Operation) -> _Value:
+        values = [self.node(operand) for operand in node.operands]
+        with np.errstate(all="ignore"):
+            if len(values) == 1:
+                return _Value(-_wide(values[0].array), values[0].axes)
+            first, second, axes = self.aligned(values[0], values[1], node.at)
+            return _Value(_ARITHMETIC[node.operator](_wide(first), _wide(second)), axes)
+
+    def call(self, node: Call) -> _Value:
+        values = [self.node(argument) for argument in node.arguments]
+        value = values[0]
+        if node.function == "count" or (node.function in ("min", "max", "sum") and len(values) == 1):
+            if not value.axes:
+                raise CutError(f"{node.function} of one value takes a list, as jet.pt", self.cut.text, node.at)
+            array = value.array if node.function == "count" else _wide(value.array)
+            reduction = {"min": ak.min, "max": ak.max}.get(node.function, ak.sum)
+            return _Value(reduction(array, axis=-1), value.axes[:-1])
+        with np.errstate(all="ignore"):
+            if node.function in ("min", "max"):
+                smaller = node.function == "min"
+                for other in values[1:]:
+                    first, second, axes = self.aligned(value, other, node.at)
+                    first, second = _wide(first), _wide(second)
+                    value = _Value(np.minimum(first, second) if smaller else np.maximum(first, second), axes)
+                return value
+            return _Value(_FUNCTIONS[node.function](_wide(value.array)), value.axes)
+
+    def comparison(self, node: Comparison) -> _Value:
+        values = [self.node(operand) for operand in node.operands]
+        links = []
+        for place, operator in enumerate(node.operators):
+            first, second, axes = self.aligned(values[place], values[place + 1], node.at[place])
+            result = _COMPARE[operator](first, second)
+            if not isinstance(result, ak.Array | np.ndarray):  # two numbers
+                result = np.full(len(self.chunk), bool(result))
+            links.append(_Value(fill_false(result), axes))
+        joined = links[0]
+        for link, at in zip(links[1:], node.at[1:], strict=True):
+            joined = self.joined("and", joined, link, at)
+        return joined
+
+    def logic(self, node: Logic) -> _Value:
+        values = [self.node(operand) for operand in node.operands]
+        if node.word == "not":
+            return _Value(~values[0].array, values[0].axes)
+        joined = values[0]
+        for value, operand in zip(values[1:], node.operands[1:], strict=True):
+            joined = self.joined(node.word, joined, value, grammar.start(operand))
+        return joined
+
+    def joined(self, word: str, a: _Value, b: _Value, at: int) -> _Value:
+        first, second, axes = self.aligned(a, b, at)
+        return _Value(first & second if word == "and" else first | second, axes)
+
+    def aligned(self, a: _Value, b: _Value, at: int) -> tuple[Jagged, Jagged, tuple[str, ...]]:
+        """Both values, and the axes of their combination: one's axes must begin with the other's."""
+        longer = a.axes if len(a.axes) >= len(b.axes) else b.axes
+        shorter = b.axes if longer is a.axes else a.axes
+        if longer[: len(shorter)] != shorter:
+            raise CutError(
+                f"lists of {_of(a.axes)} and of {_of(b.axes)} cannot be combined entry by entry; "
+                "reduce one by [any] or [all] (or min, max, count), or name one object, as in jet0.pt",
+                self.cut.text,
+                at,
+            )
+        return a.array, b.array, longer
+
+    def reduced(self, word: str, value: _Value) -> _Value:
+        array = value.array
+        while array.ndim > 2:
+            array = ak.flatten(array, axis=2)
+        if array.ndim == 2:
+            result = ak.any(array, axis=1) if word == "any" else ak.all(array, axis=1)
+            if word == "all" and not self.cut.empty:
+                result = result & (ak.num(array, axis=1) > 0)
+            return _Value(result)
+        return _Value(array)
+
+
+def _of(axes: tuple[str, ...]) -> str:
+    return " and ".join(axes) or "single values"
+
+
+def _wide(array: Jagged) -> Jagged:
+    """Double precision for arithmetic: integers neither wrap around nor divide to integers."""
+    return float(array) if isinstance(array, int | float) else double(array)

@@ -1,0 +1,425 @@
+"""The grammar of cut sentences: text to a tree. Nothing is ever evaluated as Python.
+
+    sentence   = ["veto" | "any" | "all"] clause (("and" | "or") clause)*
+    clause     = ["veto"] "not"* condition ["[any]" | "[all]"]
+    condition  = sum (("<" | "<=" | ">" | ">=" | "==" | "!=") sum)*
+    sum        = product (("+" | "-") product)*        product = sign (("*" | "/") sign)*
+    sign       = ("+" | "-")* power                    power   = atom [("**" | "^") sign]
+    atom       = number | observable | function "(" sentence, ... ")" | "(" sentence ")"
+
+`and` binds tighter than `or`; `&`, `&&`, `|`, `||`, `!`, `~` are the same as the words. `veto`, `any` and `all` at the
+front of a sentence or bracket hold for all of it; written as functions (`any(jet.pt > 50)`) for their bracket. `[any]`
+and `[all]` hold for everything before them in their sentence or bracket, back to the one before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from bumpfit.errors import InputError
+from bumpfit.events import names
+from bumpfit.events.layout import REFERENCES
+from bumpfit.events.names import DOTTED, Name
+
+COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
+FUNCTIONS = {  # least and most numbers of arguments
+    **dict.fromkeys(("abs", "sqrt", "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh"), (1, 1)),
+    **dict.fromkeys(("sum", "count"), (1, 1)),
+    **dict.fromkeys(("min", "max"), (1, None)),
+}
+DEEPEST = 60
+
+_TOKEN = re.compile(
+    rf"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))|(?P<name>{DOTTED})"
+    r"|(?P<quantifier>\[\s*(?:any|all)\s*\])|(?P<symbol><=|>=|==|!=|&&|\|\||\*\*|[<>()+\-*/^&|!~,])",
+    re.IGNORECASE,
+)
+_WORDS = {
+    "and": "and",
+    "or": "or",
+    "not": "not",
+    "&": "and",
+    "&&": "and",
+    "|": "or",
+    "||": "or",
+    "!": "not",
+    "~": "not",
+}
+_FRONT = ("veto", "any", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A number."""
+
+    value: float
+    at: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Observable:
+    """An observable by name."""
+
+    name: Name
+    at: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """Arithmetic: `+`, `-`, `*`, `/`, `**` on one (sign) or two operands."""
+
+    operator: str
+    operands: tuple[Node, ...]
+    at: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A function of its arguments."""
+
+    function: str
+    arguments: tuple[Node, ...]
+    at: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A chain `a < b <= c`: operands, and the operators between them with their positions."""
+
+    operands: tuple[Node, ...]
+    operators: tuple[str, ...]
+    at: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Logic:
+    """`and` / `or` of several, `not` of one."""
+
+    word: str
+    operands: tuple[Node, ...]
+    at: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantified:
+    """`any`, `all` or `veto` of what is inside: one truth value an event."""
+
+    word: str
+    inside: Node
+    at: int
+
+
+Node = Number | Observable | Operation | Call | Comparison | Logic | Quantified
+TRUTH = (Comparison, Logic, Quantified)
+
+
+class CutError(InputError):
+    """A cut sentence that cannot be used; the message shows the place by a caret."""
+
+    def __init__(self, message: str, text: str, at: int) -> None:
+        super().__init__(f"{message}\n  {text}\n  {' ' * min(at, len(text))}^")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Token:
+    kind: str  # number, name, word, quantifier, symbol, end
+    text: str
+    at: int
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.text)
+
+
+def parse(text: str) -> Node:
+    """Parse a cut sentence.
+
+    Raises:
+        CutError: not a sentence of the grammar, or not a condition; the message shows where.
+    """
+    if "\n" in text:
+        text = " ".join(text.split("\n"))
+    return _Parser(text).whole()
+
+
+def _tokens(text: str) -> list[_Token]:
+    found, at = [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        match = _TOKEN.match(text, at)
+        if match is None:
+            if text[at] == "=":
+                raise CutError("'=' compares nothing; write '==' for equal", text, at)
+            if text[at].isdigit():
+                raise CutError("this is neither a number nor a name (names start with a letter)", text, at)
+            raise CutError(f"'{text[at]}' is not part of the cut language", text, at)
+        kind, word = match.lastgroup or "", match.group()
+        if word.lower() in (*_WORDS, *_FRONT):
+            kind, word = "word", _WORDS.get(word.lower(), word.lower())
+        elif kind == "symbol" and word == "^":
+            word = "**"
+        found.append(_Token(kind, word, at))
+        at = match.end()
+    return [*found, _Token("end", "", len(text))]
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = _tokens(text)
+        self.place = 0
+        self.depth = 0
+        self.in_call = False
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.place]
+
+    def next(self, ahead: int = 1) -> _Token:
+        return self.tokens[min(self.place + ahead, len(self.tokens) - 1)]
+
+    def fail(self, message: str, token: _Token | None = None) -> CutError:
+        return CutError(message, self.text, (token or self.token).at)
+
+    def take(self) -> _Token:
+        token = self.token
+        self.place += 1
+        return token
+
+    def is_(self, *texts: str) -> bool:
+        return self.token.kind in ("word", "symbol") and self.token.text in texts
+
+    def whole(self) -> Node:
+        if self.token.kind == "end":
+            raise self.fail("the cut is empty; expected a condition as jet0.pt > 100")
+        node = self.sentence()
+        if self.token.kind != "end":
+            if self.is_(")"):
+                raise self.fail("this bracket closes nothing")
+            raise self.fail(f"'{self.token.text}' is not expected here; missing 'and', 'or' or an operator before it")
+        if not isinstance(node, TRUTH):
+            raise self.fail(
+                "this is a value, not a condition; compare it to something, as in jet0.pt > 100", self.tokens[0]
+            )
+        return node
+
+    def sentence(self) -> Node:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.fail(f"more than {DEEPEST} brackets inside each other")
+        word = self.token
+        glued = self.next().text == "(" and self.next().at == word.end
+        if word.kind == "word" and word.text in _FRONT and not glued:
+            self.take()
+            inside = self.condition_of(self.sentence(), word)
+            self.depth -= 1
+            return Quantified(word.text, inside, word.at)
+        node = self.clauses()
+        self.depth -= 1
+        return node
+
+    def clauses(self) -> Node:
+        """Clauses with `and` and `or` between; quantifiers gather what stands before them."""
+        items: list[Node] = [self.clause()]
+        words: list[_Token] = []
+        gathered = 0  # items before this one belong to earlier quantifiers
+        while True:
+            if self.token.kind == "quantifier":
+                token = self.take()
+                inside = self.condition_of(_join(items[gathered:], words[gathered:]), token)
+                items[gathered:] = [Quantified(token.text.strip("[] ").lower(), inside, token.at)]
+                del words[gathered:]
+                gathered += 1
+                if self.token.kind == "quantifier":
+                    raise self.fail("two quantifiers stand one after the other; keep one")
+            if not self.is_("and", "or"):
+                return _join(items, words)
+            token = self.take()
+            self.condition_of(items[-1], token)
+            words.append(token)
+            items.append(self.clause())
+            self.condition_of(items[-1], token)
+
+    def clause(self) -> Node:
+        token = self.token
+        if self.is_("not"):
+            self.take()
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise self.fail(f"more than {DEEPEST} words one inside the other")
+            inside = self.condition_of(self.clause(), token)
+            self.depth -= 1
+            return Logic("not", (inside,), token.at)
+        if self.is_(*_FRONT):
+            return self.fronted()
+        return self.comparison()
+
+    def fronted(self) -> Node:
+        """`any(...)`, `all(...)`, `veto(...)` as functions; `veto` of one clause after `and` or `or`."""
+        token = self.take()
+        if self.is_("("):
+            if self.token.at != token.end and token.text != "veto":
+                raise self.fail(
+                    f"'{token.text}' stands inside a sentence; write {token.text}(...) without a blank", token
+                )
+            return Quantified(token.text, self.condition_of(self.atom(), token), token.at)
+        if token.text != "veto":
+            raise self.fail(
+                f"'{token.text}' stands inside a sentence; put its part in brackets: {token.text}(...)", token
+            )
+        inside = self.condition_of(self.clause(), token)
+        if self.token.kind == "quantifier":
+            mark = self.take()
+            inside = Quantified(mark.text.strip("[] ").lower(), inside, mark.at)
+        return Quantified("veto", inside, token.at)
+
+    def condition_of(self, node: Node, token: _Token) -> Node:
+        if not isinstance(node, TRUTH):
+            word = token.text.strip("[] ") or token.text
+            raise CutError(f"'{word}' needs a condition; this is a value without a comparison", self.text, start(node))
+        return node
+
+    def comparison(self) -> Node:
+        operands, operators, places = [self.sum()], [], []
+        while self.is_(*COMPARISONS):
+            token = self.take()
+            operators.append(token.text)
+            places.append(token.at)
+            operands.append(self.sum())
+        if not operators:
+            return operands[0]
+        for operand in operands:
+            if isinstance(operand, TRUTH):
+                raise CutError("a condition is compared here; compare values", self.text, start(operand))
+        return Comparison(tuple(operands), tuple(operators), tuple(places))
+
+    def sum(self) -> Node:
+        node = self.product()
+        while self.is_("+", "-"):
+            token = self.take()
+            node = Operation(token.text, (self.value(node), self.value(self.product())), token.at)
+        return node
+
+    def product(self) -> Node:
+        node = self.sign()
+        while self.is_("*", "/"):
+            token = self.take()
+            node = Operation(token.text, (self.value(node), self.value(self.sign())), token.at)
+        return node
+
+    def sign(self) -> Node:
+        if not self.is_("+", "-"):
+            return self.power()
+        token = self.take()
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.fail(f"more than {DEEPEST} signs in a row")
+        inside = self.value(self.sign())
+        self.depth -= 1
+        return inside if token.text == "+" else Operation("-", (inside,), token.at)
+
+    def power(self) -> Node:
+        node = self.atom()
+        if not self.is_("**"):
+            return node
+        token = self.take()
+        return Operation("**", (self.value(node), self.value(self.sign())), token.at)
+
+    def value(self, node: Node) -> Node:
+        if isinstance(node, TRUTH):
+            raise CutError("a condition stands where a value is expected", self.text, start(node))
+        return node
+
+    def atom(self) -> Node:
+        token = self.token
+        if token.kind == "number":
+            return Number(float(self.take().text), token.at)
+        if self.is_("("):
+            self.take()
+            outer, self.in_call = self.in_call, False
+            node = self.sentence()
+            self.in_call = outer
+            self.close(token)
+            return node
+        if token.kind == "name":
+            if self.next().text == "(":
+                return self.call()
+            return self.observable()
+        if token.kind == "end":
+            raise self.fail("the cut ends here; expected a number, an observable or a bracket")
+        raise self.fail(f"'{token.text}' stands where a number, an observable or a bracket is expected")
+
+    def close(self, opened: _Token) -> None:
+        if not self.is_(")"):
+            if self.token.kind == "end":
+                raise self.fail("this bracket is not closed", opened)
+            raise self.fail(f"'{self.token.text}' is not expected here; expected ')' or an operator")
+        self.take()
+
+    def call(self) -> Node:
+        token = self.take()
+        word = token.text.lower()
+        if word not in FUNCTIONS:
+            raise self.fail(f"'{token.text}' is not a function; those are {', '.join(FUNCTIONS)}, any, all", token)
+        opened = self.take()
+        outer, self.in_call = self.in_call, True
+        arguments = [self.sentence()]
+        while self.is_(","):
+            self.take()
+            arguments.append(self.sentence())
+        self.in_call = outer
+        self.close(opened)
+        least, most = FUNCTIONS[word]
+        if len(arguments) < least or (most is not None and len(arguments) > most):
+            raise self.fail(f"{word} takes {most} argument, got {len(arguments)}", token)
+        if word != "count":
+            arguments = [self.value(argument) for argument in arguments]
+        elif not isinstance(arguments[0], TRUTH):
+            raise self.fail("count takes a condition, as in count(jet.pt > 30)", token)
+        return Call(word, tuple(arguments), token.at)
+
+    def observable(self) -> Node:
+        """An observable; commas join several objects (in a function's brackets only where no value stands before)."""
+        token = self.take()
+        text, end = token.text, token.end
+        while self.is_(",") and self.next().kind == "name" and self._joins(text, end):
+            self.take()
+            name = self.take()
+            text, end = f"{text},{name.text}", name.end
+        try:
+            return Observable(names.parse(text), token.at)
+        except InputError as error:
+            raise self.fail(str(error), token) from error
+
+    def _joins(self, text: str, end: int) -> bool:
+        if not self.in_call:
+            return True
+        last = text.rsplit(",", 1)[-1].rsplit(".", 1)
+        is_object = len(last) == 1 or re.sub(r"\d*(\[.*\]|:\d*)?$", "", last[1]).lower() in REFERENCES
+        close = self.token.at == end and self.next().at == self.token.end
+        following = self.place + 1
+        while self.tokens[following].kind == "name" and self.tokens[following + 1].text == ",":
+            following += 2
+        return is_object and close and "." in self.tokens[following].text
+
+
+def _join(items: list[Node], words: list[_Token]) -> Node:
+    """`a or b and c` as `a or (b and c)`."""
+    groups: list[list[Node]] = [[items[0]]]
+    for word, item in zip(words, items[1:], strict=True):
+        if word.text == "or":
+            groups.append([item])
+        else:
+            groups[-1].append(item)
+    joined = [group[0] if len(group) == 1 else Logic("and", tuple(group), start(group[0])) for group in groups]
+    return joined[0] if len(joined) == 1 else Logic("or", tuple(joined), start(joined[0]))
+
+
+def start(node: Node) -> int:
+    """Position of the first character that belongs to a node (its operator, for arithmetic)."""
+    if isinstance(node, Comparison):
+        return start(node.operands[0])
+    return node.at

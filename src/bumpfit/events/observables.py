@@ -1,0 +1,326 @@
+"""Observables by name: what is stored, what is computed from four-momenta, and how to add your own.
+
+    events.observable("jet0,jet1.delta_r", source)
+    events.register("rapidity", lambda jet: np.arctanh(jet.pz / jet.e))
+
+A single object gives one value an event (None when it is missing), a collection one list an event, two collections
+one list of lists. Angles differ by at most pi. Conventions: delta_phi is phi of the first minus phi of the second in
+[-pi, pi); inv_mass is the mass of the sum of all objects; ht the scalar and met the negative vectorial sum of their
+transverse momenta; mt of two objects is sqrt(2 pT1 pT2 (1 - cos dphi)), of one sqrt(E^2 - pz^2); tau21 is tau2 / tau1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from bumpfit.errors import InputError
+from bumpfit.events import names, source
+from bumpfit.events.arrays import Jagged, ak, double
+from bumpfit.events.layout import FIELDS
+from bumpfit.events.names import Name, normal
+from bumpfit.events.objects import Objects, finite
+from bumpfit.events.source import Chunk, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """An observable that is computed: the function, and how many objects it takes (least, most)."""
+
+    function: Callable[..., Jagged]
+    least: int = 1
+    most: int | None = 1
+
+
+def observable(name: str, events: Source | Chunk | Any) -> Jagged:
+    """The values of an observable for all events.
+
+    Args:
+        name: `<objects>.<observable>` (see `bumpfit.events.names`), or a column of a flat table.
+        events: what `bumpfit.events.open` returned, a chunk of it, or anything that `open` takes.
+
+    Returns:
+        awkward array, first axis the events: `jet0.pt` (n,), `jet.pt` (n, var), `jet:3.pt` (n, 3 with None for missing
+        ones), `jet0.constituents.pt` (n, var), `jet.size` (n,), `jet0,jet1.delta_r` (n,), `jet,muon.delta_r`
+        (n, var, var), `jet0,jet1.inv_mass` (n,).
+
+    Raises:
+        InputError: not a name, unknown object or observable (the message lists what there is), wrong number of objects.
+    """
+    parsed = names.parse(name)
+    return over_chunks(lambda chunk: evaluate(parsed, chunk)[0], events)
+
+
+def over_chunks(function: Callable[[Chunk], Jagged], events: Source | Chunk | Any) -> Jagged:
+    """Apply a function to a chunk, or to every chunk of a source in bounded memory and join the results."""
+    if isinstance(events, Chunk):
+        return function(events)
+    opened = events if isinstance(events, Source) else source.open(events)
+    pieces = [function(chunk) for chunk in opened.chunks()]
+    return pieces[0] if len(pieces) == 1 else ak.concatenate(pieces)
+
+
+def evaluate(name: Name, chunk: Chunk, *, flatten_once: bool = False) -> tuple[Jagged, tuple[str, ...]]:
+    """The values in one chunk, and a label for every list axis (equal labels are equal lists).
+
+    `flatten_once` makes one value an event of branches with one entry an event (missing energy).
+    """
+    if not name.objects:
+        return _column(name, chunk)
+    objects = tuple(Objects(chunk, parts) for parts in name.objects)
+    array = of_objects(objects, name.observable)
+    if len(objects) == 1 and objects[0].once and flatten_once and array.ndim == 2:
+        return ak.firsts(array, axis=1), ()
+    axes = tuple(axis for entry in objects for axis in entry.axes)
+    lists = array.ndim - 1
+    return array, axes[:lists] + tuple(f"{name.text} axis {place}" for place in range(len(axes), lists))
+
+
+def of_objects(objects: Sequence[Objects], observable: str) -> Jagged:
+    """An observable of objects: stored, else computed."""
+    wanted = _ALIASES.get(normal(observable), normal(observable))
+    if len(objects) == 1:
+        stored = objects[0].stored(wanted)
+        if stored is not None:
+            return stored
+        tau = re.fullmatch(r"tau(\d)(\d)?", wanted)
+        if tau:
+            return _tau(objects[0], tau)
+    entry = _COMPUTED.get(wanted)
+    if entry is None:
+        if len(objects) > 1:
+            pairs = sorted(key for key, value in _COMPUTED.items() if value.most is None or value.most > 1)
+            raise InputError(f"'{observable}' is not an observable of several objects; those are {', '.join(pairs)}")
+        raise objects[0].lacks(observable)
+    if len(objects) < entry.least or (entry.most is not None and len(objects) > entry.most):
+        expected = entry.least if entry.least == entry.most else f"{entry.least} to {entry.most or 'any number'}"
+        raise InputError(f"{observable} takes {expected} objects, got {len(objects)}: separate them by commas")
+    return entry.function(*objects)
+
+
+def register(name: str, function: Callable[..., Jagged], *, objects: int | None = 1) -> None:
+    """Add an observable, or replace one: `register("rapidity", lambda jet: np.arctanh(jet.pz / jet.e))`.
+
+    Args:
+        name: what follows the dot; case and underscores do not matter.
+        function: takes `objects` objects, whose attributes are their observables, and returns an array.
+        objects: how many objects; None for any number.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise InputError(f"'{name}' cannot name an observable; expected letters, digits and underscores")
+    _COMPUTED[normal(name)] = Computed(finite(function), objects or 1, objects)
+
+
+def known() -> tuple[str, ...]:
+    """Names of the observables that are computed."""
+    return (*sorted(_COMPUTED), "tauN", "tauMN")
+
+
+def _column(name: Name, chunk: Chunk) -> tuple[Jagged, tuple[str, ...]]:
+    column = chunk.layout.column(name.observable)
+    if column is None:
+        raise chunk.layout.unknown_column(name.observable)
+    array = chunk.column(column)
+    owners = (c.name for c in chunk.layout.collections.values() if column in [f.column for f in c.fields.values()])
+    owner = next(owners, column)
+    return array, tuple(owner if place == 0 else f"{column} axis {place}" for place in range(array.ndim - 1))
+
+
+def _tau(objects: Objects, match: re.Match[str]) -> Jagged:
+    """N-subjettiness tau_N, stored as `Tau[5]` (tau_1 first) or `Tau1`, and ratios tau_M / tau_N."""
+
+    def one(n: int) -> Jagged:
+        stored = objects.stored(f"tau{n}")
+        if stored is not None:
+            return stored
+        array = objects.stored("tau")
+        if array is None:
+            raise objects.lacks(f"tau{n}")
+        if array.ndim != len(objects.axes) + 2:
+            raise InputError(f"{objects.label} stores one tau, not a list of them; tau{n} is not there")
+        if not 1 <= n <= 5:
+            raise InputError(f"tau{n} is not stored; expected tau1 to tau5")
+        return array[..., n - 1]
+
+    first = one(int(match[1]))
+    if match[2] is None:
+        return first
+    return finite(lambda a, b: double(a) / double(b))(first, one(int(match[2])))
+
+
+def _wrap(angle: Jagged) -> Jagged:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def _pair(a: Objects, b: Objects, quantity: Callable[[Objects], Jagged]) -> tuple[Jagged, Jagged]:
+    """Values of two objects, shaped so that lists of different objects span a table."""
+    first, second = quantity(a), quantity(b)
+    if not a.axes or not b.axes:
+        return first, second
+    first = ak.flatten(first, axis=2) if len(a.axes) == 2 else first
+    second = ak.flatten(second, axis=2) if len(b.axes) == 2 else second
+    return first[:, :, np.newaxis], second[:, np.newaxis, :]
+
+
+def _eta(objects: Objects) -> Jagged:
+    return objects.momentum()[1]
+
+
+def _phi(objects: Objects) -> Jagged:
+    return objects.momentum()[2]
+
+
+def _delta_phi(a: Objects, b: Objects) -> Jagged:
+    first, second = _pair(a, b, _phi)
+    return _wrap(first - second)
+
+
+def _delta_eta(a: Objects, b: Objects) -> Jagged:
+    first, second = _pair(a, b, _eta)
+    return first - second
+
+
+def _delta_r(a: Objects, b: Objects) -> Jagged:
+    return np.hypot(_delta_eta(a, b), _delta_phi(a, b))
+
+
+def _min_delta_phi(*objects: Objects) -> Jagged:
+    """Smallest |delta phi| of the last object to any of the others; of one collection, between any two of its own."""
+    if len(objects) == 1:
+        pairs = ak.combinations(_phi(objects[0]), 2, axis=-1)
+        return ak.min(np.abs(_wrap(pairs["0"] - pairs["1"])), axis=-1)
+    smallest = []
+    for entry in objects[:-1]:
+        gap = np.abs(_delta_phi(entry, objects[-1]))
+        smallest.append(_all_lists(gap, ak.min))
+    return ak.min(ak.concatenate([one[:, np.newaxis] for one in smallest], axis=1), axis=1)
+
+
+def _all_lists(array: Jagged, reduction: Callable[..., Jagged]) -> Jagged:
+    while array.ndim > 1:
+        array = reduction(array, axis=-1)
+    return array
+
+
+def _transverse_mass(a: Objects, b: Objects | None = None) -> Jagged:
+    if b is None:
+        pt, _, _, mass = a.momentum()
+        return np.hypot(pt, mass)
+    first, second = _pair(a, b, _transverse)
+    return np.sqrt(2 * first * second * (1 - np.cos(_delta_phi(a, b))))
+
+
+def _components(objects: Objects) -> tuple[Jagged, Jagged, Jagged, Jagged]:
+    pt, eta, phi, mass = objects.momentum()
+    energy = objects.stored("e")
+    return (
+        pt * np.cos(phi),
+        pt * np.sin(phi),
+        pt * np.sinh(eta),
+        np.hypot(pt * np.cosh(eta), mass) if energy is None else double(energy),
+    )
+
+
+def _total(objects: Sequence[Objects]) -> tuple[Jagged, Jagged, Jagged, Jagged]:
+    """Sum of four-momenta: over the last list of one object, over everything of several.
+
+    A sum that includes a missing object of a single or a closed range, or no object at all, is None; entries of no
+    defined momentum (pT = 0 at infinite |eta|) do not count.
+    """
+    parts = []
+    for entry in objects:
+        components = _components(entry)
+        if entry.axes:
+            missing = ak.any(ak.is_none(components[0], axis=len(entry.axes)), axis=-1)
+            nothing = ak.num(components[0], axis=-1) == 0
+            components = tuple(
+                ak.mask(ak.sum(ak.nan_to_none(value), axis=-1), ~(missing | nothing)) for value in components
+            )
+            if len(objects) > 1:
+                components = tuple(_all_lists(value, ak.sum) for value in components)
+        parts.append(components)
+    return reduce(lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), parts)
+
+
+def _invariant_mass(*objects: Objects) -> Jagged:
+    px, py, pz, energy = _total(objects)
+    squared = energy**2 - px**2 - py**2 - pz**2
+    return np.sqrt(ak.where(squared > 0, squared, 0.0))
+
+
+def _scalar_sum(*objects: Objects) -> Jagged:
+    sums = []
+    for entry in objects:
+        pt = double(_transverse(entry))
+        pt = ak.sum(pt, axis=-1) if entry.axes else ak.fill_none(pt, 0.0)
+        sums.append(_all_lists(pt, ak.sum) if len(objects) > 1 else pt)
+    return reduce(lambda a, b: a + b, sums)
+
+
+def _vector_sum(*objects: Objects) -> Jagged:
+    px: list[Jagged] = []
+    py: list[Jagged] = []
+    for entry in objects:
+        pt, _, phi, _ = entry.momentum()
+        for store, value in ((px, pt * np.cos(phi)), (py, pt * np.sin(phi))):
+            total = ak.sum(value, axis=-1) if entry.axes else ak.fill_none(value, 0.0)
+            store.append(_all_lists(total, ak.sum) if len(objects) > 1 else total)
+    return np.hypot(reduce(lambda a, b: a + b, px), reduce(lambda a, b: a + b, py))
+
+
+def _transverse(objects: Objects) -> Jagged:
+    return objects.momentum()[0]
+
+
+def _single(place: int) -> Callable[[Objects], Jagged]:
+    return lambda objects: objects.momentum()[place]
+
+
+def _component(place: int) -> Callable[[Objects], Jagged]:
+    return lambda objects: _components(objects)[place]
+
+
+_COMPUTED: dict[str, Computed] = {
+    "pt": Computed(finite(_single(0))),
+    "eta": Computed(finite(_single(1))),
+    "phi": Computed(finite(_single(2))),
+    "m": Computed(finite(_single(3))),
+    "px": Computed(finite(_component(0))),
+    "py": Computed(finite(_component(1))),
+    "pz": Computed(finite(_component(2))),
+    "e": Computed(finite(_component(3))),
+    "size": Computed(lambda objects: objects.size()),
+    "deltaphi": Computed(finite(_delta_phi), 2, 2),
+    "deltaeta": Computed(finite(_delta_eta), 2, 2),
+    "deltar": Computed(finite(_delta_r), 2, 2),
+    "mindeltaphi": Computed(finite(_min_delta_phi), 1, None),
+    "mt": Computed(finite(_transverse_mass), 1, 2),
+    "invmass": Computed(finite(_invariant_mass), 1, None),
+    "ht": Computed(finite(_scalar_sum), 1, None),
+    "met": Computed(finite(_vector_sum), 1, None),
+}
+_ALIASES = {
+    "transversemomentum": "pt",
+    "pseudorapidity": "eta",
+    "azimuthalangle": "phi",
+    "mass": "m",
+    "energy": "e",
+    "momentumx": "px",
+    "momentumy": "py",
+    "momentumz": "pz",
+    "invariantmass": "invmass",
+    "invm": "invmass",
+    "angulardistance": "deltar",
+    "dr": "deltar",
+    "dphi": "deltaphi",
+    "deta": "deltaeta",
+    "mindphi": "mindeltaphi",
+    "transversemass": "mt",
+    "scalarht": "ht",
+}
+assert set(FIELDS) - {"charge", "btag", "tautag"} <= set(_COMPUTED)

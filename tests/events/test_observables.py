@@ -1,0 +1,298 @@
+"""Every observable against values read by uproot and combined by awkward and vector."""
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+import vector
+
+from bumpfit import events
+from bumpfit.errors import InputError
+from bumpfit.events import observables
+from bumpfit.events.arrays import Jagged
+
+vector.register_awkward()
+
+
+def same(ours: Jagged, theirs: Jagged, tolerance: float = 1e-9) -> None:
+    """Equal structure, None in the same places, values within the tolerance."""
+    assert len(ours) == len(theirs)
+    a, b = ak.to_list(ours), ak.to_list(theirs)
+
+    def compare(x: object, y: object) -> None:
+        if isinstance(x, list) and isinstance(y, list):
+            assert len(x) == len(y)
+            for p, q in zip(x, y, strict=True):
+                compare(p, q)
+        elif x is None or y is None:
+            assert x is y
+        else:
+            assert x == pytest.approx(y, rel=tolerance, abs=tolerance)
+
+    compare(a, b)
+
+
+def momenta(path: str, branch: str) -> Jagged:
+    tree = uproot.open(path)["Delphes"]
+    get = lambda *names: next((tree[f"{branch}.{n}"].array() for n in names if f"{branch}.{n}" in tree), None)  # noqa: E731
+    pt = get("PT", "ET", "MET")
+    fields = {"pt": pt, "eta": get("Eta"), "phi": get("Phi"), "mass": get("Mass")}
+    if fields["mass"] is None:
+        fields["mass"] = ak.zeros_like(pt)
+    return ak.zip({k: ak.values_astype(v, np.float64) for k, v in fields.items()}, with_name="Momentum4D")
+
+
+def raw(path: str, branch: str) -> Jagged:
+    return uproot.open(path)["Delphes"][branch].array()
+
+
+BRANCHES = ["Jet", "ParticleFlowJet08", "Electron", "Muon", "Photon"]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("name", ["px", "py", "pz", "e", "pt", "eta", "phi", "m", "mt"])
+def test_momentum_of_collections(delphes: str, branch: str, name: str) -> None:
+    p4 = momenta(delphes, branch)
+    theirs = getattr(p4, {"m": "mass", "e": "energy"}.get(name, name))
+    same(events.observable(f"{branch.lower()}.{name}", delphes), theirs, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["px", "pz", "e", "phi", "m"])
+def test_flat_file(flat: str, name: str) -> None:
+    theirs = getattr(momenta(flat, "Jet"), {"m": "mass", "e": "energy"}.get(name, name))
+    same(events.observable(f"jet.{name}", flat), theirs, 1e-6)
+
+
+def test_indices_and_ranges(flat: str) -> None:
+    pt = raw(flat, "Jet.PT")
+    source = events.open(flat)
+    same(events.observable("jet.pt", source), pt)
+    same(events.observable("Jet0.PT", source), ak.firsts(pt))
+    same(events.observable("jet2.pT", source), ak.pad_none(pt, 3)[:, 2])
+    same(events.observable("jet[2].pt", source), ak.pad_none(pt, 3)[:, 2])
+    same(events.observable("jet:3.pt", source), ak.pad_none(pt, 3, clip=True))
+    same(events.observable("jet1:3.pt", source), ak.pad_none(pt[:, 1:], 2, clip=True))
+    same(events.observable("jet[1:3].pt", source), ak.pad_none(pt[:, 1:], 2, clip=True))
+    same(events.observable("jet1:.pt", source), pt[:, 1:])
+    assert ak.to_list(events.observable("jet99.pt", source)) == [None] * 400
+
+
+def test_sizes(flat: str) -> None:
+    count = ak.num(raw(flat, "Jet.PT"))
+    same(events.observable("jet.size", flat), count)
+    same(events.observable("jet:2.size", flat), np.minimum(count, 2))
+    same(events.observable("jet1:.size", flat), np.maximum(count - 1, 0))
+    same(events.observable("jet1.size", flat), ak.values_astype(count > 1, int))
+
+
+@pytest.mark.parametrize("name", ["Charge", "BTag"])
+def test_stored(flat: str, name: str) -> None:
+    same(events.observable(f"jet.{name}", flat), raw(flat, f"Jet.{name}"))
+    same(events.observable("jet0.b_tag", flat), ak.firsts(raw(flat, "Jet.BTag")))
+
+
+def test_tags_and_subjettiness(delphes: str) -> None:
+    tau = raw(delphes, "Jet.Tau[5]")
+    for n in range(1, 6):
+        same(events.observable(f"jet.tau{n}", delphes), tau[..., n - 1])
+    for m, n in ((2, 1), (3, 2), (4, 3)):
+        below = ak.mask(ak.values_astype(tau[..., n - 1], "f8"), tau[..., n - 1] > 0)
+        same(events.observable(f"jet.tau{m}{n}", delphes), ak.values_astype(tau[..., m - 1], "f8") / below)
+    same(events.observable("jet.tau_tag", delphes), raw(delphes, "Jet.TauTag"))
+    same(events.observable("jet0.BTag", delphes), ak.firsts(raw(delphes, "Jet.BTag")))
+
+
+def test_undefined_ratio_is_none() -> None:
+    tau = ak.Array([[[0.0, 0.0], [2.0, 1.0]]])
+    source = events.open({"Jet": ak.zip({"Tau": tau, "PT": ak.Array([[10.0, 20.0]])}, depth_limit=2)})
+    assert ak.to_list(events.observable("jet.tau21", source)) == [[None, 0.5]]
+
+
+def test_branches_that_end_in_digits(delphes: str) -> None:
+    pt = raw(delphes, "ParticleFlowJet08.PT")
+    source = events.open(delphes)
+    same(events.observable("particleflowjet08.pt", source), pt)
+    same(events.observable("ParticleFlowJet080.pt", source), ak.firsts(pt))
+    same(events.observable("ParticleFlowJet08[1].pt", source), ak.pad_none(pt, 2)[:, 1])
+    same(events.observable("ParticleFlowJet08:2.pt", source), ak.pad_none(pt, 2, clip=True))
+
+
+def test_pairs(flat: str) -> None:
+    jet, muon = momenta(flat, "Jet"), momenta(flat, "Muon")
+    first, second = ak.pad_none(jet, 2)[:, 0], ak.pad_none(jet, 2)[:, 1]
+    source = events.open(flat)
+    same(events.observable("jet0,jet1.delta_r", source), first.deltaR(second), 1e-9)
+    same(events.observable("jet0,jet1.delta_phi", source), first.deltaphi(second), 1e-9)
+    same(events.observable("jet0,jet1.delta_eta", source), first.deltaeta(second), 1e-9)
+    same(events.observable("jet,jet0.delta_r", source), jet.deltaR(first), 1e-9)
+    table = jet[:, :, None].deltaR(muon[:, None, :])
+    same(events.observable("jet,muon.delta_r", source), table, 1e-9)
+    gap = events.observable("jet,muon.delta_phi", source)
+    assert ak.all(np.abs(gap) <= np.pi)
+
+
+def test_sums(flat: str) -> None:
+    jet, muon = momenta(flat, "Jet"), momenta(flat, "Muon")
+    two = ak.pad_none(jet, 2)
+    source = events.open(flat)
+    pair = (two[:, 0] + two[:, 1]).mass
+    same(events.observable("jet0,jet1.inv_mass", source), pair, 1e-7)
+    same(events.observable("jet:2.invariant_mass", source), pair, 1e-7)
+    total = ak.sum(jet, axis=1)
+    same(events.observable("jet.inv_mass", source), ak.mask(total.mass, ak.num(jet) > 0), 1e-6)
+    same(events.observable("jet.ht", source), ak.sum(jet.pt, axis=1), 1e-9)
+    same(events.observable("jet,muon.ht", source), ak.sum(jet.pt, axis=1) + ak.sum(muon.pt, axis=1), 1e-9)
+    same(events.observable("jet.met", source), total.pt, 1e-9)
+    same(events.observable("jet,muon.met", source), (total + ak.sum(muon, axis=1)).pt, 1e-9)
+
+
+def test_missing_energy(flat: str) -> None:
+    met, phi = raw(flat, "MissingET.MET"), raw(flat, "MissingET.Phi")
+    jet, muon = momenta(flat, "Jet"), momenta(flat, "Muon")
+    source = events.open(flat)
+    same(events.observable("missinget.met", source), met)
+    for name in ("met0.met", "MET0.pt", "missing_et0.MET"):
+        same(events.observable(name, source), met[:, 0])
+    same(events.observable("met0.pz", source), ak.zeros_like(met[:, 0]))
+    same(events.observable("met0.px", source), met[:, 0] * np.cos(phi[:, 0]))
+    gap = np.abs((jet.phi - phi[:, 0] + np.pi) % (2 * np.pi) - np.pi)
+    same(events.observable("jet,met0.min_delta_phi", source), ak.min(gap, axis=1), 1e-9)
+    same(events.observable("jet:2,met0.min_delta_phi", source), ak.min(gap[:, :2], axis=1), 1e-9)
+    mt = np.sqrt(2 * muon.pt * met[:, 0] * (1 - np.cos(muon.phi - phi[:, 0])))
+    same(events.observable("muon,met0.mt", source), mt, 1e-9)
+    same(events.observable("muon0,met0.mt", source), ak.firsts(mt), 1e-9)
+
+
+def test_smallest_angle_within_a_collection(flat: str) -> None:
+    pairs = ak.combinations(momenta(flat, "Jet"), 2)
+    theirs = ak.min(np.abs(pairs["0"].deltaphi(pairs["1"])), axis=1)
+    same(events.observable("jet.min_delta_phi", flat), theirs, 1e-9)
+
+
+def test_angle_across_the_seam() -> None:
+    source = events.open({"Jet": ak.zip({"PT": [[1.0, 1.0]], "Eta": [[0.0, 0.0]], "Phi": [[3.1, -3.1]]})})
+    assert events.observable("jet0,jet1.delta_phi", source)[0] == pytest.approx(6.2 - 2 * np.pi)
+    assert events.observable("jet0,jet1.delta_r", source)[0] == pytest.approx(2 * np.pi - 6.2)
+
+
+def test_leptons_are_electrons_and_muons(flat: str) -> None:
+    both = ak.concatenate([raw(flat, "Electron.PT"), raw(flat, "Muon.PT")], axis=1)
+    charge = ak.concatenate([raw(flat, "Electron.Charge"), raw(flat, "Muon.Charge")], axis=1)
+    order = ak.argsort(both, axis=1, ascending=False)
+    same(events.observable("lepton.pt", flat), both[order])
+    same(events.observable("lepton0.charge", flat), ak.firsts(charge[order]))
+    same(events.observable("leptons.size", flat), ak.num(both))
+    only = events.open({"Muon": ak.zip({"PT": [[5.0], []]})})
+    assert ak.to_list(events.observable("lepton.pt", only)) == [[5.0], []]
+    with pytest.raises(InputError, match="no branch 'lepton"):
+        events.observable("lepton.pt", {"Jet": ak.zip({"PT": [[5.0], []]})})
+
+
+def references(path: str, jets: str) -> list[list[list[tuple[float, float, float, float]]]]:
+    """Constituents by plain loops over events, jets and references."""
+    tree = uproot.open(path)["Delphes"]
+    refs = tree[f"{jets}.Constituents"].array()["refs"].to_list()
+    table: list[dict[int, tuple[float, float, float, float]]] = [{} for _ in refs]
+    for branch, pt, mass in (("EFlowTrack", "PT", "Mass"), ("EFlowPhoton", "ET", ""), ("EFlowNeutralHadron", "ET", "")):
+        arrays = tree.arrays([f"{branch}.{n}" for n in ("fUniqueID", pt, "Eta", "Phi", *([mass] if mass else []))])
+        for event, row in enumerate(arrays.to_list()):
+            values = [row[f"{branch}.{n}"] for n in ("fUniqueID", pt, "Eta", "Phi")]
+            masses = row[f"{branch}.{mass}"] if mass else [0.0] * len(values[0])
+            for entry in zip(*values, masses, strict=True):
+                table[event][entry[0] % 2**24] = entry[1:]
+    return [[[table[event][ref % 2**24] for ref in jet] for jet in row] for event, row in enumerate(refs)]
+
+
+@pytest.mark.parametrize("jets", ["Jet", "ParticleFlowJet08"])
+def test_constituents(delphes: str, jets: str) -> None:
+    theirs = references(delphes, jets)
+    source = events.open(delphes)
+    for place, name in enumerate(("pt", "eta", "phi", "m")):
+        values = [[[entry[place] for entry in jet] for jet in row] for row in theirs]
+        same(events.observable(f"{jets}.constituents.{name}", source), values)
+        first = [row[0] if row else None for row in values]
+        same(events.observable(f"{jets}[0].constituents.{name}", source), first)
+        five = [None if row is None else [*row, *[None] * 5][:5] for row in first]
+        same(events.observable(f"{jets}[0].constituents:5.{name}", source), five)
+        third = [None if row is None or len(row) < 3 else row[2] for row in first]
+        same(events.observable(f"{jets}[0].constituents2.{name}", source), third)
+    same(events.observable(f"{jets}.constituents.size", source), [[len(jet) for jet in row] for row in theirs])
+
+
+def test_constituents_add_up_to_their_jet(delphes: str) -> None:
+    source = events.open(delphes)
+    p4 = ak.zip(
+        {n: events.observable(f"jet.constituents.{n}", source) for n in ("px", "py", "pz", "e")}, with_name="Momentum4D"
+    )
+    total = ak.sum(p4, axis=2)
+    # this card calibrates jets, which changes the length of the sum but hardly its direction
+    same(events.observable("jet.phi", source), ak.values_astype(total.phi, "f4"), 0.02)
+    same(events.observable("jet.constituents.inv_mass", source), total.mass, 1e-3)
+    same(events.observable("jet0.constituents.ht", source), ak.firsts(ak.sum(p4.pt, axis=2)), 1e-6)
+    same(events.observable("jet0.constituents,jet0.delta_r", source)[:, :0], ak.Array([[]] * 25))
+    near = events.observable("jet0.constituents,jet0.delta_r", source)
+    assert ak.max(near) < 0.75
+
+
+def test_constituents_of_charge_and_other_branches(delphes: str, full_delphes: str) -> None:
+    charge = events.observable("jet0.constituents.charge", delphes)
+    assert set(np.unique(ak.to_numpy(ak.flatten(charge)))) == {-1.0, 0.0, 1.0}
+    source = events.open(full_delphes)
+    for jets in ("calojet04", "genjet04", "trackjet04", "particleflowjet15"):
+        assert not ak.any(ak.is_none(events.observable(f"{jets}.constituents.pt", source), axis=2))
+    electron = events.observable("electron.particle.pid", source)
+    assert set(ak.flatten(electron)) <= {-11.0, 11.0} and ak.count(electron) > 0
+    assert ak.all(events.observable("jet.particles.size", source) > 0)
+
+
+def test_records_with_records_inside() -> None:
+    inside = ak.zip({"pt": [[[1.0, 2.0], [3.0]], []], "eta": [[[0.1, 0.2], [0.3]], []], "phi": [[[0.0, 1], [2]], []]})
+    jets = ak.zip({"pt": [[9.0, 8.0], []], "constituents": inside}, depth_limit=2)
+    source = events.open({"jet": jets})
+    assert ak.to_list(events.observable("jet0.constituents.pt", source)) == [[1.0, 2.0], None]
+    assert ak.to_list(events.observable("jet.constituents.size", source)) == [[2, 1], []]
+    assert events.observable("jet0.constituents1.px", source)[0] == pytest.approx(2 * np.cos(1))
+
+
+def test_registering_is_one_line(flat: str) -> None:
+    events.register("rapidity", lambda jet: np.arctanh(jet.pz / jet.e))
+    same(events.observable("jet.rapidity", flat), momenta(flat, "Jet").rapidity, 1e-6)
+    events.register("pt_asymmetry", lambda a, b: (a.pt - b.pt) / (a.pt + b.pt), objects=2)
+    jets = ak.pad_none(raw(flat, "Jet.PT"), 2)
+    same(
+        events.observable("jet0,jet1.PtAsymmetry", flat),
+        (jets[:, 0] - jets[:, 1]) / (jets[:, 0] + jets[:, 1]),
+        1e-5,
+    )
+    assert "ptasymmetry" in observables.known()
+    with pytest.raises(InputError, match="cannot name an observable"):
+        events.register("a b", lambda jet: jet.pt)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fatjet0.pt", "no branch 'fatjet0'; the file has Electron, Jet, MissingET, Muon"),
+        ("jett.pt", "did you mean Jet"),
+        ("jet0.ptt", r"no observable 'ptt' \(did you mean PT\?\); stored: BTag, Charge, Eta"),
+        ("jet0,jet1.pt", "pt takes 1 objects, got 2"),
+        ("jet0.delta_r", "delta_r takes 2 objects, got 1"),
+        ("jet0,jet1.nope", "not an observable of several objects; those are"),
+        ("jet0.constituents.pt", "no observable 'constituents'"),
+        ("jet0.charge.pt", "holds no references"),
+        ("jet0.tau1", "no observable 'tau1'"),
+        ("nope", "no column 'nope'"),
+        ("lepton0.particle.pt", "reached by electron0"),
+        ("jet1[0].pt", "no branch 'jet1'; did you mean Jet"),
+    ],
+)
+def test_wrong_names(flat: str, name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        events.observable(name, flat)
+
+
+def test_undefined_momenta_are_none_and_do_not_count() -> None:
+    far = ak.zip({"ET": [[0.0, 10.0]], "Eta": [[999.9, 0.0]], "Phi": [[0.0, 0.0]]})
+    source = events.open({"Tower": far})
+    assert ak.to_list(events.observable("tower.pz", source)) == [[None, 0.0]]
+    assert events.observable("tower.inv_mass", source)[0] == pytest.approx(0.0)
