@@ -58,6 +58,7 @@ def test_bin_integrals_are_exact(shape, formula, values) -> None:
         quad(lambda m: formula(m, **used), low, high, epsabs=0, epsrel=1e-13)[0]
         for low, high in itertools.pairwise(EDGES)
     ]
+    print(f"\n| {shape.name} | {np.abs(got / np.array(want) - 1).max():.1e} |")
     np.testing.assert_allclose(got, want, rtol=1e-12)
     np.testing.assert_allclose(shape.density(EDGES, used), formula(EDGES, **used), rtol=1e-12)
 

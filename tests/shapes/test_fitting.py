@@ -52,7 +52,9 @@ def test_minimum_equals_direct_iminuit(spectrum, n: int) -> None:
     shape = shapes.dijet(n)
     result = shapes.fit(shape, spectrum)
     assert result.valid, result.status
-    assert result.twice_nll == pytest.approx(direct(spectrum, shape.parameters), abs=1e-6)
+    witness = direct(spectrum, shape.parameters)
+    print(f"\n| dijet({n}) | {result.twice_nll:.7f} | {result.twice_nll - witness:+.1e} |")
+    assert result.twice_nll == pytest.approx(witness, abs=1e-6)
     assert shapes.twice_nll(shape, spectrum, result.values) == pytest.approx(result.twice_nll, abs=1e-9)
     # The likelihood of a function with a free prefactor makes the expected total equal to the observed one.
     assert shape.integrate(EDGES, result.values).sum() == pytest.approx(spectrum.total, rel=1e-6)

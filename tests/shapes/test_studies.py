@@ -157,7 +157,7 @@ def test_envelope_of_one_family_is_its_profile_likelihood() -> None:
 
 def test_envelope_is_the_lower_one_and_wider() -> None:
     data = sample(5)
-    families = [shapes.dijet(3), shapes.dijet(4), shapes.power_law(3), shapes.ua2(3)]
+    families = [shapes.dijet(3), shapes.power_law(3), shapes.ua2(3)]
     study = shapes.envelope(data, families, SIGNAL, fixed={"mass": 4000.0}, points=[-200.0, 0.0, 200.0])
     for k in range(3):
         assert study.envelope[k] == min(curve[k] for curve in study.curves.values())

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.shapes.quadrature import rule
+from bumpfit.shapes.quadrature import Rule, rule
 from bumpfit.shapes.shape import FREE, Bounds, Shape, Values
 
 Array = NDArray[np.float64]
@@ -79,11 +80,23 @@ class LogLinear(Shape):
 
     def density_gradient(self, x: ArrayLike, parameters: Values) -> Array:
         """f / p0 for the prefactor and f phi_j for the others, shape (N, P)."""
-        p = self.array(parameters)
-        exponents = self.exponents(x)
+        return self._slopes(self.exponents(x), self.array(parameters))
+
+    @staticmethod
+    def _slopes(exponents: Array, p: Array) -> Array:
         gradient = exponents * _density(exponents, p)[:, None]
         gradient[:, 0] = _density(exponents, np.array([1.0, *p[1:]]))
         return gradient
+
+    def integrate(self, edges: ArrayLike, parameters: Values) -> Array:
+        """Expected events a bin, shape (B,); phi at the nodes of the rule is computed once for the same edges."""
+        nodes, exponents = _at_nodes(self, self.check_range(edges).tobytes())
+        return nodes.sum(_density(exponents, self.array(parameters)))
+
+    def gradient(self, edges: ArrayLike, parameters: Values) -> Array:
+        """Derivatives of `integrate`, shape (B, P)."""
+        nodes, exponents = _at_nodes(self, self.check_range(edges).tobytes())
+        return nodes.sum(self._slopes(exponents, self.array(parameters)).T).T
 
     def log_linear_basis(self, edges: ArrayLike, parameters: Values | None = None) -> Array:
         """Derivatives of the logarithm of a bin's content with respect to (ln p0, p1, ...), shape (B, P).
@@ -91,8 +104,7 @@ class LogLinear(Shape):
         Around `parameters` the content of a bin is b = b0 exp(basis @ delta) up to the spread of phi inside the bin
         squared, which is exact for narrow bins. Without parameters phi is averaged over the bin with equal weight.
         """
-        nodes = rule(self.check_range(edges), self.upper)
-        exponents = self.exponents(nodes.nodes)
+        nodes, exponents = _at_nodes(self, self.check_range(edges).tobytes())
         weight = np.ones(exponents.shape[0])
         if parameters is not None:
             log = exponents[:, 1:] @ self.array(parameters)[1:]
@@ -156,6 +168,13 @@ def _density(exponents: Array, p: Array) -> Array:
 
 def _integral(shape: LogLinear, edges: Array, u: Array) -> Array:
     """Bin contents from u = (ln p0, p1, ...), also where p0 itself is no floating-point number."""
-    nodes = rule(edges, shape.upper)
+    nodes, exponents = _at_nodes(shape, edges.tobytes())
     with np.errstate(over="ignore"):
-        return nodes.sum(np.exp(shape.exponents(nodes.nodes) @ u))
+        return nodes.sum(np.exp(exponents @ u))
+
+
+@lru_cache(maxsize=64)
+def _at_nodes(shape: LogLinear, edges: bytes) -> tuple[Rule, Array]:
+    """The rule for the bins and phi at its nodes: a fit asks for the same ones a hundred times."""
+    nodes = rule(np.frombuffer(edges, dtype=np.float64), shape.upper)
+    return nodes, shape.exponents(nodes.nodes)
