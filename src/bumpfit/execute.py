@@ -7,6 +7,7 @@ parent stops them), and end with their parent. A killed worker costs only the ti
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -71,6 +72,22 @@ def ordered_map(
     if workers == 1 or _is_worker:
         return map(function, tasks)
     return _on_processes(function, tasks, int(workers))
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[Executor | None]:
+    """Worker processes for several calls of `ordered_map(..., executor=...)`; None (this process) for one worker.
+
+    Starting workers means importing libraries in each of them, so a chain of many maps shares one pool.
+    """
+    if workers <= 1 or _is_worker:
+        yield None
+        return
+    pool = _pool(workers, needs_main=False)
+    try:
+        yield pool
+    finally:
+        _stop(pool)
 
 
 def _on_executor(function: Callable[[Task], Result], tasks: Iterable[Task], executor: Executor) -> Iterator[Result]:

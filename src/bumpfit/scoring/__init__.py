@@ -2,7 +2,7 @@
 
 from bumpfit.scoring.approaches import APPROACHES, Approach, BoostedTrees, Ensemble, RandomForest, approach, train
 from bumpfit.scoring.crossfit import cross_fit, deal_folds, survival
-from bumpfit.scoring.forward import ForwardPlan, ScoredBlock, forward_scores
+from bumpfit.scoring.forward import ForwardPlan, Job, ScoredBlock, forward_scores, train_and_score
 from bumpfit.scoring.metrics import Merit, rejection, significance_improvement
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BoostedTrees",
     "Ensemble",
     "ForwardPlan",
+    "Job",
     "Merit",
     "RandomForest",
     "ScoredBlock",
@@ -22,4 +23,5 @@ __all__ = [
     "significance_improvement",
     "survival",
     "train",
+    "train_and_score",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.scoring.approaches import Approach, Array
-from bumpfit.scoring.forward import Rows, train_and_score
+from bumpfit.scoring.forward import Job, Rows, train_and_score
 
 
 def deal_folds(n: int, folds: int, rng: np.random.Generator) -> Rows:
@@ -29,7 +30,7 @@ def cross_fit(
     *,
     seed: int,
     extra: Array | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Per region: log density ratios of data (N,), background (M,) and `extra` events (K,); NaN outside the region.
 
@@ -38,10 +39,10 @@ def cross_fit(
     folds = int(data_fold.max()) + 1
     none = np.empty((0, data.shape[1]))
 
-    def jobs() -> Iterator[tuple[int, Array, Array, tuple[Array, ...]]]:
+    def jobs() -> Iterator[Job]:
         for r, (in_d, in_b) in enumerate(regions):
             for fold in range(folds):
-                yield (
+                yield Job(
                     int(np.random.SeedSequence([seed, r, fold]).generate_state(1)[0]),
                     data[in_d & (data_fold != fold)],
                     background[in_b & (background_fold != fold)],
@@ -52,7 +53,7 @@ def cross_fit(
                     ),
                 )
 
-    results = train_and_score(approach, jobs(), workers=workers)
+    results = train_and_score(approach, jobs(), executor)
     for in_d, in_b in regions:
         of_data, of_background = np.full(len(data), np.nan), np.full(len(background), np.nan)
         of_extra = np.zeros(0 if extra is None else len(extra))

@@ -12,7 +12,8 @@ law does not depend on the past. Training may be as clever as it likes; no retra
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,27 +58,27 @@ class ScoredBlock:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Task:
-    approach: Approach
+class Job:
+    """Train `positive` against `negative` (with relative `weights` of the positive events), then score tables."""
+
     seed: int
     positive: Array
     negative: Array
-    evaluate: tuple[Array, ...]
+    tables: tuple[Array, ...]
+    weights: Array | None = None
 
 
-def _train_and_score(task: _Task) -> tuple[Array, ...]:
-    ensemble = train(task.approach, task.positive, task.negative, task.seed)
-    return tuple(ensemble.log_ratio(x) for x in task.evaluate)
+def _train_and_score(task: tuple[Approach, Job]) -> tuple[Array, ...]:
+    approach, job = task
+    ensemble = train(approach, job.positive, job.negative, job.seed, job.weights)
+    return tuple(ensemble.log_ratio(x) for x in job.tables)
 
 
 def train_and_score(
-    approach: Approach,
-    jobs: Iterator[tuple[int, Array, Array, tuple[Array, ...]]],
-    *,
-    workers: int = 1,
+    approach: Approach, jobs: Iterable[Job], executor: Executor | None = None
 ) -> Iterator[tuple[Array, ...]]:
-    """For each job (seed, positive, negative, tables): train, then score the tables; in the order of the jobs."""
-    return ordered_map(_train_and_score, (_Task(approach, *job) for job in jobs), workers=workers)
+    """For each job: train, then score its tables; in the order of the jobs."""
+    return ordered_map(_train_and_score, ((approach, job) for job in jobs), executor=executor)
 
 
 def forward_scores(
@@ -89,7 +90,7 @@ def forward_scores(
     approach: Approach,
     *,
     seed: int,
-    workers: int = 1,
+    executor: Executor | None = None,
 ) -> Iterator[tuple[int, ScoredBlock]]:
     """Score every tested block in every region by models trained on the earlier blocks of that region.
 
@@ -102,19 +103,19 @@ def forward_scores(
     """
     places: list[tuple[int, int, Rows, Rows]] = []
 
-    def jobs() -> Iterator[tuple[int, Array, Array, tuple[Array, ...]]]:
+    def jobs() -> Iterator[Job]:
         for r, (in_data, in_background) in enumerate(regions):
             for block in range(1, int(data_block.max()) + 1):
                 now_d = np.flatnonzero(in_data & (data_block == block))
                 now_b = np.flatnonzero(in_background & (background_block == block))
                 places.append((r, block, now_d, now_b))
-                yield (
+                yield Job(
                     int(np.random.SeedSequence([seed, r, block]).generate_state(1)[0]),
                     data[in_data & (data_block < block)],
                     background[in_background & (background_block < block)],
                     (data[now_d], background[now_b]),
                 )
 
-    for done, (scores_d, scores_b) in enumerate(train_and_score(approach, jobs(), workers=workers)):
+    for done, (scores_d, scores_b) in enumerate(train_and_score(approach, jobs(), executor)):
         r, block, rows_d, rows_b = places[done]
         yield r, ScoredBlock(block, rows_d, rows_b, scores_d, scores_b)

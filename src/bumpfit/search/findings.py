@@ -37,7 +37,7 @@ class ShapeCheck:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores of all events: background survival fraction (data (N,), background (M,)) and P(signal) of the data (N,)."""
+    """Scores of all events: background survival fraction of data (N,) and background (M,), P(signal) of data (N,)."""
 
     survival: Array
     background_survival: Array

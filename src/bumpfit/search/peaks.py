@@ -36,7 +36,8 @@ class PeakFit(Record):
     """A fitted peak: position `mass` and `error` (statistics of data and background, and energy scale), in GeV.
 
     `edges` (B+1,), `data`, `background` (expected from the table), `fitted_background`, `signal` (B,) are what the
-    figure shows. `deviance` is -2 ln L against the saturated model with `bins_used` bins.
+    figure shows; `tau`: background table over expected background. `deviance` is -2 ln L against the saturated model
+    with `bins_used` bins.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PeakFit(Record):
     at_bounds: tuple[str, ...]
     deviance: float
     bins_used: int
+    tau: float
     edges: Array
     data: Array
     background: Array
@@ -132,6 +134,7 @@ def fit_peak(
         at_bounds=tuple(near),
         deviance=float(deviance.sum()),
         bins_used=int(((n + m) > 0).sum()),
+        tau=tau,
         edges=edges,
         data=n,
         background=m / tau,

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2, norm
 
-from bumpfit.execute import ordered_map
 from bumpfit.inference.counting import profile_on_off
 from bumpfit.results import Record
-from bumpfit.scoring import Approach, deal_folds, train
+from bumpfit.scoring import Approach, Job, deal_folds, train_and_score
 from bumpfit.search.surrogate import Surrogate
 
 Array = NDArray[np.float64]
@@ -55,7 +55,8 @@ class YieldFit(Record):
     `z` is the square root of q0 of this fit, which knows the candidate masses: no p-value is made of it.
     `three_prong_fraction` is the profiled mixture, `two_prong_preference` -2 ln L(all three-prong) + 2 ln L(all
     two-prong). `edges` (B+1,) bound the score bins; `data`, `background` (table, unscaled) and `signal` (fractions)
-    are their contents, `deviance` the distance to the saturated model.
+    are their contents, `deviance` the distance to the saturated model. `share`: fraction of the table's signal that is
+    expected among the fitted events; the yields are those of the whole table.
     """
 
     n_signal: float
@@ -71,21 +72,7 @@ class YieldFit(Record):
     data: Array
     background: Array
     signal: Array
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Job:
-    approach: Approach
-    seed: int
-    signal: Array
-    weights: Array
-    background: Array
-    evaluate: tuple[Array, Array, Array]
-
-
-def _run(job: _Job) -> tuple[Array, ...]:
-    ensemble = train(job.approach, job.signal, job.background, job.seed, job.weights)
-    return tuple(ensemble.log_ratio(x) for x in job.evaluate)
+    share: float = 1.0
 
 
 def template_scores(
@@ -94,33 +81,30 @@ def template_scores(
     surrogate: Surrogate,
     approach: Approach,
     *,
-    columns: tuple[int, ...] = (0, 1, 2, 3),
     folds: int = 3,
     seed: int = 0,
-    workers: int = 1,
+    executor: Executor | None = None,
 ) -> TemplateScores:
     """Train signal-like against background, cross-fitted over both; data events are dealt to the folds at random.
 
     Args:
-        data, background: features (N, 4), (M, 4) in the order of `surrogate.FEATURES`.
-        columns: features that are used.
+        data, background: features (N, F), (M, F), in the order of the surrogate's features.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 202]))
-    d, b, s = data[:, columns], background[:, columns], surrogate.features[:, columns]
+    d, b, s = data, background, surrogate.features
     fold_d, fold_b, fold_s = (deal_folds(len(t), folds, rng) for t in (d, b, s))
     jobs = (
-        _Job(
-            approach,
+        Job(
             int(np.random.SeedSequence([seed, 203, k]).generate_state(1)[0]),
             s[fold_s != k],
-            surrogate.weights[fold_s != k],
             b[fold_b != k],
             (d[fold_d == k], b[fold_b == k], s[fold_s == k]),
+            surrogate.weights[fold_s != k],
         )
         for k in range(folds)
     )
     result = TemplateScores(np.empty(len(d)), np.empty(len(b)), np.empty(len(s)))
-    for k, (of_d, of_b, of_s) in enumerate(ordered_map(_run, jobs, workers=workers)):
+    for k, (of_d, of_b, of_s) in enumerate(train_and_score(approach, jobs, executor)):
         result.data[fold_d == k], result.background[fold_b == k], result.signal[fold_s == k] = of_d, of_b, of_s
     return result
 
@@ -177,7 +161,7 @@ def fit_yield(
     t = template(three)
     effective = surrogate.weights.sum() ** 2 / (surrogate.weights**2).sum()
     # binomial error of the signal fraction in the bins where a signal is seen over the noise
-    seen = float(t[value * t > 0.1 * np.sqrt(n + 1)].sum()) or 1.0
+    seen = min(float(t[value * t > 0.1 * np.sqrt(n + 1)].sum()) or 1.0, 1.0)
     relative = float(np.hypot(np.sqrt((1 - seen) / seen / effective), settings.template_error))
     preference = cost_at(value, 1.0) - cost_at(value, 0.0) if value > 0 else None
     return YieldFit(

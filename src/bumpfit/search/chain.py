@@ -1,0 +1,430 @@
+"""The whole search: two tables of events in, answers and a report out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import chi2, norm
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.events.tables import FEATURES, MASS, Events, check_pair, read
+from bumpfit.execute import worker_pool
+from bumpfit.files import atomic, write_json
+from bumpfit.search.answers import Answers, Check, Input, PValue, SignalYield, Value
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.describe import has_jets
+from bumpfit.search.findings import Findings, Scores, ShapeCheck
+from bumpfit.search.log import Log
+from bumpfit.search.score_events import cross_fitted, event_scores, forward_survival, primary_test, shape_checks
+from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
+from bumpfit.search.stages import Stages, fingerprint
+from bumpfit.search.steps import Story, describe_candidate, describe_nothing
+from bumpfit.search.two_sample import TwoSampleTest, z_of
+from bumpfit.search.workspaces import write_workspaces
+
+Array = NDArray[np.float64]
+Table = str | os.PathLike[str] | pd.DataFrame
+
+RESULT = "result.json"
+
+
+def run(
+    data: Table,
+    background: Table | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    quick: bool = False,
+    iterations: int = 2,
+    config: SearchConfig | None = None,
+    mass: str = MASS,
+    features: Sequence[str] | Mapping[str, str] = FEATURES,
+    unit: str | None = None,
+    on_bad: str = "error",
+    overwrite: bool = False,
+) -> Answers:
+    """Search a table of dijet events for a resonance, given a table that is background only.
+
+    Args:
+        data, background: CSV, Parquet or HDF5 files, or frames. Without a background table only the m_JJ spectrum is
+            searched.
+        out: folder for scores, result.json, report, figures and workspaces; None writes nothing.
+        seed: of every random choice; the same seed gives the same answers whatever `workers`.
+        workers: processes.
+        quick: fewer and smaller trainings (`SearchConfig.quick`).
+        iterations: further steps after the first answer.
+        config: settings (default `SearchConfig()`).
+        mass, features, unit, on_bad: see `bumpfit.events.tables.read`.
+        overwrite: replace what `out` holds of another run.
+
+    Raises:
+        InputError: bad tables, options or output folder.
+        BumpfitError: no answer could be had.
+    """
+    started = time.monotonic()
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"the seed is {seed!r}; expected a whole number, 0 or larger")
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
+        raise InputError(f"iterations is {iterations!r}; expected a whole number, 0 or larger")
+    config = config or SearchConfig()
+    config = config.quick() if quick else config
+    events = read(data, mass=mass, features=features, unit=unit, on_bad=on_bad)
+    table = None if background is None else read(background, mass=mass, features=features, unit=unit, on_bad=on_bad)
+    if table is not None:
+        check_pair(events, table)
+    key = fingerprint(_version(), events.sha256, table and table.sha256, config, seed, iterations, events.names)
+    folder = None if out is None else _prepare(Path(out), overwrite)
+    stages = Stages(None if folder is None else folder / ".stages", key)
+    log = Log(None if folder is None else folder / "log.jsonl", started)
+    log.write("start", version=_version(), seed=seed, events=len(events), background=0 if table is None else len(table))
+    if table is None:
+        findings = _spectrum_only(events, config, seed, started)
+    else:
+        with worker_pool(workers) as executor:
+            findings = _search(events, table, config, seed, executor, iterations, stages, log, started)
+    if folder is not None:
+        _write(findings, folder, log)
+        stages.remove()
+    return findings.answers
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("bumpfit")
+
+
+def _prepare(out: Path, overwrite: bool) -> Path:
+    """The output folder, empty or holding only the unfinished stages of a run."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; expected a folder for the output")
+    if out.exists():
+        strange = sorted(p.name for p in out.iterdir() if p.name not in (".stages", "log.jsonl"))
+        if (out / RESULT).exists() and not overwrite:
+            raise InputError(f"{out} already holds another run; choose another folder, or overwrite it (--overwrite)")
+        if strange and not (out / RESULT).exists():
+            raise InputError(f"{out} holds other files ({', '.join(strange[:3])}); choose an empty or new folder")
+        if overwrite:
+            for path in out.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror}") from error
+    return out
+
+
+def _search(
+    data: Events,
+    background: Events,
+    config: SearchConfig,
+    seed: int,
+    executor: Executor | None,
+    iterations: int,
+    stages: Stages,
+    log: Log,
+    started: float,
+) -> Findings:
+    windows = config.windows.windows(background.mass)
+    log.write("windows", number=len(windows))
+    scored, test = primary_test(
+        data, background, windows, config.trees, config, seed=seed, executor=executor, stages=stages
+    )
+    log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, method=test.overall.method)
+    u_data, u_background = cross_fitted(data, background, windows, config, seed=seed, executor=executor, stages=stages)
+    scores = event_scores(u_data, u_background, data, background, windows)
+    log.write("event scores")
+    shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)
+    spectra = _spectra(data, background, forward_survival(scored, data, windows), config)
+    log.write("spectra", usable=sum(s.usable for s in spectra))
+    claim = test.overall.z >= config.claim_z and has_jets(data)
+    story: Story
+    if claim:
+        story = describe_candidate(
+            data, background, windows, test, u_data, u_background, scores, config,
+            seed=seed, executor=executor, iterations=iterations, stages=stages, log=log,
+        )  # fmt: skip
+    else:
+        story = describe_nothing(
+            data, background, windows, test, u_data, u_background, scores, config,
+            seed=seed, executor=executor, iterations=iterations, stages=stages, log=log,
+        )  # fmt: skip
+    checks = _checks(test, shapes, spectra, story, config)
+    answers = _answers(
+        data, background, config, seed, started, test, spectra, shapes, story, checks,
+        test.overall.z >= config.claim_z,
+    )  # fmt: skip
+    return Findings(
+        answers=answers,
+        config=config,
+        data=data,
+        background=background,
+        windows=windows,
+        test=test,
+        scores=scores,
+        updated_probability=story.probability,
+        spectra=spectra,
+        shapes=shapes,
+        window=test.windows[test.best],
+        first=story.first,
+        updated=story.updated,
+        null_yield=story.null_yield,
+    )
+
+
+def _spectra(data: Events, background: Events, survival: Array, config: SearchConfig) -> tuple[SpectrumTest, ...]:
+    """Spectra of the forward-tested events: all of them, and every selection from the loosest to the tightest."""
+    span = smooth_range(background.mass, config.spectrum)
+    tested = ~np.isnan(survival)
+    results = [spectrum_test("no selection", data.mass[tested], 1.0, span, config.spectrum)]
+    for efficiency in sorted(config.efficiencies, reverse=True):
+        chosen = tested & (survival <= efficiency)
+        results.append(
+            spectrum_test(f"{efficiency:.2%} of background", data.mass[chosen], efficiency, span, config.spectrum)
+        )
+    return tuple(results)
+
+
+def _spectrum_answer(spectra: tuple[SpectrumTest, ...]) -> dict[str, Any]:
+    """The second p-value: the smallest over the usable spectra, with the union bound over spectra and masses."""
+    usable = [s for s in spectra if s.usable]
+    summary: dict[str, Any] = {
+        "usable": bool(usable),
+        "reason": "" if usable else spectra[0].reason,
+        "spectra": [s.to_dict() for s in spectra],
+    }
+    if usable:
+        best = min(usable, key=lambda s: s.p_local or 1.0)
+        p_global = min(1.0, len(usable) * (best.p_global or 1.0))
+        summary |= {
+            "selection": best.name,
+            "mass": best.mass,
+            "p_local": best.p_local,
+            "z_local": best.z_local,
+            "p_global": p_global,
+            "z_global": z_of(p_global),
+            "method": f"asymptotic q0, union bound over {len(usable)} spectra and their masses",
+            "n_signal": best.n_signal,
+            "n_signal_error": best.n_signal_error,
+            "n_parameters": best.n_parameters,
+        }
+    return summary
+
+
+def _checks(
+    test: TwoSampleTest,
+    shapes: tuple[ShapeCheck, ...],
+    spectra: tuple[SpectrumTest, ...],
+    story: Story,
+    config: SearchConfig,
+) -> tuple[Check, ...]:
+    found = []
+    if shapes:
+        worst = min(shapes, key=lambda s: s.p)
+        found.append(
+            Check(
+                "selected background keeps its m_JJ shape",
+                worst.p * len(shapes) > 0.01,
+                f"smallest p = {worst.p:.2g} of {len(shapes)} selections (at {worst.background_efficiency:.2%}, "
+                f"chi2 {worst.chi2:.1f} in {worst.bins} bins)",
+            )
+        )
+    usable = [s for s in spectra if s.usable]
+    found.append(
+        Check(
+            "the m_JJ spectrum has sidebands",
+            bool(usable),
+            f"{len(usable)} of {len(spectra)} spectra can be tested" if usable else spectra[0].reason,
+        )
+    )
+    excess = test.selections[test.best]
+    if story.yield_fit is not None:
+        fitted = story.yield_fit
+        p = float(chi2.sf(fitted.deviance, max(fitted.bins - 2, 1)))
+        found.append(
+            Check(
+                "signal-like and background templates describe the score spectrum",
+                p > 0.01,
+                f"p = {p:.2g} (deviance {fitted.deviance:.1f} in {fitted.bins} bins)",
+            )
+        )
+    if story.claimed and story.yield_fit is not None:
+        fitted = story.yield_fit
+        seen = excess.n_data - excess.n_background_expected
+        share = config.forward.first
+        error = np.hypot(np.sqrt(excess.n_data), excess.background_error)
+        enough = seen - 2 * error <= fitted.high * (1 - share)
+        found.append(
+            Check(
+                "the fitted yield is not below the excess that is seen",
+                bool(enough),
+                f"{seen:.0f} +- {error:.0f} in the best selection of the tested {1 - share:.0%} of the data; "
+                f"fitted before any selection: {fitted.n_signal:.0f}",
+            )
+        )
+    return (*found, *story.checks)
+
+
+def _answers(
+    data: Events,
+    background: Events | None,
+    config: SearchConfig,
+    seed: int,
+    started: float,
+    test: TwoSampleTest,
+    spectra: tuple[SpectrumTest, ...],
+    shapes: tuple[ShapeCheck, ...],
+    story: Story,
+    checks: tuple[Check, ...],
+    claim: bool,
+) -> Answers:
+    best, overall = test.selections[test.best], test.overall
+    final = story.updated or story.first
+    resonance, daughters = None, None
+    if claim and final is not None:
+        resonance = Value(final.resonance.mass, final.resonance.error)
+        pair = sorted((final.light, final.heavy), key=lambda p: p.mass)
+        daughters = tuple(Value(p.mass, p.error, name) for p, name in zip(pair, ("J1", "J2"), strict=True))
+    goodness: dict[str, Any] = {
+        "spectra": {s.name: s.goodness_p for s in spectra},
+        "background_shape": {f"{s.background_efficiency:g}": s.p for s in shapes},
+    }
+    if story.yield_fit is not None:
+        goodness["templates"] = float(chi2.sf(story.yield_fit.deviance, max(story.yield_fit.bins - 2, 1)))
+    if final is not None:
+        goodness["peaks"] = {
+            p.name: float(chi2.sf(p.deviance, max(p.bins_used - 5, 1)))
+            for p in (final.resonance, final.light, final.heavy)
+        }
+    return Answers(
+        version=_version(),
+        seed=seed,
+        inputs=tuple(Input(t.path, t.sha256, len(t), t.unit) for t in (data, background) if t is not None),
+        runtime_s=round(time.monotonic() - started, 2),
+        p_value=PValue(
+            local=best.p_local,
+            overall=overall.p,
+            z_local=best.z_local,
+            z_global=overall.z,
+            method=(
+                f"two-sample likelihood in {overall.selections} selections fixed beforehand, forward-trained; "
+                f"exact law of each selection; global by {overall.method}"
+            ),
+            floor=overall.floor,
+            trials=overall.selections,
+            shuffles=overall.shuffles,
+        ),
+        claim=claim,
+        claim_z=config.claim_z,
+        resonance_mass=resonance,
+        daughter_masses=daughters,
+        decay=story.decay if claim else None,
+        n_signal=story.n_signal,
+        n_signal_upper_limit_95=story.upper_95,
+        signal_percent=100 * story.n_signal.value / len(data),
+        selections=tuple(
+            {
+                "name": s.name,
+                "background_efficiency": s.background_efficiency,
+                "mass_low": s.mass_low,
+                "mass_high": s.mass_high,
+                "n_data": s.n_data,
+                "n_background_expected": s.n_background_expected,
+                "background_error": s.background_error,
+                "p_local": s.p_local,
+                "z_local": s.z_local,
+                "q0": s.q0,
+            }
+            for s in test.selections
+        ),
+        mass_spectrum_fit=_spectrum_answer(spectra),
+        goodness_of_fit=goodness,
+        checks=checks,
+        iterations=tuple(story.iterations),
+    )
+
+
+def _spectrum_only(data: Events, config: SearchConfig, seed: int, started: float) -> Findings:
+    """Without a background table: the peak over the dijet function is the primary test, if there are sidebands."""
+    span = smooth_range(data.mass, config.spectrum)
+    spectrum = spectrum_test("no selection", data.mass, 1.0, span, config.spectrum)
+    if not spectrum.usable:
+        raise BumpfitError(
+            f"without a background table only the m_JJ spectrum can be tested, and it cannot: {spectrum.reason}; "
+            "give a background table (--background)"
+        )
+    assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.mass is not None
+    assert spectrum.z_local is not None and spectrum.n_signal is not None and spectrum.n_signal_error is not None
+    assert spectrum.fitted is not None and spectrum.signal is not None and spectrum.masses is not None
+    z_global = z_of(spectrum.p_global)
+    claim = z_global >= config.claim_z
+    expected = spectrum.fitted + spectrum.n_signal * spectrum.signal
+    place = np.clip(np.searchsorted(spectrum.edges, data.mass, side="right") - 1, 0, len(expected) - 1)
+    inside = (data.mass >= spectrum.edges[0]) & (data.mass < spectrum.edges[-1])
+    probability = np.where(inside, (spectrum.n_signal * spectrum.signal / expected)[place], 0.0)
+    resolution = config.spectrum.resolution * spectrum.mass
+    error = float(np.hypot(resolution / np.sqrt(max(spectrum.n_signal, 1.0)), config.peaks.scale_error * spectrum.mass))
+    upper = spectrum.n_signal + float(norm.ppf(0.95)) * spectrum.n_signal_error
+    answers = Answers(
+        version=_version(),
+        seed=seed,
+        inputs=(Input(data.path, data.sha256, len(data), data.unit),),
+        runtime_s=round(time.monotonic() - started, 2),
+        p_value=PValue(
+            spectrum.p_local, spectrum.p_global, spectrum.z_local, z_global,
+            "profile likelihood of a peak over a dijet function, asymptotic; global by union bound over the masses",
+            0.0, len(spectrum.masses), 0,
+        ),
+        claim=claim,
+        claim_z=config.claim_z,
+        resonance_mass=Value(spectrum.mass, error) if claim else None,
+        daughter_masses=None,
+        decay=None,
+        n_signal=SignalYield(
+            spectrum.n_signal, min(spectrum.n_signal, spectrum.n_signal_error), spectrum.n_signal_error,
+            "yield of the peak in the m_JJ spectrum",
+        ),
+        n_signal_upper_limit_95=upper,
+        signal_percent=100 * spectrum.n_signal / len(data),
+        selections=(),
+        mass_spectrum_fit=_spectrum_answer((spectrum,)),
+        goodness_of_fit={"spectra": {spectrum.name: spectrum.goodness_p}},
+        checks=(Check("the m_JJ spectrum has sidebands", True, f"error inflation {spectrum.inflation:.1f}"),),
+        iterations=(),
+    )  # fmt: skip
+    ones = np.ones(len(data))
+    return Findings(
+        answers, config, data, None, (), None, Scores(ones, np.empty(0), probability), probability, (spectrum,), (),
+        None, None, None, None,
+    )  # fmt: skip
+
+
+def _write(findings: Findings, out: Path, log: Log) -> None:
+    """Everything of a run; result.json comes last, so that its presence says that the run is complete."""
+    from bumpfit.search import present  # draws figures: a slow import that a run without output does not need
+
+    _write_scores(out / "scores.csv", findings.data, findings.scores.probability)
+    _write_scores(out / "scores_updated.csv", findings.data, findings.updated_probability)
+    write_workspaces(findings, out / "workspaces")
+    present.write(findings, out)
+    log.write("done", claim=findings.answers.claim, z_global=findings.answers.p_value.z_global)
+    write_json(out / RESULT, findings.answers.to_dict())
+
+
+def _write_scores(path: Path, data: Events, probability: Array) -> None:
+    """Event index, ascending, and score in [0, 1]."""
+    if not np.isfinite(probability).all():
+        raise BumpfitError("some scores are not finite numbers; please report this with the tables that cause it")
+    frame = pd.DataFrame({"score": np.clip(probability, 0.0, 1.0)}, index=pd.Index(data.index)).sort_index()
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, float_format="%.8g")

@@ -1,0 +1,25 @@
+"""A log of a run: one JSON object a line, with the seconds since the start."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from bumpfit.results import plain
+
+
+class Log:
+    """Appends to `path` (None writes nothing); times are relative to `started` of `time.monotonic`."""
+
+    def __init__(self, path: Path | None, started: float) -> None:
+        self._path = path
+        self._started = started
+
+    def write(self, event: str, **details: Any) -> None:
+        """Add one line."""
+        if self._path is not None:
+            entry = {"seconds": round(time.monotonic() - self._started, 2), "event": event, **plain(details)}
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")

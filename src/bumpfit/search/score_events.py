@@ -1,0 +1,161 @@
+"""Score all events: forward for the primary test, cross-fitted for everything else; both resumable."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from bumpfit.events.tables import Events
+from bumpfit.progress import bar
+from bumpfit.scoring import Approach, ScoredBlock, cross_fit, deal_folds, forward_scores, survival
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.findings import Scores, ShapeCheck
+from bumpfit.search.posterior import posterior_from_survival
+from bumpfit.search.stages import Arrays, Stages
+from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
+from bumpfit.search.windows import Window, home_window
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Region = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def regions(data: Events, background: Events, windows: tuple[Window, ...]) -> list[Region]:
+    """Masks (data, background) of the events of each window."""
+    return [(w.contains(data.mass), w.contains(background.mass)) for w in windows]
+
+
+def primary_test(
+    data: Events,
+    background: Events,
+    windows: tuple[Window, ...],
+    approach: Approach,
+    config: SearchConfig,
+    *,
+    seed: int,
+    executor: Executor | None,
+    stages: Stages,
+    name: str = "forward",
+) -> tuple[list[list[ScoredBlock]], TwoSampleTest]:
+    """Forward scores of all windows, and the test of all selections."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 11]))
+    block_d, block_b = config.forward.deal(len(data), rng), config.forward.deal(len(background), rng)
+
+    def make() -> Arrays:
+        arrays: Arrays = {}
+        with bar("primary test", total=len(windows) * config.forward.blocks) as advance:
+            for w, b in forward_scores(
+                data.features, background.features, block_d, block_b, regions(data, background, windows), approach,
+                seed=seed, executor=executor,
+            ):  # fmt: skip
+                arrays[f"{w}_{b.block}_data"], arrays[f"{w}_{b.block}_background"] = b.data, b.background
+                advance()
+        return arrays
+
+    stored = stages.get(name, make)
+    scored = []
+    for w, (in_d, in_b) in enumerate(regions(data, background, windows)):
+        scored.append(
+            [
+                ScoredBlock(
+                    block,
+                    np.flatnonzero(in_d & (block_d == block)),
+                    np.flatnonzero(in_b & (block_b == block)),
+                    stored[f"{w}_{block}_data"],
+                    stored[f"{w}_{block}_background"],
+                )
+                for block in range(1, config.forward.blocks + 1)
+            ]
+        )
+    test = two_sample_test(
+        scored, windows, config.efficiencies, data.mass, background.mass, block_d, block_b,
+        min_background=config.min_background, shuffles=config.shuffles, seed=seed,
+    )  # fmt: skip
+    return scored, test
+
+
+def forward_survival(scored: list[list[ScoredBlock]], data: Events, windows: tuple[Window, ...]) -> Array:
+    """Background survival fraction of the tested data events in their home window, NaN for the others, shape (N,)."""
+    home = home_window(data.mass, windows)
+    result = np.full(len(data), np.nan)
+    for w, blocks in enumerate(scored):
+        for block in blocks:
+            mine = home[block.data_rows] == w
+            result[block.data_rows[mine]] = survival(block.data, block.background)[mine]
+    return result
+
+
+def cross_fitted(
+    data: Events,
+    background: Events,
+    windows: tuple[Window, ...],
+    config: SearchConfig,
+    *,
+    seed: int,
+    executor: Executor | None,
+    stages: Stages,
+) -> tuple[Array, Array]:
+    """Background survival fractions in every window: data (windows, N), background (windows, M); NaN outside."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 12]))
+    fold_d, fold_b = (deal_folds(len(t), config.folds, rng) for t in (data, background))
+    places = regions(data, background, windows)
+
+    def make() -> Arrays:
+        u_d, u_b = np.full((len(windows), len(data)), np.nan), np.full((len(windows), len(background)), np.nan)
+        with bar("event scores", total=len(windows)) as advance:
+            raw = cross_fit(
+                data.features, background.features, fold_d, fold_b, places, config.trees, seed=seed, executor=executor
+            )
+            for w, (raw_d, raw_b, _) in enumerate(raw):
+                for fold in range(config.folds):
+                    d, b = places[w][0] & (fold_d == fold), places[w][1] & (fold_b == fold)
+                    u_d[w, d], u_b[w, b] = survival(raw_d[d], raw_b[b]), survival(raw_b[b], raw_b[b])
+                advance()
+        return {"data": u_d, "background": u_b}
+
+    stored = stages.get("cross_fitted", make)
+    return stored["data"], stored["background"]
+
+
+def event_scores(
+    u_data: Array, u_background: Array, data: Events, background: Events, windows: tuple[Window, ...]
+) -> Scores:
+    """Scores of all events in their home windows."""
+    home_d, home_b = home_window(data.mass, windows), home_window(background.mass, windows)
+    survival_d = u_data[home_d, np.arange(len(data))]
+    survival_b = u_background[home_b, np.arange(len(background))]
+    probability = np.zeros(len(data))
+    for w in range(len(windows)):
+        d, b = home_d == w, home_b == w
+        if d.any() and b.any():
+            probability[d] = posterior_from_survival(survival_d[d], survival_b[b])
+    return Scores(survival_d, survival_b, probability)
+
+
+def shape_checks(
+    mass: Array, survival_background: Array, efficiencies: tuple[float, ...], *, bins: int = 10
+) -> tuple[ShapeCheck, ...]:
+    """Compare the m_JJ spectrum of selected background events with that of all, at every efficiency.
+
+    Bins hold equal shares of the table; a bin of `selected` out of n is hypergeometric, so chi2 has a factor
+    1 / (1 - fraction selected). Efficiencies that leave fewer than 5 events a bin in `bins` bins get fewer bins, at
+    least two.
+    """
+    found = []
+    for efficiency in sorted(efficiencies, reverse=True):
+        chosen = survival_background <= efficiency
+        number = int(min(bins, chosen.sum() // 5))
+        if number < 2:
+            continue
+        edges = np.quantile(mass, np.linspace(0, 1, number + 1))
+        edges[-1] = np.nextafter(edges[-1], np.inf)
+        total, selected = (np.histogram(m, edges)[0].astype(float) for m in (mass, mass[chosen]))
+        expected = total * chosen.mean()
+        value = float(((selected - expected) ** 2 / expected).sum() / (1 - chosen.mean()))
+        found.append(
+            ShapeCheck(efficiency, value, number, float(chi2.sf(value, number - 1)), edges, selected, expected)
+        )
+    return tuple(found)
