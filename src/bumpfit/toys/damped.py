@@ -1,8 +1,8 @@
 """The careful way for the few toys that plain Newton steps do not settle: damping, then iminuit.
 
-With a handful of events a toy's likelihood may be far from a parabola, or its background maximum may lie at infinity (all
-events in a few bins): the steps are then damped towards those of the expected information (Levenberg and Marquardt),
-and the fit has converged when no more than the tolerance can be gained.
+With a handful of events a toy's likelihood may be far from a parabola, or its background maximum may lie at infinity
+(all events in a few bins): the steps are then damped towards those of the expected information (Levenberg and
+Marquardt), and the fit has converged when no more than the tolerance can be gained.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ CLIP = 600.0  # of an exponent: beyond it the likelihood is as good as zero
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
-    """f of `loglinear_kernel` at (z, mu), infinite where an expectation is not positive; fills the background rates e."""
+    """f of `loglinear_kernel` at (z, mu), infinite where an expectation is not positive; fills the background rates
+    e.
+    """
     size, f = z.size, 0.0
     for b in range(n.size):
         exponent = 0.0
@@ -85,7 +87,9 @@ def derivatives(arrays, signal, n, t, z, mu, e, g, h, info):  # type: ignore[no-
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def solve(h, info, damping, g, size, step):  # type: ignore[no-untyped-def]
-    """step = (h + damping diag(info))^-1 g over the first `size` rows; False where the matrix is not positive definite."""
+    """step = (h + damping diag(info))^-1 g over the first `size` rows; False where the matrix is not positive
+    definite.
+    """
     lower = np.zeros((size, size))
     for j in range(size):
         for k in range(j + 1):

@@ -1,7 +1,7 @@
 """Engines: what makes toys of a model and computes a test statistic of each, a run of toy indices at a time.
 
-Toy t of a seed is the same toy for every split of the work, and so is its result. A toy that cannot be fitted is a value
-(`FAILED`), not an exception.
+Toy t of a seed is the same toy for every split of the work, and so is its result. A toy that cannot be fitted is a
+value (`FAILED`), not an exception.
 """
 
 from __future__ import annotations
@@ -48,9 +48,17 @@ class Batch:
 class Engine(Protocol):
     """Makes and fits toys."""
 
-    name: Name
-    thrown: float
-    tested: float
+    @property
+    def name(self) -> Name:
+        """The statistic."""
+
+    @property
+    def thrown(self) -> float:
+        """Strength that the toys are thrown at."""
+
+    @property
+    def tested(self) -> float:
+        """Strength under test."""
 
     @property
     def chunk(self) -> int:

@@ -63,7 +63,15 @@ def run_toys(compiled, compiled_plan, poi, start, free, low, high, tables, mean,
         main, aux = mains[i], auxs[i]
         if not given:
             draw_toy(
-                tables, mean, compiled.normal_sigma, compiled.normal_aux, compiled.poisson_aux, seed, first + i, main, aux
+                tables,
+                mean,
+                compiled.normal_sigma,
+                compiled.normal_aux,
+                compiled.poisson_aux,
+                seed,
+                first + i,
+                main,
+                aux,
             )
         begin = start.copy()
         begin[poi] = mu
@@ -156,7 +164,9 @@ class HistFactoryEngine:
         return self._run(mains, auxs, first, seed, given=False)
 
     def fit(self, counts: Floats, pulls: Floats) -> Batch:
-        """Toys with counts, shape (n, B), and pulls of the Gaussian constraints of the free parameters, shape (n, J)."""
+        """Toys with counts, shape (n, B), and pulls of the Gaussian constraints of the free parameters, shape (n,
+        J).
+        """
         c = self.model.compiled
         auxs = np.tile(self.model.auxdata, (len(counts), 1))
         place = {int(p): i for i, p in enumerate(c.normal_parameter)}

@@ -1,9 +1,10 @@
+# mypy: disable-error-code="untyped-decorator, no-untyped-call"
 """Eight toys in one SIMD register: a numba type for a vector of doubles, with arithmetic, exp and log.
 
-`Lanes` values live in registers. Arrays that hold them have 8 doubles a row: `load(a, i)` reads row i of an array of shape
-(rows, 8), `store(a, i, v)` writes it. Every operation is done on all lanes alike, and products are only fused where `fma` says
-so, so a lane's result depends neither on the other lanes nor on the processor. LLVM turns the vectors into whatever
-registers there are (AVX-512, AVX2, NEON).
+`Lanes` values live in registers. Arrays that hold them have 8 doubles a row: `load(a, i)` reads row i of an array of
+shape (rows, 8), `store(a, i, v)` writes it. Every operation is done on all lanes alike, and products are only fused
+where `fma` says so, so a lane's result depends neither on the other lanes nor on the processor. LLVM turns the vectors
+into whatever registers there are (AVX-512, AVX2, NEON).
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
+import numba.core.typing.templates
+import numba.extending
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+
+# numba's decorators are not typed
+intrinsic: Any = numba.extending.intrinsic
+lower_builtin: Any = numba.extending.lower_builtin
+register_model: Any = numba.extending.register_model
+templates: Any = numba.core.typing.templates
 
 WIDTH = 8
 DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
@@ -29,7 +36,8 @@ EXP_LIMIT = 700.0  # arguments are clamped here: e^700 is finite and far above a
 LOG2E = 1.4426950408889634
 LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
-# log: fdlibm e_log.c, log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))) with s = f / (2 + f); R without its first factor s^2
+# log: fdlibm e_log.c, log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))) with s = f / (2 + f); R without its first factor
+# s^2
 LOG_SERIES = (
     1.479819860511658591e-01, 1.531383769920937332e-01, 1.818357216161805012e-01, 2.222219843214978396e-01,
     2.857142874366239149e-01, 3.999999999940941908e-01, 6.666666666666735130e-01,
@@ -47,11 +55,11 @@ class LanesType(types.Type):
         super().__init__(name="Lanes")
 
 
-lanes_type = LanesType()
+lanes_type: Any = LanesType()
 
 
 @register_model(LanesType)
-class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class LanesModel(numba.extending.models.PrimitiveModel):
     """A `Lanes` value is one LLVM vector."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
@@ -114,10 +122,10 @@ def emit_log(builder: Any, x: Any) -> Any:
 
 
 def _operator(function: Callable[..., Any], instruction: str) -> None:
-    @infer_global(function)
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    @templates.infer_global(function)
+    class Template(templates.AbstractTemplate):  # type: ignore[misc]
         def generic(self, args: Any, kws: Any) -> Any:
-            return signature(lanes_type, *args) if args == (lanes_type, lanes_type) else None
+            return templates.signature(lanes_type, *args) if args == (lanes_type, lanes_type) else None
 
     @lower_builtin(function, LanesType, LanesType)
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:

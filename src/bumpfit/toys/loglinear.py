@@ -1,7 +1,8 @@
 """Log-linear models: a background whose logarithm is linear in its parameters, and signals added to it.
 
 All dijet functions, power laws and exponentials of polynomials are of this kind, and so are plain counting experiments
-(no parameter at all). Their toys are fitted thousands of times faster than those of a general model, and by the same likelihood.
+(no parameter at all). Their toys are fitted thousands of times faster than those of a general model, and by the same
+likelihood.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Floats = NDArray[np.float64]
 TOLERANCE = 5e-8
 """Largest error of a minimum of -ln L that a fit may leave (twice that in a test statistic)."""
 CURVATURE_MARGIN = 3.0
-"""Third derivatives of a toy's likelihood may be this much larger than the expected ones before the tolerance is exceeded."""
+"""Third derivatives of a toy's likelihood may be this much larger than the expected ones before the tolerance is
+exceeded.
+"""
 NEGLIGIBLE = 1e-12
 """A bin with less signal than this, at strength 1 and relative to the background, is left out of the signal's bins."""
 
@@ -37,8 +40,8 @@ class LogLinear:
     basis   derivatives of its logarithm, shape (B, K); need not be whitened
     signal  events at mu = 1, shape (B,), or one row a signal hypothesis, shape (M, B)
     bounds  range of mu
-    pull    Gaussian constraints: rows p with p z of unit width, shape (J, K); toys fluctuate their auxiliary measurements
-    observed, observed_pull  the data: counts, shape (B,), and auxiliary measurements relative to z = 0, shape (J,)
+    pull    Gaussian constraints: rows p with p z of unit width, shape (J, K); toys fluctuate what they measure
+    observed, observed_pull   the data: counts, shape (B,), and measurements of the pulls, shape (J,)
     limits  range of the pulls, in which `pull @ z` has to stay, shape (J, 2)
     """
 
@@ -68,8 +71,8 @@ class LogLinear:
         if not (np.isfinite(self.rate).all() and (self.rate > 0).all()):
             b = int(np.argmin(np.where(np.isfinite(self.rate), self.rate, -np.inf)))
             raise InputError(
-                f"the background expects {self.rate[b]:g} events in bin {b}; toys need a positive expectation in every bin: "
-                "merge or drop bins"
+                f"the background expects {self.rate[b]:g} events in bin {b}; toys need a positive expectation in every "
+                "bin: merge or drop bins"
             )
         if not (np.isfinite(self.signals).all() and (self.signals >= 0).all() and self.signals.any(axis=1).all()):
             raise InputError("a signal must be finite, not negative, and predict events in at least one bin")
@@ -108,8 +111,8 @@ class LogLinear:
         values, vectors = np.linalg.eigh(correlation) if size else (np.ones(0), np.zeros((0, 0)))
         if size and values[0] < size * 1e-14:
             raise InputError(
-                "the parameters of the background cannot be told apart in these bins (the information matrix is singular); "
-                "use fewer parameters or more bins"
+                "the parameters of the background cannot be told apart in these bins (the information matrix is "
+                "singular); use fewer parameters or more bins"
             )
         return np.asarray(vectors / np.sqrt(values) / scale[:, None])
 
@@ -138,7 +141,8 @@ class LogLinear:
             slopes = np.column_stack([basis, signal / rate])
             information = (slopes * rate[:, None]).T @ slopes
             information[:size, :size] += prior
-            # a signal that the background can imitate exactly has no information of its own: its strength is undetermined
+            # a signal that the background can imitate exactly has no information of its own: its strength is
+            # undetermined
             own = information[size, size] - information[size, :size] @ np.linalg.solve(
                 information[:size, :size], information[:size, size]
             )

@@ -1,7 +1,7 @@
 """Make and fit a run of toys of a log-linear model: eight at a time, and a queue a signal for the fits that are needed.
 
-For q0 half of the toys need no fit of the signal at all (their best strength is negative); the others are collected until
-eight are together, so that every lane of every pass does needed work.
+For q0 half of the toys need no fit of the signal at all (their best strength is negative); the others are collected
+until eight are together, so that every lane of every pass does needed work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bumpfit.toys.lanes import WIDTH, load, store
+from bumpfit.toys.lanes import WIDTH, load, splat, store
 from bumpfit.toys.loglinear_kernel import (
     DOWN,
     MU,
@@ -26,7 +26,7 @@ from bumpfit.toys.loglinear_kernel import (
     signal_score,
     signal_start,
 )
-from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, normal, stream
+from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_draws, normal, stream
 from bumpfit.toys.statistic import Plan
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,9 @@ class Results(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """Toys that wait for a fit with one of J jobs: 2 m or m for the free fit of signal m, 2 m + 1 for its fit at plan.mu."""
+    """Toys that wait for a fit with one of J jobs: 2 m or m for the free fit of signal m, 2 m + 1 for its fit at
+    plan.mu.
+    """
 
     parts: Floats  # (J * rows, 8): rows MU to the end of n of the work space
     toys: NDArray[np.int64]  # (J, 8)
@@ -53,38 +55,40 @@ class Queue(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def put_toys(pulls_basis, tables, counts, pulls, seed, first, here, x, at, forms, sums, row):  # type: ignore[no-untyped-def]
+def put_toys(pulls_basis, tables, counts, pulls, seed, first, here, x, at, forms, sums, row, states):  # type: ignore[no-untyped-def]
     """Fill n and t of eight lanes with toys first .. first + here (given or made); unused lanes repeat the last.
 
-    Writes the linear forms of the counts to sums from `row` on.
+    Writes the linear forms of the counts to sums from `row` on. `states`: room for eight states.
     """
     n_pulls, size = pulls_basis.shape
     given, bins = counts.shape[0] > 0, forms.shape[1]
     for lane in range(WIDTH):
-        toy = first + min(lane, here - 1)
-        for k in range(size):
-            x[at.t + k, lane] = 0.0
-        state = stream(seed, toy, bins + 2 * n_pulls)
+        states[lane] = stream(seed, first + min(lane, here - 1), bins + 2 * n_pulls)
+    for k in range(size):
+        store(x, at.t + k, splat(0.0))
+    if given:
+        for lane in range(WIDTH):
+            for b in range(bins):
+                x[at.n + b, lane] = counts[first + min(lane, here - 1), b]
+    else:
+        step = np.uint64(0)
         for b in range(bins):
-            if given:
-                x[at.n + b, lane] = counts[toy, b]
-            else:
-                state += GOLDEN
-                x[at.n + b, lane] = alias_draw(state, tables.cells, tables.start[b], tables.bits[b], tables.low[b])
+            step += GOLDEN
+            drawn = alias_draws(states, step, tables.cells, tables.start[b], tables.bits[b], tables.low[b])
+            store(x, at.n + b, drawn)
+    for lane in range(WIDTH if n_pulls else 0):
+        state = states[lane] + np.uint64(bins) * GOLDEN
         for j in range(n_pulls):
-            if given:
-                pull = pulls[toy, j]
-            else:
-                state += GOLDEN + GOLDEN
-                pull = normal(state)
+            state += GOLDEN + GOLDEN
+            pull = pulls[first + min(lane, here - 1), j] if given else normal(state)
             for k in range(size):
                 x[at.t + k, lane] += pulls_basis[j, k] * pull
-        if lane < here:
-            for j in range(forms.shape[0]):
-                value = 0.0
-                for b in range(bins):
-                    value += forms[j, b] * x[at.n + b, lane]
-                sums[row + lane, j] = value
+    for j in range(forms.shape[0]):
+        for lane in range(here):
+            value = 0.0
+            for b in range(bins):
+                value += forms[j, b] * x[at.n + b, lane]
+            sums[row + lane, j] = value
 
 
 @njit(nogil=True, cache=True)
@@ -137,13 +141,16 @@ def run_toys(arrays, plan, tables, counts, pulls, seed, first, forms, x, y, at, 
     n_toys, n_signals = results.free.shape
     size = arrays.basis.shape[1]
     kinds = 2 if plan.conditional else 1
+    states = np.zeros(WIDTH, np.uint64)
     offset = 0 if counts.shape[0] > 0 else first
     for begin in range(0, n_toys, WIDTH):
         here = min(WIDTH, n_toys - begin)
-        put_toys(arrays.pull, tables, counts, pulls, seed, offset + begin, here, x, at, forms, results.forms, begin)
+        put_toys(
+            arrays.pull, tables, counts, pulls, seed, offset + begin, here, x, at, forms, results.forms, begin, states
+        )
         fit_background(
-            arrays.rate, arrays.basis, arrays.design, arrays.prior, arrays.pull.shape[0] > 0, arrays.third, arrays.fourth,
-            arrays.curvature[0], arrays.tolerance, x, at,
+            arrays.rate, arrays.basis, arrays.design, arrays.prior, arrays.pull.shape[0] > 0, arrays.third,
+            arrays.fourth, arrays.curvature[0], arrays.tolerance, x, at,
         )  # fmt: skip
         open_outside(arrays.pull, arrays.limits, x, at)
         for lane in range(here):

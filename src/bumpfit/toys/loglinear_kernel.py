@@ -1,18 +1,19 @@
 """Fits of many toys of a log-linear background plus a signal, eight toys at a time.
 
-Expected events in bin b: lambda_b = e_b + mu s_b with e_b = r_b exp(Z_b z). Its negative log likelihood, up to constants of
-the toy and with the linear parts of the logarithms collected in t = Z^T n (and of constraint terms in R, t),
+Expected events in bin b: lambda_b = e_b + mu s_b with e_b = r_b exp(Z_b z). Its negative log likelihood, up to
+constants of the toy and with the linear parts of the logarithms collected in t = Z^T n (and of constraint terms in R,
+t),
 
     f(z, mu) = sum_b lambda_b - sum_b n_b ln(1 + mu s_b / e_b) - t z + z R z / 2 .
 
 Newton's method in z and mu, one toy in each SIMD lane:
 
-1. Start of the fit at mu = 0: the basis is whitened (Z^T r Z + R = 1), so the first step is d = t - Z^T r itself; the third
-   and fourth cumulants of the expected likelihood, tables of a few numbers, correct it to z with an error of order d^4.
-2. Passes over all bins until the Newton decrement h^2 = g H^-1 g is so small that the error of the minimum after its own
-   quadratic correction f - h^2 / 2, which is below `curvature` h^3, falls under the tolerance: one pass for most toys.
-3. The step from there to the fit with a free mu needs sums over the signal's bins only; its sign is the sign of the best
-   mu. The third derivatives of the expected likelihood correct it (Chebyshev's method); passes as in 2 follow.
+1. Start of the fit at mu = 0: the basis is whitened (Z^T r Z + R = 1), so the first step is d = t - Z^T r itself; the
+   third and fourth cumulants of the expected likelihood, tables of a few numbers, correct it to order d^4.
+2. Passes over all bins until the Newton decrement h^2 = g H^-1 g is so small that the error of the minimum after its
+   own quadratic correction f - h^2 / 2, which is below `curvature` h^3, falls under the tolerance: mostly one pass.
+3. The step from there to the fit with a free mu needs sums over the signal's bins only; its sign is the sign of the
+   best mu. The third derivatives of the expected likelihood correct it (Chebyshev's method); passes as in 2 follow.
 
 A lane that has converged keeps its point and its result while others of its block go on, so that no number depends on a
 toy's neighbours. Lanes that have not converged after `PASSES` are left to the damped minimiser.
@@ -84,8 +85,8 @@ def rows_of(bins: int, size: int) -> Rows:
 class Arrays(NamedTuple):
     """A whitened log-linear model as the kernels take it; B bins (padded), K background parameters, M signals.
 
-    Constraints: J unit Gaussians with mean `pull` z, of which R = pull^T pull; `bins` of the B bins are real. Packed pairs
-    and triples are those with j <= k <= l; a derivative counts there as often as its permutations.
+    Constraints: J unit Gaussians with mean `pull` z, of which R = pull^T pull; `bins` of the B bins are real. Packed
+    pairs and triples are those with j <= k <= l; a derivative counts there as often as its permutations.
     """
 
     rate: Floats  # (B,)
@@ -99,9 +100,7 @@ class Arrays(NamedTuple):
     signals: Floats  # (M, B)
     first: NDArray[np.int64]  # (M,) bins of each signal
     last: NDArray[np.int64]
-    bend: (
-        Floats  # (M, K + 1, pairs with mu): third derivatives / 2 of the expected likelihood with each signal at mu = 0
-    )
+    bend: Floats  # (M, K + 1, pairs with mu): third derivatives / 2 of the expected likelihood with mu, at mu = 0
     curvature: Floats  # (1 + M,): bounds on the third derivatives / 6, of the background alone and with each signal
     tolerance: float  # of a minimum of f
     bins: int
@@ -279,7 +278,8 @@ def linear_start(rate, basis, design, third, fourth, x, at):  # type: ignore[no-
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def fit_background(rate, basis, design, prior, constrained, third, fourth, curvature, tolerance, x, at):  # type: ignore[no-untyped-def]
-    """Minimum over z at mu = 0, left as the expansion at the last point: z, e, gradient, Hessian, factors and y = L^-1 g.
+    """Minimum over z at mu = 0, left as the expansion at the last point: z, e, gradient, Hessian, factors and y = L^-1
+    g.
 
     F is the minimum (quadratic correction included); OPEN is 1 in the lanes that have not converged.
     """
@@ -307,8 +307,8 @@ def fit_background(rate, basis, design, prior, constrained, third, fourth, curva
 def signal_score(basis, signal, first, last, x, at):  # type: ignore[no-untyped-def]
     """Newton step in mu of a signal from the expansion of `fit_background`, over the signal's bins only.
 
-    At mu = 0 the Hessian in z is the background's own, so its factors serve. cross = L^-1 H_(z, mu); DOWN is the gradient
-    in mu and CURVE the Hessian, both after profiling z.
+    At mu = 0 the Hessian in z is the background's own, so its factors serve. cross = L^-1 H_(z, mu); DOWN is the
+    gradient in mu and CURVE the Hessian, both after profiling z.
     """
     size = basis.shape[1]
     down, curve = splat(0.0), splat(0.0)
@@ -340,7 +340,8 @@ def between(value, low, high):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def signal_start(bend, low, high, x, at):  # type: ignore[no-untyped-def]
-    """MU and the step in z (in at.step) from the expansion of `fit_background`: Newton's and its third-order correction.
+    """MU and the step in z (in at.step) from the expansion of `fit_background`: Newton's and its third-order
+    correction.
 
     The step in mu is limited to [low, high].
     """
@@ -418,7 +419,9 @@ def signal_pass(rate, basis, design, prior, constrained, signal, first, last, x,
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def bounded_step(x, at, size, low, high):  # type: ignore[no-untyped-def]
-    """Step in mu, kept inside [low, high], and SQUARE: twice the decrease of the quadratic model with that step in mu."""
+    """Step in mu, kept inside [low, high], and SQUARE: twice the decrease of the quadratic model with that step in
+    mu.
+    """
     square = splat(0.0)
     for k in range(size):
         square = fma(load(x, at.y + k), load(x, at.y + k), square)

@@ -1,4 +1,6 @@
-"""Poisson counts from counter-based random bits: toy t, bin b always gets the same count, wherever and whenever it is made.
+# mypy: disable-error-code="untyped-decorator"
+"""Poisson counts from counter-based random bits: toy t, bin b always gets the same count, wherever and whenever it is
+made.
 
 A bin with a known rate is drawn by Walker's alias method (Vose's construction) from a table with a power of two of
 columns: the upper bits of one 64-bit random number choose the column, the lower bits decide between the column and its
@@ -9,21 +11,25 @@ no rejection.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import gammaln
 
 from bumpfit.errors import InputError
+from bumpfit.toys.lanes import BITS, DOUBLES, WIDTH, constant, intrinsic, lanes_type, whole
 
 Floats = NDArray[np.float64]
 
 ALIAS_BITS = 20
 ALIAS_MASK = np.uint64((1 << ALIAS_BITS) - 1)
 TAIL = 1e-18
-"""Counts less likely than this are left out of a table: a direct calibration of a 7 sigma tail (1e-12) does not see it."""
+"""Counts less likely than this are left out of a table: a direct calibration of a 7 sigma tail (1e-12) does not see
+it.
+"""
 LARGEST_RATE = 2.0e9
 """Above this rate the table would need more than 2^20 columns."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -71,7 +77,10 @@ def _support(mean: float) -> tuple[int, Floats]:
     """First count and the probabilities of all counts that are more likely than `TAIL`."""
     reach = 9.0 * math.sqrt(mean) + 40.0  # beyond 1e-18 on both sides for any mean (Chernoff bound)
     first = max(0, math.floor(mean - reach))
-    probability = stats.poisson.pmf(np.arange(first, math.ceil(mean + reach) + 1), mean)
+    counts = np.arange(first, math.ceil(mean + reach) + 1)
+    if mean == 0:
+        return 0, np.ones(1)
+    probability = np.exp(counts * math.log(mean) - mean - gammaln(counts + 1))
     inside = np.flatnonzero(probability > TAIL)
     return first + int(inside[0]), probability[inside[0] : inside[-1] + 1]
 
@@ -155,3 +164,48 @@ def alias_draw(state, cells, start, bits, low):  # type: ignore[no-untyped-def]
     rest = u << bits
     chosen = column if (rest | ALIAS_MASK) < (cell | ALIAS_MASK) else (cell & ALIAS_MASK)
     return low + np.float64(chosen)
+
+
+def _emit_mix(builder: Any, x: Any) -> Any:
+    """`mix` in all lanes."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = builder.mul(builder.xor(x, builder.lshr(x, whole(shift))), whole(factor))
+    return builder.xor(x, builder.lshr(x, whole(31)))
+
+
+def _emit_spread(builder: Any, value: Any) -> Any:
+    first = builder.insert_element(ir.Constant(BITS, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(first, ir.Constant(BITS, ir.Undefined), zeros)
+
+
+@intrinsic
+def alias_draws(typingctx: Any, states: Any, step: Any, cells: Any, start: Any, bits: Any, low: Any) -> Any:
+    """`alias_draw` for the eight toys whose states, shape (8,), are `step` ahead of where they are given."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        states, step, cells, start, bits, low = args
+        base = builder.bitcast(context.make_array(sig.args[0])(context, builder, states).data, BITS.as_pointer())
+        state = builder.add(builder.load(base, align=8), _emit_spread(builder, step))
+        u = _emit_mix(builder, state)
+        shift = builder.sub(whole(63), _emit_spread(builder, bits))
+        column = builder.lshr(builder.lshr(u, whole(1)), shift)
+        data = context.make_array(sig.args[2])(context, builder, cells).data
+        table = builder.gep(data, [start])
+        cell = ir.Constant(BITS, ir.Undefined)
+        for lane in range(WIDTH):
+            place = ir.Constant(ir.IntType(32), lane)
+            value = builder.load(builder.gep(table, [builder.extract_element(column, place)]))
+            cell = builder.insert_element(cell, value, place)
+        mask = whole(int(ALIAS_MASK))
+        rest = builder.or_(builder.shl(u, _emit_spread(builder, bits)), mask)
+        own = builder.icmp_unsigned("<", rest, builder.or_(cell, mask))
+        chosen = builder.select(own, column, builder.and_(cell, mask))
+        # a whole number below 2^52 placed in the last bits of 2^52 is that number beyond 2^52
+        number = builder.bitcast(builder.or_(chosen, whole(0x4330000000000000)), DOUBLES)
+        first = builder.insert_element(ir.Constant(DOUBLES, ir.Undefined), low, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        lows = builder.shuffle_vector(first, ir.Constant(DOUBLES, ir.Undefined), zeros)
+        return builder.fadd(builder.fsub(number, constant(2.0**52)), lows)
+
+    return lanes_type(states, types.uint64, cells, types.intp, types.uint64, types.float64), codegen

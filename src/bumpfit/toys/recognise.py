@@ -20,10 +20,10 @@ from bumpfit.workspace.kernels import CODE1, CODE4, LINEAR
 Floats = NDArray[np.float64]
 
 
-def as_log_linear(model: Model, poi: str, values: Floats) -> LogLinear | None:
-    """The model around `values`, shape (P,), with z = parameters - values; None when it is not log-linear.
+def as_log_linear(model: Model, poi: str, values: Floats) -> tuple[LogLinear, NDArray[np.int64]] | None:
+    """The model around `values`, shape (P,), and which parameters its z are (z = parameters - values).
 
-    The signal is the expectation at strength 1 beyond that at 0; `observed` is the model's data if it has any.
+    None when the model is not log-linear. `observed` is the model's data if it has any.
     """
     c, strength = model.compiled, model.index(poi)
     if c.shift_parameter.size or c.gamma_parameter.size or c.poisson_parameter.size:
@@ -50,7 +50,7 @@ def as_log_linear(model: Model, poi: str, values: Floats) -> LogLinear | None:
             log_high = c.scale_coefficients[row, 1]
             slopes[bins, p] += log_high
             exponent += log_high * values[p]
-        if rows and (c.entry_size[e] != 1 or rate[bins].any()) or scaled[bins].any():
+        if (rows and (c.entry_size[e] != 1 or rate[bins].any())) or scaled[bins].any():
             return None
         scaled[bins] = bool(rows)
         rate[bins] += yields * math.exp(exponent)
@@ -62,7 +62,7 @@ def as_log_linear(model: Model, poi: str, values: Floats) -> LogLinear | None:
     sigma = np.array([width[int(p)] for p in free])
     aux = np.array([model.auxdata[place[int(p)]] for p in free])
     limits = np.column_stack([model.lower[free] - values[free], model.upper[free] - values[free]])
-    return LogLinear(
+    found = LogLinear(
         rate=rate,
         basis=slopes[:, free],
         signal=signal,
@@ -72,3 +72,4 @@ def as_log_linear(model: Model, poi: str, values: Floats) -> LogLinear | None:
         observed_pull=(aux - values[free]) / sigma,
         limits=limits / sigma[:, None],
     )
+    return found, free.astype(np.int64)

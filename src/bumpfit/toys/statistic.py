@@ -1,7 +1,7 @@
 """Test statistics of a signal strength, from the minima of -ln L with the strength free and fixed.
 
-Cowan, Cranmer, Gross and Vitells, Eur. Phys. J. C 71 (2011) 1554: q0 (eq. 12), q_mu (eq. 14), q~_mu (eq. 16), t_mu (eq. 8) and
-t~_mu (eq. 11, the ordering of Feldman and Cousins).
+Cowan, Cranmer, Gross and Vitells, Eur. Phys. J. C 71 (2011) 1554: q0 (eq. 12), q_mu (eq. 14), q~_mu (eq. 16), t_mu
+(eq. 8) and t~_mu (eq. 11, the ordering of Feldman and Cousins).
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from bumpfit.inference.discovery import require_free, require_poi, require_valid
 from bumpfit.inference.fit import prepare, solve
 from bumpfit.progress import bar
 from bumpfit.results import Record
+from bumpfit.toys import damped
 from bumpfit.toys.engine import FAILED, FITTED, Batch, Engine, LogLinearEngine
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.loglinear import LogLinear
@@ -35,10 +36,10 @@ TIE = 1e-6
 class Toys(Record):
     """Test statistics of n toys.
 
-    `statistic` (n,) is NaN where no fit converged, `status` (n,) is 0 for a fitted toy and 1 for a failed one, `strength`
-    (n,) the best strength, `route` (n,) says how it was fitted (0 Newton, 1 damped, 2 iminuit, 3 general model).
-    `thrown` and `tested` are the strengths of the toys and of the hypothesis, `observed` is the statistic of the data
-    (None without data). `weights` (n,): for importance sampling, None for plain toys. With several signals the
+    `statistic` (n,) is NaN where no fit converged, `status` (n,) is 0 for a fitted toy and 1 for a failed one,
+    `strength` (n,) the best strength, `route` (n,) says how it was fitted (0 Newton, 1 damped, 2 iminuit, 3 general
+    model). `thrown` and `tested` are the strengths of the toys and of the hypothesis, `observed` is the statistic of
+    the data (None without data). `weights` (n,): for importance sampling, None for plain toys. With several signals the
     statistic has a second axis.
     """
 
@@ -111,12 +112,16 @@ class Toys(Record):
             "p_value": p[0],
             "p_error": p[1],
             "floor": self.floor,
-            "quantiles": {str(q): float(np.quantile(good, q)) for q in levels} if good.size and good.ndim == 1 else None,
+            "quantiles": {str(q): float(np.quantile(good, q)) for q in levels}
+            if good.size and good.ndim == 1
+            else None,
         }
 
 
 def fraction(above: NDArray[np.bool_], weights: Floats | None = None) -> tuple[float, float]:
-    """Estimate and standard error of the probability of `above`, shape (n,); (1/n, 1/n) as a bound where it never is."""
+    """Estimate and standard error of the probability of `above`, shape (n,); (1/n, 1/n) as a bound where it never
+    is.
+    """
     n = len(above)
     if weights is None:
         hits = int(np.count_nonzero(above))
@@ -148,8 +153,8 @@ def engine(
     parameter   name of the strength (by default the parameter of interest)
     general     do not look for a log-linear model
 
-    Raises InputError when there is no strength, when it is fixed, or when expectations are not positive; BumpfitError when
-    the fit to the data fails.
+    Raises InputError when there is no strength, when it is fixed, or when expectations are not positive; BumpfitError
+    when the fit to the data fails.
     """
     name = canonical(statistic)
     tested = (0.0 if name == "q0" else mu) if test is None else test
@@ -157,17 +162,44 @@ def engine(
         raise InputError(f"signal strengths must be finite numbers, got {mu} and {tested}")
     if isinstance(model, LogLinear):
         centred = model if data is None else dataclasses.replace(model, observed=np.asarray(data, dtype=np.float64))
-        found = LogLinearEngine(refitted(centred, mu), name, mu, tested)
+        found = LogLinearEngine(refitted(centred, mu)[0], name, float(mu), float(tested))
         _ = found.plan, found.rates
         return found
     if not isinstance(model, Model):
         raise InputError(f"expected a model from bumpfit.workspace.read or a LogLinear, got {type(model).__name__}")
     poi = require_poi(model, parameter)
-    point = _values(model, poi, mu, data, values)
-    full = HistFactoryEngine(model, poi, point, name, mu, tested)
+    if model.parameters[model.index(poi)].fixed:
+        raise InputError(f"parameter '{poi}' is held fixed, so toys can learn nothing about it")
+    special = None if general else _log_linear(model, poi, mu, data, values)
+    if special is not None:
+        fast, point = special
+        full = HistFactoryEngine(model, poi, point, name, float(mu), float(tested))
+        found = LogLinearEngine(fast, name, float(mu), float(tested), general=full)
+        _ = found.plan, found.rates
+        return found
+    full = HistFactoryEngine(model, poi, _values(model, poi, mu, data, values), name, float(mu), float(tested))
     _ = full.plan, full.rates
-    special = None if general else as_log_linear(model, poi, point)
-    return full if special is None else LogLinearEngine(special, name, mu, tested, general=full)
+    return full
+
+
+def _log_linear(
+    model: Model, poi: str, mu: float, data: Data, values: Mapping[str, float] | None
+) -> tuple[LogLinear, Floats] | None:
+    """The model as a log-linear one around the parameters to throw at, and those parameters, shape (P,)."""
+    point = model.array({**(values or {}), poi: mu})
+    found = as_log_linear(model, poi, point)
+    if found is None or values is not None or (data is None and model.observed is None):
+        return None if found is None else (found[0], point)
+    special, parameters = found
+    main, aux = model.split(data)
+    if not np.array_equal(aux, model.auxdata):
+        return None
+    special, shift = refitted(dataclasses.replace(special, observed=main), mu)
+    assert special.limits is not None
+    if not ((special.limits[:, 0] < 0) & (special.limits[:, 1] > 0)).all():
+        return None
+    point[parameters] += shift
+    return special, point
 
 
 def _values(model: Model, poi: str, mu: float, data: Data, values: Mapping[str, float] | None) -> Floats:
@@ -181,27 +213,33 @@ def _values(model: Model, poi: str, mu: float, data: Data, values: Mapping[str, 
     return require_valid(solve(problem.at(poi, mu)), f"the fit of the nuisance parameters at {poi} = {mu:g}").x
 
 
-def refitted(model: LogLinear, mu: float) -> LogLinear:
-    """The model around the background that fits its data best at strength mu; the model itself without data."""
-    from bumpfit.toys import damped
+def refitted(model: LogLinear, mu: float) -> tuple[LogLinear, Floats]:
+    """The model around the background that fits its data best at strength mu, and the z of that, shape (K,).
 
+    The model itself when it has no data. Raises BumpfitError when there is no best fit.
+    """
+    size = model.basis.shape[1]
     if model.observed is None:
-        return model
+        return model, np.zeros(size)
     arrays = model.arrays
     n = np.pad(model.observed, (0, arrays.rate.size - arrays.bins))
     pulls = np.zeros(arrays.pull.shape[0]) if model.observed_pull is None else model.observed_pull
-    z = np.zeros(arrays.basis.shape[1])
+    z = np.zeros(size)
     t = arrays.basis.T @ n + arrays.pull.T @ pulls
-    _, _, fine = damped.minimise(arrays, arrays.signals[0], n, t, mu, mu, z, mu)
-    if not fine:
-        raise BumpfitError("the background does not fit the data (no maximum of the likelihood was found)")
+    _, _, fine = damped.minimise(arrays, arrays.signals[0], n, t, float(mu), float(mu), z, float(mu))
+    rate = model.rate * np.exp(arrays.basis[: arrays.bins] @ z)
+    if not (fine and np.isfinite(rate).all() and (rate > 0).all()):
+        raise BumpfitError(
+            f"no background fits the data at strength {mu:g}; with few events use fewer parameters or wider bins"
+        )
     moved = arrays.pull @ z
-    return dataclasses.replace(
+    centred = dataclasses.replace(
         model,
-        rate=model.rate * np.exp(arrays.basis[: arrays.bins] @ z),
+        rate=rate,
         observed_pull=None if model.observed_pull is None else model.observed_pull - moved,
         limits=None if model.limits is None else model.limits - moved[:, None],
     )
+    return centred, model.whitening @ z
 
 
 def batches(
