@@ -136,7 +136,9 @@ def fit(
     likelihood = Binned(shape, data)
     if start is not None and shape.positive[0] and not held[0]:
         # The first parameter scales such a shape: with the observed number of events the descent starts in the valley.
-        values[0] *= data.counts.sum() / likelihood.expected(values).sum()
+        total = float(likelihood.expected(values).sum())
+        if 0 < total < np.inf:
+            values[0] *= data.counts.sum() / total
     return minimise(shape, likelihood, values, held, merged_limits(shape, data.edges, limits or {}))
 
 

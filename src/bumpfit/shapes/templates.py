@@ -103,6 +103,8 @@ class Morph(Shape):
             )
         k = min(int(np.searchsorted(self.masses, mass, side="right")) - 1, len(self.masses) - 2)
         low, high = (np.concatenate([[0.0], np.cumsum(self.contents[j])]) for j in (k, k + 1))
+        # Both end at exactly 1, so that no two shares of the union differ by rounding alone.
+        low, high = low / low[-1], high / high[-1]
         distance = self.masses[k + 1] - self.masses[k]
         return low, high, (mass - self.masses[k]) / distance, distance
 
