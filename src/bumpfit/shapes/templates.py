@@ -108,6 +108,13 @@ class Morph(Shape):
         distance = self.masses[k + 1] - self.masses[k]
         return low, high, (mass - self.masses[k]) / distance, distance
 
+    def _quantiles(self, low: Array, high: Array) -> tuple[Array, Array, Array]:
+        """Shares at which either cumulative function has a knot, and the quantiles of both templates there."""
+        shares = np.union1d(low, high)
+        # Shares that differ by rounding alone would give knots at one mass: the first of two such goes.
+        shares = shares[np.append(np.diff(shares) > 0.1 * FAINT, True)]
+        return shares, np.interp(shares, low, self.edges), np.interp(shares, high, self.edges)
+
     def _cumulative(self, x: Array, mass: float) -> tuple[Array, Array]:
         """Share below x and its derivative with respect to the mass."""
         low, high, weight, distance = self._neighbours(mass)
@@ -115,8 +122,7 @@ class Morph(Shape):
         if self.method == "vertical":
             below, above = np.interp(x, edges, low), np.interp(x, edges, high)
             return (1 - weight) * below + weight * above, (above - below) / distance
-        shares = np.union1d(low, high)
-        left, right = np.interp(shares, low, edges), np.interp(shares, high, edges)
+        shares, left, right = self._quantiles(low, high)
         knots = (1 - weight) * left + weight * right
         value = np.interp(x, knots, shares)
         k = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, knots.size - 2)
@@ -144,8 +150,8 @@ class Morph(Shape):
         if self.method == "vertical":
             knots, shares = edges, (1 - weight) * low + weight * high
         else:
-            shares = np.union1d(low, high)
-            knots = (1 - weight) * np.interp(shares, low, edges) + weight * np.interp(shares, high, edges)
+            shares, left, right = self._quantiles(low, high)
+            knots = (1 - weight) * left + weight * right
         height = np.pad(np.diff(shares) / np.diff(knots), 1)
         return np.asarray(number * height[np.searchsorted(knots, at, side="right")])
 
