@@ -57,15 +57,18 @@ def test_roofit_reads_ours(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "hs3.json"
     write(model, path, format="hs3")
     workspace, tool, nll = import_to_roofit(path)
+    # RooFit cannot export a factor a bin without constraint; it exports relative errors at the current values
+    free = any(name.startswith("free[") for name in model.names)
+    exported = None if free else json.loads(str(tool.exportJSONtoString()))
     differences = []
     for x in points(model, seed):
         for name, value in zip(model.names, x, strict=True):
             workspace.var(hs3_name(name)).setVal(float(value))
         differences.append(nll.getVal() - model.twice_nll(x) / 2)
     np.testing.assert_allclose(differences, differences[0], atol=1e-6)
-    if any(name.startswith("free[") for name in model.names):
-        return  # RooFit cannot export a factor a bin without constraint
-    back = read(json.loads(str(tool.exportJSONtoString())))
+    if exported is None:
+        return
+    back = read(exported)
     for x in points(model, seed):
         values = dict(zip(model.names, map(float, x), strict=True))
         # RooFit rounds statistical errors to seven digits

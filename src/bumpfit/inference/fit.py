@@ -14,12 +14,12 @@ from bumpfit.inference import newton
 from bumpfit.results import Fit
 from bumpfit.workspace import Model, kernels
 from bumpfit.workspace.kernels import Floats
-from bumpfit.workspace.model import Data
+from bumpfit.workspace.model import Data, scratch
 
 Minimiser = Literal["newton", "minuit"]
 
 SINGULAR = 1e-11
-"""Eigenvalue of the Hessian in units of its diagonal below which a combination of parameters is not determined."""
+"""Pivot or eigenvalue of the Hessian in units of its diagonal below which parameters are not determined."""
 
 STATUS = {
     newton.CONVERGED: "converged",
@@ -201,17 +201,17 @@ def _minuit(problem: Problem, begin: Floats, options: FitOptions, label: str) ->
 
     model = problem.model
     c = model.compiled
-    rate, shifted, factor = np.empty(c.n_bins), np.empty(c.nominal.size), np.empty(c.nominal.size)
-    jac, slope = np.empty((c.n_parameters, c.n_bins)), np.empty(c.n_parameters)
+    rate, state = np.empty(c.n_bins), scratch(c)
+    jac, hess = np.empty((c.n_parameters, c.n_bins)), np.empty((c.n_parameters, c.n_parameters))
+    slope, diagonal = np.empty(c.n_parameters), np.empty(c.n_parameters)
 
     def value(x: Floats) -> float:
-        kernels.rates(x, c, rate, shifted, factor)
+        kernels.rates(x, c, rate, *state)
         return float(kernels.objective(x, problem.main, problem.aux, c, rate))
 
     def gradient(x: Floats) -> Floats:
-        kernels.rates(x, c, rate, shifted, factor)
-        kernels.jacobian(x, c, shifted, factor, jac)
-        kernels.gradient(x, problem.main, problem.aux, c, rate, jac, slope)
+        kernels.rates(x, c, rate, *state)
+        kernels.derivatives(x, problem.main, problem.aux, c, rate, *state, jac, slope, hess, diagonal)
         return slope
 
     first = np.where(problem.free, np.clip(begin, problem.low, problem.high), begin)
@@ -255,13 +255,10 @@ def covariance_at(problem: Problem, x: Floats) -> tuple[Floats | None, Floats, s
         if not chosen.any():
             return result, np.zeros(x.size), note
         index = np.ix_(chosen, chosen)
-        scale = np.sqrt(np.maximum(np.diag(matrix[index]), 0.0))
-        if (scale > 0).all():
-            eigenvalues, vectors = np.linalg.eigh(matrix[index] / np.outer(scale, scale))
-            if eigenvalues[0] > SINGULAR:
-                inverse = (vectors / eigenvalues) @ vectors.T / np.outer(scale, scale)
-                result[index] = 0.5 * (inverse + inverse.T)
-                return result, np.sqrt(np.diag(result)), note if at_bound.any() else ""
+        inverse = np.empty((int(chosen.sum()), int(chosen.sum())))
+        if newton.invert(np.ascontiguousarray(matrix[index]), SINGULAR, inverse):
+            result[index] = 0.5 * (inverse + inverse.T)
+            return result, np.sqrt(np.diag(result)), note if at_bound.any() else ""
     return None, *_partial_errors(problem, matrix, chosen)
 
 

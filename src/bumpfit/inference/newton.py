@@ -11,25 +11,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bumpfit.workspace.kernels import (
-    gradient,
-    hessian,
-    jacobian,
-    objective,
-    rates,
-)
+from bumpfit.workspace.kernels import INTERNAL, SUMS_IN_ANY_ORDER, derivatives, objective, rates
 
 # status of a minimisation
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 
+ROUNDING = 1e-14  # relative size of a pivot that rounding alone can leave of a singular matrix
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 
 
-@njit(cache=True, error_model="numpy")
-def cholesky(matrix, lower):  # type: ignore[no-untyped-def]
-    """Fill the lower triangle L of matrix = L L^T; False when the matrix is not (numerically) positive definite."""
+@njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
+def cholesky(matrix, lower, smallest):  # type: ignore[no-untyped-def]
+    """Fill the lower triangle L of matrix = L L^T.
+
+    False when the matrix is not positive definite: a pivot is not above `smallest` times its diagonal element.
+    """
     n = matrix.shape[0]
     for i in range(n):
         for j in range(i + 1):
@@ -37,7 +35,7 @@ def cholesky(matrix, lower):  # type: ignore[no-untyped-def]
             for k in range(j):
                 total -= lower[i, k] * lower[j, k]
             if i == j:
-                if not total > 1e-14 * abs(matrix[i, i]):
+                if not total > smallest * abs(matrix[i, i]):
                     return False
                 lower[i, i] = np.sqrt(total)
             else:
@@ -45,7 +43,7 @@ def cholesky(matrix, lower):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
 def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
     """Solve L L^T y = right in place; returns right^T (L L^T)^-1 right."""
     n = right.size
@@ -64,20 +62,21 @@ def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
     return square
 
 
-@njit(cache=True, error_model="numpy")
-def fisher_diagonal(x, m, rate, jac, diagonal):  # type: ignore[no-untyped-def]
-    """Fill `diagonal` (P,) of the Fisher information."""
-    for p in range(m.n_parameters):
-        total = 0.0
-        for b in range(m.touched_first[p], m.touched_last[p]):
-            if rate[b] > 0.0:
-                total += jac[p, b] * jac[p, b] / rate[b]
-        diagonal[p] = total
-    for i in range(m.normal_parameter.size):
-        diagonal[m.normal_parameter[i]] += 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
-    for i in range(m.poisson_parameter.size):
-        p = m.poisson_parameter[i]
-        diagonal[p] += m.poisson_factor[i] / max(x[p], 1e-10)
+@njit(cache=True, error_model="numpy", fastmath=SUMS_IN_ANY_ORDER)
+def invert(matrix, smallest, inverse):  # type: ignore[no-untyped-def]
+    """Fill `inverse` of a positive definite matrix; False when it is not, as `cholesky` sees it.
+
+    A LAPACK call would start threads, which costs more than it gains for the sizes of a fit.
+    """
+    n = matrix.shape[0]
+    lower = np.zeros((n, n))
+    if not cholesky(matrix, lower, smallest):
+        return False
+    for i in range(n):
+        inverse[i, :] = 0.0
+        inverse[i, i] = 1.0
+        solve_triangular(lower, inverse[i])
+    return True
 
 
 @njit(cache=True, error_model="numpy")
@@ -94,10 +93,11 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
         if free[p]:
             x[p] = min(max(x[p], low[p]), high[p])
     rate, shifted, factor = np.empty(n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
+    shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
     jac, matrix = np.empty((n_parameters, n_bins)), np.empty((n_parameters, n_parameters))
     grad, diagonal = np.empty(n_parameters), np.empty(n_parameters)
     active = np.empty(n_parameters, np.int64)
-    rates(x, m, rate, shifted, factor)
+    rates(x, m, rate, shifted, factor, shift, scale)
     value = objective(x, main, aux, m, rate)
     evaluations = 1
     if not np.isfinite(value):
@@ -105,10 +105,7 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
     damping = 0.0
     edm = np.inf
     for iteration in range(1, max_iterations + 1):
-        jacobian(x, m, shifted, factor, jac)
-        gradient(x, main, aux, m, rate, jac, grad)
-        hessian(x, main, aux, m, rate, shifted, factor, jac, matrix)
-        fisher_diagonal(x, m, rate, jac, diagonal)
+        derivatives(x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, matrix, diagonal)
         n_active = 0
         for p in range(n_parameters):
             if not free[p] or (x[p] <= low[p] and grad[p] >= 0.0) or (x[p] >= high[p] and grad[p] <= 0.0):
@@ -127,7 +124,7 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
                     system[i, j] = matrix[active[i], active[j]]
                 system[i, i] += damping * diagonal[active[i]]
                 step[i] = grad[active[i]]
-            if not cholesky(system, lower):
+            if not cholesky(system, lower, ROUNDING):
                 damping = max(10.0 * damping, _FIRST_DAMPING)
                 if damping > _LAST_DAMPING:
                     return x, value, edm, iteration, evaluations, NO_PROGRESS
@@ -139,7 +136,7 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
             for i in range(n_active):
                 p = active[i]
                 trial[p] = min(max(x[p] - step[i], low[p]), high[p])
-            rates(trial, m, rate, shifted, factor)
+            rates(trial, m, rate, shifted, factor, shift, scale)
             trial_value = objective(trial, main, aux, m, rate)
             evaluations += 1
             if edm < tolerance:

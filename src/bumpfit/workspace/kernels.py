@@ -13,7 +13,7 @@ editing them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,6 +21,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+# Functions that only other kernels call need no Python entry point, which takes most of their time to compile.
+INTERNAL: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+# Lets sums over bins run in vector registers; infinities and NaN keep their meaning.
+SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 LINEAR = 0  # the parameter itself is the factor: normfactor, lumi
 CODE0, CODE1, CODE4, CODE4P = 10, 11, 14, 15
@@ -72,67 +78,89 @@ class Compiled(NamedTuple):
     touched_last: Integers
 
 
-@njit(cache=True, error_model="numpy")
-def shift_weights(code, alpha):  # type: ignore[no-untyped-def]
-    """Weights of `up` and `down` in an additive shift, and their first and second derivatives in alpha."""
-    if code == CODE4P:
-        if alpha > 1.0:
-            return alpha, 0.0, 1.0, 0.0, 0.0, 0.0
-        if alpha < -1.0:
-            return 0.0, alpha, 0.0, 1.0, 0.0, 0.0
+@njit(**INTERNAL)
+def shift_weights(code, alpha, out):  # type: ignore[no-untyped-def]
+    """Weights of `up` and `down` in an additive shift, then their first and second derivatives in alpha: `out` (6,)."""
+    out[:] = 0.0
+    if code == CODE4P and abs(alpha) <= 1.0:
         q = alpha * alpha
         even = 0.0625 * q * (15.0 + q * (3.0 * q - 10.0))
         slope = 0.0625 * alpha * (30.0 + q * (18.0 * q - 40.0))
         bend = 0.0625 * (30.0 + q * (90.0 * q - 120.0))
-        return 0.5 * alpha + even, 0.5 * alpha - even, 0.5 + slope, 0.5 - slope, bend, -bend
-    if alpha >= 0.0:
-        return alpha, 0.0, 1.0, 0.0, 0.0, 0.0
-    return 0.0, alpha, 0.0, 1.0, 0.0, 0.0
+        out[0] = 0.5 * alpha + even
+        out[1] = 0.5 * alpha - even
+        out[2] = 0.5 + slope
+        out[3] = 0.5 - slope
+        out[4] = bend
+        out[5] = -bend
+    elif alpha >= 0.0:
+        out[0] = alpha
+        out[2] = 1.0
+    else:
+        out[1] = alpha
+        out[3] = 1.0
 
 
-@njit(cache=True, error_model="numpy")
-def scale_parts(code, c, theta):  # type: ignore[no-untyped-def]
-    """Parts of a scalar factor f = exp(exponent) * rest, with f'/f and f''/f; c is its row of coefficients."""
+@njit(**INTERNAL)
+def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
+    """Parts of a scalar factor f = exp(exponent) * rest, then f'/f and f''/f: `out` (4,); c is its row of
+    coefficients.
+    """
+    out[0] = 0.0
     if code == LINEAR:
-        factor = theta if abs(theta) > ZERO_FACTOR else ZERO_FACTOR
-        return 0.0, factor, 1.0 / factor, 0.0
-    if code == CODE4 and abs(theta) < 1.0:
-        factor = 1.0 + theta * (c[2] + theta * (c[3] + theta * (c[4] + theta * (c[5] + theta * (c[6] + theta * c[7])))))
-        slope = c[2] + theta * (
-            2.0 * c[3] + theta * (3.0 * c[4] + theta * (4.0 * c[5] + theta * (5.0 * c[6] + theta * 6.0 * c[7])))
-        )
-        bend = 2.0 * c[3] + theta * (6.0 * c[4] + theta * (12.0 * c[5] + theta * (20.0 * c[6] + theta * 30.0 * c[7])))
-        if abs(factor) < ZERO_FACTOR:
-            factor = ZERO_FACTOR
-        return 0.0, factor, slope / factor, bend / factor
-    if theta >= 0.0:
-        return theta * c[1], 1.0, c[1], c[1] * c[1]
-    return -theta * c[0], 1.0, -c[0], c[0] * c[0]
+        out[1] = theta if abs(theta) > ZERO_FACTOR else ZERO_FACTOR
+        out[2] = 1.0 / out[1]
+        out[3] = 0.0
+    elif code == CODE4 and abs(theta) < 1.0:
+        value = 0.0
+        slope = 0.0
+        bend = 0.0
+        for k in range(6, 0, -1):  # Horner's scheme for the polynomial sum_k c[k + 1] theta^k and its derivatives
+            bend = bend * theta + 2.0 * slope
+            slope = slope * theta + value
+            value = value * theta + c[k + 1]
+        bend = bend * theta + 2.0 * slope
+        slope = slope * theta + value
+        value = value * theta + 1.0
+        out[1] = value if abs(value) > ZERO_FACTOR else ZERO_FACTOR
+        out[2] = slope / out[1]
+        out[3] = bend / out[1]
+    else:
+        log = c[1] if theta >= 0.0 else -c[0]
+        out[0] = theta * log
+        out[1] = 1.0
+        out[2] = log
+        out[3] = log * log
 
 
 @njit(cache=True, error_model="numpy")
-def rates(x, m, rate, shifted, factor):  # type: ignore[no-untyped-def]
-    """Fill `rate` (B,), and for each yield in `m.nominal` its shifted value and the product of its factors."""
+def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped-def]
+    """Expected counts at x, and what their derivatives need.
+
+    Fills `rate` (B,); for each yield in `m.nominal` its shifted value and the product of its factors (`shifted`,
+    `factor`); for each additive shift `shift_weights` (K, 6); for each scalar factor `scale_parts` (K, 4).
+    """
     rate[:] = 0.0
     for e in range(m.entry_bin.size):
         first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
-        for b in range(size):
-            shifted[start + b] = m.nominal[start + b]
+        for b in range(start, start + size):
+            shifted[b] = m.nominal[b]
         for k in range(m.shift_pointer[e], m.shift_pointer[e + 1]):
-            up, down, _, _, _, _ = shift_weights(m.shift_code[k], x[m.shift_parameter[k]])
+            shift_weights(m.shift_code[k], x[m.shift_parameter[k]], shift[k])
             o = m.shift_start[k]
+            up, down = shift[k, 0], shift[k, 1]
             for b in range(size):
                 shifted[start + b] += up * m.shift_up[o + b] + down * m.shift_down[o + b]
         exponent = 0.0
         common = 1.0
         for k in range(m.scale_pointer[e], m.scale_pointer[e + 1]):
-            power, rest, _, _ = scale_parts(m.scale_code[k], m.scale_coefficients[k], x[m.scale_parameter[k]])
-            exponent += power
-            common *= rest
+            scale_parts(m.scale_code[k], m.scale_coefficients[k], x[m.scale_parameter[k]], scale[k])
+            exponent += scale[k, 0]
+            common *= scale[k, 1]
         if exponent != 0.0:
             common *= np.exp(exponent)
-        for b in range(size):
-            factor[start + b] = common
+        for b in range(start, start + size):
+            factor[b] = common
         for k in range(m.gamma_pointer[e], m.gamma_pointer[e + 1]):
             p = m.gamma_parameter[k]
             for b in range(size):
@@ -142,99 +170,7 @@ def rates(x, m, rate, shifted, factor):  # type: ignore[no-untyped-def]
             rate[first + b] += shifted[start + b] * factor[start + b]
 
 
-@njit(cache=True, error_model="numpy")
-def jacobian(x, m, shifted, factor, jac):  # type: ignore[no-untyped-def]
-    """Fill `jac` (P, B) with d rate_b / d theta_p, from the `shifted` and `factor` that `rates` left."""
-    jac[:, :] = 0.0
-    for e in range(m.entry_bin.size):
-        first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
-        for k in range(m.shift_pointer[e], m.shift_pointer[e + 1]):
-            p = m.shift_parameter[k]
-            _, _, up, down, _, _ = shift_weights(m.shift_code[k], x[p])
-            o = m.shift_start[k]
-            for b in range(size):
-                jac[p, first + b] += factor[start + b] * (up * m.shift_up[o + b] + down * m.shift_down[o + b])
-        for k in range(m.scale_pointer[e], m.scale_pointer[e + 1]):
-            p = m.scale_parameter[k]
-            _, _, slope, _ = scale_parts(m.scale_code[k], m.scale_coefficients[k], x[p])
-            for b in range(size):
-                jac[p, first + b] += slope * shifted[start + b] * factor[start + b]
-        for k in range(m.gamma_pointer[e], m.gamma_pointer[e + 1]):
-            p = m.gamma_parameter[k]
-            for b in range(size):
-                gamma = x[p + b]
-                if abs(gamma) <= ZERO_FACTOR:
-                    gamma = ZERO_FACTOR
-                jac[p + b, first + b] += shifted[start + b] * factor[start + b] / gamma
-
-
-@njit(cache=True, error_model="numpy")
-def add_curvature(x, m, weight, shifted, factor, hessian):  # type: ignore[no-untyped-def]
-    """Add sum_b weight_b d2 rate_b / d theta_p d theta_q to `hessian` (P, P), both triangles.
-
-    Every pair of modifiers of an entry contributes once to (p, q) and once to (q, p), which is also right when both
-    belong to the same parameter.
-    """
-    for e in range(m.entry_bin.size):
-        first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
-        total = 0.0
-        for b in range(size):
-            total += weight[first + b] * shifted[start + b] * factor[start + b]
-        s0, s1 = m.scale_pointer[e], m.scale_pointer[e + 1]
-        slopes = np.empty(s1 - s0)
-        for k in range(s0, s1):
-            p = m.scale_parameter[k]
-            _, _, slope, bend = scale_parts(m.scale_code[k], m.scale_coefficients[k], x[p])
-            slopes[k - s0] = slope
-            hessian[p, p] += total * bend
-            for j in range(s0, k):
-                q = m.scale_parameter[j]
-                value = total * slope * slopes[j - s0]
-                hessian[p, q] += value
-                hessian[q, p] += value
-        g0, g1 = m.gamma_pointer[e], m.gamma_pointer[e + 1]
-        for k in range(m.shift_pointer[e], m.shift_pointer[e + 1]):
-            p = m.shift_parameter[k]
-            _, _, up, down, up2, down2 = shift_weights(m.shift_code[k], x[p])
-            o = m.shift_start[k]
-            first_order = 0.0
-            second_order = 0.0
-            for b in range(size):
-                w = weight[first + b] * factor[start + b]
-                slope_b = w * (up * m.shift_up[o + b] + down * m.shift_down[o + b])
-                first_order += slope_b
-                second_order += w * (up2 * m.shift_up[o + b] + down2 * m.shift_down[o + b])
-                for g in range(g0, g1):
-                    q = m.gamma_parameter[g] + b
-                    gamma = x[q] if abs(x[q]) > ZERO_FACTOR else ZERO_FACTOR
-                    value = slope_b / gamma
-                    hessian[p, q] += value
-                    hessian[q, p] += value
-            hessian[p, p] += second_order
-            for j in range(s0, s1):
-                q = m.scale_parameter[j]
-                value = first_order * slopes[j - s0]
-                hessian[p, q] += value
-                hessian[q, p] += value
-        for g in range(g0, g1):
-            for b in range(size):
-                p = m.gamma_parameter[g] + b
-                gamma = x[p] if abs(x[p]) > ZERO_FACTOR else ZERO_FACTOR
-                slope_b = weight[first + b] * shifted[start + b] * factor[start + b] / gamma
-                for j in range(s0, s1):
-                    q = m.scale_parameter[j]
-                    value = slope_b * slopes[j - s0]
-                    hessian[p, q] += value
-                    hessian[q, p] += value
-                for h in range(g0, g):
-                    q = m.gamma_parameter[h] + b
-                    other = x[q] if abs(x[q]) > ZERO_FACTOR else ZERO_FACTOR
-                    value = slope_b / other
-                    hessian[p, q] += value
-                    hessian[q, p] += value
-
-
-@njit(cache=True, error_model="numpy")
+@njit(**INTERNAL)
 def poisson_term(n, rate):  # type: ignore[no-untyped-def]
     """-ln of the Poisson probability of n at this rate, relative to its value at rate = n (half the deviance)."""
     if rate > 0.0:
@@ -266,75 +202,110 @@ def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True, error_model="numpy")
-def gradient(x, main, aux, m, rate, jac, grad):  # type: ignore[no-untyped-def]
-    """Fill `grad` (P,) with the gradient of `objective`."""
-    for p in range(m.n_parameters):
+@njit(cache=True, error_model="numpy", fastmath=SUMS_IN_ANY_ORDER)
+def derivatives(  # type: ignore[no-untyped-def]
+    x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal
+):
+    """Derivatives at x, from what `rates` left.
+
+    Fills `jac` (P, B): d rate_b / d theta_p; `grad` (P,) and `hess` (P, P): first and exact second derivatives of
+    `objective`; `diagonal` (P,) of the Fisher information.
+
+    The curvature of the rates enters weighted with 1 - n / rate. In it every pair of modifiers of an entry contributes
+    once to (p, q) and once to (q, p), which is also right when both belong to the same parameter.
+    """
+    jac[:, :] = 0.0
+    hess[:, :] = 0.0
+    n_bins = m.n_bins
+    weight = np.empty(n_bins)
+    for b in range(n_bins):
+        weight[b] = 1.0 - main[b] / rate[b] if main[b] > 0.0 else 1.0
+    slopes = np.empty(n_bins)
+    gammas = np.empty(n_bins)
+    for e in range(m.entry_bin.size):
+        first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
+        s0, s1 = m.scale_pointer[e], m.scale_pointer[e + 1]
+        g0, g1 = m.gamma_pointer[e], m.gamma_pointer[e + 1]
         total = 0.0
-        for b in range(m.touched_first[p], m.touched_last[p]):
-            if main[b] == 0.0:
-                total += jac[p, b]
-            else:
-                total += jac[p, b] * (1.0 - main[b] / rate[b])
-        grad[p] = total
-    for i in range(m.normal_parameter.size):
-        p = m.normal_parameter[i]
-        grad[p] += (x[p] - aux[m.normal_aux[i]]) / (m.normal_sigma[i] * m.normal_sigma[i])
-    for i in range(m.poisson_parameter.size):
-        p = m.poisson_parameter[i]
-        n = aux[m.poisson_aux[i]]
-        grad[p] += m.poisson_factor[i] - (n / x[p] if n > 0.0 else 0.0)
-
-
-@njit(cache=True, error_model="numpy")
-def add_products(m, weight, jac, matrix):  # type: ignore[no-untyped-def]
-    """Add sum_b weight_b jac_pb jac_qb to `matrix` (P, P), both triangles."""
-    scaled = np.empty(m.n_bins)
+        for b in range(size):
+            total += weight[first + b] * shifted[start + b] * factor[start + b]
+        for k in range(s0, s1):
+            p, slope = m.scale_parameter[k], scale[k, 2]
+            for b in range(size):
+                jac[p, first + b] += slope * shifted[start + b] * factor[start + b]
+            hess[p, p] += total * scale[k, 3]
+            for j in range(s0, k):
+                q = m.scale_parameter[j]
+                value = total * slope * scale[j, 2]
+                hess[p, q] += value
+                hess[q, p] += value
+        for k in range(m.shift_pointer[e], m.shift_pointer[e + 1]):
+            p, o = m.shift_parameter[k], m.shift_start[k]
+            first_order = 0.0
+            second_order = 0.0
+            for b in range(size):
+                slope = factor[start + b] * (shift[k, 2] * m.shift_up[o + b] + shift[k, 3] * m.shift_down[o + b])
+                bend = factor[start + b] * (shift[k, 4] * m.shift_up[o + b] + shift[k, 5] * m.shift_down[o + b])
+                jac[p, first + b] += slope
+                slopes[b] = weight[first + b] * slope
+                first_order += slopes[b]
+                second_order += weight[first + b] * bend
+            hess[p, p] += second_order
+            for j in range(s0, s1):
+                q = m.scale_parameter[j]
+                value = first_order * scale[j, 2]
+                hess[p, q] += value
+                hess[q, p] += value
+            for g in range(g0, g1):
+                for b in range(size):
+                    q = m.gamma_parameter[g] + b
+                    value = slopes[b] / (x[q] if abs(x[q]) > ZERO_FACTOR else ZERO_FACTOR)
+                    hess[p, q] += value
+                    hess[q, p] += value
+        for g in range(g0, g1):
+            for b in range(size):
+                p = m.gamma_parameter[g] + b
+                slope = shifted[start + b] * factor[start + b] / (x[p] if abs(x[p]) > ZERO_FACTOR else ZERO_FACTOR)
+                jac[p, first + b] += slope
+                gammas[b] = weight[first + b] * slope
+                for j in range(s0, s1):
+                    q = m.scale_parameter[j]
+                    value = gammas[b] * scale[j, 2]
+                    hess[p, q] += value
+                    hess[q, p] += value
+                for h in range(g0, g):
+                    q = m.gamma_parameter[h] + b
+                    value = gammas[b] / (x[q] if abs(x[q]) > ZERO_FACTOR else ZERO_FACTOR)
+                    hess[p, q] += value
+                    hess[q, p] += value
+    scaled = np.empty(n_bins)
     for p in range(m.n_parameters):
         first, last = m.touched_first[p], m.touched_last[p]
+        slope = 0.0
+        fisher = 0.0
         for b in range(first, last):
-            scaled[b] = weight[b] * jac[p, b]
+            slope += weight[b] * jac[p, b]
+            if rate[b] > 0.0:
+                fisher += jac[p, b] * jac[p, b] / rate[b]
+            scaled[b] = main[b] * jac[p, b] / (rate[b] * rate[b]) if main[b] > 0.0 else 0.0
+        grad[p] = slope
+        diagonal[p] = fisher
         for q in range(p + 1):
-            total = 0.0
+            value = 0.0
             for b in range(max(first, m.touched_first[q]), min(last, m.touched_last[q])):
-                total += scaled[b] * jac[q, b]
-            if total != 0.0:
-                matrix[p, q] += total
+                value += scaled[b] * jac[q, b]
+            if value != 0.0:
+                hess[p, q] += value
                 if p != q:
-                    matrix[q, p] += total
-
-
-@njit(cache=True, error_model="numpy")
-def hessian(x, main, aux, m, rate, shifted, factor, jac, matrix):  # type: ignore[no-untyped-def]
-    """Fill `matrix` (P, P) with the exact second derivatives of `objective`."""
-    matrix[:, :] = 0.0
-    weight = np.empty(m.n_bins)
-    for b in range(m.n_bins):
-        weight[b] = main[b] / (rate[b] * rate[b]) if main[b] > 0.0 else 0.0
-    add_products(m, weight, jac, matrix)
-    for b in range(m.n_bins):
-        weight[b] = 1.0 - (main[b] / rate[b] if main[b] > 0.0 else 0.0)
-    add_curvature(x, m, weight, shifted, factor, matrix)
+                    hess[q, p] += value
     for i in range(m.normal_parameter.size):
         p = m.normal_parameter[i]
-        matrix[p, p] += 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
+        strength = 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
+        grad[p] += strength * (x[p] - aux[m.normal_aux[i]])
+        hess[p, p] += strength
+        diagonal[p] += strength
     for i in range(m.poisson_parameter.size):
-        p = m.poisson_parameter[i]
-        n = aux[m.poisson_aux[i]]
-        matrix[p, p] += n / (x[p] * x[p]) if n > 0.0 else 0.0
-
-
-@njit(cache=True, error_model="numpy")
-def information(x, m, rate, jac, matrix):  # type: ignore[no-untyped-def]
-    """Fill `matrix` (P, P) with the expected (Fisher) information at x, auxiliary measurements included."""
-    matrix[:, :] = 0.0
-    weight = np.empty(m.n_bins)
-    for b in range(m.n_bins):
-        weight[b] = 1.0 / rate[b] if rate[b] > 0.0 else 0.0
-    add_products(m, weight, jac, matrix)
-    for i in range(m.normal_parameter.size):
-        p = m.normal_parameter[i]
-        matrix[p, p] += 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
-    for i in range(m.poisson_parameter.size):
-        p = m.poisson_parameter[i]
-        matrix[p, p] += m.poisson_factor[i] / x[p] if x[p] > 0.0 else 0.0
+        p, n = m.poisson_parameter[i], aux[m.poisson_aux[i]]
+        grad[p] += m.poisson_factor[i] - (n / x[p] if n > 0.0 else 0.0)
+        hess[p, p] += n / (x[p] * x[p]) if n > 0.0 else 0.0
+        diagonal[p] += m.poisson_factor[i] / max(x[p], ZERO_FACTOR)

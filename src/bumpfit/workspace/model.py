@@ -21,6 +21,13 @@ Values = Mapping[str, float | Sequence[float]] | ArrayLike
 Data = Mapping[str, ArrayLike] | ArrayLike | None
 
 
+def scratch(compiled: Compiled) -> tuple[Floats, Floats, Floats, Floats]:
+    """Arrays that `kernels.rates` fills besides the rates: shifted, factor (N,), shift (K, 6), scale (K, 4)."""
+    size = compiled.nominal.size
+    shift, scale = compiled.shift_parameter.size, compiled.scale_parameter.size
+    return np.empty(size), np.empty(size), np.empty((shift, 6)), np.empty((scale, 4))
+
+
 @dataclasses.dataclass(frozen=True)
 class Channel:
     """A channel and the bins it takes in the array of all bins: `first` to `last` (exclusive)."""
@@ -173,11 +180,21 @@ class Model:
         channel = next(c for c in self.channels if c.first <= b < c.last)
         return f"bin {b - channel.first} of channel '{channel.name}'"
 
-    def _evaluate(self, x: Floats) -> tuple[Floats, Floats, Floats]:
+    def _evaluate(self, x: Floats) -> tuple[Floats, tuple[Floats, Floats, Floats, Floats]]:
+        """Rates and what their derivatives need (see `kernels.rates`)."""
         c = self.compiled
-        rate, shifted, factor = np.empty(c.n_bins), np.empty(c.nominal.size), np.empty(c.nominal.size)
-        kernels.rates(x, c, rate, shifted, factor)
-        return rate, shifted, factor
+        rate, state = np.empty(c.n_bins), scratch(c)
+        kernels.rates(x, c, rate, *state)
+        return rate, state
+
+    def _derivatives(self, x: Floats, main: Floats, aux: Floats) -> tuple[Floats, Floats, Floats]:
+        """Derivatives of the rates (P, B), gradient (P,) and Hessian (P, P) of -ln L."""
+        c = self.compiled
+        rate, state = self._evaluate(x)
+        jac, hess = np.empty((c.n_parameters, c.n_bins)), np.empty((c.n_parameters, c.n_parameters))
+        grad, diagonal = np.empty(c.n_parameters), np.empty(c.n_parameters)
+        kernels.derivatives(x, main, aux, c, rate, *state, jac, grad, hess, diagonal)
+        return jac, grad, hess
 
     def expected(self, values: Values) -> Floats:
         """Expected counts of all bins, shape (B,)."""
@@ -185,7 +202,7 @@ class Model:
 
     def expected_by_sample(self, values: Values) -> dict[str, dict[str, Floats]]:
         """Expected counts by channel and sample."""
-        _, shifted, factor = self._evaluate(self.array(values))
+        _, (shifted, factor, _, _) = self._evaluate(self.array(values))
         c = self.compiled
         # entries follow channels and sorted samples, without those that are zero everywhere
         result = {ch.name: {s: np.zeros(ch.last - ch.first) for s in ch.samples} for ch in self.channels}
@@ -213,13 +230,7 @@ class Model:
     def jacobian(self, values: Values) -> Floats:
         """Derivatives of the expected counts, shape (P, B)."""
         x = self.array(values)
-        _, shifted, factor = self._evaluate(x)
-        return self._jacobian(x, shifted, factor)
-
-    def _jacobian(self, x: Floats, shifted: Floats, factor: Floats) -> Floats:
-        jac = np.empty((self.compiled.n_parameters, self.compiled.n_bins))
-        kernels.jacobian(x, self.compiled, shifted, factor, jac)
-        return jac
+        return self._derivatives(x, np.zeros(self.compiled.n_bins), self.expected_auxiliary(x))[0]
 
     def expected_auxiliary(self, values: Values) -> Floats:
         """Expectation of the auxiliary measurements, shape (A,)."""
@@ -241,35 +252,24 @@ class Model:
         """-2 ln L with all constants, as pyhf's -2 logpdf; infinite where an expectation is not allowed."""
         x = self.array(values)
         main, aux = self.split(data)
-        rate, _, _ = self._evaluate(x)
+        rate, _ = self._evaluate(x)
         return self.saturated_twice_nll(data) + 2 * float(kernels.objective(x, main, aux, self.compiled, rate))
 
     def gradient(self, values: Values, data: Data = None) -> Floats:
         """Gradient of -2 ln L, shape (P,)."""
-        x = self.array(values)
-        main, aux = self.split(data)
-        rate, shifted, factor = self._evaluate(x)
-        result = np.empty(x.size)
-        kernels.gradient(x, main, aux, self.compiled, rate, self._jacobian(x, shifted, factor), result)
-        return 2 * result
+        return 2 * self._derivatives(self.array(values), *self.split(data))[1]
 
     def hessian(self, values: Values, data: Data = None) -> Floats:
         """Second derivatives of -2 ln L, shape (P, P)."""
-        x = self.array(values)
-        main, aux = self.split(data)
-        rate, shifted, factor = self._evaluate(x)
-        result = np.empty((x.size, x.size))
-        jac = self._jacobian(x, shifted, factor)
-        kernels.hessian(x, main, aux, self.compiled, rate, shifted, factor, jac, result)
-        return 2 * result
+        return 2 * self._derivatives(self.array(values), *self.split(data))[2]
 
     def information(self, values: Values) -> Floats:
-        """Fisher information, the expectation of the second derivatives of -ln L at these values, shape (P, P)."""
+        """Fisher information, the expectation of the second derivatives of -ln L at these values, shape (P, P).
+
+        It is the Hessian at Asimov data, where the curvature of the rates drops out.
+        """
         x = self.array(values)
-        rate, shifted, factor = self._evaluate(x)
-        result = np.empty((x.size, x.size))
-        kernels.information(x, self.compiled, rate, self._jacobian(x, shifted, factor), result)
-        return result
+        return self._derivatives(x, self.expected(x), self.expected_auxiliary(x))[2]
 
     def asimov(self, values: Values) -> Floats:
         """Asimov data: every measurement equal to its expectation at these values, shape (B + A,)."""
