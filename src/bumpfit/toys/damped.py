@@ -28,7 +28,7 @@ CLIP = 600.0  # of an exponent: beyond it the likelihood is as good as zero
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
-    """f of `loglinear_kernel` at (z, mu), infinite where an expectation is not positive; fills the background rates
+    """f of `loglinear_kernel` over the n.size real bins at (z, mu), infinite where an expectation is not positive; fills the background rates
     e.
     """
     size, f = z.size, 0.0
@@ -56,10 +56,11 @@ def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
 def derivatives(arrays, signal, n, t, z, mu, e, g, h, info):  # type: ignore[no-untyped-def]
     """Downhill gradient g, Hessian h and expected information, mu last."""
     size = z.size
-    g[:size] = t
-    g[size] = 0.0
-    h[:] = 0.0
-    info[:] = 0.0
+    for j in range(size + 1):
+        g[j] = t[j] if j < size else 0.0
+        for k in range(size + 1):
+            h[j, k] = 0.0
+            info[j, k] = 0.0
     for b in range(n.size):
         s, count = signal[b], (n[b] if n[b] > 0.0 or signal[b] == 0.0 else EMPTY)
         total = e[b] + mu * s
@@ -86,11 +87,10 @@ def derivatives(arrays, signal, n, t, z, mu, e, g, h, info):  # type: ignore[no-
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def solve(h, info, damping, g, size, step):  # type: ignore[no-untyped-def]
+def solve(h, info, damping, g, size, step, lower):  # type: ignore[no-untyped-def]
     """step = (h + damping diag(info))^-1 g over the first `size` rows; False where the matrix is not positive
     definite.
     """
-    lower = np.zeros((size, size))
     for j in range(size):
         for k in range(j + 1):
             value = h[k, j]
@@ -123,7 +123,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
     size = z.size
     e, g, step = np.empty(n.size), np.empty(size + 1), np.empty(size + 1)
     h, info = np.zeros((size + 1, size + 1)), np.zeros((size + 1, size + 1))
-    trial = np.empty(size)
+    lower, shifted, trial = np.zeros((size + 1, size + 1)), np.empty(size + 1), np.empty(size)
     f = objective(arrays, signal, n, t, z, mu, e)
     if not f < np.inf:
         return f, mu, False
@@ -132,7 +132,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
     for _ in range(ITERATIONS):
         held = low == high or (mu <= low and g[size] < 0.0) or (mu >= high and g[size] > 0.0)
         rows = size if held else size + 1
-        if not solve(h, info, damping, g, rows, step):
+        if not solve(h, info, damping, g, rows, step, lower):
             damping = max(10.0 * damping, 1e-4)
             if damping > 1e12:
                 return f, mu, False
@@ -142,10 +142,9 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
         elif not low <= mu + step[size] <= high:
             # with mu at its bound the best z follows from the rows of z alone
             by = (low if mu + step[size] < low else high) - mu
-            shifted = g.copy()
             for j in range(size):
-                shifted[j] -= h[j, size] * by
-            if not solve(h, info, damping, shifted, size, step):
+                shifted[j] = g[j] - h[j, size] * by
+            if not solve(h, info, damping, shifted, size, step, lower):
                 damping = max(10.0 * damping, 1e-4)
                 continue
             step[size] = by
@@ -157,7 +156,8 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
         moved = min(max(mu + step[size], low), high)
         value = objective(arrays, signal, n, t, trial, moved, e)
         if value <= f + 1e-12 * abs(f):
-            z[:] = trial
+            for j in range(size):
+                z[j] = trial[j]
             mu = moved
             f = min(f, value)
             if 0.5 * gain * (1.0 + damping) < arrays.tolerance:
@@ -188,41 +188,41 @@ def inside(arrays, z):  # type: ignore[no-untyped-def]
 @njit(nogil=True, error_model="numpy", cache=True)
 def repair(arrays, plan, counts, pulls, toys, results):  # type: ignore[no-untyped-def]
     """Fit the listed toys (row i of counts and pulls is toy toys[i]) again, all hypotheses, and set their states."""
-    size, n_bins = arrays.basis.shape[1], arrays.rate.size
-    t, n = np.empty(size), np.zeros(n_bins)
-    z0, z = np.empty(size), np.empty(size)
-    nothing = np.zeros(n_bins)
+    size = arrays.basis.shape[1]
+    t, z0, z = np.empty(size), np.empty(size), np.empty(size)
     for i in range(toys.size):
-        toy = toys[i]
-        n[: counts.shape[1]] = counts[i]
+        toy, n = toys[i], counts[i]
         for k in range(size):
             t[k] = 0.0
             for j in range(pulls.shape[1]):
                 t[k] += arrays.pull[j, k] * pulls[i, j]
-            for b in range(n_bins):
+            for b in range(n.size):
                 t[k] += arrays.basis[b, k] * n[b]
-        z0[:] = 0.0
-        f0, _, fine = minimise(arrays, nothing, n, t, 0.0, 0.0, z0, 0.0)
+            z0[k] = 0.0
+        # with mu held at 0 the signal plays no part
+        f0, _, fine = minimise(arrays, arrays.signals[0], n, t, 0.0, 0.0, z0, 0.0)
         within = inside(arrays, z0)
         for m in range(arrays.signals.shape[0]):
-            signal = arrays.signals[m]
-            fixed = f0
-            if plan.conditional:
-                z[:] = z0
-                fixed, _, good = minimise(arrays, signal, n, t, plan.mu, plan.mu, z, plan.mu)
-                fine, within = fine and good, within and inside(arrays, z)
-            # two starts: from the background fit, and with an expectation of one signal event
-            start = min(max(0.0, plan.low), plan.high)
-            z[:] = z0
-            free, best, good = minimise(arrays, signal, n, t, plan.low, plan.high, z, start)
-            other_start = min(max(1.0 / np.sum(signal), plan.low), plan.high)
-            within = within and inside(arrays, z)
-            z[:] = 0.0
-            other, other_best, other_good = minimise(arrays, signal, n, t, plan.low, plan.high, z, other_start)
-            if other_good and (not good or other < free):
-                free, best, good = other, other_best, True
+            signal, total = arrays.signals[m], 0.0
+            for b in range(n.size):
+                total += signal[b]
+            fixed, free, best = f0, np.inf, 0.0
+            found = False
+            # at plan.mu; then with mu free from the background fit, and from one expected signal event
+            for attempt in range(3):
+                if attempt == 0 and not plan.conditional:
+                    continue
+                for k in range(size):
+                    z[k] = 0.0 if attempt == 2 else z0[k]
+                low, high = (plan.mu, plan.mu) if attempt == 0 else (plan.low, plan.high)
+                start = min(max(1.0 / total if attempt == 2 else 0.0, low), high)
+                value, mu, good = minimise(arrays, signal, n, t, low, high, z, start)
                 within = within and inside(arrays, z)
-            fine = fine and good
+                if attempt == 0:
+                    fixed, fine = value, fine and good
+                elif good and (not found or value < free):
+                    free, best, found = value, mu, True
+            fine = fine and found
             results.free[toy, m] = free
             results.fixed[toy, m] = fixed
             results.best[toy, m] = best
@@ -235,13 +235,12 @@ def last_retry(
     """Fit the listed toys once more with iminuit; the flags of those that it cannot fit either stay."""
     from iminuit import Minuit
 
-    size, n_bins = arrays.basis.shape[1], arrays.rate.size
+    size, n_bins = arrays.basis.shape[1], arrays.bins
     e, g = np.empty(n_bins), np.empty(size + 1)
     h, info = np.zeros((size + 1, size + 1)), np.zeros((size + 1, size + 1))
     for i, toy in enumerate(toys):
-        n = np.pad(counts[i], (0, n_bins - counts.shape[1]))
-        t = arrays.basis.T @ n + arrays.pull.T @ pulls[i]
-        fine = True
+        n = counts[i]
+        t = arrays.basis[:n_bins].T @ n + arrays.pull.T @ pulls[i]
 
         def fit(signal: Floats, low: float, high: float, n: Floats = n, t: Floats = t) -> tuple[float, float, bool]:
             def value(x: Floats) -> float:
@@ -263,8 +262,7 @@ def last_retry(
             assert minuit.fval is not None
             return minuit.fval, minuit.values[size], minuit.valid
 
-        f0, _, good = fit(np.zeros(n_bins), 0.0, 0.0)
-        fine = fine and good
+        f0, _, fine = fit(arrays.signals[0], 0.0, 0.0)
         for m, signal in enumerate(arrays.signals):
             results.fixed[toy, m], results.free[toy, m] = f0, f0
             if plan.conditional:

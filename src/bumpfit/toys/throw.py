@@ -222,11 +222,10 @@ def refitted(model: LogLinear, mu: float) -> tuple[LogLinear, Floats]:
     if model.observed is None:
         return model, np.zeros(size)
     arrays = model.arrays
-    n = np.pad(model.observed, (0, arrays.rate.size - arrays.bins))
     pulls = np.zeros(arrays.pull.shape[0]) if model.observed_pull is None else model.observed_pull
     z = np.zeros(size)
-    t = arrays.basis.T @ n + arrays.pull.T @ pulls
-    _, _, fine = damped.minimise(arrays, arrays.signals[0], n, t, float(mu), float(mu), z, float(mu))
+    t = arrays.basis[: arrays.bins].T @ model.observed + arrays.pull.T @ pulls
+    _, _, fine = damped.minimise(arrays, arrays.signals[0], model.observed, t, float(mu), float(mu), z, float(mu))
     rate = model.rate * np.exp(arrays.basis[: arrays.bins] @ z)
     if not (fine and np.isfinite(rate).all() and (rate > 0).all()):
         raise BumpfitError(
