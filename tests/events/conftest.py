@@ -1,6 +1,8 @@
 import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -70,3 +72,24 @@ def flat(tmp_path_factory: pytest.TempPathFactory, collections: dict[str, ak.Arr
         )
         tree.extend(everything)
     return path
+
+
+def _compare(x: object, y: object, tolerance: float) -> None:
+    if isinstance(x, list) and isinstance(y, list):
+        assert len(x) == len(y)
+        for p, q in zip(x, y, strict=True):
+            _compare(p, q, tolerance)
+    elif x is None or y is None:
+        assert x is y
+    else:
+        assert x == pytest.approx(y, rel=tolerance, abs=tolerance)
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[..., None]:
+    """Asserts equal structure, None in the same places, values within a tolerance."""
+
+    def check(ours: Any, theirs: Any, tolerance: float = 1e-9) -> None:
+        _compare(ak.to_list(ours), ak.to_list(theirs), tolerance)
+
+    return check

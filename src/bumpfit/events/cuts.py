@@ -26,7 +26,7 @@ from bumpfit.events import grammar
 from bumpfit.events.arrays import Jagged, ak, double, fill_false
 from bumpfit.events.grammar import Call, Comparison, CutError, Logic, Node, Number, Observable, Operation, Quantified
 from bumpfit.events.observables import evaluate, over_chunks
-from bumpfit.events.source import Chunk, Source
+from bumpfit.events.source import Chunk, ReadError, Source
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": lambda a, b: a < b,
@@ -126,7 +126,7 @@ class _Evaluation:
     def observable(self, node: Observable) -> _Value:
         try:
             array, axes = evaluate(node.name, self.chunk, flatten_once=True)
-        except CutError:
+        except ReadError:
             raise
         except InputError as error:
             raise CutError(str(error), self.cut.text, node.at) from error

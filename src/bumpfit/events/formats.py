@@ -101,7 +101,7 @@ def _csv(path: Path) -> pd.DataFrame:
     if len(names) == len(frame.columns):
         frame.columns = pd.Index(names)  # pandas renames equal and empty names
     if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise InputError(f"{path} has one column called '{names[0]}'; expected columns separated by commas")
+        raise InputError(f"{path} has one column called {names[0]!r}; expected columns separated by commas")
     return frame
 
 

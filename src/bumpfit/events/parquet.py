@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from bumpfit.errors import InputError
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.layout import build
-from bumpfit.events.source import Source
+from bumpfit.events.source import ReadError, Source
 
 
 class ParquetFiles(Source):
@@ -46,7 +46,7 @@ class ParquetFiles(Source):
             try:
                 table = self._files[place].read_row_group(group, columns=[column])
             except (pa.ArrowException, OSError) as error:
-                raise InputError(f"{self.paths[place]} cannot be read as Parquet: {error}") from error
+                raise ReadError(f"{self.paths[place]} cannot be read as Parquet: {error}") from error
             pieces.append(table.column(column).slice(max(start - low, 0), min(stop - low, rows) - max(start - low, 0)))
         if not pieces:
             empty = self._files[0].schema_arrow.field(column).type
@@ -58,7 +58,7 @@ def _file(path: str) -> Any:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+        raise ReadError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 
 def _inner(kind: Any) -> tuple[Any, bool]:

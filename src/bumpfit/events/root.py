@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.layout import build
-from bumpfit.events.source import Source
+from bumpfit.events.source import ReadError, Source
 
 try:
     import uproot
@@ -19,6 +19,7 @@ except ModuleNotFoundError as _error:
 
 Result = TypeVar("Result")
 TREES = ("Delphes", "Events")
+KINDS = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 REFERENCES = ("refs", "ref")  # the numbers inside TRefArray and TRef
 # What uproot and the decompressors raise on files that are cut off, overwritten or no ROOT files.
 DAMAGE = (
@@ -31,8 +32,6 @@ DAMAGE = (
     AttributeError,
     AssertionError,
     OverflowError,
-    MemoryError,
-    RuntimeError,
     NotImplementedError,
     struct.error,
     zlib.error,
@@ -51,7 +50,7 @@ class RootFiles(Source):
             if lacking:
                 raise InputError(f"{path} has no branch {lacking[0]}, which {paths[0]} has; expected equal branches")
         first = self._branches[0]
-        jagged = [name for name, branch in first.items() if "[]" in (branch.typename or "") or _vector(branch)]
+        jagged = [name for name, branch in first.items() if "." not in name and _lists(branch)]
         sizes = [int(entry.num_entries) for entry in self._trees]
         self._starts = [sum(sizes[:place]) for place in range(len(sizes) + 1)]
         super().__init__(paths, build(dict.fromkeys(first, None), jagged), self._starts[-1])
@@ -60,7 +59,7 @@ class RootFiles(Source):
         """The values of one branch for events start to stop, across files.
 
         Raises:
-            InputError: a file is cut off or damaged.
+            ReadError: a file is cut off or damaged.
         """
         pieces = []
         for place, path in enumerate(self.paths):
@@ -84,18 +83,18 @@ def _damaged(path: str, action: Callable[[], Result]) -> Result:
         raise
     except DAMAGE as error:
         words = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
+        raise ReadError(
             f"{path} cannot be read as a ROOT file (cut off, damaged or of another kind): {words[:200]}"
         ) from error
 
 
 def _tree(path: str, name: str | None) -> Any:
     file = uproot.open(path, array_cache=None, object_cache=None)
-    trees = sorted({key.split(";")[0] for key, kind in file.classnames().items() if kind in ("TTree", "TNtuple")})
+    trees = sorted({key.split(";")[0] for key, kind in file.classnames().items() if kind in KINDS})
     if name is not None and name not in trees:
         raise InputError(f"{path} has no tree '{name}'; it has {', '.join(trees) or 'none'}")
     if not trees:
-        raise InputError(f"{path} holds no tree; expected events in a TTree")
+        raise InputError(f"{path} holds no tree; expected events in a TTree or RNTuple")
     chosen = name or next((known for known in TREES if known in trees), trees[0] if len(trees) == 1 else None)
     if chosen is None:
         raise InputError(f"{path} holds several trees: {', '.join(trees)}; choose one by name")
@@ -104,8 +103,13 @@ def _tree(path: str, name: str | None) -> Any:
 
 def _branches(tree: Any) -> dict[str, Any]:
     """Leaves by name: branches that only group others (`Jet` over `Jet.PT`) are left out."""
+    if not hasattr(tree, "branches"):  # an RNTuple, whose keys are full paths
+        keys = tree.keys()
+        return {key: tree[key] for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
     return {branch.name: branch for branch in tree.itervalues(recursive=True) if not len(branch.branches)}
 
 
-def _vector(branch: Any) -> bool:
-    return (branch.typename or "").startswith(("std::vector", "vector<"))
+def _lists(branch: Any) -> bool:
+    """Whether a branch holds lists (asked only where the name does not say whose it is: finding out takes time)."""
+    kind = branch.typename or ""
+    return "[]" in kind or kind.startswith(("std::vector", "vector<"))

@@ -21,6 +21,10 @@ FIRST_CHUNK = 5_000
 GROWTH = 8
 
 
+class ReadError(InputError):
+    """A file whose content cannot be read (cut off, damaged, of another kind)."""
+
+
 class Source(abc.ABC):
     """Events of one or more files with equal columns. Nothing is read until a column is asked for."""
 

@@ -1,0 +1,283 @@
+"""Data sets for training and testing: samples, targets, weights, parts and where they came from, in one safe file.
+
+The file is a ZIP archive of NumPy arrays (never pickled) and `bumpfit.json`, which names its format and version; `read`
+also understands the `.ds` files of HEP ML Lab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit import __version__
+from bumpfit.errors import InputError
+from bumpfit.events import cuts as language
+from bumpfit.events import source
+from bumpfit.events.cutflow import event_weights
+from bumpfit.events.representations import Image, Representation, Set
+from bumpfit.events.source import Source
+from bumpfit.files import atomic, require
+from bumpfit.progress import bar
+
+FORMAT, VERSION = "bumpfit-dataset", 1
+PARTS = ("train", "test", "validation")
+DAMAGE = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """N samples with a target class each.
+
+    `samples` (N, features) or (N, rows, columns), 32-bit, NaN where an object is missing; `targets` (N,) numbers of
+    `classes`; `weights` (N,) of 0 or more; `part` (N,) numbers of `PARTS`, or None before a split. `features` names the
+    columns (empty for images). `provenance` holds cuts, files with their SHA-256, representation and seed.
+    """
+
+    samples: NDArray[np.float32]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float64]
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    part: NDArray[np.int8] | None = None
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.samples)
+        lengths = {"targets": len(self.targets), "weights": len(self.weights)}
+        lengths |= {} if self.part is None else {"part": len(self.part)}
+        wrong = {name: length for name, length in lengths.items() if length != n}
+        if wrong:
+            raise InputError(f"there are {n} samples but {wrong}; expected equal numbers")
+        if not n:
+            raise InputError("the data set is empty; expected at least one sample")
+        if self.samples.ndim == 2 and len(self.features) != self.samples.shape[1]:
+            raise InputError(f"there are {self.samples.shape[1]} columns and {len(self.features)} names of features")
+        if self.targets.min() < 0 or self.targets.max() >= len(self.classes):
+            raise InputError(
+                f"targets go from {self.targets.min()} to {self.targets.max()}; expected 0 to {len(self.classes) - 1}"
+            )
+        bad = ~np.isfinite(self.weights) | (self.weights < 0)
+        if bad.any():
+            raise InputError(f"{bad.sum()} weights are negative or not finite; expected 0 or more")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Dataset:
+        """The samples of these rows."""
+        part = None if self.part is None else self.part[rows]
+        return dataclasses.replace(
+            self, samples=self.samples[rows], targets=self.targets[rows], weights=self.weights[rows], part=part
+        )
+
+    def get(self, part: str) -> Dataset:
+        """One part of a split data set: "train", "test" or "validation"."""
+        if part not in PARTS:
+            raise InputError(f"the part is '{part}'; expected one of {', '.join(PARTS)}")
+        if self.part is None:
+            raise InputError("the data set is not split; call split first")
+        rows = self.part == PARTS.index(part)
+        if not rows.any():
+            raise InputError(f"the data set has no {part} part")
+        return self.take(rows)
+
+    def split(self, train: float = 0.7, test: float = 0.3, validation: float = 0.0, *, seed: int = 0) -> Dataset:
+        """Assign samples to parts at random, with equal fractions in every class.
+
+        Raises:
+            InputError: fractions that are negative or do not add up to 1, or a class too small for its parts.
+        """
+        fractions = np.array([train, test, validation], dtype=np.float64)
+        if (fractions < 0).any() or not np.isclose(fractions.sum(), 1.0):
+            raise InputError(f"the fractions {train}, {test}, {validation} must be 0 or more and add up to 1")
+        part = np.empty(len(self), np.int8)
+        rng = np.random.default_rng(seed)
+        for number, name in enumerate(self.classes):
+            rows = rng.permutation(np.flatnonzero(self.targets == number))
+            edges = np.round(np.cumsum(fractions) * len(rows)).astype(int)
+            counts = np.diff(edges, prepend=0)
+            if ((counts == 0) & (fractions > 0)).any():
+                raise InputError(f"the class '{name}' has {len(rows)} samples: too few for every part to have one")
+            part[rows] = np.repeat(np.arange(3), counts)
+        split = {"train": train, "test": test, "validation": validation, "seed": seed}
+        return dataclasses.replace(self, part=part, provenance={**self.provenance, "split": split})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the data set, complete or not at all."""
+        described = {
+            "format": FORMAT,
+            "version": VERSION,
+            "features": list(self.features),
+            "classes": list(self.classes),
+            "provenance": self.provenance,
+        }
+        arrays = {"samples": self.samples, "targets": self.targets, "weights": self.weights}
+        if self.part is not None:
+            arrays["part"] = self.part
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("bumpfit.json", json.dumps(described, indent=1))
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def build(
+    classes: Mapping[str, Source | Any],
+    representation: Representation | Sequence[str],
+    *,
+    cuts: Sequence[str] = (),
+    weights: Mapping[str, str | float | NDArray[np.float64]] | None = None,
+    empty: bool = False,
+    show: bool | None = None,
+) -> Dataset:
+    """Make a data set from the events of each class; targets number the classes in their order (background first).
+
+    Args:
+        classes: name of the class to a source, or what `bumpfit.events.open` takes.
+        representation: a `Set`, an `Image`, or a list of observables.
+        cuts: sentences that an event must pass, all of them.
+        weights: per class a number, one value an event, or the name of an observable; 1 by default.
+        empty: what `all` of an empty list is in the cuts.
+        show: progress bar (None: only on a terminal).
+
+    Raises:
+        InputError: a class none of whose events passes, wrong names, cuts or weights.
+    """
+    shape = representation if isinstance(representation, Set | Image) else Set(tuple(representation))
+    compiled = [language.compile(cut, empty=empty) for cut in cuts]
+    given = dict(weights or {})
+    unknown = sorted(set(given) - set(classes))
+    if unknown or not classes:
+        raise InputError(f"there are weights for '{unknown[0]}', which is no class" if unknown else "no class is given")
+    samples, targets, factors, origin = [], [], [], {}
+    for number, (name, events) in enumerate(classes.items()):
+        opened = events if isinstance(events, Source) else source.open(events)
+        kept = 0
+        with bar(f"events of {name}", len(opened), show=show) as advance:
+            for chunk in opened.chunks():
+                passed = np.ones(len(chunk), bool)
+                for cut in compiled:
+                    passed &= cut(chunk)
+                samples.append(shape.read(chunk)[passed].astype(np.float32))
+                factors.append(event_weights(chunk, given.get(name))[passed])
+                kept += int(passed.sum())
+                advance(len(chunk))
+        if not kept:
+            raise InputError(
+                f"none of the {len(opened)} events of the class '{name}' passes the cuts ({'; '.join(cuts) or 'none'})"
+            )
+        targets.append(np.full(kept, number, np.int32))
+        origin[name] = {"files": opened.sha256(), "events": len(opened), "passed": kept}
+    provenance = {
+        "bumpfit": __version__,
+        "classes": origin,
+        "cuts": list(cuts),
+        "all_of_empty": empty,
+        "representation": shape.to_dict(),
+    }
+    return Dataset(
+        np.concatenate(samples),
+        np.concatenate(targets),
+        np.concatenate(factors),
+        tuple(shape.observables) if isinstance(shape, Set) else (),
+        tuple(classes),
+        provenance=provenance,
+    )
+
+
+def read(path: str | os.PathLike[str]) -> Dataset:
+    """Read a data set that `Dataset.save` or HEP ML Lab (`.ds`) wrote.
+
+    Raises:
+        InputError: no such file, not an archive of a data set, damaged, or of a newer version.
+    """
+    file = require(path)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+            if "bumpfit.json" in names:
+                return _ours(archive, str(file))
+            if "configs.json" in names:
+                return _hml(archive, str(file))
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            f"{file} cannot be read as a data set: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+    raise InputError(
+        f"{file} is an archive, but not of a data set: it has no bumpfit.json (and no configs.json of hml)"
+    )
+
+
+def _ours(archive: zipfile.ZipFile, label: str) -> Dataset:
+    described = json.loads(archive.read("bumpfit.json"))
+    if described.get("format") != FORMAT or not isinstance(described.get("version"), int):
+        raise InputError(f"{label} has the format {described.get('format')!r}; expected {FORMAT!r}")
+    if described["version"] > VERSION:
+        raise InputError(
+            f"{label} has version {described['version']} of the format; this bumpfit reads up to {VERSION}"
+        )
+    arrays = {name: _array(archive, f"{name}.npy") for name in ("samples", "targets", "weights")}
+    return Dataset(
+        arrays["samples"].astype(np.float32, copy=False),
+        arrays["targets"].astype(np.int32, copy=False),
+        arrays["weights"].astype(np.float64, copy=False),
+        tuple(described["features"]),
+        tuple(described["classes"]),
+        _array(archive, "part.npy") if "part.npy" in archive.namelist() else None,
+        described["provenance"],
+    )
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(name) as stream:
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:
+    """The `.ds` format of HEP ML Lab 0.4: configs.json, data.npz, and nested train.ds, test.ds, val.ds when split.
+
+    Classes have only numbers there; images are stored (width, height) and turned to (rows, columns) here.
+    """
+    configs = json.loads(archive.read("configs.json"))
+    inner = {"train": "train.ds", "test": "test.ds", "validation": "val.ds"}
+    there = {name: file for name, file in inner.items() if file in archive.namelist()}
+    pieces = []
+    if configs.get("been_split") and there:
+        for name, file in there.items():
+            with zipfile.ZipFile(BytesIO(archive.read(file))) as nested:
+                pieces.append((PARTS.index(name), *_hml_arrays(nested)))
+    else:
+        pieces.append((-1, *_hml_arrays(archive)))
+    samples = np.concatenate([piece[1] for piece in pieces])
+    targets = np.concatenate([piece[2] for piece in pieces])
+    part = np.concatenate([np.full(len(piece[1]), piece[0], np.int8) for piece in pieces])
+    image = "observable_configs" not in configs
+    if image and samples.ndim != 3:
+        raise InputError(f"{label} holds an image data set that is not pixelated; expected images of equal size")
+    entries = configs.get("observable_configs", {}).values()
+    features = tuple(f"{entry['config']['physics_object']}.{entry['config']['class_name']}" for entry in entries)
+    return Dataset(
+        samples.transpose(0, 2, 1) if image else samples,
+        targets,
+        np.ones(len(samples)),
+        features,
+        tuple(f"class {number}" for number in range(int(targets.max()) + 1)),
+        None if (part < 0).all() else part,
+        {"hml": configs},
+    )
+
+
+def _hml_arrays(archive: zipfile.ZipFile) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    with np.load(BytesIO(archive.read("data.npz")), allow_pickle=False) as data:
+        return np.asarray(data["samples"], np.float32), np.asarray(data["targets"], np.int32).reshape(-1)

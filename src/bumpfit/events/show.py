@@ -1,0 +1,77 @@
+"""Figures of data sets: the distributions of observables by class, and mean images by class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bumpfit.errors import InputError
+from bumpfit.events.dataset import Dataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 3
+
+
+def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
+    """Distributions of every feature, one step line a class, each normalised to 1; missing values are left out."""
+    from matplotlib.figure import Figure
+
+    if dataset.samples.ndim != 2:
+        raise InputError("the data set holds images; draw it with images")
+    rows = -(-len(dataset.features) // COLUMNS)
+    figure = Figure(figsize=(4.2 * min(COLUMNS, len(dataset.features)), 3.2 * rows), layout="constrained")
+    for place, name in enumerate(dataset.features):
+        axes = figure.add_subplot(rows, min(COLUMNS, len(dataset.features)), place + 1)
+        values = dataset.samples[:, place].astype(np.float64)
+        known = np.isfinite(values)
+        if known.any():
+            edges = np.histogram_bin_edges(values[known], bins)
+            for number, label in enumerate(dataset.classes):
+                mine = known & (dataset.targets == number)
+                total = dataset.weights[mine].sum()
+                if total > 0:
+                    counts, _ = np.histogram(values[mine], edges, weights=dataset.weights[mine])
+                    axes.stairs(counts / total, edges, label=label)
+        axes.set_xlabel(name)
+        axes.set_ylabel("fraction of events")
+        if place == 0:
+            axes.legend(frameon=False)
+    return figure
+
+
+def images(dataset: Dataset, *, log: bool = True) -> Figure:
+    """The mean image of every class, on a common colour scale, logarithmic by default."""
+    from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.figure import Figure
+
+    if dataset.samples.ndim != 3:
+        raise InputError("the data set holds observables; draw it with observables")
+    there = [number for number in range(len(dataset.classes)) if (dataset.targets == number).any()]
+    means = [np.average(dataset.samples[dataset.targets == n], axis=0, weights=None) for n in there]
+    largest = max(float(mean.max()) for mean in means) or 1.0
+    positive = np.concatenate([mean[mean > 0] for mean in means])
+    smallest = max(float(positive.min()), largest * 1e-5) if len(positive) else largest * 1e-5
+    norm = LogNorm(smallest, largest) if log else Normalize(0.0, largest)
+    described = dataset.provenance.get("representation", {})
+    pixels = described.get("pixels")
+    rows, columns = means[0].shape
+    (bottom, top), (left, right) = pixels["range"] if pixels else ((0, rows), (0, columns))
+    figure = Figure(figsize=(4.4 * len(there), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(there), squeeze=False)[0]
+    for panel, mean, number in zip(axes, means, there, strict=True):
+        drawn = panel.imshow(
+            np.ma.masked_less_equal(mean, 0) if log else mean,
+            origin="lower",
+            extent=(left, right, bottom, top),
+            norm=norm,
+            aspect="equal",
+        )
+        panel.set_title(dataset.classes[number])
+        panel.set_xlabel(described.get("width", "column").rsplit(".", 1)[-1])
+        panel.set_ylabel(described.get("height", "row").rsplit(".", 1)[-1])
+    label = f"mean {described['channel'].rsplit('.', 1)[-1]}" if described.get("channel") else "mean count"
+    figure.colorbar(drawn, ax=list(axes), label=f"{label} per pixel")
+    return figure
