@@ -28,8 +28,9 @@ CLIP = 600.0  # of an exponent: beyond it the likelihood is as good as zero
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
-    """f of `loglinear_kernel` over the n.size real bins at (z, mu), infinite where an expectation is not positive; fills the background rates
-    e.
+    """f of `loglinear_kernel` over the n.size real bins at (z, mu), infinite where an expectation is not positive.
+
+    Fills the background rates e.
     """
     size, f = z.size, 0.0
     for b in range(n.size):

@@ -185,12 +185,17 @@ class HistFactoryEngine:
             draw_toy(self.tables, mean, c.normal_sigma, c.normal_aux, c.poisson_aux, seed, int(toy), mains[i], auxs[i])
         return np.hstack([mains, auxs])
 
+    def fit_data(self, data: Floats) -> Batch:
+        """Given toys: counts and auxiliary measurements, shape (n, B + A), as `draw` makes them."""
+        split = [self.model.split(row) for row in data]
+        mains, auxs = np.array([main for main, _ in split]), np.array([aux for _, aux in split])
+        return self._run(mains, auxs, 0, 0, given=True)
+
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data."""
         if self.model.observed is None:
             return None
-        main, aux = self.model.split()
-        found = self._run(main[None, :].copy(), aux[None, :].copy(), 0, 0, given=True)
+        found = self.fit_data(np.concatenate(self.model.split())[None, :])
         return float(found.statistic[0, 0]) if found.status[0] == FITTED else None
 
     def _run(self, mains: Floats, auxs: Floats, first: int, seed: int, *, given: bool) -> Batch:

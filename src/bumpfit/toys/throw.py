@@ -241,6 +241,16 @@ def refitted(model: LogLinear, mu: float) -> tuple[LogLinear, Floats]:
     return centred, model.whitening @ z
 
 
+def check_run(n: int, seed: int, workers: int) -> None:
+    """Raise InputError for a number of toys, a seed or a number of workers that cannot be."""
+    if not (isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0):
+        raise InputError(f"the number of toys is {n!r}; expected a whole number of at least 1")
+    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
+        raise InputError(f"workers is {workers!r}; expected a whole number of at least 1")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"the seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+
+
 def batches(
     engine: Engine, first: int, n: int, seed: int, *, workers: int = 1, executor: Executor | None = None
 ) -> Iterator[tuple[int, Batch]]:
@@ -248,19 +258,15 @@ def batches(
 
     `workers` are threads (the compiled loops release Python's lock); an executor may be of any kind.
     """
-    if not (isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0):
-        raise InputError(f"the number of toys is {n!r}; expected a whole number of at least 1")
-    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
-        raise InputError(f"workers is {workers!r}; expected a whole number of at least 1")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"the seed is {seed}; expected a whole number from 0 to 2^63 - 1")
+    check_run(n, seed, workers)
     size = engine.chunk
-    tasks = [(engine, begin, min(size, first + n - begin), seed) for begin in range(first, first + n, size)]
+    starts = range(first, first + n, size)
+    tasks = ((engine, begin, min(size, first + n - begin), seed) for begin in starts)
     if executor is None and workers > 1:
         with ThreadPoolExecutor(workers) as pool:
-            yield from zip((t[1] for t in tasks), ordered_map(_run, tasks, executor=pool), strict=True)
+            yield from zip(starts, ordered_map(_run, tasks, executor=pool), strict=True)
     else:
-        yield from zip((t[1] for t in tasks), ordered_map(_run, tasks, executor=executor), strict=True)
+        yield from zip(starts, ordered_map(_run, tasks, executor=executor), strict=True)
 
 
 def _run(task: tuple[Engine, int, int, int]) -> Batch:

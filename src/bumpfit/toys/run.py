@@ -1,0 +1,218 @@
+"""Long runs of toys: in pieces that survive an interruption, on workers, an executor or Dask, until p is known well
+enough.
+
+A run of n toys with a result file FILE keeps finished pieces in FILE.parts/ and joins them at the end. Started again,
+it throws only what is missing, and its numbers are those of a run without interruption, because toy i of a seed is the
+same toy wherever it is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from bumpfit.errors import BumpfitError, InputError, MissingExtraError
+from bumpfit.execute import ordered_map
+from bumpfit.progress import bar
+from bumpfit.toys.engine import Engine
+from bumpfit.toys.tally import Range, Tally, empty, merge, missing, read, tally
+from bumpfit.toys.throw import check_run
+
+CHUNKS = 8
+"""Chunks of an engine in one piece: less than a second or so of work is lost by an interruption."""
+KEEP = ((10_000_000, 0.0), (100_000_000, 4.0))
+MOST = 9.0
+"""What is kept exactly: all statistics of up to 10^7 toys, those above 4 of up to 10^8, those above 9 of more."""
+CONNECT = "5s"
+"""How long a Dask scheduler may take to answer."""
+PART = "part-{first:015d}-{end:015d}.parquet"
+
+_engines: dict[str, Engine] = {}
+
+
+def _piece(task: tuple[Engine, int, int, int, float]) -> Tally:
+    """Throw toys first to end of an engine; an engine that comes again keeps its tables."""
+    engine, first, end, seed, keep_above = task
+    known = _engines.setdefault(engine.digest, engine)
+    size = known.chunk
+    runs = ((begin, known.run(begin, min(size, end - begin), seed)) for begin in range(first, end, size))
+    return tally(known, runs, seed, keep_above)
+
+
+def shard(n: int, index: int, shards: int) -> Range:
+    """Toys of shard `index` (from 1) of `shards` in a run of n toys; raises InputError when there is no such shard."""
+    if shards < 1 or not 1 <= index <= shards:
+        raise InputError(f"there is no shard {index}/{shards}; shards are numbered 1/{max(shards, 1)} to the last")
+    return n * (index - 1) // shards, n * index // shards
+
+
+def run(
+    engine: Engine,
+    n: int,
+    *,
+    seed: int = 0,
+    path: str | Path | None = None,
+    part: Range | None = None,
+    keep_above: float | None = None,
+    until: float | None = None,
+    observed: float | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
+    show: bool | None = None,
+) -> Tally:
+    """Throw n toys (or those of `part`, a shard's range) and count the values of the statistic.
+
+    path        result file; finished pieces are kept beside it, and a run that starts again continues
+    keep_above  statistics above are kept exactly, those below in bins of 0.01; by default see `KEEP`
+    until       stop when the relative error of the observed p-value is below this
+    observed    statistic to compare with; by default that of the model's data
+    workers     threads; or an `executor` of any kind
+
+    Raises InputError for wrong settings and for a result file of other toys; BumpfitError when the disk is full.
+    """
+    check_run(n, seed, workers)
+    if until is not None and not 0 < until < 1:
+        raise InputError(f"the target of the relative error of p is {until}; expected a number between 0 and 1")
+    first, end = (0, n) if part is None else part
+    if keep_above is None:
+        keep_above = next((value for most, value in KEEP if n <= most), MOST)
+    if not keep_above >= 0:
+        raise InputError(f"keep_above is {keep_above}; expected a value of the statistic from 0 on")
+    known = engine.observed() if observed is None else observed
+    if until is not None and known is None:
+        raise InputError("there are no observed data, so the error of p has no target; give the observed statistic")
+    done = [dataclasses.replace(empty(engine, seed, keep_above), observed=known)]
+    done += [] if path is None else _found(Path(path), done[0])
+    left = missing(first, end, _ranges(done, first, end))
+    count = Count(known)
+    with bar("toys", end - first, show=show) as advance:
+        for piece in done:
+            count.add(piece)
+            advance(piece.n, count.note())
+        if not count.settled(until):
+            for piece in _pieces(engine, left, seed, keep_above, workers, executor):
+                if path is not None:
+                    _keep(Path(path), piece)
+                done.append(piece)
+                count.add(piece)
+                advance(piece.n, count.note())
+                if count.settled(until):
+                    break
+    total = dataclasses.replace(merge(done), observed=known)
+    if path is not None:
+        total.write(path)
+        shutil.rmtree(_folder(Path(path)), ignore_errors=True)
+    return total
+
+
+@dataclasses.dataclass
+class Count:
+    """Running p-value of a run: toys, and those at least as extreme as the observed statistic."""
+
+    observed: float | None
+    toys: int = 0
+    hits: int = 0
+
+    def add(self, piece: Tally) -> None:
+        """Count the toys of a piece."""
+        self.toys += piece.fitted
+        if self.observed is not None:
+            self.hits += piece.hits(self.observed)
+
+    def settled(self, until: float | None) -> bool:
+        """Whether the relative error of p is below the target."""
+        return until is not None and self.hits > 0 and (1 - self.hits / self.toys) / self.hits < until**2
+
+    def note(self) -> str:
+        """The p-value so far, for the progress bar."""
+        if self.observed is None or self.toys == 0:
+            return ""
+        if self.hits == 0:
+            return f"p < {1 / self.toys:.2g}"
+        return f"p = {self.hits / self.toys:.3g} +- {math.sqrt(self.hits) / self.toys:.1g}"
+
+
+def _pieces(
+    engine: Engine, ranges: list[Range], seed: int, keep_above: float, workers: int, executor: Executor | None
+) -> Iterator[Tally]:
+    size = CHUNKS * engine.chunk
+    tasks = (
+        (engine, begin, min(begin + size, end), seed, keep_above)
+        for first, end in ranges
+        for begin in range(first, end, size)
+    )
+    pool = ThreadPoolExecutor(workers) if executor is None and workers > 1 else nullcontext(executor)
+    with pool as chosen:
+        yield from ordered_map(_piece, tasks, executor=chosen)
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(path.name + ".parts")
+
+
+def _keep(path: Path, piece: Tally) -> None:
+    (first, end), *_ = piece.ranges
+    piece.write(_folder(path) / PART.format(first=first, end=end))
+
+
+def _found(path: Path, mine: Tally) -> list[Tally]:
+    """What earlier runs left; raises InputError when it belongs to other toys."""
+    files = [path] if path.exists() else []
+    files += sorted(_folder(path).glob("part-*.parquet"))
+    result: list[Tally] = []
+    for file in files:
+        piece = read(file)
+        try:
+            merge([mine, piece])
+        except InputError as error:
+            raise InputError(
+                f"{file} holds other toys than asked for; choose another file or remove it: {error}"
+            ) from error
+        # a run that was stopped between joining its pieces and removing them left both
+        if not missing(*_span(piece), [r for other in result for r in other.ranges]):
+            continue
+        result.append(piece)
+    return result
+
+
+def _span(piece: Tally) -> Range:
+    return piece.ranges[0][0], piece.ranges[-1][1]
+
+
+def _ranges(done: list[Tally], first: int, end: int) -> list[Range]:
+    """What is done already; raises InputError when it reaches beyond this run."""
+    ranges = [r for piece in done for r in piece.ranges]
+    for a, b in ranges:
+        if a < first or b > end:
+            raise InputError(
+                f"the result file holds toys {a} to {b - 1}, this run is of toys {first} to {end - 1}; "
+                "choose another file, or ask for at least as many toys"
+            )
+    return ranges
+
+
+@contextmanager
+def dask_executor(address: str) -> Iterator[Executor]:
+    """The workers of a Dask scheduler ("tcp://host:port") as an executor.
+
+    Raises MissingExtraError without the package, BumpfitError when the scheduler cannot be reached.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("distributed", "dask", "running on Dask") from error
+    try:
+        client = Client(address, timeout=CONNECT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise BumpfitError(
+            f"no Dask scheduler answers at {address} ({error}); is it running, and the address right?"
+        ) from error
+    try:
+        yield client.get_executor(pure=False)
+    finally:
+        client.close()

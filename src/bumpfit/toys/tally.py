@@ -1,0 +1,247 @@
+"""Results of many toys in a small file: exact values above a threshold, counts in narrow bins below it.
+
+The file is a Parquet table of two columns, `value` (statistic) and `toys` (how many), with the provenance as JSON in
+the schema's metadata (key `bumpfit`): any Parquet reader opens it, and the p-value at v is the sum of `toys` with
+value >= v over all. Tallies of different toys of the same model, statistic and seed can be merged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit import __version__
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.files import atomic
+from bumpfit.results import Record
+from bumpfit.toys.engine import FITTED, Batch, Engine
+from bumpfit.toys.throw import TIE
+
+Floats = NDArray[np.float64]
+Range = tuple[int, int]
+
+BIN = 0.01
+"""Width of the bins below the threshold."""
+SAME = ("model", "statistic", "thrown", "tested", "seed", "keep_above")
+"""What has to be equal for results to be merged."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tally(Record):
+    """How often a statistic took which value in the toys of `ranges` (first, end) of one seed.
+
+    `value` (V,) ascending and `toys` (V,): above `keep_above` values are exact, below they are lower edges of bins of
+    width 0.01 (zero is always exact). `failed` toys have no value.
+    """
+
+    model: str
+    statistic: str
+    thrown: float
+    tested: float
+    seed: int
+    keep_above: float
+    ranges: tuple[Range, ...]
+    failed: int
+    value: Floats
+    toys: NDArray[np.int64]
+    observed: float | None = None
+    version: str = __version__
+
+    @property
+    def n(self) -> int:
+        """Number of toys thrown."""
+        return sum(end - first for first, end in self.ranges)
+
+    @property
+    def fitted(self) -> int:
+        """Number of toys with a value."""
+        return int(self.toys.sum())
+
+    @property
+    def floor(self) -> float:
+        """Smallest p-value that these toys can give."""
+        return 1.0 / max(1, self.fitted)
+
+    def p_value(self, observed: float | None = None) -> tuple[float, float]:
+        """Fraction of toys at least as extreme as the observed statistic (by default that of the data), and its error.
+
+        Below `keep_above` it is rounded up to the edge of a bin. Where no toy is, the result is the floor as an upper
+        bound. Raises BumpfitError when there is nothing to compare with or no toy was fitted.
+        """
+        value = self.observed if observed is None else float(observed)
+        if value is None:
+            raise BumpfitError("there are no observed data to compare the toys with; give a value of the statistic")
+        if math.isnan(value):
+            raise InputError("the observed statistic is not a number")
+        n = self.fitted
+        if n == 0:
+            raise BumpfitError("no toy could be fitted, so there is no p-value; look at one toy's fit by itself")
+        hits = self.hits(value)
+        p = hits / n
+        return (1 / n, 1 / n) if hits == 0 else (p, math.sqrt(p * max(1 - p, 1 / n) / n))
+
+    def hits(self, observed: float) -> int:
+        """Number of toys at least as extreme as a value of the statistic; see `p_value` about rounding."""
+        if 0 < observed <= self.keep_above:
+            observed = max(math.floor(observed / BIN), 0.5) * BIN
+        return int(self.toys[np.searchsorted(self.value, observed - TIE) :].sum())
+
+    def quantile(self, level: float) -> float:
+        """Value below which a fraction `level` of the toys lie."""
+        if not 0 <= level <= 1:
+            raise InputError(f"a quantile's level lies between 0 and 1, got {level}")
+        if self.fitted == 0:
+            raise BumpfitError("no toy could be fitted, so there is no quantile")
+        place = int(np.searchsorted(np.cumsum(self.toys), level * self.fitted))
+        return float(self.value[min(place, self.value.size - 1)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summary in plain JSON types, without the values."""
+        p, error = self.p_value() if self.observed is not None and self.fitted else (None, None)
+        return {
+            **self._provenance(),
+            "toys": self.n,
+            "fitted": self.fitted,
+            "p_value": p,
+            "p_error": error,
+            "floor": self.floor,
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        names = ("version", *SAME, "ranges", "failed", "observed")
+        return {name: getattr(self, name) for name in names}
+
+    def write(self, path: str | Path) -> None:
+        """Write the Parquet file; raises BumpfitError when the system refuses (disk full)."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({"value": self.value, "toys": self.toys})
+        table = table.replace_schema_metadata({"bumpfit": json.dumps(self._provenance())})
+        try:
+            with atomic(path) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
+        except OSError as error:
+            raise BumpfitError(
+                f"cannot write {path} ({error.strerror or error}); what was written before is kept"
+            ) from error
+
+
+def read(path: str | Path) -> Tally:
+    """Read a file that `Tally.write` made; raises InputError for anything else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}; expected a result of 'bumpfit toys'")
+    try:
+        table = pq.read_table(path)
+        content = json.loads((table.schema.metadata or {})[b"bumpfit"])
+        value, toys = table["value"].to_numpy(), table["toys"].to_numpy()
+        ranges = tuple((int(first), int(end)) for first, end in content.pop("ranges"))
+        return Tally(ranges=ranges, value=value, toys=toys, **content)
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {error}") from error
+
+
+def empty(engine: Engine, seed: int, keep_above: float) -> Tally:
+    """No toys yet of an engine."""
+    return Tally(
+        model=engine.digest,
+        statistic=engine.name,
+        thrown=engine.thrown,
+        tested=engine.tested,
+        seed=seed,
+        keep_above=keep_above,
+        ranges=(),
+        failed=0,
+        value=np.zeros(0),
+        toys=np.zeros(0, np.int64),
+    )
+
+
+def tally(engine: Engine, batches: Iterable[tuple[int, Batch]], seed: int, keep_above: float) -> Tally:
+    """Count the toys of batches (first toy, results)."""
+    values, ranges, failed = [], [], 0
+    for first, batch in batches:
+        if batch.statistic.shape[1] != 1:
+            raise InputError("these toys hold several signals; a tally holds one statistic")
+        good = batch.status == FITTED
+        failed += int((~good).sum())
+        values.append(batch.statistic[good, 0])
+        ranges.append((first, first + len(good)))
+    value, toys = _counted(np.concatenate(values) if values else np.zeros(0), keep_above)
+    return dataclasses.replace(
+        empty(engine, seed, keep_above), ranges=_joined(ranges), failed=failed, value=value, toys=toys
+    )
+
+
+def _counted(values: Floats, keep_above: float) -> tuple[Floats, NDArray[np.int64]]:
+    """Distinct values with their numbers, those between 0 and the threshold moved to the lower edge of their bin."""
+    below = (values > 0) & (values <= keep_above)
+    rounded = np.where(below, np.maximum(np.floor(values / BIN), 0.5) * BIN, values)
+    found, counts = np.unique(rounded, return_counts=True)
+    return found, counts.astype(np.int64)
+
+
+def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
+    """Ranges in order, neighbours joined; raises InputError where two overlap."""
+    result: list[Range] = []
+    for first, end in sorted(ranges):
+        if result and first < result[-1][1]:
+            raise InputError(
+                f"toys {first} to {min(end, result[-1][1]) - 1} are in more than one result; merge each shard once"
+            )
+        if result and first == result[-1][1]:
+            result[-1] = (result[-1][0], end)
+        else:
+            result.append((first, end))
+    return tuple(result)
+
+
+def merge(tallies: Sequence[Tally]) -> Tally:
+    """All toys of several tallies; raises InputError when they do not belong together or share toys."""
+    if not tallies:
+        raise InputError("there is nothing to merge; give at least one result file")
+    first = tallies[0]
+    for other in tallies[1:]:
+        for name in SAME:
+            if getattr(other, name) != getattr(first, name):
+                raise InputError(
+                    f"results of different toys cannot be merged: {name} is {getattr(first, name)} in one and "
+                    f"{getattr(other, name)} in another"
+                )
+    values = np.concatenate([t.value for t in tallies])
+    counts = np.concatenate([t.toys for t in tallies])
+    found, place = np.unique(values, return_inverse=True)
+    total = np.zeros(found.size, np.int64)
+    np.add.at(total, place, counts)
+    return dataclasses.replace(
+        first,
+        ranges=_joined([r for t in tallies for r in t.ranges]),
+        failed=sum(t.failed for t in tallies),
+        value=found,
+        toys=total,
+        observed=next((t.observed for t in tallies if t.observed is not None), None),
+    )
+
+
+def missing(n_first: int, n_end: int, done: Sequence[Range]) -> list[Range]:
+    """Ranges of toys n_first to n_end (exclusive) that are not done."""
+    result, begin = [], n_first
+    for first, end in sorted(done):
+        if first > begin:
+            result.append((begin, min(first, n_end)))
+        begin = max(begin, end)
+        if begin >= n_end:
+            break
+    if begin < n_end:
+        result.append((begin, n_end))
+    return [(a, b) for a, b in result if a < b]

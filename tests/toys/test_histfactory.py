@@ -1,0 +1,184 @@
+"""Toys of HistFactory models: recognised as log-linear where they are, the same statistic as pyhf everywhere."""
+
+import math
+import warnings
+
+import numpy as np
+import pyhf
+import pytest
+from conftest import dijet
+from scipy import stats
+
+from bumpfit import toys, workspace
+from bumpfit.errors import InputError
+from bumpfit.inference import discovery
+from bumpfit.toys.engine import GENERAL, LogLinearEngine
+from bumpfit.toys.histfactory import HistFactoryEngine
+from bumpfit.workspace import build
+
+
+@pytest.fixture(scope="module")
+def portable():
+    """The dijet spectrum in plain HistFactory JSON, with data."""
+    model = dijet(6000)
+    counts = np.random.default_rng(2).poisson(model.rate + 1.0 * model.signal)
+    return workspace.read(build.spectrum(counts, model.rate, model.basis, model.signal))
+
+
+MIXED = {
+    "channels": [
+        {
+            "name": "signal region",
+            "samples": [
+                {
+                    "name": "signal",
+                    "data": [2.0, 8.0, 3.0],
+                    "modifiers": [
+                        {"name": "mu", "type": "normfactor", "data": None},
+                        {
+                            "name": "jes",
+                            "type": "histosys",
+                            "data": {"hi_data": [2.3, 8.5, 2.9], "lo_data": [1.8, 7.4, 3.2]},
+                        },
+                    ],
+                },
+                {
+                    "name": "background",
+                    "data": [40.0, 25.0, 15.0],
+                    "modifiers": [
+                        {"name": "norm", "type": "normsys", "data": {"hi": 1.1, "lo": 0.92}},
+                        {"name": "stat", "type": "shapesys", "data": [4.0, 3.0, 2.5]},
+                    ],
+                },
+                {
+                    "name": "other",
+                    "data": [5.0, 6.0, 7.0],
+                    "modifiers": [{"name": "mc", "type": "staterror", "data": [0.8, 0.9, 1.0]}],
+                },
+            ],
+        },
+        {
+            "name": "control",
+            "samples": [
+                {
+                    "name": "background",
+                    "data": [200.0],
+                    "modifiers": [{"name": "norm", "type": "normsys", "data": {"hi": 1.08, "lo": 0.93}}],
+                }
+            ],
+        },
+    ],
+    "observations": [{"name": "signal region", "data": [47.0, 38.0, 24.0]}, {"name": "control", "data": [206.0]}],
+    "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+    "version": "1.0.0",
+}
+
+
+def test_a_whitened_spectrum_is_recognised_and_exact(portable) -> None:
+    fast, slow = toys.engine(portable), toys.engine(portable, general=True)
+    assert isinstance(fast, LogLinearEngine)
+    assert isinstance(slow, HistFactoryEngine)
+    np.testing.assert_allclose(fast.rates, slow.rates, rtol=1e-4)  # two minimisers of the same fit
+    np.testing.assert_allclose(fast.general.rates, fast.rates, rtol=1e-12)
+    counts, pulls = fast.draw(np.arange(60), seed=0)
+    found, expected = fast.fit(counts, pulls), fast.general.fit(counts, pulls)
+    assert (found.status == 0).all()
+    np.testing.assert_allclose(found.statistic, expected.statistic, atol=3e-7)
+    assert toys.throw(portable, 100).observed == pytest.approx(discovery(portable).q0, abs=1e-6)
+
+
+def test_other_statistics_of_a_recognised_model(portable) -> None:
+    for name in ("qtilde", "tmu"):
+        fast = toys.engine(portable, statistic=name, mu=0.0, test=0.7)
+        counts, pulls = fast.draw(np.arange(20), seed=0)
+        np.testing.assert_allclose(
+            fast.fit(counts, pulls).statistic, fast.general.fit(counts, pulls).statistic, atol=3e-7
+        )
+
+
+def test_toys_that_leave_the_exponential_range_are_fitted_as_general_models() -> None:
+    """Few events and a narrow prior: background parameters reach the ends of their ranges."""
+    model = dijet(60, parameters=3)
+    counts = np.random.default_rng(0).poisson(model.rate)
+    narrow = workspace.read(build.spectrum(counts, model.rate, model.basis, model.signal, prior_width=8.0))
+    engine = toys.engine(narrow)
+    assert isinstance(engine, LogLinearEngine)
+    found = engine.run(0, 300, seed=1)
+    assert (found.route == GENERAL).any()
+    assert (found.status == 0).all()
+    toy = np.flatnonzero(found.route == GENERAL)[:5]
+    counts, pulls = engine.draw(toy, seed=1)
+    np.testing.assert_allclose(engine.general.fit(counts, pulls).statistic, found.statistic[toy], atol=1e-12)
+
+
+def test_a_model_with_other_modifiers_is_not_log_linear() -> None:
+    assert isinstance(toys.engine(workspace.read(MIXED)), HistFactoryEngine)
+
+
+def test_counting_experiments_are_recognised() -> None:
+    spec = build.workspace(
+        {"a": [build.sample("s", [3.0], build.modifier("normfactor", "mu", None)), build.sample("b", [5.0])]},
+        {"a": [9.0]},
+        "mu",
+    )
+    found = toys.throw(workspace.read(spec), 100_000)
+    assert isinstance(toys.engine(workspace.read(spec)), LogLinearEngine)
+    assert found.observed == pytest.approx(2 * (9 * math.log(9 / 5) - 4), abs=1e-6)
+    p, error = found.p_value()
+    assert p == pytest.approx(stats.poisson.sf(8, 5.0), abs=5 * error)
+
+
+@pytest.mark.parametrize(
+    ("name", "pyhf_name", "mu"), [("q0", "q0", 0.0), ("qtilde", "qmu_tilde", 1.3), ("ttilde", "tmu_tilde", 0.8)]
+)
+def test_statistics_agree_with_pyhf(name: str, pyhf_name: str, mu: float) -> None:
+    engine = toys.engine(workspace.read(MIXED), statistic=name, mu=mu)
+    data = engine.draw(np.arange(12), seed=7)
+    found = engine.fit_data(data)
+    assert (found.status == 0).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-4, strategy=1))
+        model = pyhf.Workspace(MIXED).model()
+        config = model.config
+        test = getattr(pyhf.infer.test_statistics, pyhf_name)
+        for toy, value in zip(data, found.statistic[:, 0], strict=True):
+            expected = test(
+                mu, toy.tolist(), model, config.suggested_init(), config.suggested_bounds(), config.suggested_fixed()
+            )
+            assert value == pytest.approx(float(expected), abs=2e-4)
+        pyhf.set_backend("numpy")
+
+
+def test_auxiliary_measurements_fluctuate_around_the_fit() -> None:
+    model = workspace.read(MIXED)
+    engine = toys.engine(model)
+    data = engine.draw(np.arange(4000), seed=1)
+    expected = model.asimov(engine.values)
+    spread = data.std(axis=0)
+    assert (spread > 0)[model.compiled.n_bins :].all()
+    assert np.abs((data.mean(axis=0) - expected) / (spread / math.sqrt(4000))).max() < 5
+    sigma = model.compiled.normal_sigma
+    np.testing.assert_allclose(spread[model.compiled.n_bins + model.compiled.normal_aux], sigma, rtol=0.06)
+
+
+def test_splits_and_workers_of_general_models() -> None:
+    model = workspace.read(MIXED)
+    whole = toys.throw(model, 64, statistic="qtilde", mu=1.0, seed=3)
+    assert (whole.status == 0).all()
+    rest = toys.throw(model, 34, statistic="qtilde", mu=1.0, seed=3, first=30, workers=2)
+    np.testing.assert_array_equal(whole.statistic[30:], rest.statistic)
+
+
+def test_bad_models() -> None:
+    with pytest.raises(InputError, match="no parameter of interest"):
+        toys.throw(
+            workspace.read({**MIXED, "measurements": [{"name": "m", "config": {"poi": "", "parameters": []}}]}), 10
+        )
+    with pytest.raises(InputError, match="no parameter 'nu'"):
+        toys.throw(workspace.read(MIXED), 10, parameter="nu")
+    held = [{"name": "m", "config": {"poi": "mu", "parameters": [{"name": "mu", "fixed": True}]}}]
+    with pytest.raises(InputError, match="held fixed"):
+        toys.throw(workspace.read({**MIXED, "measurements": held}), 10)
+    with pytest.raises(InputError, match="expected a model"):
+        toys.throw("workspace.json", 10)

@@ -1,0 +1,246 @@
+"""Long runs: the same numbers after interruptions, in shards, on workers and executors, and clear words for misuse."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import dijet
+
+from bumpfit import toys
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.toys import run as runs
+from bumpfit.toys.engine import LogLinearEngine
+from bumpfit.toys.tally import Tally, merge, missing, read
+
+N = 5000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SmallChunks(LogLinearEngine):
+    """The engine with chunks so small that a short run has many pieces."""
+
+    @property
+    def chunk(self) -> int:
+        return 64
+
+
+@pytest.fixture(scope="module")
+def engine() -> SmallChunks:
+    return SmallChunks(dijet(6000))
+
+
+@pytest.fixture(scope="module")
+def whole(engine) -> Tally:
+    return runs.run(engine, N, seed=2, observed=4.0)
+
+
+def same(a: Tally, b: Tally) -> bool:
+    return np.array_equal(a.value, b.value) and np.array_equal(a.toys, b.toys) and a.ranges == b.ranges
+
+
+def test_a_tally_is_the_toys(engine, whole) -> None:
+    thrown = toys.throw(engine.model, N, seed=2)
+    assert whole.n == whole.fitted == N
+    assert whole.p_value(4.0) == thrown.p_value(4.0)
+    assert whole.p_value(1e9) == (whole.floor, whole.floor) == (1 / N, 1 / N)
+    for q in (0.16, 0.6, 0.975):
+        assert whole.quantile(q) == pytest.approx(np.quantile(thrown.statistic, q), abs=0.02)
+
+
+def test_workers_and_executors_change_nothing(engine, whole) -> None:
+    assert same(whole, runs.run(engine, N, seed=2, workers=2))
+    with ThreadPoolExecutor(3) as pool:
+        assert same(whole, runs.run(engine, N, seed=2, executor=pool))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        assert same(whole, runs.run(engine, N, seed=2, executor=processes))
+
+
+def test_shards_merge_to_the_whole(engine, whole, tmp_path: Path) -> None:
+    files = []
+    for i in (3, 1, 2):
+        files.append(tmp_path / f"{i}.parquet")
+        runs.run(engine, N, seed=2, part=runs.shard(N, i, 3), path=files[-1])
+    merged = merge([read(f) for f in files])
+    assert same(merged, whole)
+    assert merged.ranges == ((0, N),)
+
+
+def test_files_are_plain_parquet_with_provenance(engine, whole, tmp_path: Path) -> None:
+    path = tmp_path / "toys.parquet"
+    runs.run(engine, N, seed=2, path=path, observed=4.0)
+    table = pq.read_table(path)
+    content = json.loads(table.schema.metadata[b"bumpfit"])
+    assert content["seed"] == 2 and content["model"] == engine.digest and content["observed"] == 4.0
+    frame = table.to_pandas()
+    assert frame.toys[frame.value >= 4.0].sum() / frame.toys.sum() == whole.p_value(4.0)[0]
+    assert same(read(path), whole)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_bins_below_the_threshold(engine, whole) -> None:
+    coarse = runs.run(engine, N, seed=2, keep_above=2.0)
+    assert coarse.value.size < whole.value.size
+    for value in (0.0, 2.5, 6.0):
+        assert coarse.p_value(value) == whole.p_value(value)
+    for value in (0.004, 0.7, 1.999):
+        exact, rounded = whole.p_value(value)[0], coarse.p_value(value)[0]
+        assert exact <= rounded <= exact + 0.04
+
+
+def test_until(engine) -> None:
+    found = runs.run(engine, 10**9, seed=2, observed=1.0, until=0.1)
+    p, error = found.p_value()
+    assert error < 0.1 * p
+    assert found.n < 3000  # about 100 hits at p = 0.16
+    again = runs.run(engine, 10**9, seed=2, observed=1.0, until=0.1, workers=2)
+    assert same(found, again)
+
+
+def test_a_failed_run_continues_where_it_was(engine, whole, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "toys.parquet"
+    kept = runs._keep
+    pieces: list[int] = []
+
+    def interrupted(target: Path, piece: Tally) -> None:
+        if len(pieces) == 3:
+            raise KeyboardInterrupt
+        pieces.append(piece.n)
+        kept(target, piece)
+
+    monkeypatch.setattr(runs, "_keep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(engine, N, seed=2, path=path, workers=2)
+    assert not path.exists()
+    assert len(list(tmp_path.glob("*.parts/*"))) == 3
+    thrown: list[int] = []
+    monkeypatch.setattr(runs, "_keep", lambda target, piece: thrown.append(piece.n))
+    assert same(runs.run(engine, N, seed=2, path=path), whole)
+    assert sum(thrown) == N - sum(pieces)
+    assert same(read(path), whole)
+
+
+def test_more_toys_extend_a_finished_run(engine, tmp_path: Path) -> None:
+    path = tmp_path / "toys.parquet"
+    runs.run(engine, 1000, seed=2, path=path)
+    more = runs.run(engine, N, seed=2, path=path)
+    assert same(more, runs.run(engine, N, seed=2))
+    with pytest.raises(InputError, match="at least as many"):
+        runs.run(engine, 500, seed=2, path=path)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_process_loses_nothing(how: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_run import SmallChunks, dijet, runs\n"
+        f"runs.run(SmallChunks(dijet(6000)), 3_000_000, seed=2, path={str(tmp_path / 'toys.parquet')!r}, workers=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("*.parts/part-*"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, how)
+    process.communicate(timeout=30)
+    assert not (tmp_path / "toys.parquet").exists()
+    pieces = [read(p) for p in tmp_path.glob("*.parts/part-*")]
+    assert len(pieces) >= 5
+    done = merge(pieces)
+    engine = SmallChunks(dijet(6000))
+    first, end = done.ranges[0]
+    assert same(dataclasses.replace(merge([p for p in pieces if p.ranges[0][1] <= end]), observed=None), runs.run(
+        engine, end, seed=2, part=(first, end)
+    ))  # fmt: skip
+
+
+@pytest.mark.slow
+def test_dask(engine, whole) -> None:
+    distributed = pytest.importorskip("distributed")
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            ) as cluster,
+            runs.dask_executor(cluster.scheduler_address) as executor,
+        ):
+            victim = next(iter(cluster.workers.values()))
+            pid = victim.pid
+            seen: list[int] = []
+
+            def kill_once(target: Path, piece: Tally) -> None:
+                if not seen:
+                    os.kill(pid, signal.SIGKILL)
+                seen.append(piece.n)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(runs, "_keep", kill_once)
+                patch.setattr(Tally, "write", lambda self, path: None)
+                found = runs.run(engine, N, seed=2, path="unused.parquet", executor=executor)
+        assert same(found, whole)
+
+
+def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
+    for index, shards in ((0, 3), (4, 3), (1, 0), (-1, 2)):
+        with pytest.raises(InputError, match="no shard"):
+            runs.shard(N, index, shards)
+    path = tmp_path / "toys.parquet"
+    runs.run(engine, 200, seed=2, path=path)
+    with pytest.raises(InputError, match="other toys"):
+        runs.run(engine, 200, seed=3, path=path)
+    with pytest.raises(InputError, match="model is"):
+        merge([whole, runs.run(SmallChunks(dijet(6001)), 100, seed=2)])
+    with pytest.raises(InputError, match="seed is"):
+        merge([whole, runs.run(engine, 100, seed=3)])
+    with pytest.raises(InputError, match="more than one result"):
+        merge([whole, whole])
+    with pytest.raises(InputError, match="nothing to merge"):
+        merge([])
+    with pytest.raises(InputError, match="no file"):
+        read(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("not a table")
+    with pytest.raises(InputError, match="not a result"):
+        read(tmp_path / "text.parquet")
+    with pytest.raises(InputError, match="no observed data"):
+        runs.run(engine, 100, until=0.1)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        runs.run(engine, 100, until=1.5, observed=1.0)
+    with pytest.raises(BumpfitError, match="no Dask scheduler"), runs.dask_executor("tcp://127.0.0.1:1"):
+        pass
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(BumpfitError, match="No space left on device"):
+        runs.run(engine, 300, seed=9, path=tmp_path / "full.parquet")
+
+
+def test_missing_ranges() -> None:
+    assert missing(0, 10, []) == [(0, 10)]
+    assert missing(0, 10, [(2, 4), (6, 10)]) == [(0, 2), (4, 6)]
+    assert missing(3, 8, [(0, 5)]) == [(5, 8)]
+    assert missing(0, 10, [(0, 10)]) == []
+
+
+def test_p_value_of_no_toys(engine) -> None:
+    from bumpfit.toys.tally import empty
+
+    with pytest.raises(BumpfitError, match="no toy"):
+        empty(engine, 0, 0.0).p_value(1.0)
+    with pytest.raises(BumpfitError, match="no observed"):
+        runs.run(engine, 10).p_value()
+    assert math.isclose(runs.run(engine, 10).floor, 0.1)
