@@ -34,6 +34,37 @@ class Approach(Protocol):
         """An untrained classifier; the same seed gives the same model."""
 
 
+class QuantileBinned:
+    """An estimator that sees the number of each feature's quantile bin instead of its value; missing values stay NaN.
+
+    Trees split on bins anyway. Binning here, without weights, spares scikit-learn's weighted percentiles, which take
+    most of the training time of `HistGradientBoostingClassifier` when sample weights are given.
+    """
+
+    def __init__(self, estimator: Estimator, bins: int = 255) -> None:
+        self.estimator = estimator
+        self.bins = bins
+        self.edges: list[Array] = []
+
+    def fit(self, X: Array, y: NDArray[np.int64], sample_weight: Array | None = None) -> QuantileBinned:
+        """Find the bins, then learn."""
+        levels = np.linspace(0, 1, self.bins + 1)[1:-1]
+        self.edges = [np.unique(np.nanquantile(column, levels, method="averaged_inverted_cdf")) for column in X.T]
+        self.estimator.fit(self._binned(X), y, sample_weight=sample_weight)
+        return self
+
+    def predict_proba(self, X: Array) -> Array:
+        """Class probabilities, shape (N, 2)."""
+        return self.estimator.predict_proba(self._binned(X))
+
+    def _binned(self, features: Array) -> Array:
+        columns = [
+            np.where(np.isnan(column), np.nan, np.searchsorted(edges, column, side="left"))
+            for column, edges in zip(features.T, self.edges, strict=True)
+        ]
+        return np.column_stack(columns)
+
+
 @dataclasses.dataclass(frozen=True)
 class BoostedTrees:
     """Histogram-based gradient-boosted trees of scikit-learn, stopped early on a random validation part.
@@ -52,21 +83,22 @@ class BoostedTrees:
     patience: int = 10
 
     def estimator(self, seed: int) -> Estimator:
-        """One untrained `HistGradientBoostingClassifier`."""
+        """One untrained `HistGradientBoostingClassifier` on quantile bins."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        model: Estimator = HistGradientBoostingClassifier(
-            learning_rate=self.learning_rate,
-            max_iter=self.iterations,
-            max_leaf_nodes=self.leaves,
-            min_samples_leaf=self.leaf_events,
-            l2_regularization=self.l2,
-            early_stopping=True,
-            validation_fraction=self.validation_fraction,
-            n_iter_no_change=self.patience,
-            random_state=seed,
+        return QuantileBinned(
+            HistGradientBoostingClassifier(
+                learning_rate=self.learning_rate,
+                max_iter=self.iterations,
+                max_leaf_nodes=self.leaves,
+                min_samples_leaf=self.leaf_events,
+                l2_regularization=self.l2,
+                early_stopping=True,
+                validation_fraction=self.validation_fraction,
+                n_iter_no_change=self.patience,
+                random_state=seed,
+            )
         )
-        return model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +106,7 @@ class RandomForest:
     """Extremely randomised trees: an approach of another kind (averaging, not boosting) for cross-checks."""
 
     models: int = 1
-    trees: int = 200
+    trees: int = 60
     leaf_events: int = 50
 
     def estimator(self, seed: int) -> Estimator:

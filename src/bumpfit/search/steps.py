@@ -275,18 +275,10 @@ def describe_nothing(
             False, None, None, None, SignalYield(seen, min(seen, error), error, method), seen + 2 * error, None,
             scores.probability, (), (),
         )  # fmt: skip
-    clouds = [generic(w.centre) for w in windows]
-    low, high = float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf))
     rng = np.random.default_rng(np.random.SeedSequence([seed, 13]))
-    cloud = clouds[0]
-    if len(clouds) > 1:  # every event of the library at one of the masses, all masses alike
-        pick = rng.integers(len(clouds), size=len(cloud.mass))
-        rows = np.arange(len(pick))
-        cloud = dataclasses.replace(
-            cloud,
-            features=np.stack([c.features for c in clouds])[pick, rows],
-            mass=np.stack([c.mass for c in clouds])[pick, rows],
-        )
+    low, high = float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf))
+    centres = np.array([w.centre for w in windows])
+    cloud = generic(centres[rng.integers(len(centres), size=config.templates.generic_events)], rng)
     cloud = cloud.inside(low, high)
     templates = template_scores(
         jet_features(data), jet_features(background), cloud, config.trees,

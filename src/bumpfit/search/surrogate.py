@@ -115,9 +115,13 @@ def signal_like(masses: Masses) -> Surrogate:
     )
 
 
-def generic(resonance: float) -> Surrogate:
-    """Events of a resonance of this mass whose daughters have any masses of the library's grid, all equally likely."""
-    table = library()
+def generic(resonances: Array, rng: np.random.Generator) -> Surrogate:
+    """Events of resonances with these masses (K,), whose daughters have any masses of the library, all equally likely.
+
+    K events of the library are drawn, one for each resonance mass.
+    """
+    table = library().iloc[rng.integers(len(library()), size=len(resonances))]
+    resonance = np.asarray(resonances, dtype=np.float64)
     heavy = table.m_B.to_numpy(np.float64) * table.x_B.to_numpy(np.float64) * resonance / 4
     light = table.m_C.to_numpy(np.float64) * table.x_C.to_numpy(np.float64) * resonance / 4
     first = light <= heavy

@@ -30,13 +30,15 @@ class TemplateSettings:
 
     `fractions`: background fractions that bound the score bins, where at least `min_background` events are left;
     `folds`: of the cross-fit; `template_error`: relative uncertainty of the modelling of signal-like events, from
-    yields found on other simulations and on real LHC Olympics events (docs/methods/surrogate.md).
+    yields found on other simulations and on real LHC Olympics events (docs/methods/surrogate.md); `generic_events`:
+    events of the generic signal that stands in where nothing is claimed.
     """
 
     fractions: tuple[float, ...] = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 5e-4)
     min_background: int = 15
     folds: int = 3
     template_error: float = 0.07
+    generic_events: int = 10_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

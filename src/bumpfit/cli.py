@@ -1,0 +1,53 @@
+"""The command line: `bumpfit COMMAND`. Exit codes: 0 done, 1 no result could be had, 2 wrong use or bad input."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+from rich.console import Console
+
+from bumpfit.commands import search
+from bumpfit.errors import BumpfitError
+
+app = typer.Typer(
+    name="bumpfit",
+    help="Likelihood fits for particle-physics searches: from event tables to calibrated p-values, masses and yields.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+search.add_to(app)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context,
+    show: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """Likelihood fits for particle-physics searches."""
+    if show:
+        from bumpfit import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit; a user's mistake is one sentence on standard error, never a traceback."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except BumpfitError as error:
+        errors.print(f"bumpfit: {error}", markup=False, style="red")
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        errors.print("bumpfit: interrupted; what was finished is kept where the command keeps its stages")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

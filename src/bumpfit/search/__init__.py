@@ -1,0 +1,1 @@
+"""The resonance search: from two event tables to answers."""
