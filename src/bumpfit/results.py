@@ -202,3 +202,77 @@ class Goodness(Record):
     p_error: float | None = None
     toys: int | None = None
     channels: dict[str, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Impact(Record):
+    """One nuisance parameter: fitted value and error, pull and constraint in units of its prior, and its impacts.
+
+    `up`, `down`: shift of the parameter of interest with this one at its best value plus and minus `error`;
+    `prefit_up`, `prefit_down`: plus and minus its prior width. None where there is no prior, or no valid fit.
+    """
+
+    parameter: str
+    value: float
+    error: float | None
+    pull: float | None
+    constraint: float | None
+    up: float | None
+    down: float | None
+    prefit_up: float | None
+    prefit_down: float | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Impacts(Record):
+    """Pulls and impacts on one parameter, largest post-fit impact first."""
+
+    parameter: str
+    best: float
+    error: float | None
+    impacts: tuple[Impact, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SampleYields(Record):
+    """Expected events of a sample in a channel, a bin and in all, with uncertainties."""
+
+    name: str
+    yields: tuple[float, ...]
+    errors: tuple[float, ...]
+    sum: float
+    sum_error: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelYields(Record):
+    """Expected events of a channel by sample and in total, and the data (None when there are none)."""
+
+    name: str
+    samples: tuple[SampleYields, ...]
+    total: tuple[float, ...]
+    total_errors: tuple[float, ...]
+    sum: float
+    sum_error: float
+    data: tuple[float, ...] | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Yields(Record):
+    """Expected events of all channels; `stage` is "pre-fit" or "post-fit"."""
+
+    stage: str
+    channels: tuple[ChannelYields, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MassScan(Record):
+    """One question asked at several masses: limits (observed, expected bands) or discoveries, in the order of `masses`.
+
+    A mass whose answer could not be obtained has None and says why in `status`.
+    """
+
+    masses: tuple[float, ...]
+    limits: tuple[Limit | None, ...] | None
+    discoveries: tuple[Discovery | None, ...] | None
+    status: tuple[str, ...]

@@ -1,9 +1,35 @@
 """Likelihood inference, one question a file."""
 
+from bumpfit.inference.blinding import asimov, blind
+from bumpfit.inference.contour import contour
 from bumpfit.inference.discovery import discovery
-from bumpfit.inference.fit import FitOptions, fit
+from bumpfit.inference.feldman_cousins import feldman_cousins
+from bumpfit.inference.fit import FitOptions, Settings, fit
+from bumpfit.inference.goodness import goodness
+from bumpfit.inference.impacts import impacts
 from bumpfit.inference.interval import interval
 from bumpfit.inference.limit import cls, limit
+from bumpfit.inference.masses import discoveries, limits
 from bumpfit.inference.scan import scan
+from bumpfit.inference.yields import postfit, prefit
 
-__all__ = ["FitOptions", "cls", "discovery", "fit", "interval", "limit", "scan"]
+__all__ = [
+    "FitOptions",
+    "Settings",
+    "asimov",
+    "blind",
+    "cls",
+    "contour",
+    "discoveries",
+    "discovery",
+    "feldman_cousins",
+    "fit",
+    "goodness",
+    "impacts",
+    "interval",
+    "limit",
+    "limits",
+    "postfit",
+    "prefit",
+    "scan",
+]

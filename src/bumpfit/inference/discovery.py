@@ -7,12 +7,12 @@ asymptotic p-value is 1 - Phi(sqrt(q0)), eq. 52. It is not reliable when few eve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import Unpack
 
 from scipy.stats import norm
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, prepare, report, solve
+from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, report, solve
 from bumpfit.results import Discovery
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -58,8 +58,8 @@ def discovery(
     data: Data = None,
     *,
     parameter: str | None = None,
-    fixed: Mapping[str, float | None] | None = None,
     options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> Discovery:
     """q0, asymptotic p-value and significance of the background-only hypothesis `parameter` = 0 (default: the
     model's own).
@@ -67,7 +67,7 @@ def discovery(
     Raises InputError without a parameter of interest, BumpfitError when a fit does not converge.
     """
     name = require_poi(model, parameter)
-    problem = prepare(model, data, fixed)
+    problem = prepare(model, data, **settings)
     statistic, best, null = q0(problem, name, options)
     free_fit = report(problem, best, options)
     return Discovery(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,15 @@ class FitOptions:
     tolerance: float = 1e-8
     max_iterations: int = 200
     minuit_strategy: int = 1
+
+
+class Settings(TypedDict, total=False):
+    """Settings of parameters that every question takes; `prepare` says what they mean."""
+
+    fixed: Mapping[str, float | None] | None
+    start: Mapping[str, float] | None
+    ranges: Mapping[str, tuple[float, float]] | None
+    free: Collection[str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -292,9 +301,9 @@ def fit(
 ) -> Fit:
     """Maximum-likelihood fit of all free parameters; settings as in `prepare`.
 
-    Values maximise the likelihood within the ranges; the covariance is the inverse of the exact second derivatives
-    of -ln L there. `valid` is False when no minimiser converged (`attempts` says what was tried). Raises InputError
-    for wrong settings or data, BumpfitError when the likelihood is zero wherever the fit starts.
+    Values maximise the likelihood within the ranges; the covariance is the inverse of the exact second derivatives of
+    -ln L there. `valid` is False when no minimiser converged (`attempts` says what was tried). Raises InputError for
+    wrong settings or data, BumpfitError when the likelihood is zero wherever the fit starts.
     """
     problem = prepare(model, data, fixed, start=start, ranges=ranges, free=free)
     return report(problem, solve(problem, options), options)

@@ -5,8 +5,7 @@ References: Wilks, Ann. Math. Stat. 9 (1938) 60; James, CERN 81-03 (MINOS).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from scipy.optimize import brentq
@@ -14,7 +13,7 @@ from scipy.stats import chi2
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, covariance_at, prepare, solve
+from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
 from bumpfit.results import Interval
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -84,9 +83,8 @@ def interval(
     data: Data = None,
     *,
     side: Side = "both",
-    fixed: Mapping[str, float | None] | None = None,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
     options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> Interval:
     """Profile-likelihood interval of any parameter (default: of interest) at any level.
 
@@ -103,7 +101,7 @@ def interval(
     if side != "both" and level <= 0.5:
         raise InputError(f"a one-sided level must be above 0.5, got {level}")
     threshold = float(chi2.ppf(level if side == "both" else 2 * level - 1, 1))
-    problem = prepare(model, data, fixed, ranges=ranges)
+    problem = prepare(model, data, **settings)
     require_free(problem, name)
     profile = Profile(problem, name, options)
     i = profile.index

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
+from typing import Unpack
 
 import numpy as np
 from scipy.optimize import brentq
@@ -20,7 +21,7 @@ from scipy.stats import norm
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, prepare, solve
+from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
 from bumpfit.results import CLs, Limit
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -119,12 +120,12 @@ def exclusion(
     data: Data = None,
     *,
     parameter: str | None = None,
-    fixed: Mapping[str, float | None] | None = None,
     options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> Exclusion:
     """Prepare tests of signal strengths on these data."""
     name = require_poi(model, parameter)
-    problem = prepare(model, data, fixed)
+    problem = prepare(model, data, **settings)
     require_free(problem, name)
     return Exclusion(problem, name, options)
 
@@ -135,8 +136,8 @@ def cls(
     data: Data = None,
     *,
     parameter: str | None = None,
-    fixed: Mapping[str, float | None] | None = None,
     options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> CLs:
     """Observed and expected CLs of the hypothesis that the signal strength is `mu`.
 
@@ -144,7 +145,7 @@ def cls(
     """
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
-    return exclusion(model, data, parameter=parameter, fixed=fixed, options=options).test(mu)
+    return exclusion(model, data, parameter=parameter, options=options, **settings).test(mu)
 
 
 def limit(
@@ -153,8 +154,8 @@ def limit(
     level: float = 0.95,
     *,
     parameter: str | None = None,
-    fixed: Mapping[str, float | None] | None = None,
     options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> Limit:
     """Upper limit on the signal strength where CLs falls to 1 - level, observed and expected.
 
@@ -163,7 +164,7 @@ def limit(
     """
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
-    tests = exclusion(model, data, parameter=parameter, fixed=fixed, options=options)
+    tests = exclusion(model, data, parameter=parameter, options=options, **settings)
     known: dict[float, CLs] = {}
 
     def at(mu: float) -> CLs:

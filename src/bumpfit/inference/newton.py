@@ -110,6 +110,8 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
         for p in range(n_parameters):
             if not free[p] or (x[p] <= low[p] and grad[p] >= 0.0) or (x[p] >= high[p] and grad[p] <= 0.0):
                 continue
+            if diagonal[p] == 0.0 and grad[p] == 0.0:
+                continue  # without effect here (a factor on empty bins, or on a strength of zero)
             active[n_active] = p
             n_active += 1
         if n_active == 0:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, prepare, solve
+from bumpfit.inference.fit import FitOptions, Settings, prepare, solve
+from bumpfit.inference.interval import first_step
 from bumpfit.results import Scan
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -22,18 +24,16 @@ def scan(
     *,
     n_points: int = 41,
     n_sigma: float = 3.0,
-    fixed: Mapping[str, float | None] | None = None,
     options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> Scan:
     """Profile likelihood at `points`, by default `n_points` over the best fit -/+ `n_sigma` errors within the range.
 
     A point whose fit does not converge has no value and says so in its status. Raises InputError for empty or
     non-finite points, BumpfitError when the free fit does not converge.
     """
-    from bumpfit.inference.interval import first_step
-
     name = require_poi(model, parameter)
-    problem = prepare(model, data, fixed)
+    problem = prepare(model, data, **settings)
     require_free(problem, name)
     i = model.index(name)
     best = require_valid(solve(problem, options), "the free fit")

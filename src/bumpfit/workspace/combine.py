@@ -1,9 +1,9 @@
-"""Combine workspaces: all their channels in one likelihood, parameters of one name shared."""
+"""Combine, rename and prune workspaces. In a combination parameters of one name are shared."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bumpfit.errors import InputError
@@ -80,4 +80,25 @@ def rename(
         config["poi"] = (parameters or {}).get(config["poi"], config["poi"])
         for entry in config["parameters"]:
             entry["name"] = (parameters or {}).get(entry["name"], entry["name"])
+    return result
+
+
+def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
+    """The workspace without these channels, and without settings of parameters that went with them.
+
+    Raises InputError for a channel that does not exist, or when none would be left.
+    """
+    result = copy.deepcopy(dict(spec))
+    unknown = sorted(set(channels) - {c["name"] for c in result["channels"]})
+    if unknown:
+        raise InputError(f"cannot remove {', '.join(unknown)}: the workspace has no such channel")
+    for key in ("channels", "observations"):
+        if key in result:
+            result[key] = [entry for entry in result[key] if entry["name"] not in channels]
+    if not result["channels"]:
+        raise InputError("removing these channels leaves none")
+    used = {m["name"] for c in result["channels"] for s in c["samples"] for m in s["modifiers"]}
+    for measurement in result.get("measurements", []):
+        config = measurement["config"]
+        config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
     return result

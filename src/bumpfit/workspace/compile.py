@@ -143,8 +143,8 @@ def compile_spec(
                 elif kind in ("staterror", "shapesys", "shapefactor"):
                     p += begin + (stat_used.get(name, 0) if kind == "staterror" else 0)
                     gammas.items.append((p,))
-                    for b in range(end - begin):
-                        touch(p + b, first + b, first + b + 1)
+                    for b in np.flatnonzero(alive[begin:end]):
+                        touch(p + int(b), first + int(b), first + int(b) + 1)
             shifts.close()
             scales.close()
             gammas.close()

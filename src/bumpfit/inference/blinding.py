@@ -1,0 +1,71 @@
+"""Data that nobody looked at: Asimov data and blinded channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Unpack
+
+import numpy as np
+
+from bumpfit.errors import InputError
+from bumpfit.inference.discovery import require_poi, require_valid
+from bumpfit.inference.fit import FitOptions, Settings, prepare, solve
+from bumpfit.workspace import Model, prune, read
+from bumpfit.workspace.kernels import Floats
+from bumpfit.workspace.model import Data
+
+
+def asimov(
+    model: Model,
+    strength: float,
+    data: Data = None,
+    *,
+    fitted: bool = True,
+    parameter: str | None = None,
+    options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
+) -> Floats:
+    """Asimov data of a signal strength, shape (B + A,): every measurement equal to its expectation.
+
+    With `fitted` the nuisance parameters are those of the fit to `data` at this strength, otherwise their suggested
+    values. Raises InputError without a parameter of interest, BumpfitError when the fit does not converge.
+    """
+    name = require_poi(model, parameter)
+    if not fitted:
+        return model.asimov({name: strength})
+    problem = prepare(model, data, **settings).at(name, strength)
+    return model.asimov(require_valid(solve(problem, options), f"the fit with {name} = {strength:g}").x)
+
+
+def blind(model: Model, channels: Collection[str], data: Data = None, *, options: FitOptions = FitOptions()) -> Floats:
+    """Data with the named channels replaced by their background-only expectation, shape (B + A,).
+
+    The expectation comes from the fit of all other channels without signal; parameters that only the blinded channels
+    determine stay at their suggested values. Auxiliary measurements are kept. Raises InputError for an unknown
+    channel, or when no channel is left to look at.
+    """
+    known = {c.name: c for c in model.channels}
+    unknown = sorted(set(channels) - set(known))
+    if unknown:
+        raise InputError(f"there is no channel {', '.join(unknown)}; the model has {', '.join(known)}")
+    if len(set(channels)) == len(known):
+        raise InputError("all channels would be blinded, so nothing is left to predict them from")
+    main, aux = model.split(data)
+    visible = read(prune(model.spec, channels), poi="", interpolation=model.interpolation, allow_negative=True)
+    seen = {c.name: main[known[c.name].first : known[c.name].last] for c in visible.channels}
+    position = {p.name: i for i, p in enumerate(_constrained(model))}
+    seen_aux = np.array([aux[position[p.name]] for p in _constrained(visible)])
+    counts = np.concatenate([seen[c.name] for c in visible.channels])
+    held = {model.poi: 0.0} if model.poi in visible.names else {}
+    problem = prepare(visible, np.concatenate([counts, seen_aux]), held)
+    best = require_valid(solve(problem, options), "the fit of the channels that are not blinded")
+    values = dict(zip(visible.names, map(float, best.x), strict=True))
+    expected = model.expected({**values, **({model.poi: 0.0} if model.poi is not None else {})})
+    result = main.copy()
+    for name in channels:
+        result[known[name].first : known[name].last] = expected[known[name].first : known[name].last]
+    return np.concatenate([result, aux])
+
+
+def _constrained(model: Model) -> list:  # type: ignore[type-arg]
+    return [p for p in model.parameters if p.constraint != "none"]

@@ -1,0 +1,51 @@
+"""One question at many masses: limits for a Brazil plot, local significances for a p-value scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.inference.discovery import discovery
+from bumpfit.inference.fit import FitOptions
+from bumpfit.inference.limit import limit
+from bumpfit.results import Discovery, Limit, MassScan
+from bumpfit.workspace import Model
+
+Answer = TypeVar("Answer")
+
+
+def _ask(models: Mapping[float, Model], question: Callable[[Model], Answer]) -> tuple[list[Answer | None], list[str]]:
+    """The answer at each mass, None with the reason where there is none: one bad mass does not stop a scan."""
+    answers: list[Answer | None] = []
+    status = []
+    for mass in sorted(models):
+        try:
+            answers.append(question(models[mass]))
+            status.append("converged")
+        except BumpfitError as error:
+            answers.append(None)
+            status.append(str(error))
+    return answers, status
+
+
+def _masses(models: Mapping[float, Model]) -> tuple[float, ...]:
+    if not models:
+        raise InputError("a mass scan needs at least one mass")
+    return tuple(sorted(float(m) for m in models))
+
+
+def limits(models: Mapping[float, Model], level: float = 0.95, *, options: FitOptions = FitOptions()) -> MassScan:
+    """CLs upper limits, observed and expected, of the model at each mass."""
+    masses = _masses(models)
+    answers: list[Limit | None]
+    answers, status = _ask(models, lambda model: limit(model, level=level, options=options))
+    return MassScan(masses, tuple(answers), None, tuple(status))
+
+
+def discoveries(models: Mapping[float, Model], *, options: FitOptions = FitOptions()) -> MassScan:
+    """q0 and local significance of the model at each mass."""
+    masses = _masses(models)
+    answers: list[Discovery | None]
+    answers, status = _ask(models, lambda model: discovery(model, options=options))
+    return MassScan(masses, None, tuple(answers), tuple(status))
