@@ -1,0 +1,97 @@
+"""Figures of measurements: a mass from a peak, the number of signal events from score bins."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from numpy.typing import NDArray
+
+from bumpfit.report.style import (
+    BLUE,
+    SKY,
+    VERMILION,
+    event_scale,
+    headroom,
+    panels,
+    points,
+    poisson_errors,
+    stairs,
+    styled,
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bins:
+    """Contents of bins, all (B,) events: data, background of the table, fitted background, fitted signal."""
+
+    edges: Array
+    data: Array
+    table: Array
+    background: Array
+    signal: Array
+
+    def rebinned(self, most: int) -> Bins:
+        """Neighbouring bins joined, so that at most `most` are left."""
+        step = -(-self.data.size // most)
+        starts = np.arange(0, self.data.size, step)
+        joined = (np.add.reduceat(x, starts) for x in (self.data, self.table, self.background, self.signal))
+        return Bins(np.append(self.edges[starts], self.edges[-1]), *joined)
+
+
+@styled
+def mass_peak(bins: Bins, label: str, position: str) -> Figure:
+    """A mass spectrum with its fit: background and signal stacked, the table as it is, and data minus background."""
+    figure, (main, lower) = panels((2.6, 1.2))
+    stairs(main, bins.background + bins.signal, bins.edges, histtype="fill", color=VERMILION, alpha=0.55,
+           label="Fitted signal")  # fmt: skip
+    stairs(main, bins.background, bins.edges, histtype="fill", color=SKY, label="Fitted background")
+    stairs(main, bins.table, bins.edges, color=BLUE, linestyle=":", linewidth=1.2, label="Background table, scaled")
+    points(main, bins.data, poisson_errors(bins.data), bins.edges, label="Data")
+    main.set_xlim(bins.edges[0], bins.edges[-1])
+    event_scale(main, np.maximum(bins.data, bins.background + bins.signal), ratio=np.inf)
+    headroom(main, 0.3)
+    main.set_ylabel("Events / bin")
+    main.legend(loc="upper right", ncols=2, title=position, alignment="right", fontsize="small")
+    points(lower, bins.data - bins.background, poisson_errors(bins.data), bins.edges)
+    stairs(lower, bins.signal, bins.edges, color=VERMILION)
+    lower.axhline(0.0, color="black", linewidth=0.8)
+    lower.set_ylabel("Data − bkg.", loc="center")
+    lower.set_xlabel(label)
+    return figure
+
+
+@styled
+def score_bins(bins: Bins, label: str, signal_name: str) -> Figure:
+    """Bins of unequal and open range drawn side by side: events on a logarithmic axis, and the excess in sigma.
+
+    `bins.edges` may be infinite at the ends; the inner ones are written below the axis.
+    """
+    figure, (main, lower) = panels((2.6, 1.2))
+    number = bins.data.size
+    places = np.arange(number + 1, dtype=np.float64)
+    stairs(main, bins.background + bins.signal, places, histtype="fill", color=VERMILION, alpha=0.55, label=signal_name)
+    stairs(main, bins.background, places, histtype="fill", color=SKY, label="Fitted background")
+    stairs(main, bins.table, places, color=BLUE, linestyle=":", linewidth=1.2, label="Background table, scaled")
+    points(main, bins.data, poisson_errors(bins.data), places, label="Data")
+    event_scale(main, bins.data, ratio=0.0)
+    headroom(main, 0.33)
+    main.set_xlim(0, number)
+    main.set_ylabel("Events / bin")
+    main.legend(loc="upper right", ncols=2, fontsize="small")
+    error = np.sqrt(np.maximum(bins.data, 1.0))
+    points(lower, (bins.data - bins.background) / error, np.ones(number), places)
+    stairs(lower, bins.signal / error, places, color=VERMILION)
+    lower.axhline(0.0, color="black", linewidth=0.8)
+    lower.set_ylabel("(Data − bkg.)\n/ √data", loc="center", fontsize="small")
+    inner = [i for i in range(1, number) if np.isfinite(bins.edges[i])]
+    lower.xaxis.set_major_locator(FixedLocator(inner))
+    lower.xaxis.set_major_formatter(FixedFormatter([f"{bins.edges[i]:.1f}".replace("-", "−") for i in inner]))
+    lower.xaxis.set_minor_locator(NullLocator())
+    lower.tick_params(axis="x", labelsize="x-small")
+    lower.set_xlabel(label)
+    return figure

@@ -1,0 +1,119 @@
+"""Figures of mass spectra: a smooth function with pulls, and the scan of local p-values over the mass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from bumpfit.histograms import Histogram
+from bumpfit.report.style import (
+    BLUE,
+    CYCLE,
+    GREY,
+    VERMILION,
+    event_scale,
+    headroom,
+    panels,
+    points,
+    poisson_errors,
+    stairs,
+    styled,
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScanLine:
+    """Local p-values over the mass: `masses`, `p` (K,)."""
+
+    label: str
+    masses: Array
+    p: Array
+
+
+@styled
+def spectrum(
+    counts: Histogram,
+    fitted: Array | None,
+    signal: Array | None,
+    label: str,
+    *,
+    fit_name: str = "Background fit",
+    signal_name: str = "Signal",
+    note: str = "",
+) -> Figure:
+    """Events a bin with the fitted background and signal, shapes (B,), and pulls against the background-only fit.
+
+    Pulls are (data - fit) / sqrt(fit). Without a fit there is one panel.
+    """
+    figure, axes = panels((1.0,) if fitted is None else (3.0, 1.15))
+    main, edges, n = axes[0], counts.edges, counts.counts
+    if fitted is not None:
+        stairs(main, fitted, edges, color=BLUE, label=fit_name)
+    if signal is not None:
+        stairs(main, signal, edges, color=VERMILION, linestyle="--", label=signal_name)
+    main.set_ylabel("Events / bin")
+    drawn = n if fitted is None else np.concatenate([n, np.maximum(fitted, 0.3)])
+    event_scale(main, drawn if signal is None else np.append(drawn, signal.max()))
+    shown = np.where(n > 0, n, np.nan) if main.get_yscale() == "log" else n  # a logarithmic axis has no place for 0
+    points(main, shown, poisson_errors(n), edges, label="Data")
+    headroom(main, 0.4 if note else 0.3)
+    main.set_xlim(edges[0], edges[-1])
+    main.legend(loc="upper right", title=note or None, alignment="right")
+    if fitted is not None:
+        pulls = (n - fitted) / np.sqrt(np.maximum(fitted, 1e-9))
+        _pulls(axes[1], pulls, edges)
+        if signal is not None:
+            stairs(axes[1], signal / np.sqrt(np.maximum(fitted, 1e-9)), edges, color=VERMILION, linestyle="--")
+    axes[-1].set_xlabel(label)
+    return figure
+
+
+@styled
+def scan(lines: Sequence[ScanLine], label: str) -> Figure:
+    """Local p-value over the mass, one line a selection, with the levels of 1, 2, 3 ... sigma."""
+    figure, (axis,) = panels(right=0.45)
+    lowest = min(float(line.p.min()) for line in lines)
+    lowest = max(lowest, 1e-300)
+    for line, color, mark in zip(lines, CYCLE * 2, "osD^vP" * 2, strict=False):
+        axis.plot(line.masses, np.maximum(line.p, 1e-300), color=color, marker=mark, label=line.label)
+    axis.set_yscale("log")
+    top = max(int(np.ceil(norm.isf(lowest))), 3)
+    axis.set_ylim(float(norm.sf(top)) / 3, 2.0)
+    headroom(axis, 0.06 + 0.06 * -(-len(lines) // 2))
+    axis.set_yticks([tick for tick in axis.get_yticks() if axis.get_ylim()[0] < tick <= 1.0])
+    axis.yaxis.set_minor_locator(NullLocator())
+    sigma_lines(axis, top)
+    axis.axhline(1.0, color=GREY, linewidth=0.6)
+    axis.set_xlabel(label)
+    axis.set_ylabel("Local p-value")
+    axis.legend(loc="upper left", ncols=2, fontsize="x-small", borderaxespad=0.2)
+    return figure
+
+
+def sigma_lines(axis: Axes, top: int) -> None:
+    """Dotted lines at the p-values of 1 .. `top` sigma, named at the right end."""
+    step = 1 if top <= 8 else int(np.ceil(top / 8))
+    for z in range(step, top + 1, step):
+        axis.axhline(float(norm.sf(z)), color=GREY, linestyle=":", linewidth=1.0, zorder=0)
+        axis.annotate(
+            f"{z}$\\sigma$", (1.0, float(norm.sf(z))), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            textcoords="offset points", va="center", fontsize="small", color=GREY, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _pulls(axis: Axes, pulls: Array, edges: Array) -> None:
+    stairs(axis, pulls, edges, histtype="fill", color=GREY, alpha=0.55)
+    axis.set_ylim(min(-3.0, 1.15 * float(pulls.min())), max(3.0, 1.15 * float(pulls.max())))
+    axis.axhline(0.0, color="black", linewidth=0.8)
+    for z in (-2, 2):
+        axis.axhline(z, color=GREY, linestyle=":", linewidth=1.0)
+    axis.set_ylabel("Pull", loc="center")

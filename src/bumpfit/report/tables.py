@@ -1,0 +1,157 @@
+"""Tables for the terminal: the answers of a search, as `result.json` holds them, drawn by rich."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bumpfit.errors import InputError
+from bumpfit.report.rounding import count, interval, measured, probability, significant, z_value
+
+SHOWN = 8
+"""Selections that the table shows: those with the smallest p-values."""
+
+SUPERSCRIPT = str.maketrans("0123456789−-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+NEEDED = ("p_value", "claim", "n_signal", "n_signal_upper_limit_95")
+
+
+def summary(answers: Mapping[str, Any]) -> RenderableType:
+    """What `bumpfit run` prints at its end: the answer, the selections, steps taken, and the checks.
+
+    Args:
+        answers: the content of result.json (`Answers.to_dict()`).
+
+    Raises:
+        InputError: keys are missing, so that this is no result of a search.
+    """
+    missing = [key for key in NEEDED if key not in answers]
+    if missing:
+        raise InputError(
+            f"this is no result of a search: it has no {', '.join(missing)}; expected the result.json of a run"
+        )
+    parts: list[RenderableType] = [_answer(answers)]
+    if answers.get("selections"):
+        parts.append(_selections(answers["selections"]))
+    if answers.get("iterations"):
+        parts.append(_iterations(answers["iterations"]))
+    if answers.get("checks"):
+        parts.append(_checks(answers["checks"]))
+    return Group(*parts)
+
+
+def _answer(answers: Mapping[str, Any]) -> Panel:
+    p = answers["p_value"]
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column()
+    sign = "<" if upper_bound(p) else "="
+    rows.add_row(
+        "global p-value", _p(p.get("global"), sign) + f"   Z {'>' if sign == '<' else '='} {z_value(p.get('z_global'))}"
+    )
+    rows.add_row("local p-value", _p(p.get("local"), "=") + f"   Z = {z_value(p.get('z_local'))}")
+    rows.add_row("method", str(p.get("method", "")))
+    if mass := answers.get("resonance_mass"):
+        rows.add_row("resonance mass", measured(mass["value"], mass["error"], "GeV"))
+    for mass in answers.get("daughter_masses") or ():
+        rows.add_row(f"daughter {mass['name']}", measured(mass["value"], mass["error"], "GeV"))
+    if answers.get("decay"):
+        rows.add_row("decay", str(answers["decay"]))
+    n = answers["n_signal"]
+    percent = answers.get("signal_percent")
+    share = f"   ({significant(percent, 2)}% of the data)" if percent is not None else ""
+    rows.add_row(
+        "signal events", interval(n["value"], n["error_low"], n["error_high"]) + " before any selection" + share
+    )
+    limit = answers["n_signal_upper_limit_95"]
+    rows.add_row("upper limit", "—" if limit is None else f"{count(limit)} signal events at 95%")
+    title = "New physics is claimed" if answers["claim"] else "No new physics is claimed"
+    return Panel(
+        rows, title=title, title_align="left", border_style="green" if answers["claim"] else "blue", expand=False
+    )
+
+
+def upper_bound(p: Mapping[str, Any]) -> bool:
+    """Whether the global p-value of result.json is only an upper bound: by the union bound, or at the shuffles' floor."""
+    value, floor = p.get("global"), p.get("floor") or 0.0
+    if value is None or value >= 1:
+        return False
+    return "union bound" in str(p.get("method", "")) or 0 < value <= floor * (1 + 1e-9)
+
+
+def _selections(selections: Sequence[Mapping[str, Any]]) -> Table:
+    ordered = sorted(selections, key=lambda s: s["p_local"])[:SHOWN]
+    more = f" ({SHOWN} of {len(selections)} with the smallest p-values)" if len(selections) > SHOWN else ""
+    table = Table(title=f"Selections{more}", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("selection")
+    for name in ("data", "background", "local p", "local Z"):
+        table.add_column(name, justify="right")
+    for s in ordered:
+        expected = measured(s["n_background_expected"], s["background_error"])
+        table.add_row(str(s["name"]), count(s["n_data"]), expected, _p(s["p_local"]), z_value(s["z_local"]))
+    return table
+
+
+def _iterations(steps: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="Further steps", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("step")
+    table.add_column("quantity")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    for number, step in enumerate(steps, 1):
+        before, after = flat(step.get("before") or {}), flat(step.get("after") or {})
+        for row, key in enumerate(dict.fromkeys([*before, *after])):
+            table.add_row(
+                f"{number} {step['task']}" if row == 0 else "",
+                key,
+                _powers(before.get(key, "—")),
+                _powers(after.get(key, "—")),
+            )
+    return table
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="Checks", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("check")
+    table.add_column("numbers", style="dim")
+    for check in checks:
+        mark = Text("passed", style="green") if check["passed"] else Text("FAILED", style="bold red")
+        table.add_row(mark, str(check["name"]), str(check["detail"]))
+    return table
+
+
+def flat(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Numbers before or after a step as text: values with errors in one piece, other nests flattened."""
+    result: dict[str, str] = {}
+    for key, value in numbers.items():
+        if isinstance(value, Mapping):
+            if value.get("value") is not None and value.get("error_high") is not None:
+                result[key] = interval(value["value"], value.get("error_low") or 0.0, value["error_high"])
+            elif value.get("value") is not None and value.get("error") is not None:
+                result[key] = measured(value["value"], value["error"])
+            else:
+                result |= {f"{key}, {inner}": text for inner, text in flat(value).items()}
+        elif isinstance(value, bool) or value is None:
+            result[key] = "—" if value is None else ("yes" if value else "no")
+        elif isinstance(value, int | float):
+            result[key] = z_value(value) if key.startswith("z_") else significant(float(value), 3)
+        else:
+            result[key] = str(value)
+    return result
+
+
+def _p(p: float | None, sign: str = "") -> str:
+    text = _powers(probability(p))
+    return text if text.startswith("<") or not sign else f"{sign} {text}"
+
+
+def _powers(text: str) -> str:
+    """`10^{-5}` with superscript characters."""
+    head, *tails = text.split("^{")
+    return head + "".join(t.partition("}")[0].translate(SUPERSCRIPT) + t.partition("}")[2] for t in tails)

@@ -1,0 +1,266 @@
+"""What a search is worth: further steps before and after, checks, limits of validity, proposals, and how to repeat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Table, verbatim
+from bumpfit.report.rounding import count, rounded, significant
+from bumpfit.report.tables import flat
+from bumpfit.search import drawings
+from bumpfit.search.answers import Check
+from bumpfit.search.findings import Findings
+from bumpfit.search.provenance import CONFIG, command, config_toml
+from bumpfit.search.steps import DECISIVE
+
+
+def iterations(findings: Findings) -> list[Block]:
+    """The further steps that were taken, with the numbers before and after each."""
+    steps = findings.answers.iterations
+    blocks: list[Block] = [Heading("Further steps that were taken", "iterations")]
+    if not steps:
+        return [*blocks, Paragraph("None: this search ends with its first answer.")]
+    blocks.append(
+        Paragraph(
+            "Each step was chosen from what was found before it. The p-value of the answer is not changed by them: "
+            "what is chosen after looking is not quoted as if it had been planned."
+        )
+    )
+    entries = tuple(f"**Step {k}: {step.task}.** Why: {step.reason}." for k, step in enumerate(steps, 1))
+    rows: list[tuple[str, ...]] = []
+    for number, step in enumerate(steps, 1):
+        before, after = flat(step.before), flat(step.after)
+        rows += [
+            (str(number), NAMES.get(key, key), before.get(key, "—"), after.get(key, "—"))
+            for key in dict.fromkeys([*before, *after])
+        ]
+    blocks += [
+        Items(entries),
+        Table(
+            "before_after",
+            "Numbers before and after each step; masses in GeV.",
+            ("Step", "Quantity", "Before", "After"),
+            tuple(rows),
+            numeric=(2, 3),
+        ),
+    ]
+    if findings.test is not None:
+        blocks.append(drawings.updated_score(findings))
+    return blocks
+
+
+NAMES = {
+    "m_JJ": "resonance mass",
+    "m_J1": "lighter jet mass",
+    "m_J2": "heavier jet mass",
+    "n_signal": "signal events before any selection",
+    "n_signal_upper_limit_95": "95% upper limit on signal events",
+    "z_local": "local Z of the best selection",
+    "z_global": "global Z",
+    "selection": "best selection",
+}
+
+
+def checks(findings: Findings) -> list[Block]:
+    """Every check of the chain, passed or not, and the goodness of the fits."""
+    entries = findings.answers.checks
+    blocks: list[Block] = [Heading("Checks", "checks")]
+    if not entries:
+        return [*blocks, Paragraph("No checks apply to this search.")]
+    failed = [i for i, check in enumerate(entries) if not check.passed]
+    text = f"{len(entries) - len(failed)} of {len(entries)} checks are passed ({{@check_table}})."
+    if failed:
+        text += " Those that are not limit what the answer is worth: see {@limitations}."
+    blocks.append(Paragraph(text))
+    blocks.append(
+        Table(
+            "check_table",
+            "Checks of the search; those that failed in bold.",
+            ("Check", "Result", "Numbers"),
+            tuple((c.name, "✓ passed" if c.passed else "✗ failed", c.detail) for c in entries),
+            strong=tuple(failed),
+        )
+    )
+    return blocks
+
+
+POOR_FIT = 0.01
+"""Goodness of fit below which the report warns about a mass spectrum."""
+
+
+def limitations(findings: Findings) -> list[Block]:
+    """What the answer rests on and where it ends."""
+    answers, config = findings.answers, findings.config
+    entries = []
+    if findings.background is not None:
+        entries.append(
+            "The background table is taken to be background only and to follow the law of the background in the data. "
+            "A difference of another kind (simulation, detector, trigger) would count as an excess; it would not "
+            "depend on the mass as a resonance does."
+        )
+        if not answers.claim:
+            entries.append(
+                "The data must differ from the table enough for a classifier to learn it: a few hundred signal events "
+                "among 10^{5} are about the least. No claim does not mean no signal; see the upper limit."
+            )
+    else:
+        entries.append(
+            "Without a background table everything rests on the dijet function: a spectrum that it does not follow "
+            "looks like a signal or hides one."
+        )
+    if "union bound" in answers.p_value.method:
+        entries.append(
+            "The global p-value is an upper bound; the true one is smaller, as neighbouring trials are correlated."
+        )
+    if findings.test is not None and len(findings.windows) > 1 and findings.test.overall.method == "shuffles":
+        entries.append(
+            "With several mass windows the labels are shuffled inside the cells that their edges make; the shuffles "
+            "keep the trained models as they are."
+        )
+    if not any(test.usable for test in findings.spectra) and findings.spectra:
+        entries.append(f"The mass spectrum alone is no test here: {findings.spectra[0].reason}.")
+    if any(test.usable for test in findings.spectra):
+        entries.append(
+            "p-values of the mass spectrum are asymptotic; with few events (about 10 in the peak region) they are "
+            "only a guide."
+        )
+    poor = [t.name for t in findings.spectra if t.usable and t.goodness_p is not None and t.goodness_p < POOR_FIT]
+    if poor:
+        entries.append(
+            f"The dijet function alone does not describe the spectrum (p < {POOR_FIT:g}) of: {', '.join(poor)}. Where "
+            "a signal is not the reason, the p-value of a peak there is not to be trusted."
+        )
+    entries += [f"A check failed: {check.name} ({check.detail})." for check in _failed(findings)]
+    final = findings.updated or findings.first
+    if final is not None:
+        entries.append(
+            f"Masses are peak positions of reconstructed jets. Their errors hold {config.peaks.scale_error:.1%} for "
+            "the energy scale, and no correction to the masses of particles is applied."
+        )
+        entries.append(
+            "The number of signal events rests on simulated decays into two or three prongs at the fitted masses "
+            f"({config.templates.template_error:.0%} modelling error). Another kind of jet (one prong, many prongs, "
+            "very asymmetric decays) would be counted with another efficiency."
+        )
+    elif findings.null_yield is not None:
+        entries.append(
+            "The upper limit is for a generic signal, all masses of the packaged library alike; for a signal of known "
+            "masses the limit can be stronger or weaker."
+        )
+    return [Heading("Limitations", "limitations"), Items(tuple(entries))]
+
+
+def _failed(findings: Findings) -> list[Check]:
+    """Checks that failed, but for missing sidebands, which have a sentence of their own."""
+    reasons = {test.reason for test in findings.spectra}
+    return [check for check in findings.answers.checks if not check.passed and check.detail not in reasons]
+
+
+def next_steps(findings: Findings) -> list[Block]:
+    """Proposals that follow from what was found."""
+    entries = [f"Look into the failed check '{c.name}': {c.detail}." for c in _failed(findings)]
+    if findings.test is not None:
+        entries += _more_data(findings)
+    entries += _measure_better(findings) if findings.answers.claim else []
+    if findings.spectra and not any(test.usable for test in findings.spectra):
+        entries.append(
+            "Take events outside of this mass window too: with sidebands the mass spectrum becomes a second test that "
+            "does not need the background table."
+        )
+    if findings.background is None:
+        entries.append(
+            "Give a table of background events (`--background`): the two-sample test uses the features of the jets "
+            "and is far stronger than the spectrum alone."
+        )
+    if not entries:
+        entries.append("Nothing in these findings asks for a further step.")
+    return [Heading("Proposals for next steps", "proposals"), Items(tuple(entries))]
+
+
+def _more_data(findings: Findings) -> list[str]:
+    test = findings.test
+    assert test is not None and findings.background is not None
+    best = test.selections[test.best]
+    entries = []
+    if findings.answers.claim:
+        entries.append(
+            f"Confirm on events that were not used here: train on all present events, fix the selection {best.name}, "
+            f"and count once. An equally large sample is expected to give a local Z of about "
+            f"{rounded(best.z_local, 1)} with no trials to correct for."
+        )
+    elif best.z_local > 1:
+        factor = (findings.config.claim_z / best.z_local) ** 2
+        entries.append(
+            f"The best selection, {best.name}, has a local Z of {rounded(best.z_local, 1)}. Fix it now and count it "
+            f"once in new data: if the excess is real, {significant(factor, 2)} times as many events give "
+            f"Z = {findings.config.claim_z:g} with no trials to correct for."
+        )
+    else:
+        entries.append(
+            "No selection shows an excess that is worth following up; a stronger search needs more data or features "
+            "that tell more about the jets."
+        )
+    poisson = float(np.sqrt(best.n_background_expected))
+    if best.background_error > 0.5 * poisson:
+        entries.append(
+            f"Enlarge the background table ({count(len(findings.background))} events for {count(len(findings.data))} "
+            f"of data): in the best selection its error is {significant(best.background_error, 2)} events, beside "
+            f"{significant(poisson, 2)} from the fluctuation of the background itself; four times the table halves it."
+        )
+    return entries
+
+
+def _measure_better(findings: Findings) -> list[str]:
+    final = findings.updated or findings.first
+    if final is None:
+        return []
+    config, entries = findings.config, []
+    for name, fit in (("resonance", final.resonance), ("lighter jet", final.light), ("heavier jet", final.heavy)):
+        scale = config.peaks.scale_error * fit.mass
+        stuck = [parameter for parameter in fit.at_bounds if parameter in ("mass", "sigma")]
+        if stuck:
+            entries.append(
+                f"Widen the ranges of the {name} mass fit, whose {' and '.join(verbatim(p) for p in stuck)} ended at "
+                "one end, and fit again."
+            )
+        if scale > fit.error_statistical:
+            entries.append(
+                f"Calibrate the energy scale (W, Z or top peaks): it contributes {significant(scale, 2)} GeV to the "
+                f"error of the {name} mass, statistics {significant(fit.error_statistical, 2)} GeV."
+            )
+    fitted = final.yield_fit
+    if fitted is not None:
+        preference = fitted.two_prong_preference
+        if preference is None or abs(preference) < DECISIVE:
+            entries.append(
+                "Add a feature that tells two from three prongs (τ_{3}/τ_{2} of both jets): the present ones do not "
+                "determine the kind of decay."
+            )
+        half = 0.5 * (fitted.high - fitted.low)
+        model = config.templates.template_error * fitted.n_signal
+        if fitted.n_signal > 0 and model > 0.5 * half:
+            entries.append(
+                f"Simulate the candidate in the experiment's own detector: the modelling of signal-like events "
+                f"contributes {significant(model, 2)} of the ±{significant(half, 2)} events of the yield."
+            )
+    return entries
+
+
+def provenance(findings: Findings) -> list[Block]:
+    """Version, seed, inputs with hashes, settings, and the command to repeat it."""
+    answers = findings.answers
+    rows = [("bumpfit", answers.version), ("seed", str(answers.seed)), ("time", f"{answers.runtime_s:.1f} s")]
+    rows += [
+        (verbatim(entry.path or "data frame"), f"{count(entry.events)} events, SHA-256 {verbatim(entry.sha256)}")
+        for entry in answers.inputs
+    ]
+    return [
+        Heading("Provenance", "provenance"),
+        Table("made_with", "What this report was made from.", ("Item", "Value"), tuple(rows)),
+        Listing(
+            command(findings),
+            f"To repeat it, save the settings below as {verbatim(CONFIG)}; the answers are the same for any number "
+            "of workers.",
+        ),
+        Listing(config_toml(findings.config), "Settings of this run:"),
+    ]

@@ -1,0 +1,318 @@
+"""The figures of a search: what `Findings` hold, drawn by `bumpfit.report`, each with what one should see in it."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from bumpfit.events.tables import energy
+from bumpfit.histograms import fill, from_counts
+from bumpfit.report.distributions import (
+    ShapeRatio,
+    background_shapes,
+    data_and_background,
+    probabilities,
+    shape_label,
+)
+from bumpfit.report.document import Picture
+from bumpfit.report.measurements import Bins, mass_peak, score_bins
+from bumpfit.report.rounding import count, measured, probability, rounded, significant, z_value
+from bumpfit.report.significance import selection_significances, smallest_p_values
+from bumpfit.report.spectra import ScanLine, scan, spectrum
+from bumpfit.report.style import png
+from bumpfit.search.findings import Description, Findings
+from bumpfit.search.peaks import PeakFit
+from bumpfit.search.spectrum import SpectrumTest
+from bumpfit.search.template import TemplateScores, YieldFit
+
+Array = NDArray[np.float64]
+
+FOLDER = "figures"
+KNOWN = {
+    "m_JJ": "$m_{JJ}$",
+    "m_J1": "$m_{J1}$",
+    "m_J2": "$m_{J2}$",
+    "delta_m_J": r"$\Delta m_J$",
+    "tau_2_over_tau_1_J1": r"$\tau_2/\tau_1$ of J1",
+    "tau_2_over_tau_1_J2": r"$\tau_2/\tau_1$ of J2",
+}
+BINS = 40
+"""Bins of the figures of inputs and scores."""
+
+PEAK_BINS = 30
+"""Bins of the figures of mass fits, whose fits have finer ones, where that many resolve the peak."""
+
+TAIL = 0.001
+"""Share of the events beyond each end of the figures of the inputs."""
+
+
+def axis_label(name: str) -> str:
+    """A column as an axis label, with its unit."""
+    label = KNOWN.get(name, name.replace("$", r"\$"))
+    return f"{label} [GeV]" if energy(name) else label
+
+
+def picture(name: str, figure: Figure, caption: str) -> Picture:
+    """A figure of the document, which lies in the folder of figures as NAME.png."""
+    return Picture(name, caption, str(PurePosixPath(FOLDER) / f"{name}.png"), png(figure))
+
+
+def inputs(findings: Findings) -> tuple[Picture, ...]:
+    """The mass and every feature: data over background."""
+    data, background = findings.data, findings.background
+    scale = 1.0 if background is None else len(data) / len(background)
+    names = list(dict.fromkeys([data.mass_name, *data.names]))
+    pictures = []
+    for number, name in enumerate(names):
+        edges = _range(data.column(name), None if background is None else background.column(name))
+        of_data = fill(data.column(name), edges, name=name)
+        of_table = None if background is None else fill(background.column(name), edges, name=name)
+        beyond = of_data.underflow + of_data.overflow
+        text = f"Input `{name}`: data" + (
+            "." if of_table is None else f" and the background table scaled by {significant(scale, 3)}."
+        )
+        if of_table is not None:
+            text += " The hatched band is the statistical error of the table."
+            if number == 0:
+                text += " A small signal is not visible here; a ratio that leaves 1 over a wide range would be a"
+                text += " difference between the tables other than a signal."
+        if beyond:
+            text += f" {count(beyond)} data events lie outside the range shown."
+        figure = data_and_background(of_data, of_table, scale, axis_label(name))
+        pictures.append(picture(f"input_{_file(name)}", figure, text))
+    return tuple(pictures)
+
+
+def score(findings: Findings) -> Picture:
+    """Rank of the events in the background: data follow the background but for an excess at its small end."""
+    data, table = (
+        -np.log10(s[np.isfinite(s)]) for s in (findings.scores.survival, findings.scores.background_survival)
+    )
+    edges = np.linspace(0.0, float(max(data.max(), table.max(), 1e-3)) * 1.0001, BINS + 1)
+    figure = data_and_background(
+        fill(data, edges),
+        fill(table, edges),
+        data.size / table.size,
+        r"$-\log_{10}$ (share of background with a higher score)",
+    )
+    return picture(
+        "score",
+        figure,
+        "Scores of all events, cross-fitted and put on the scale of the background: 2 means that one background event "
+        "in 100 scores higher. Without a signal the ratio is 1 everywhere; a signal shows as an excess at the right "
+        "end.",
+    )
+
+
+def updated_score(findings: Findings) -> Picture:
+    """P(signal) before and after the iterations."""
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    columns = [
+        (name, fill(np.minimum(values, 1 - 1e-9), edges))
+        for name, values in (
+            ("scores.csv", findings.scores.probability),
+            ("scores_updated.csv", findings.updated_probability),
+        )
+    ]
+    return picture(
+        "score_updated",
+        probabilities(columns, "Score: estimated probability of new physics"),
+        "The scores that are handed out, first and after the further steps. Good scores are near 0 for nearly all "
+        "events; with a signal some are near 1, without one none should be.",
+    )
+
+
+def selections(findings: Findings) -> Picture:
+    """Local significance of all selections."""
+    test = findings.test
+    assert test is not None
+    efficiencies = np.array(sorted({s.background_efficiency for s in test.selections}))
+    used = sorted(set(test.windows))
+    z = np.full((len(used), len(efficiencies)), np.nan)
+    for result, window in zip(test.selections, test.windows, strict=True):
+        z[used.index(window), int(np.searchsorted(efficiencies, result.background_efficiency))] = result.z_local
+    best = test.selections[test.best]
+    place = used.index(test.windows[test.best]), int(np.searchsorted(efficiencies, best.background_efficiency))
+    names = [f"{findings.windows[w].centre / 1000:.2f} TeV" for w in used]
+    figure = selection_significances(efficiencies, z, names, findings.answers.claim_z, place)
+    return picture(
+        "selections",
+        figure,
+        f"Local significance of all {len(test.selections)} selections, all fixed before the data were seen; the best "
+        "is marked. A signal that was learned gives large values in neighbouring selections, a fluctuation only in "
+        "one.",
+    )
+
+
+def null(findings: Findings) -> Picture:
+    """The smallest p-value of label shuffles against the observed one."""
+    test = findings.test
+    assert test is not None
+    best = test.selections[test.best]
+    return picture(
+        "null",
+        smallest_p_values(test.shuffled, best.p_local, len(test.selections)),
+        "How often a search without a signal finds a smallest p-value as small as on the axis. Where the observed "
+        "value (vertical line) meets the solid curve, the global p-value is read off; left of its end only the union "
+        "bound (dashed) can tell, and it is an upper bound everywhere.",
+    )
+
+
+def shapes(findings: Findings) -> Picture:
+    """Selected background over its share of the table, in bins of the mass."""
+    rows = [
+        ShapeRatio(
+            shape_label(s.background_efficiency, s.chi2, s.bins, s.p),
+            s.edges,
+            s.selected / s.expected,
+            np.sqrt(s.expected) / s.expected,
+        )
+        for s in findings.shapes
+    ]
+    return picture(
+        "background_shape",
+        background_shapes(rows, axis_label(findings.data.mass_name)),
+        "Background after each selection over its share of the whole table. Points that scatter about 1 mean that the "
+        "selection does not carve a peak into a smooth spectrum; bars show the expected statistical error. The "
+        "outermost bins hold the tails and are drawn shortened.",
+    )
+
+
+def spectra(findings: Findings) -> tuple[Picture, ...]:
+    """The mass spectrum of every selection with the fitted dijet function."""
+    everything = "all events" if findings.test is None else "all events of the tested blocks"
+    return tuple(_spectrum(test, findings.data.mass_name, everything) for test in findings.spectra)
+
+
+def _spectrum(test: SpectrumTest, mass: str, everything: str) -> Picture:
+    what = everything if test.background_efficiency >= 1 else f"selection {test.name}"
+    signal = None
+    if test.usable and test.signal is not None and test.n_signal is not None and test.n_signal > 0:
+        signal = test.n_signal * test.signal
+    figure = spectrum(
+        from_counts(test.edges, test.counts),
+        test.fitted,
+        signal,
+        axis_label(mass),
+        fit_name=f"Dijet function, {test.n_parameters} parameters",
+        signal_name=f"Signal at {test.mass:.0f} GeV" if test.mass else "Signal",
+        note=test.name,
+    )
+    text = f"Mass spectrum, {what}: {count(float(test.counts.sum()))} events"
+    if test.fitted is not None:
+        text += f", fitted without signal (p = {probability(test.goodness_p)})"
+    text += "."
+    if test.usable and test.mass is not None and test.p_local is not None:
+        text += f" Largest excess at {test.mass:.0f} GeV: local p = {probability(test.p_local)}"
+        text += f" (Z = {z_value(test.z_local)})."
+    else:
+        text += f" Not usable as a test: {test.reason}."
+    return picture(f"spectrum_{_file(f'{test.background_efficiency:g}')}", figure, text)
+
+
+def mass_scan(findings: Findings) -> Picture | None:
+    """Local p-value of a peak over the mass; None where no spectrum can be tested."""
+    lines = [
+        ScanLine(test.name, test.masses, norm.sf(np.sqrt(test.q0)))
+        for test in findings.spectra
+        if test.usable and test.masses is not None and test.q0 is not None
+    ]
+    if not lines:
+        return None
+    return picture(
+        "scan",
+        scan(lines, axis_label(findings.data.mass_name)),
+        "Local p-value of a Gaussian peak over the dijet function against its mass (asymptotic q_{0}), one line a "
+        "selection. A resonance gives a dip at the same mass in several lines that deepens as the selection tightens.",
+    )
+
+
+def peaks(description: Description, stage: str) -> tuple[Picture, ...]:
+    """The three mass fits of a description; `stage` is `first` or `updated`."""
+    fits = {
+        "resonance": (description.resonance, "m_JJ"),
+        "light": (description.light, "m_J1"),
+        "heavy": (description.heavy, "m_J2"),
+    }
+    return tuple(_peak(fit, name, column, stage) for name, (fit, column) in fits.items())
+
+
+def _peak(fit: PeakFit, name: str, column: str, stage: str) -> Picture:
+    bins = Bins(fit.edges, fit.data, fit.background, fit.fitted_background, fit.signal)
+    if (fit.edges[-1] - fit.edges[0]) / PEAK_BINS < fit.sigma:
+        bins = bins.rebinned(PEAK_BINS)
+    what = {"resonance": "dijet mass (resonance)", "light": "lighter jet", "heavy": "heavier jet"}[name]
+    when = {"first": "first selection", "updated": "selection that does not use this mass"}[stage]
+    if stage == "updated" and name == "resonance":
+        when = "refined selection"
+    text = (
+        f"Mass fit of the {what}, {when}: peak at {measured(fit.mass, fit.error, 'GeV')}, of which "
+        f"{rounded(fit.error_statistical, 0 if fit.error_statistical >= 10 else 1)} GeV statistical."
+    )
+    if not fit.valid:
+        text += " The fit did not converge."
+    if fit.at_bounds:
+        text += f" At an end of their range: {', '.join(f'`{p}`' for p in fit.at_bounds)}."
+    figure = mass_peak(bins, axis_label(column), measured(fit.mass, fit.error, "GeV"))
+    return picture(f"mass_{name}_{stage}", figure, text)
+
+
+def yield_bins(fit: YieldFit, name: str, what: str) -> Picture:
+    """Score bins of the template fit."""
+    signal = fit.n_signal * fit.share
+    total, table = float(fit.data.sum()), float(fit.background.sum())
+    scaled = fit.background * (total - signal) / table
+    bins = Bins(fit.edges, fit.data, scaled, scaled, signal * fit.signal)
+    place, here = "", significant(signal, 3)
+    if fit.share < 1:
+        place, here = (
+            " around the candidate's mass",
+            f"{here} of them, {significant(fit.n_signal, 3)} in the whole table",
+        )
+    text = (
+        f"Template fit of {what}: all {count(total)} events{place}, without selection, in bins of the score of "
+        f"signal-like against background events (below the axis: ln of the density ratio at the bin edges). Fitted "
+        f"signal: {here}; distance to the data (deviance) {fit.deviance:.1f} in {fit.bins} bins."
+    )
+    return picture(name, score_bins(bins, "ln (signal-like / background density), bin edges", "Fitted signal"), text)
+
+
+def template_distribution(scores: TemplateScores, fit: YieldFit) -> Picture:
+    """The score of the supervised classifier: data, background and the fitted signal."""
+    edges = _range(scores.data, scores.background)
+    signal = fit.n_signal * fit.share
+    of_signal = fill(scores.signal, edges).counts / max(scores.signal.size, 1) * signal
+    figure = data_and_background(
+        fill(scores.data, edges),
+        fill(scores.background, edges),
+        (len(scores.data) - signal) / len(scores.background),
+        "ln (signal-like / background density)",
+        signal=of_signal,
+        signal_name=f"Signal-like, {significant(signal, 3)} events",
+        logarithmic=True,
+    )
+    return picture(
+        "templates",
+        figure,
+        "Score of the classifier that was trained on signal-like against background events and never saw the data. The "
+        "excess of the data at the right end has the shape of the signal-like events if the candidate is what it is "
+        "taken for.",
+    )
+
+
+def _range(data: Array, background: Array | None) -> Array:
+    """Edges that hold all but the outermost events."""
+    pooled = data if background is None else np.concatenate([data, background])
+    low, high = (float(q) for q in np.quantile(pooled, [TAIL, 1 - TAIL]))
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, BINS + 1)
+
+
+def _file(name: str) -> str:
+    """A name that is safe for files."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name.replace(".", "p"))

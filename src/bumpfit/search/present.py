@@ -1,0 +1,50 @@
+"""The report of a search: one HTML file with everything inside, the same text in Markdown, and the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bumpfit.files import atomic, write_text
+from bumpfit.report import html, markdown
+from bumpfit.report.document import Document
+from bumpfit.search import conclusions, story
+from bumpfit.search.findings import Findings
+
+
+def write(findings: Findings, out: Path) -> list[Path]:
+    """Write `report.html`, `report.md` and `figures/*.png` into `out` and return their paths.
+
+    Every file appears complete or not at all; the pages are written after the figures that they show.
+
+    Raises:
+        InputError: `out` cannot be made or written.
+    """
+    page = document(findings)
+    written = []
+    for picture in page.pictures():
+        path = out / picture.path
+        with atomic(path) as temporary:
+            temporary.write_bytes(picture.content)
+        written.append(path)
+    for name, text in (("report.md", markdown.render(page)), ("report.html", html.render(page))):
+        write_text(out / name, text)
+        written.append(out / name)
+    return written
+
+
+def document(findings: Findings) -> Document:
+    """The report as data: the answer first, then how it was had, what it is worth, and how to repeat it."""
+    parts = (
+        story.answer,
+        story.data,
+        story.excess,
+        story.second_test,
+        story.description,
+        conclusions.iterations,
+        conclusions.checks,
+        conclusions.limitations,
+        conclusions.next_steps,
+        conclusions.provenance,
+    )
+    blocks = tuple(block for part in parts for block in part(findings))
+    return Document(story.title(findings), story.subtitle(findings), blocks)

@@ -1,0 +1,445 @@
+"""The story of a search in words, tables and figures: the answer, the data, both tests, masses and yield."""
+
+from __future__ import annotations
+
+from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
+from bumpfit.report.rounding import count, interval, measured, probability, significant, z_value
+from bumpfit.report.tables import upper_bound
+from bumpfit.search import drawings
+from bumpfit.search.answers import PValue
+from bumpfit.search.findings import Description, Findings
+from bumpfit.search.spectrum import SpectrumTest
+from bumpfit.search.steps import DECISIVE
+from bumpfit.search.two_sample import SelectionResult
+from bumpfit.search.windows import Window
+
+ROWS = 20
+"""Rows of the table of selections; more are in result.json."""
+
+WEAK = 2.0
+"""Global significance from which the headline speaks of an excess even without a claim."""
+
+
+def title(findings: Findings) -> str:
+    """Title of the report."""
+    kind = "" if findings.background is not None else ", spectrum only"
+    return f"Search for a resonance in two-jet events{kind}"
+
+
+def subtitle(findings: Findings) -> str:
+    """One line: tables, version, seed."""
+    answers = findings.answers
+    names = " against ".join(verbatim(entry.path or "a data frame") for entry in answers.inputs)
+    return f"{names} · bumpfit {answers.version} · seed {answers.seed} · {answers.runtime_s:.0f} s"
+
+
+def bound(p: PValue) -> tuple[str, str]:
+    """Global p-value and significance as text: an upper (lower) bound where the method gives no more than that."""
+    limited = upper_bound(p.to_dict())
+    value, z = probability(p.overall), z_value(p.z_global)
+    if value.startswith("<"):
+        return f"p {value}", f"Z > {z}" if p.z_global < float("inf") else "Z > 37"
+    return (f"p < {value}", f"Z > {z}") if limited else (f"p = {value}", f"Z = {z}")
+
+
+def answer(findings: Findings) -> list[Block]:
+    """The headline: claim or none, p-values, masses, yield, decay; and how to read the p-value."""
+    answers = findings.answers
+    p = answers.p_value
+    value, z = bound(p)
+    facts: list[tuple[str, str, str]] = [
+        ("Global p-value", value, f"{z}, {_trials(findings)}"),
+        ("Smallest local p-value", equation(p.local), f"Z = {z_value(p.z_local)}, {_best_name(findings)}"),
+    ]
+    if answers.resonance_mass is not None:
+        mass = answers.resonance_mass
+        facts.append(("Resonance mass", measured(mass.value, mass.error, "GeV"), "peak of m_{JJ}"))
+    for mass in answers.daughter_masses or ():
+        which = {"J1": "lighter jet", "J2": "heavier jet"}.get(mass.name or "", "")
+        facts.append((f"Daughter mass, {mass.name}", measured(mass.value, mass.error, "GeV"), which))
+    n, upper = answers.n_signal, count(answers.n_signal_upper_limit_95)
+    measured_yield = interval(n.value, n.error_low, n.error_high)
+    label = "Signal events before any selection"
+    share = f"{significant(answers.signal_percent, 2)}% of the data"
+    if answers.claim:
+        facts.append((label, measured_yield, f"68% interval; {share}; < {upper} at 95%"))
+    else:
+        facts += [
+            (label, f"< {upper}", "95% confidence level"),
+            ("Best value", measured_yield, f"68% interval; {share}"),
+        ]
+    if answers.claim:
+        heading = f"New physics is claimed: {z} after all trials"
+        text = (
+            f"The data differ from the background with {value} ({z}) over everything that was tried; a claim was "
+            f"agreed beforehand to need Z ≥ {answers.claim_z:g}."
+        )
+        if answers.decay:
+            text += f" **Decay:** {_arrow(answers.decay)}."
+    else:
+        heading = f"No new physics is claimed: {z} after all trials"
+        relation = "agree with" if p.z_global < WEAK else "show an excess over"
+        text = (
+            f"The data {relation} the background: {value} ({z}) over everything that was tried, where a claim needs "
+            f"Z ≥ {answers.claim_z:g}. Masses and decays are not quoted; the number of signal events is limited "
+            "instead."
+        )
+    blocks: list[Block] = [Heading("Answer", "answer"), Verdict(heading, text, answers.claim, tuple(facts))]
+    blocks.append(Paragraph(_reading(findings)))
+    blocks.append(Paragraph(f"**Signal events.** The number is a {_lower(n.method)}."))
+    return blocks
+
+
+def equation(p: float) -> str:
+    """`p = ...`, or `p < ...` for a value too small for a number."""
+    text = probability(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _trials(findings: Findings) -> str:
+    p = findings.answers.p_value
+    what = "selections" if findings.test is not None else "masses"
+    return f"{p.trials} {what} tried"
+
+
+def _best_name(findings: Findings) -> str:
+    if findings.test is not None:
+        return f"selection {findings.test.selections[findings.test.best].name}"
+    mass = findings.spectra[0].mass if findings.spectra else None
+    return f"mass {mass:.0f} GeV" if mass is not None else "of the spectrum"
+
+
+def _reading(findings: Findings) -> str:
+    p = findings.answers.p_value
+    text = f"**How to read the p-value.** Method: {p.method}. "
+    if "union bound" in p.method:
+        text += (
+            f"The union bound (number of trials, {p.trials}, times the smallest local p-value) always holds, so the "
+            "global p-value is quoted as an upper bound. "
+        )
+    if findings.test is not None:
+        text += "The two-sample test was named as the primary one beforehand, and only it decides about a claim. "
+    if p.shuffles:
+        text += f"{count(p.shuffles)} label shuffles were made; "
+        text += f"the smallest value that shuffles alone could give here is {probability(p.floor)}. "
+    return text + "Nothing that was chosen after looking at the data enters this p-value."
+
+
+def data(findings: Findings) -> list[Block]:
+    """The tables, their units, and every input."""
+    answers, events, table = findings.answers, findings.data, findings.background
+    rows = []
+    for role, entry, source in zip(("data", "background"), answers.inputs, (events, table), strict=False):
+        dropped = "—" if source is None else count(len(source.dropped))
+        rows.append((role, verbatim(entry.path or "data frame"), count(entry.events), entry.unit, dropped))
+    text = (
+        f"The search looks at {count(len(events))} events with the mass {verbatim(events.mass_name)} between "
+        f"{events.mass.min():.0f} and {events.mass.max():.0f} GeV"
+    )
+    if table is None:
+        text += ". No background table was given, so that only the mass spectrum can be tested."
+    else:
+        text += (
+            f" and at {count(len(table))} events of a table that is taken to be background only. The features are "
+            f"{', '.join(verbatim(name) for name in events.names)}; the mass is not among them."
+        )
+    blocks: list[Block] = [
+        Heading("Data", "data"),
+        Paragraph(text + " The unit of the masses is that given, or found from their values ({@tables})."),
+        Table(
+            "tables",
+            "Input tables. Dropped events had cells that are not finite numbers.",
+            ("Role", "File", "Events", "Unit", "Dropped"),
+            tuple(rows),
+            numeric=(2, 4),
+        ),
+        Gallery(drawings.inputs(findings)),
+    ]
+    return blocks
+
+
+def excess(findings: Findings) -> list[Block]:
+    """The primary test: scores, selections, global p-value, and whether the selections shape the background."""
+    test = findings.test
+    if test is None:
+        return []
+    config, best = findings.config, test.selections[test.best]
+    forward = config.forward
+    blocks: list[Block] = [
+        Heading("Primary test: data against background", "excess"),
+        Paragraph(
+            f"**Scores.** Boosted trees ({config.trees.models} a training) learn to tell data from background without "
+            "being told which events are signal (classification without labels, JHEP 10 (2017) 174): only a signal "
+            f"makes the two differ. The mass is not an input. {_windows(findings.windows)}For the scores that are "
+            f"handed out, the tables are dealt into {config.folds} folds and no event is scored by a model that saw "
+            f"it ({{@score}})."
+        ),
+        drawings.score(findings),
+        Paragraph(
+            f"**Test.** For the p-value the tables are dealt at random into a first block ({forward.first:.0%} of the "
+            f"events), on which is only trained, and {forward.blocks} blocks that are tested one after another, each "
+            "by models trained on the blocks before it. A selection cuts every block at a fixed fraction of its own "
+            "background; without a signal the number of data events above a background order statistic then follows "
+            "the negative hypergeometric law exactly, whatever the models have learned, and the blocks add up "
+            "independently. q_{0} is the on/off likelihood ratio of the summed counts (Li and Ma, Astrophys. J. 272 "
+            "(1983) 317), with the statistical error of the background table profiled."
+        ),
+        Paragraph(
+            f"**Result.** The best of {len(test.selections)} selections, {best.name}, holds {count(best.n_data)} data "
+            f"events where {measured(best.n_background_expected, best.background_error)} are expected from the table: "
+            f"{equation(best.p_local)} (Z = {z_value(best.z_local)}). {_overall(findings)} {{@selection_table}} lists "
+            "the selections, {@selections} shows them, and {@null} how the global p-value comes about."
+        ),
+        _selection_table(test.selections, test.best),
+        Gallery((drawings.selections(findings), drawings.null(findings))),
+    ]
+    if findings.shapes:
+        worst = min(findings.shapes, key=lambda shape: shape.p)
+        blocks += [
+            Subheading("Does a selection shape the background?"),
+            Paragraph(
+                "A selection that prefers some masses could make a peak of a smooth spectrum. {@background_shape} "
+                "compares the mass spectrum of selected background events with that of all of them by χ^{2}; the "
+                f"smallest of {len(findings.shapes)} probabilities is {probability(worst.p)}."
+            ),
+            drawings.shapes(findings),
+        ]
+    return blocks
+
+
+def _windows(windows: tuple[Window, ...]) -> str:
+    if len(windows) < 2:
+        return "The table is one narrow mass window, searched as a whole. "
+    return (
+        f"The spectrum is searched in {len(windows)} overlapping mass windows with centres from "
+        f"{windows[0].centre:.0f} to {windows[-1].centre:.0f} GeV, each with models of its own. "
+    )
+
+
+def _overall(findings: Findings) -> str:
+    assert findings.test is not None
+    overall = findings.test.overall
+    value, z = bound(findings.answers.p_value)
+    if overall.method == "exact law":
+        return "As there is one selection, the local p-value is the global one."
+    if overall.method == "union bound":
+        return (
+            f"Over all selections, {value} ({z}): the union bound, {overall.selections} times the smallest local "
+            f"p-value, as none or too few of {count(overall.shuffles)} shuffles of the labels come near it."
+        )
+    error = "" if overall.p_error is None else f", with a Monte Carlo error of {significant(overall.p_error, 1)}"
+    return (
+        f"Over all selections, {value} ({z}{error}), from {count(overall.shuffles)} shuffles of the labels data and "
+        "background inside blocks and mass intervals, which need no new training and are exact for one mass window "
+        "(sequential test of Besag and Clifford, Biometrika 78 (1991) 301)."
+    )
+
+
+def _selection_table(selections: tuple[SelectionResult, ...], best: int) -> Table:
+    order = list(range(len(selections)))
+    note = ""
+    if len(order) > ROWS:
+        order = sorted(order, key=lambda i: selections[i].p_local)[:ROWS]
+        note = f" The {ROWS} with the smallest p-values of {len(selections)}; all are in result.json."
+    rows = tuple(
+        (
+            selections[i].name,
+            count(selections[i].n_data),
+            measured(selections[i].n_background_expected, selections[i].background_error),
+            significant(selections[i].q0, 3),
+            probability(selections[i].p_local),
+            z_value(selections[i].z_local),
+        )
+        for i in order
+    )
+    return Table(
+        "selection_table",
+        f"Selections, fixed before the data were seen; the best in bold.{note}",
+        ("Selection", "Data", "Background", "q_{0}", "Local p", "Local Z"),
+        rows,
+        numeric=(1, 2, 3, 4, 5),
+        strong=(order.index(best),),
+    )
+
+
+def second_test(findings: Findings) -> list[Block]:
+    """The mass spectrum of every selection over a dijet function; or why it is no test."""
+    tests = findings.spectra
+    if not tests:
+        return []
+    usable = [test for test in tests if test.usable]
+    primary = findings.test is None
+    blocks: list[Block] = [Heading("Mass spectrum" if primary else "Second test: the mass spectrum", "spectrum")]
+    text = (
+        "A peak is searched over the dijet function f(x) = p_{0} (1 − x)^{p1} / x^{p2 + p3 ln x + …} with x = m / 13 "
+        "TeV, integrated over the bins; an F-test chooses the number of parameters. The statistic is q_{0} of the "
+        "profile likelihood (Cowan et al., Eur. Phys. J. C 71 (2011) 1554) with asymptotic p-values. "
+    )
+    if not primary:
+        text += "This test does not use the background table, but to find where the spectrum is smooth. "
+    blocks.append(Paragraph(text + _spectrum_result(findings, usable)))
+    blocks.append(_spectrum_table(tests))
+    scan = drawings.mass_scan(findings)
+    if scan is not None:
+        blocks.append(scan)
+    blocks.append(Gallery(drawings.spectra(findings)))
+    return blocks
+
+
+def _spectrum_result(findings: Findings, usable: list[SpectrumTest]) -> str:
+    tests = findings.spectra
+    if not usable:
+        return f"**No spectrum can be tested here**: {tests[0].reason}. No p-value is made of it ({{@spectrum_table}})."
+    best = min(usable, key=lambda test: test.p_local if test.p_local is not None else 1.0)
+    fit = findings.answers.mass_spectrum_fit
+    text = (
+        f"{'The spectrum' if len(tests) == 1 else f'{len(usable)} of {len(tests)} spectra'} can be tested. The "
+        f"largest excess is at {best.mass:.0f} GeV in the spectrum '{best.name}': local "
+        f"{equation(best.p_local or 0.0)} (Z = {z_value(best.z_local)}), "
+    )
+    p_global, z_global = fit.get("p_global", best.p_global), fit.get("z_global", best.z_global)
+    sign = "<" if p_global is not None and p_global < 1 else "="
+    text += f"global p {sign} {probability(p_global)} (Z {sign.replace('<', '>')} {z_value(z_global)}; union bound over"
+    return text + " masses and spectra). {@scan} shows the scan, {@spectrum_table} the spectra."
+
+
+def _spectrum_table(tests: tuple[SpectrumTest, ...]) -> Table:
+    rows = []
+    for test in tests:
+        signal = "—"
+        if test.usable and test.n_signal is not None:
+            error = test.n_signal_error
+            signal = measured(test.n_signal, error) if error is not None else significant(test.n_signal, 3)
+        rows.append(
+            (
+                test.name,
+                count(float(test.counts.sum())),
+                "—" if test.n_parameters is None else str(test.n_parameters),
+                probability(test.goodness_p),
+                "—" if test.inflation is None else significant(test.inflation, 2),
+                f"{test.mass:.0f}" if test.usable and test.mass is not None else "—",
+                signal,
+                probability(test.p_local),
+                z_value(test.z_local),
+            )
+        )
+    return Table(
+        "spectrum_table",
+        "Spectra: fit of the dijet function alone (goodness of fit p), factor by which the free background inflates "
+        "the error of a peak's yield, and the largest excess. A dash: no test.",
+        ("Spectrum", "Events", "Parameters", "Fit p", "Inflation", "Mass [GeV]", "Signal", "Local p", "Local Z"),
+        tuple(rows),
+        numeric=(1, 2, 3, 4, 5, 6, 7, 8),
+    )
+
+
+def description(findings: Findings) -> list[Block]:
+    """Masses and number of events of the candidate, or the upper limit when there is none."""
+    final = findings.updated or findings.first
+    if final is not None:
+        return _candidate(findings, final)
+    answers = findings.answers
+    heading = "What the excess is" if answers.claim else "How much signal there can be"
+    blocks: list[Block] = [Heading(heading, "description")]
+    n = answers.n_signal
+    if answers.claim:
+        blocks.append(
+            Paragraph(
+                "The masses of daughters and a corrected number of events need a background table and the masses and "
+                "N-subjettiness ratios of two jets, which this search does not have."
+            )
+        )
+    blocks.append(
+        Paragraph(
+            f"Signal events: {interval(n.value, n.error_low, n.error_high)} (68% interval; {_lower(n.method)}); "
+            f"upper limit {count(answers.n_signal_upper_limit_95)} at 95% confidence level, "
+            f"{significant(100 * answers.n_signal_upper_limit_95 / len(findings.data), 2)}% of the data."
+        )
+    )
+    if findings.null_yield is not None:
+        blocks.append(drawings.yield_bins(findings.null_yield, "yield_null", "a generic signal"))
+    return blocks
+
+
+def _candidate(findings: Findings, final: Description) -> list[Block]:
+    config = findings.config
+    blocks: list[Block] = [
+        Heading("What the new physics looks like", "description"),
+        Paragraph(
+            "**Masses.** Each mass is the position of a peak: a double-sided Crystal Ball over the background table "
+            "in the same selection, every bin of which is profiled, by maximum likelihood. Errors hold the statistics "
+            f"of data and table (MINOS) and {config.peaks.scale_error:.1%} for the energy scale. Masses are those of "
+            "the jets as measured: positions of peaks, not means."
+        ),
+    ]
+    if findings.first is not None and findings.updated is not None:
+        blocks.append(_mass_table(findings.first, findings.updated))
+    if final.yield_fit is not None:
+        fit = final.yield_fit
+        blocks.append(
+            Paragraph(
+                "**Number of events.** The efficiency of a learned selection for an unknown signal is not known, so "
+                "the excess after a cut is not the yield before it. Therefore signal-like events at the fitted masses "
+                "(a packaged library of simulated two- and three-prong decays) train a classifier against background "
+                "events, cross-fitted; it never sees the data. The whole score spectrum of the data is then fitted "
+                f"with signal-like and background templates: "
+                f"{interval(fit.n_signal, fit.n_signal - fit.low, fit.high - fit.n_signal)} events (68.27% "
+                f"profile-likelihood interval, including {config.templates.template_error:.0%} for the modelling of "
+                f"signal-like events); upper limit {count(fit.upper_95)} at 95%. {_prongs(final)}"
+            )
+        )
+    if findings.answers.decay:
+        blocks.append(Paragraph(f"**Decay.** {_arrow(findings.answers.decay)}."))
+    updated, first = findings.updated, findings.first
+    stages = [(part, stage) for part, stage in ((first, "first"), (updated, "updated")) if part is not None]
+    if len(stages) == 2:
+        blocks.append(
+            Paragraph("Fits of the first answer are on the left, those after the further steps on the right.")
+        )
+    fits = [drawings.peaks(part, stage) for part, stage in stages]
+    blocks.append(Gallery(tuple(picture for row in zip(*fits, strict=True) for picture in row)))
+    pictures = []
+    for stage, part in (("updated", updated), ("first", first)):
+        if part is not None and part.yield_fit is not None:
+            pictures.append(drawings.yield_bins(part.yield_fit, f"yield_{stage}", "the candidate"))
+    if final.yield_fit is not None and final.template_scores is not None:
+        pictures.append(drawings.template_distribution(final.template_scores, final.yield_fit))
+    if pictures:
+        blocks.append(Gallery(tuple(pictures)))
+    return blocks
+
+
+def _mass_table(first: Description, updated: Description) -> Table:
+    names = (("resonance", "resonance"), ("light", "lighter jet"), ("heavy", "heavier jet"))
+    rows = []
+    for key, name in names:
+        fits = getattr(first, key), getattr(updated, key)
+        cells = [cell for fit in fits for cell in (measured(fit.mass, fit.error), f"{fit.sigma:.0f}")]
+        rows.append((name, *cells))
+    return Table(
+        "masses",
+        "Masses and widths (sigma of the peak, resolution included) in GeV, of the first answer and after the further "
+        "steps.",
+        ("Mass", "First", "Width", "Updated", "Width"),
+        tuple(rows),
+        numeric=(1, 2, 3, 4),
+    )
+
+
+def _prongs(final: Description) -> str:
+    fit = final.yield_fit
+    assert fit is not None
+    text = f"The mixture that fits best has {fit.three_prong_fraction:.0%} three-prong decays"
+    if fit.two_prong_preference is None:
+        return text + "."
+    kind = "two" if fit.two_prong_preference > 0 else "three"
+    strength = "which is decisive" if abs(fit.two_prong_preference) >= DECISIVE else "which is not decisive"
+    return f"{text}; all {kind}-prong fits better by 2 Δln L = {abs(fit.two_prong_preference):.1f}, {strength}."
+
+
+def _arrow(text: str) -> str:
+    return text.replace("->", "→").replace("Delta", "Δ").rstrip(".")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")
