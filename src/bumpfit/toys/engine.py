@@ -42,7 +42,7 @@ class Batch:
     strength: Floats  # (n, M) best strength
     status: NDArray[np.int8]  # (n,) FITTED or FAILED
     route: NDArray[np.int8]  # (n,) NEWTON, DAMPED, MINUIT or GENERAL
-    forms: Floats  # (n, F) linear forms of the counts that were asked for
+    forms: Floats  # (n, F) linear forms of the data that were asked for
 
 
 class Engine(Protocol):
@@ -69,8 +69,14 @@ class Engine(Protocol):
         """Hash of the model, the strengths and the statistic: equal for equal toys."""
 
     @property
-    def rates(self) -> Floats:
-        """Expected counts that the toys are thrown from, shape (B,)."""
+    def center(self) -> Floats:
+        """Expectation of the data that the toys are thrown from: counts, then auxiliary measurements, shape (B +
+        A,).
+        """
+
+    @property
+    def width(self) -> Floats:
+        """Standard deviations of the Gaussian measurements, shape (B + A,); 0 for counts."""
 
     def run(self, first: int, n: int, seed: int) -> Batch:
         """Toys first .. first + n of the seed."""
@@ -103,8 +109,9 @@ def digest_of(**content: object) -> str:
 class LogLinearEngine:
     """Toys of a log-linear model, thrown at its rates plus `thrown` times its (first) signal.
 
-    `forms`, shape (F, B): linear forms of the counts to return with each toy. `general` fits the toys whose
-    parameters leave the range in which the model is log-linear.
+    `forms`, shape (F, B + J): linear forms of counts and pulls to return with each toy. `source`, shape (B + J,): their
+    expectations to throw from instead. `general` fits the toys whose parameters leave the range in which the model is
+    log-linear.
     """
 
     model: LogLinear
@@ -112,6 +119,7 @@ class LogLinearEngine:
     thrown: float = 0.0
     tested: float = 0.0
     forms: Floats | None = None
+    source: Floats | None = None
     general: GeneralFit | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -125,6 +133,8 @@ class LogLinearEngine:
     @cached_property
     def rates(self) -> Floats:
         """Expected counts that the toys are thrown from, shape (B,)."""
+        if self.source is not None:
+            return self.source[: self.model.rate.size]
         rates = self.model.rate + self.thrown * self.model.signals[0]
         if not (rates >= 0).all():
             raise InputError(
@@ -132,6 +142,22 @@ class LogLinearEngine:
                 "toys can only be thrown where expectations are not negative"
             )
         return np.asarray(rates)
+
+    @cached_property
+    def means(self) -> Floats:
+        """Expectations of the pulls, shape (J,)."""
+        n_pulls = self.model.arrays.pull.shape[0]
+        return np.zeros(n_pulls) if self.source is None else np.ascontiguousarray(self.source[self.model.rate.size :])
+
+    @property
+    def center(self) -> Floats:
+        """Expectation of counts and pulls that the toys are thrown from, shape (B + J,)."""
+        return np.concatenate([self.rates, self.means])
+
+    @property
+    def width(self) -> Floats:
+        """0 for counts and 1 for pulls, shape (B + J,)."""
+        return np.concatenate([np.zeros(self.rates.size), np.ones(self.means.size)])
 
     @cached_property
     def tables(self) -> AliasTables:
@@ -164,11 +190,15 @@ class LogLinearEngine:
             name=self.name,
             thrown=float(self.thrown),
             tested=float(self.tested),
+            source=nothing if self.source is None else self.source,
         )
 
     def run(self, first: int, n: int, seed: int) -> Batch:
         """Toys first .. first + n of the seed."""
-        found = call(self.model.arrays, self.plan, self.rows, self.tables, n, seed=seed, first=first, forms=self._forms)
+        found = call(
+            self.model.arrays, self.plan, self.rows, self.tables, self.means, n,
+            seed=seed, first=first, forms=self._forms,
+        )  # fmt: skip
         toys = self._doubtful(found)
         counts, pulls = self.draw(first + toys, seed)
         return self._careful(found, toys, counts, pulls)
@@ -184,7 +214,7 @@ class LogLinearEngine:
                 f"got shapes {counts.shape} and {pulls.shape}"
             )
         found = call(
-            self.model.arrays, self.plan, self.rows, self.tables, len(counts),
+            self.model.arrays, self.plan, self.rows, self.tables, self.means, len(counts),
             seed=0, first=0, forms=self._forms, counts=counts, pulls=pulls,
         )  # fmt: skip
         toys = self._doubtful(found)
@@ -195,7 +225,7 @@ class LogLinearEngine:
         n_pulls = self.model.arrays.pull.shape[0]
         counts, pulls = np.empty((len(toys), self.model.rate.size)), np.empty((len(toys), n_pulls))
         if len(toys):
-            draw_toys(self.tables, n_pulls, seed, np.ascontiguousarray(toys, dtype=np.int64), counts, pulls)
+            draw_toys(self.tables, self.means, seed, np.ascontiguousarray(toys, dtype=np.int64), counts, pulls)
         return counts, pulls
 
     def observed(self) -> float | None:
@@ -207,7 +237,7 @@ class LogLinearEngine:
 
     @cached_property
     def _forms(self) -> Floats:
-        return np.empty((0, self.model.rate.size)) if self.forms is None else np.ascontiguousarray(self.forms)
+        return np.empty((0, self.center.size)) if self.forms is None else np.ascontiguousarray(self.forms)
 
     def _doubtful(self, found: Results) -> NDArray[np.int64]:
         """Toys to be fitted again: not converged, or with a free minimum above the fixed one."""

@@ -89,7 +89,11 @@ def run_toys(compiled, compiled_plan, poi, start, free, low, high, tables, mean,
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HistFactoryEngine:
-    """Toys of a HistFactory model, thrown at parameter `values`, shape (P,), with the strength at `thrown`."""
+    """Toys of a HistFactory model, thrown at parameter `values`, shape (P,), with the strength at `thrown`.
+
+    `forms`, shape (F, B + A): linear forms of counts and auxiliary measurements to return with each toy. `source`,
+    shape (B + A,): their expectations to throw from instead.
+    """
 
     model: Model
     parameter: str
@@ -97,6 +101,8 @@ class HistFactoryEngine:
     name: Name = "q0"
     thrown: float = 0.0
     tested: float = 0.0
+    forms: Floats | None = None
+    source: Floats | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -119,6 +125,8 @@ class HistFactoryEngine:
     @cached_property
     def rates(self) -> Floats:
         """Expected counts that the toys are thrown from, shape (B,)."""
+        if self.source is not None:
+            return self.source[: self.model.compiled.n_bins]
         rates = self.model.expected(self.values)
         if not (rates >= 0).all():
             b = int(np.argmin(rates))
@@ -129,10 +137,25 @@ class HistFactoryEngine:
         return rates
 
     @cached_property
+    def center(self) -> Floats:
+        """Expectation of counts and auxiliary measurements that the toys are thrown from, shape (B + A,)."""
+        if self.source is not None:
+            return self.source
+        return np.concatenate([self.rates, self.model.expected_auxiliary(self.values)])
+
+    @cached_property
+    def width(self) -> Floats:
+        """Widths of the Gaussian auxiliary measurements, shape (B + A,); 0 for counts."""
+        c = self.model.compiled
+        result = np.zeros(self.center.size)
+        result[c.n_bins + c.normal_aux] = c.normal_sigma
+        return result
+
+    @cached_property
     def tables(self) -> AliasTables:
         """Poisson tables of the counts and of the Poisson constraints."""
         c = self.model.compiled
-        return alias_tables(np.concatenate([self.rates, c.poisson_factor * self.values[c.poisson_parameter]]))
+        return alias_tables(np.concatenate([self.rates, self.center[c.n_bins + c.poisson_aux]]))
 
     @property
     def chunk(self) -> int:
@@ -156,6 +179,7 @@ class HistFactoryEngine:
             name=self.name,
             thrown=float(self.thrown),
             tested=float(self.tested),
+            source=np.zeros(0) if self.source is None else self.source,
         )
 
     def run(self, first: int, n: int, seed: int) -> Batch:
@@ -180,7 +204,7 @@ class HistFactoryEngine:
         """Counts and auxiliary measurements of the listed toys, shape (n, B + A), as pyhf takes them."""
         c = self.model.compiled
         mains, auxs = np.empty((len(toys), c.n_bins)), np.tile(self.model.auxdata, (len(toys), 1))
-        mean = self.values[c.normal_parameter]
+        mean = self.center[c.n_bins + c.normal_aux]
         for i, toy in enumerate(toys):
             draw_toy(self.tables, mean, c.normal_sigma, c.normal_aux, c.poisson_aux, seed, int(toy), mains[i], auxs[i])
         return np.hstack([mains, auxs])
@@ -201,7 +225,7 @@ class HistFactoryEngine:
     def _run(self, mains: Floats, auxs: Floats, first: int, seed: int, *, given: bool) -> Batch:
         c, problem = self.model.compiled, self.problem
         out = np.empty((len(mains), 4))
-        mean = self.values[c.normal_parameter]
+        mean = self.center[c.n_bins + c.normal_aux]
         run_toys(
             c, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
             self.tables, mean, seed, first, mains, auxs, given, out,
@@ -214,7 +238,8 @@ class HistFactoryEngine:
             status[i] = FITTED if self._retry(mains[i], auxs[i], out[i]) else FAILED
         statistic = evaluate(self.name, self.tested, out[:, 0], out[:, 1], out[:, 2])
         statistic[status != FITTED] = np.nan
-        return Batch(statistic[:, None], out[:, 2:3], status, route, np.empty((len(out), 0)))
+        forms = np.empty((len(out), 0)) if self.forms is None else np.hstack([mains, auxs]) @ self.forms.T
+        return Batch(statistic[:, None], out[:, 2:3], status, route, forms)
 
     def _retry(self, main: Floats, aux: Floats, row: Floats) -> bool:
         """Fit one toy with all starts and with iminuit; fills its row of results."""

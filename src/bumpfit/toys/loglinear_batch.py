@@ -41,7 +41,7 @@ class Results(NamedTuple):
     fixed: Floats  # (n, M) minimum of f at the strength under test
     best: Floats  # (n, M) best strength
     open: NDArray[np.uint8]  # (n,) CLOSED, UNSETTLED or OUTSIDE
-    forms: Floats  # (n, F) linear forms of the counts
+    forms: Floats  # (n, F) linear forms of the counts and pulls
 
 
 class Queue(NamedTuple):
@@ -55,13 +55,14 @@ class Queue(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def put_toys(pulls_basis, tables, counts, pulls, seed, first, here, x, at, forms, sums, row, states):  # type: ignore[no-untyped-def]
+def put_toys(pulls_basis, means, tables, counts, pulls, seed, first, here, x, at, forms, sums, row, states):  # type: ignore[no-untyped-def]
     """Fill n and t of eight lanes with toys first .. first + here (given or made); unused lanes repeat the last.
 
-    Writes the linear forms of the counts to sums from `row` on. `states`: room for eight states.
+    Writes the linear forms of counts and pulls to sums from `row` on; `means` of the pulls that are made. `states`:
+    room for eight states.
     """
     n_pulls, size = pulls_basis.shape
-    given, bins = counts.shape[0] > 0, forms.shape[1]
+    given, bins = counts.shape[0] > 0, forms.shape[1] - n_pulls
     for lane in range(WIDTH):
         states[lane] = stream(seed, first + min(lane, here - 1), bins + 2 * n_pulls)
     for k in range(size):
@@ -76,19 +77,22 @@ def put_toys(pulls_basis, tables, counts, pulls, seed, first, here, x, at, forms
             step += GOLDEN
             drawn = alias_draws(states, step, tables.cells, tables.start[b], tables.bits[b], tables.low[b])
             store(x, at.n + b, drawn)
-    for lane in range(WIDTH if n_pulls else 0):
-        state = states[lane] + np.uint64(bins) * GOLDEN
-        for j in range(n_pulls):
-            state += GOLDEN + GOLDEN
-            pull = pulls[first + min(lane, here - 1), j] if given else normal(state)
-            for k in range(size):
-                x[at.t + k, lane] += pulls_basis[j, k] * pull
     for j in range(forms.shape[0]):
         for lane in range(here):
             value = 0.0
             for b in range(bins):
                 value += forms[j, b] * x[at.n + b, lane]
             sums[row + lane, j] = value
+    for lane in range(WIDTH if n_pulls else 0):
+        state = states[lane] + np.uint64(bins) * GOLDEN
+        for j in range(n_pulls):
+            state += GOLDEN + GOLDEN
+            pull = pulls[first + min(lane, here - 1), j] if given else means[j] + normal(state)
+            for k in range(size):
+                x[at.t + k, lane] += pulls_basis[j, k] * pull
+            if lane < here:
+                for i in range(forms.shape[0]):
+                    sums[row + lane, i] += forms[i, bins + j] * pull
 
 
 @njit(nogil=True, cache=True)
@@ -118,9 +122,9 @@ def run_queue(arrays, plan, kind, m, q, queue, y, at, results):  # type: ignore[
 
 
 @njit(nogil=True, cache=True)
-def draw_toys(tables, n_pulls, seed, toys, counts, pulls):  # type: ignore[no-untyped-def]
-    """Counts, shape (n, B), and unit normal pulls, shape (n, J), of the listed toys."""
-    bins = counts.shape[1]
+def draw_toys(tables, means, seed, toys, counts, pulls):  # type: ignore[no-untyped-def]
+    """Counts, shape (n, B), and pulls of unit width, shape (n, J), of the listed toys."""
+    bins, n_pulls = counts.shape[1], means.size
     for i in range(toys.size):
         state = stream(seed, toys[i], bins + 2 * n_pulls)
         for b in range(bins):
@@ -128,15 +132,15 @@ def draw_toys(tables, n_pulls, seed, toys, counts, pulls):  # type: ignore[no-un
             counts[i, b] = alias_draw(state, tables.cells, tables.start[b], tables.bits[b], tables.low[b])
         for j in range(n_pulls):
             state += GOLDEN + GOLDEN
-            pulls[i, j] = normal(state)
+            pulls[i, j] = means[j] + normal(state)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def run_toys(arrays, plan, tables, counts, pulls, seed, first, forms, x, y, at, queue, results):  # type: ignore[no-untyped-def]
+def run_toys(arrays, plan, tables, means, counts, pulls, seed, first, forms, x, y, at, queue, results):  # type: ignore[no-untyped-def]
     """Fit toys first .. first + n, where n is the length of the results.
 
     counts, pulls: given toys, shapes (n, B) and (n, J), taken from row 0 on; with no rows of counts the toys are made
-    from the tables and the seed. forms: linear forms of the counts to evaluate, shape (F, B).
+    from the tables, the means of the pulls and the seed. forms: linear forms of counts and pulls, shape (F, B + J).
     """
     n_toys, n_signals = results.free.shape
     size = arrays.basis.shape[1]
@@ -146,7 +150,20 @@ def run_toys(arrays, plan, tables, counts, pulls, seed, first, forms, x, y, at, 
     for begin in range(0, n_toys, WIDTH):
         here = min(WIDTH, n_toys - begin)
         put_toys(
-            arrays.pull, tables, counts, pulls, seed, offset + begin, here, x, at, forms, results.forms, begin, states
+            arrays.pull,
+            means,
+            tables,
+            counts,
+            pulls,
+            seed,
+            offset + begin,
+            here,
+            x,
+            at,
+            forms,
+            results.forms,
+            begin,
+            states,
         )
         fit_background(
             arrays.rate, arrays.basis, arrays.design, arrays.prior, arrays.pull.shape[0] > 0, arrays.third,
@@ -188,6 +205,7 @@ def call(
     plan: Plan,
     at: Rows,
     tables: AliasTables,
+    means: Floats,
     n: int,
     *,
     seed: int,
@@ -210,5 +228,5 @@ def call(
     x, y = np.zeros((at.size, WIDTH)), np.zeros((at.size, WIDTH))
     if counts is None:
         counts, pulls = np.empty((0, bins)), np.empty((0, arrays.pull.shape[0]))
-    run_toys(arrays, plan, tables, counts, pulls, seed, first, forms, x, y, at, queue, results)
+    run_toys(arrays, plan, tables, means, counts, pulls, seed, first, forms, x, y, at, queue, results)
     return results

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError
 from bumpfit.execute import ordered_map
@@ -203,11 +204,12 @@ def dask_executor(address: str) -> Iterator[Executor]:
     Raises MissingExtraError without the package, BumpfitError when the scheduler cannot be reached.
     """
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise MissingExtraError("distributed", "dask", "running on Dask") from error
     try:
-        client = Client(address, timeout=CONNECT, set_as_default=False)
+        connect: Any = distributed.Client
+        client = connect(address, timeout=CONNECT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise BumpfitError(
             f"no Dask scheduler answers at {address} ({error}); is it running, and the address right?"

@@ -302,7 +302,7 @@ def throw(
     arguments as for `engine`. Raises InputError for wrong settings and models that cannot be thrown.
     """
     chosen = engine(model, statistic=statistic, mu=mu, test=test, data=data, values=values, parameter=parameter)
-    return collect(chosen, n, seed=seed, first=first, workers=workers, executor=executor, show=show)
+    return collect(chosen, n, seed=seed, first=first, workers=workers, executor=executor, show=show)[0]
 
 
 def collect(
@@ -314,25 +314,26 @@ def collect(
     workers: int = 1,
     executor: Executor | None = None,
     show: bool | None = False,
-) -> Toys:
-    """Toys first .. first + n of an engine in one record."""
+) -> tuple[Toys, Floats]:
+    """Toys first .. first + n of an engine in one record, and the linear forms it was asked for, shape (n, F)."""
     runs = batches(engine, first, n, seed, workers=workers, executor=executor)
     begin, batch = next(runs)
     signals = batch.statistic.shape[1]
     statistic, strength = np.empty((n, signals)), np.empty((n, signals))
     status, route = np.full(n, FAILED, np.int8), np.empty(n, np.int8)
+    forms = np.empty((n, batch.forms.shape[1]))
     with bar("toys", n, show=show) as advance:
         while True:
             here = slice(begin - first, begin - first + len(batch.status))
             statistic[here], strength[here] = batch.statistic, batch.strength
-            status[here], route[here] = batch.status, batch.route
+            status[here], route[here], forms[here] = batch.status, batch.route, batch.forms
             advance(len(batch.status))
             try:
                 begin, batch = next(runs)
             except StopIteration:
                 break
     one = signals == 1
-    return Toys(
+    found = Toys(
         name=engine.name,
         thrown=engine.thrown,
         tested=engine.tested,
@@ -345,3 +346,4 @@ def collect(
         digest=engine.digest,
         observed=engine.observed(),
     )
+    return found, forms

@@ -1,0 +1,80 @@
+"""Weighted toys against exact enumeration, brute force and the asymptotic formula."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import dijet
+from scipy import stats
+from test_histfactory import MIXED
+
+from bumpfit import toys, workspace
+from bumpfit.errors import InputError
+from bumpfit.toys import LogLinear
+
+
+@pytest.mark.parametrize("background", [3.0, 20.0])
+def test_five_sigma_of_a_counting_experiment(background: float) -> None:
+    model = LogLinear(np.array([background]), np.zeros((1, 0)), np.array([1.0]), bounds=(0.0, 1e3))
+    found = toys.tail(model, 40_000)
+    for z in (1, 3, 5, 6):
+        n = int(stats.poisson.isf(stats.norm.sf(z), background)) + 1
+        p, error = found.p_value(2 * (n * math.log(n / background) - (n - background)))
+        exact = stats.poisson.sf(n - 1, background)
+        assert p == pytest.approx(exact, abs=4 * error)
+        assert error < 0.05 * exact
+
+
+def test_brute_force_at_three_sigma(spectrum: LogLinear) -> None:
+    direct = toys.throw(spectrum, 500_000, seed=1)
+    weighted = toys.tail(spectrum, 60_000, seed=2)
+    for q in (0.5, 4.0, 9.0):
+        p, error = direct.p_value(q)
+        p2, error2 = weighted.p_value(q)
+        assert abs(p - p2) < 4 * math.hypot(error, error2)
+        assert error2 < 0.03 * p2
+    assert weighted.weights is not None
+    assert weighted.weights.mean() == pytest.approx(1, abs=5 * weighted.weights.std() / math.sqrt(60_000))
+
+
+def test_five_sigma_of_a_spectrum_is_asymptotic(spectrum: LogLinear) -> None:
+    p, error = toys.tail(spectrum, 60_000).p_value(25.0)
+    assert error < 0.05 * p
+    assert p == pytest.approx(stats.norm.sf(5), rel=0.25)
+
+
+def test_deficits_and_two_sided_tests() -> None:
+    model = dijet(60_000)
+    for name in ("qmu", "tmu"):
+        direct = toys.throw(model, 200_000, statistic=name, mu=1.0, seed=3)
+        weighted = toys.tail(model, 60_000, statistic=name, mu=1.0, seed=4, reach=4.0)
+        for q in (1.0, 7.0):
+            (p, error), (p2, error2) = direct.p_value(q), weighted.p_value(q)
+            assert abs(p - p2) < 4 * math.hypot(error, error2)
+
+
+def test_general_models() -> None:
+    model = workspace.read(MIXED)
+    direct = toys.throw(model, 20_000, seed=5)
+    weighted = toys.tail(model, 4000, seed=6)
+    for q in (0.5, 2.7, 7.0):
+        (p, error), (p2, error2) = direct.p_value(q), weighted.p_value(q)
+        assert abs(p - p2) < 4 * math.hypot(error, error2)
+    p, error = weighted.p_value(25.0)
+    assert error < 0.3 * p
+    assert p == pytest.approx(stats.norm.sf(5), rel=0.8)
+
+
+def test_same_numbers_on_workers(spectrum: LogLinear) -> None:
+    one, two = toys.tail(spectrum, 3000), toys.tail(spectrum, 3000, workers=2)
+    np.testing.assert_array_equal(one.weights, two.weights)
+    np.testing.assert_array_equal(one.statistic, two.statistic)
+
+
+def test_misuse(spectrum: LogLinear) -> None:
+    with pytest.raises(InputError, match="too few"):
+        toys.tail(spectrum, 3)
+    with pytest.raises(InputError, match="positive number"):
+        toys.tail(spectrum, 1000, reach=-1.0)
+    with pytest.raises(InputError, match="number of toys"):
+        toys.tail(spectrum, 0)
