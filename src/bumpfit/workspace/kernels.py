@@ -31,9 +31,11 @@ SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
 LINEAR = 0  # the parameter itself is the factor: normfactor, lumi
 CODE0, CODE1, CODE4, CODE4P = 10, 11, 14, 15
 
-# Stands for a factor of exactly zero, whose logarithmic derivative does not exist: the rates change by 1e-100 of
-# themselves.
+# Stands for a factor of exactly zero, whose logarithmic derivative does not exist.
 ZERO_FACTOR = 1e-100
+
+# Rates below this come from such factors and are zero.
+NO_RATE = 1e-60
 
 
 class Compiled(NamedTuple):
@@ -168,6 +170,9 @@ def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped
                 factor[start + b] *= gamma if abs(gamma) > ZERO_FACTOR else ZERO_FACTOR
         for b in range(size):
             rate[first + b] += shifted[start + b] * factor[start + b]
+    for b in range(m.n_bins):
+        if abs(rate[b]) < NO_RATE:
+            rate[b] = 0.0
 
 
 @njit(**INTERNAL)
