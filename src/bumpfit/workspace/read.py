@@ -1,4 +1,4 @@
-"""Read workspaces: HistFactory JSON with patches and patchsets."""
+"""Read workspaces: HistFactory JSON with patches and patchsets, HS3 JSON, HistFactory XML."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
 from bumpfit.workspace.parameters import parameter_sets
 from bumpfit.workspace.validate import check_content, check_schema
+from bumpfit.workspace.xml import read_xml
 
 Source = str | Path | Mapping[str, Any]
 Patch = str | Path | Sequence[Any] | Mapping[str, Any]
@@ -89,15 +90,16 @@ def read(
 ) -> Model:
     """Read a workspace and compile it.
 
-    `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON. `patch`: a
-    JSON patch or a patchset (file or content), with `patch_name` for a patchset; `patch` may also be the pair
-    (patchset, name). `measurement`: its name (HS3: analysis), by default the first. `poi`: another parameter of
-    interest, "" for none. `interpolation`: {"normsys": "code4" or "code1", "histosys": "code4p" or "code0"}, by default
-    pyhf's codes 4 and 4p. `allow_negative`: accept samples with negative yields.
+    `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; or a top-level
+    XML file of HistFactory with its ROOT files. `patch`: a JSON patch or a patchset (file or content), with
+    `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
+    analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":
+    "code4" or "code1", "histosys": "code4p" or "code0"}, by default pyhf's codes 4 and 4p. `allow_negative`: accept
+    samples with negative yields.
 
     Raises InputError with the place of the first fault.
     """
-    spec = load_json(source) if isinstance(source, str | Path) else copy.deepcopy(source)
+    spec = _load(source)
     if patch is not None:
         if isinstance(patch, tuple) and len(patch) == 2 and isinstance(patch[1], str):
             patch, patch_name = patch
@@ -112,6 +114,14 @@ def read(
     return compile_model(
         spec, measurement=measurement, poi=poi, interpolation=interpolation, allow_negative=allow_negative
     )
+
+
+def _load(source: Source) -> Any:
+    if not isinstance(source, str | Path):
+        return copy.deepcopy(source)
+    if Path(source).suffix.lower() == ".xml":
+        return read_xml(source)
+    return load_json(source)
 
 
 def compile_model(
