@@ -210,7 +210,7 @@ def limit_threads() -> None:
     """One thread for linear algebra, OpenMP and numba in this process: parallelism comes from the workers."""
     for name in THREAD_VARIABLES:  # libraries loaded from now on
         os.environ[name] = "1"
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # libraries already loaded
+    from threadpoolctl import threadpool_limits  # libraries already loaded
 
     threadpool_limits(1)
     if "numba" in sys.modules:

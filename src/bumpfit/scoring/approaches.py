@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from bumpfit.errors import InputError
 
@@ -144,9 +145,10 @@ class Ensemble:
         if len(features) == 0:
             return np.empty(0)
         total = np.zeros(len(features))
-        for model in self.estimators:
-            p = np.clip(model.predict_proba(features)[:, 1], 1e-6, 1 - 1e-6)
-            total += np.log(p / (1 - p))
+        with threadpool_limits(1):
+            for model in self.estimators:
+                p = np.clip(model.predict_proba(features)[:, 1], 1e-6, 1 - 1e-6)
+                total += np.log(p / (1 - p))
         return total / len(self.estimators)
 
 
@@ -165,4 +167,7 @@ def train(approach: Approach, positive: Array, negative: Array, seed: int, weigh
     w = np.ones(len(positive)) if weights is None else np.asarray(weights, float)
     sample_weight = np.r_[w / w.mean() / (2 * len(w)), np.full(len(negative), 0.5 / len(negative))] * len(features)
     seeds = np.random.SeedSequence(seed).generate_state(approach.models)
-    return Ensemble(tuple(approach.estimator(int(s)).fit(features, labels, sample_weight=sample_weight) for s in seeds))
+    with threadpool_limits(1):  # parallel over trainings, never inside one: the numbers depend on no thread count
+        return Ensemble(
+            tuple(approach.estimator(int(s)).fit(features, labels, sample_weight=sample_weight) for s in seeds)
+        )

@@ -18,13 +18,20 @@ from scipy.stats import chi2, norm
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.tables import FEATURES, MASS, Events, check_pair, read
 from bumpfit.execute import worker_pool
-from bumpfit.files import atomic, write_json
+from bumpfit.files import write_json
 from bumpfit.search.answers import Answers, Check, Input, PValue, SignalYield, Value
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
 from bumpfit.search.findings import Findings, Scores, ShapeCheck
 from bumpfit.search.log import Log
-from bumpfit.search.score_events import cross_fitted, event_scores, forward_survival, primary_test, shape_checks
+from bumpfit.search.score_events import (
+    cross_fitted,
+    event_scores,
+    forward_survival,
+    primary_test,
+    shape_checks,
+    write_scores,
+)
 from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
 from bumpfit.search.stages import Stages, fingerprint
 from bumpfit.search.steps import Story, describe_candidate, describe_nothing
@@ -413,18 +420,9 @@ def _write(findings: Findings, out: Path, log: Log) -> None:
     """Everything of a run; result.json comes last, so that its presence says that the run is complete."""
     from bumpfit.search import present  # draws figures: a slow import that a run without output does not need
 
-    _write_scores(out / "scores.csv", findings.data, findings.scores.probability)
-    _write_scores(out / "scores_updated.csv", findings.data, findings.updated_probability)
+    write_scores(out / "scores.csv", findings.data, findings.scores.probability)
+    write_scores(out / "scores_updated.csv", findings.data, findings.updated_probability)
     write_workspaces(findings, out / "workspaces")
     present.write(findings, out)
     log.write("done", claim=findings.answers.claim, z_global=findings.answers.p_value.z_global)
     write_json(out / RESULT, findings.answers.to_dict())
-
-
-def _write_scores(path: Path, data: Events, probability: Array) -> None:
-    """Event index, ascending, and score in [0, 1]."""
-    if not np.isfinite(probability).all():
-        raise BumpfitError("some scores are not finite numbers; please report this with the tables that cause it")
-    frame = pd.DataFrame({"score": np.clip(probability, 0.0, 1.0)}, index=pd.Index(data.index)).sort_index()
-    with atomic(path) as temporary:
-        frame.to_csv(temporary, float_format="%.8g")

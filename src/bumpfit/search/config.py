@@ -23,8 +23,9 @@ class SearchConfig:
 
     `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery is
     claimed; `min_background`: background events that a selection must expect above its cuts; `shuffles`: label
-    shuffles for the global p-value; `folds`: of the event scores; `trees`, `forward`, `windows`, `peaks`, `spectrum`,
-    `templates`: settings of those steps; `cross_check`: the approach that repeats the primary test as a check.
+    shuffles for the global p-value; `folds`: of the event scores; `trees`: tell data from background, `template_trees`:
+    simulated signal-like events from background; `forward`, `windows`, `peaks`, `spectrum`, `templates`: settings of
+    those steps; `cross_check`: the approach that repeats the primary test as a check.
     """
 
     efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
@@ -33,6 +34,7 @@ class SearchConfig:
     shuffles: int = 20_000
     folds: int = 5
     trees: BoostedTrees = BoostedTrees()
+    template_trees: BoostedTrees = BoostedTrees(models=2, learning_rate=0.1, iterations=100)
     forward: ForwardPlan = ForwardPlan()
     windows: WindowPlan = WindowPlan()
     peaks: PeakSettings = PeakSettings()
@@ -47,6 +49,7 @@ class SearchConfig:
             folds=3,
             shuffles=min(self.shuffles, 5000),
             trees=dataclasses.replace(self.trees, models=1),
+            template_trees=dataclasses.replace(self.template_trees, models=1),
             forward=ForwardPlan(first=0.4, blocks=3),
         )
 

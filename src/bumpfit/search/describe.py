@@ -129,7 +129,7 @@ def template_yield(
         jet_features(data.take(near.data_rows)),
         jet_features(background.take(near.background_rows)),
         near.surrogate,
-        config.trees,
+        config.template_trees,
         folds=config.templates.folds,
         seed=seed,
         executor=executor,
@@ -175,7 +175,7 @@ def unbiased_masses(
     for k, (name, (of_d, of_b)) in enumerate(values.items()):
         shrunk = dataclasses.replace(cloud, features=columns(cloud.features, name))
         scores = template_scores(
-            columns(jet_features(d), name), columns(jet_features(b), name), shrunk, config.trees,
+            columns(jet_features(d), name), columns(jet_features(b), name), shrunk, config.template_trees,
             folds=config.templates.folds, seed=seed + k + 1, executor=executor,
         )  # fmt: skip
         cut = _most_precise(scores, cloud.weights, n_signal * near.share, tau)

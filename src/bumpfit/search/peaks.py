@@ -96,6 +96,8 @@ def fit_peak(
         )
 
     def cost(p: Array) -> float:
+        if not np.isfinite(p).all():  # MIGRAD tries such points after a step with an undefined curvature
+            return REJECTED
         return float(profile_on_off(n, m, tau, signal(p))[0].sum())
 
     found: Minuit | None = None
@@ -142,6 +144,9 @@ def fit_peak(
         signal=s,
     )
 
+
+REJECTED = 1e30
+"""Cost of a point that is no point."""
 
 NAMES = ("n_signal", "mass", "sigma", "alpha_low", "alpha_high")
 

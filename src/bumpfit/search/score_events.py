@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Executor
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from bumpfit.errors import BumpfitError
 from bumpfit.events.tables import Events
+from bumpfit.files import atomic
 from bumpfit.progress import bar
 from bumpfit.scoring import Approach, ScoredBlock, cross_fit, deal_folds, forward_scores, survival
 from bumpfit.search.config import SearchConfig
@@ -159,3 +163,14 @@ def shape_checks(
             ShapeCheck(efficiency, value, number, float(chi2.sf(value, number - 1)), edges, selected, expected)
         )
     return tuple(found)
+
+
+def write_scores(path: str | os.PathLike[str], data: Events, probability: Array, *, with_mass: bool = False) -> None:
+    """CSV of event index (ascending) and score in [0, 1], and the dijet mass in the unit of the input if asked for."""
+    if not np.isfinite(probability).all():
+        raise BumpfitError("some scores are not finite numbers; please report this with the tables that cause it")
+    frame = pd.DataFrame({"score": np.clip(probability, 0.0, 1.0)}, index=pd.Index(data.index))
+    if with_mass:
+        frame[data.mass_name] = data.frame(data.unit)[data.mass_name]
+    with atomic(path) as temporary:
+        frame.sort_index().to_csv(temporary, float_format="%.8g")

@@ -281,7 +281,7 @@ def describe_nothing(
     cloud = generic(centres[rng.integers(len(centres), size=config.templates.generic_events)], rng)
     cloud = cloud.inside(low, high)
     templates = template_scores(
-        jet_features(data), jet_features(background), cloud, config.trees,
+        jet_features(data), jet_features(background), cloud, config.template_trees,
         folds=config.templates.folds, seed=seed, executor=executor,
     )  # fmt: skip
     fitted = fit_yield(templates, cloud, config.templates)

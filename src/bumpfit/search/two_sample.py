@@ -207,8 +207,9 @@ def _global_p(
     union, floor = min(1.0, selections * smallest), 1.0 / (shuffles + 1)
     minima = np.empty(0)
     # beyond the first batch the shuffles only help where the union bound is not far below their reach
-    while len(minima) < (shuffles if union > 10 * floor else BATCH) and _hits(minima, smallest).size < ENOUGH:
-        minima = np.concatenate([minima, cells.smallest_p(families, min(BATCH, shuffles - len(minima)), rng)])
+    wanted = shuffles if union > 10 * floor else min(BATCH, shuffles)
+    while len(minima) < wanted and _hits(minima, smallest).size < ENOUGH:
+        minima = np.concatenate([minima, cells.smallest_p(families, min(BATCH, wanted - len(minima)), rng)])
     hits = _hits(minima, smallest)
     if selections == 1:
         return GlobalP(smallest, z_of(smallest), "exact law", 0.0, 0, None, union, 1), minima

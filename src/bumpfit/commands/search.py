@@ -1,0 +1,184 @@
+"""`bumpfit demo`, `run`, `score` and `report`: the resonance search on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bumpfit.errors import InputError
+
+Features = Annotated[
+    str | None,
+    typer.Option(help="Feature columns, comma separated; NAME=COLUMN renames, e.g. m_J1=mj_light,delta_m_J=dm,..."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same answers.", min=0)]
+Workers = Annotated[int | None, typer.Option(help="Processes (default: all cores); no answer depends on it.", min=1)]
+Json = Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (demo, run, score, report):
+        app.command()(command)
+
+
+def demo(
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report, scores and workspaces.")] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings.")] = True,
+    as_json: Json = False,
+) -> None:
+    """The main job on a packaged example: 20 400 simulated dijet events, 400 of them signal, against 12 000.
+
+    Example: bumpfit demo -o demo
+    """
+    from importlib.resources import as_file, files
+
+    folder = files("bumpfit") / "data"
+    with as_file(folder / "example_data.parquet") as data, as_file(folder / "example_background.parquet") as background:
+        _run(data, background, out, seed=seed, workers=workers, as_json=as_json, quick=quick)
+
+
+def run(
+    data: Annotated[Path, typer.Argument(help="Table of events: CSV, Parquet or HDF5.")],
+    background: Annotated[
+        Path | None, typer.Option(help="Table that is background only, with the same columns.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything that is written.")] = Path("out"),
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML (docs/how-to/configure.md).")] = None,
+    workers: Workers = None,
+    iterations: Annotated[int, typer.Option(help="Further steps after the first answer.", min=0)] = 2,
+    quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings: a valid first look of less power.")] = False,
+    seed: Seed = 0,
+    mass: Annotated[str, typer.Option(help="Column of the spectrum that is searched.")] = "m_JJ",
+    features: Features = None,
+    unit: Annotated[str | None, typer.Option(help="GeV or TeV; found from the values when not given.")] = None,
+    drop_bad: Annotated[bool, typer.Option("--drop-bad", help="Drop events with cells that are not numbers.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a table of dijet events for new particles and write a report.
+
+    Example: bumpfit run data.csv --background background.csv -o out/
+    """
+    _run(
+        data, background, out, seed=seed, workers=workers, as_json=as_json, quick=quick, iterations=iterations,
+        config=config, mass=mass, features=features, unit=unit, drop_bad=drop_bad, overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _run(
+    data: Path,
+    background: Path | None,
+    out: Path | None,
+    *,
+    seed: int,
+    workers: int | None,
+    as_json: bool,
+    quick: bool,
+    iterations: int = 2,
+    config: Path | None = None,
+    mass: str = "m_JJ",
+    features: str | None = None,
+    unit: str | None = None,
+    drop_bad: bool = False,
+    overwrite: bool = False,
+) -> None:
+    from bumpfit.execute import available_cores
+    from bumpfit.search.chain import run as search
+    from bumpfit.search.config import read_config
+
+    answers = search(
+        data, background, out, seed=seed, workers=workers or available_cores(), quick=quick, iterations=iterations,
+        config=None if config is None else read_config(config), mass=mass, unit=unit,
+        on_bad="drop" if drop_bad else "error", overwrite=overwrite,
+        **({} if features is None else {"features": columns(features)}),
+    )  # fmt: skip
+    _show(answers.to_dict(), as_json)
+    if out is not None and not as_json:
+        typer.echo(f"report: {out / 'report.html'}")
+
+
+def columns(text: str) -> dict[str, str]:
+    """Feature names -> columns from 'a,b=column,c'; raises InputError for empty or repeated names."""
+    pairs = [part.strip().partition("=") for part in text.split(",")]
+    names = {name.strip(): (column if mark else name).strip() for name, mark, column in pairs}
+    if len(names) != len(pairs) or not all(names) or not all(names.values()):
+        raise InputError(f"the features '{text}' hold an empty or repeated name; expected NAME,NAME=COLUMN,...")
+    return names
+
+
+def _show(answers: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(answers, indent=1))
+        return
+    from rich.console import Console
+
+    from bumpfit.report.tables import summary
+
+    Console().print(summary(answers))
+
+
+def score(
+    data: Annotated[Path, typer.Argument(help="Table of events: CSV, Parquet or HDF5.")],
+    background: Annotated[Path, typer.Option(help="Table that is background only, with the same columns.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="CSV file: index, score, m_JJ.")] = Path("scores.csv"),
+    seed: Seed = 0,
+    workers: Workers = None,
+    mass: Annotated[str, typer.Option(help="Column of the spectrum that is searched.")] = "m_JJ",
+    features: Features = None,
+    unit: Annotated[str | None, typer.Option(help="GeV or TeV; found from the values when not given.")] = None,
+    drop_bad: Annotated[bool, typer.Option("--drop-bad", help="Drop events with cells that are not numbers.")] = False,
+) -> None:
+    """Score every event of a table between 0 (background) and 1 (signal); the first link of the chain on its own.
+
+    Example: bumpfit score data.csv --background background.csv -o scores.csv
+    """
+    from bumpfit.events.tables import FEATURES, check_pair, read
+    from bumpfit.execute import available_cores, worker_pool
+    from bumpfit.search.config import SearchConfig
+    from bumpfit.search.score_events import cross_fitted, event_scores, write_scores
+    from bumpfit.search.stages import Stages
+
+    names = FEATURES if features is None else columns(features)
+    bad = "drop" if drop_bad else "error"
+    events, table = (read(path, mass=mass, features=names, unit=unit, on_bad=bad) for path in (data, background))
+    check_pair(events, table)
+    config = SearchConfig()
+    windows = config.windows.windows(table.mass)
+    with worker_pool(workers or available_cores()) as executor:
+        u_data, u_background = cross_fitted(
+            events, table, windows, config, seed=seed, executor=executor, stages=Stages(None, "")
+        )
+    scores = event_scores(u_data, u_background, events, table, windows)
+    write_scores(out, events, scores.probability, with_mass=True)
+    typer.echo(f"{len(events)} scores written to {out}")
+
+
+def report(
+    out: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    as_json: Json = False,
+) -> None:
+    """Show the answers of a finished run, and where its report is.
+
+    Example: bumpfit report out/
+    """
+    from bumpfit.files import require
+
+    path = require(out / "result.json")
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"p_value", "claim", "n_signal"} - set(answers)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is not the result of a run ({error}); give the output folder of `bumpfit run`"
+        ) from error
+    if missing:
+        raise InputError(f"{path} has no {', '.join(sorted(missing))}; give the output folder of `bumpfit run`")
+    _show(answers, as_json)
+    if not as_json:
+        typer.echo(f"report: {out / 'report.html'}")
