@@ -6,6 +6,7 @@ asymptotic p-value is 1 - Phi(sqrt(q0)), eq. 52. It is not reliable when few eve
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Unpack
 
@@ -41,13 +42,28 @@ def require_free(problem: Problem, parameter: str) -> None:
         raise InputError(f"parameter '{parameter}' {reason}, so nothing can be learnt about it")
 
 
-def q0(problem: Problem, parameter: str, options: FitOptions = FitOptions()) -> tuple[float, Minimum, Minimum]:
-    """q0 of a parameter, with the free fit and the fit at zero."""
-    require_free(problem, parameter)
+def free_and_null(problem: Problem, parameter: str, options: FitOptions) -> tuple[Minimum, Minimum]:
+    """The free fit and the fit with the parameter at zero; each also starts from the other's answer if that is better.
+
+    A likelihood with several minima can hide the lower one from a single start; the free fit must not end above the
+    other. Raises BumpfitError when a fit does not converge.
+    """
     best = require_valid(solve(problem, options), "the fit with signal")
     null = require_valid(
         solve(problem.at(parameter, 0.0, best.x), options), f"the fit without signal ({parameter} = 0)"
     )
+    allowed = problem.low[problem.model.index(parameter)] <= 0 <= problem.high[problem.model.index(parameter)]
+    if allowed and null.value < best.value:
+        again = solve(dataclasses.replace(problem, start=null.x), options)
+        if again.valid and again.value < best.value:
+            best = again
+    return best, null
+
+
+def q0(problem: Problem, parameter: str, options: FitOptions = FitOptions()) -> tuple[float, Minimum, Minimum]:
+    """q0 of a parameter, with the free fit and the fit at zero."""
+    require_free(problem, parameter)
+    best, null = free_and_null(problem, parameter, options)
     if best.x[problem.model.index(parameter)] < 0:
         return 0.0, best, null
     return max(0.0, 2 * (null.value - best.value)), best, null

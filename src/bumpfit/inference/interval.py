@@ -5,6 +5,7 @@ References: Wilks, Ann. Math. Stat. 9 (1938) 60; James, CERN 81-03 (MINOS).
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal, Unpack
 
 import numpy as np
@@ -16,9 +17,24 @@ from bumpfit.inference.discovery import require_free, require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
 from bumpfit.results import Interval
 from bumpfit.workspace import Model
+from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
+LOWER = 1e-5
+"""How far below the free fit, in -ln L, another fit must end to show that the free fit was not the minimum."""
+
+RESTARTS = 5
+"""Times that the free fit is repeated from a lower point before giving up."""
+
 Side = Literal["both", "low", "high"]
+
+
+class LowerMinimumError(BumpfitError):
+    """A profile fit ended below the free fit, which therefore was not the minimum; `x` is where."""
+
+    def __init__(self, x: Floats) -> None:
+        super().__init__("the likelihood has several minima and the fit keeps finding lower ones; try other starts")
+        self.x = x
 
 
 class Profile:
@@ -30,16 +46,14 @@ class Profile:
         self.best: Minimum = require_valid(solve(problem, options), "the fit")
         self._last = self.best.x
 
-    def minimum_at(self, value: float) -> Minimum:
-        """The fit with the parameter held at `value`; raises BumpfitError when it does not converge."""
+    def __call__(self, value: float) -> float:
+        """Rise of -2 ln L at this value; raises BumpfitError when the fit there does not converge."""
         held = solve(self.problem.at(self.parameter, value, self._last), self.options)
         require_valid(held, f"the fit with {self.parameter} = {value:g}")
+        if held.value < self.best.value - LOWER:
+            raise LowerMinimumError(held.x)
         self._last = held.x
-        return held
-
-    def __call__(self, value: float) -> float:
-        """Rise of -2 ln L at this value."""
-        return 2 * (self.minimum_at(value).value - self.best.value)
+        return 2 * (held.value - self.best.value)
 
     def restart(self) -> None:
         """Start the next fit from the best fit."""
@@ -65,6 +79,26 @@ def crossing(profile: Profile, threshold: float, direction: int, first_step: flo
         inner, step = outer, 2 * step
     tolerance = 1e-7 * max(abs(outer - best), 1e-300)
     return float(brentq(lambda value: profile(value) - threshold, inner, outer, xtol=tolerance, rtol=1e-12))
+
+
+def _ends(
+    problem: Problem,
+    name: str,
+    options: FitOptions,
+    threshold: float,
+    directions: list[int],
+    restarts: int = RESTARTS,
+) -> tuple[Profile, dict[int, float | None]]:
+    """Crossings on the wanted sides; starts again when a lower minimum turns up on the way."""
+    profile = Profile(problem, name, options)
+    step = first_step(problem, profile.best, profile.index, threshold)
+    try:
+        return profile, {direction: crossing(profile, threshold, direction, step) for direction in directions}
+    except LowerMinimumError as lower:
+        if restarts == 0:
+            raise
+        problem = dataclasses.replace(problem, start=lower.x)
+    return _ends(problem, name, options, threshold, directions, restarts - 1)
 
 
 def first_step(problem: Problem, minimum: Minimum, index: int, threshold: float) -> float:
@@ -103,17 +137,14 @@ def interval(
     threshold = float(chi2.ppf(level if side == "both" else 2 * level - 1, 1))
     problem = prepare(model, data, **settings)
     require_free(problem, name)
-    profile = Profile(problem, name, options)
+    directions = [direction for direction, other in ((-1, "high"), (1, "low")) if side != other]
+    profile, found = _ends(problem, name, options, threshold, directions)
     i = profile.index
-    step = first_step(problem, profile.best, i, threshold)
-    ends: dict[int, float | None] = {-1: None, 1: None}
-    at_bound = {-1: False, 1: False}
-    for direction, wanted in ((-1, side != "high"), (1, side != "low")):
-        if not wanted:
-            continue
-        found = crossing(profile, threshold, direction, step)
-        at_bound[direction] = found is None
-        ends[direction] = float((problem.high if direction > 0 else problem.low)[i]) if found is None else found
+    at_bound = {direction: found.get(direction, 0.0) is None for direction in (-1, 1)}
+    ends = {-1: found.get(-1), 1: found.get(1)}
+    for direction, edge in ((-1, problem.low[i]), (1, problem.high[i])):
+        if at_bound[direction]:
+            ends[direction] = float(edge)
     if at_bound[-1] and at_bound[1]:
         raise BumpfitError(
             f"the data do not constrain '{name}': the profile likelihood stays below the {level:g} threshold over its "

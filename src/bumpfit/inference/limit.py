@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.inference.discovery import require_free, require_poi, require_valid
+from bumpfit.inference.discovery import free_and_null, require_free, require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
 from bumpfit.results import CLs, Limit
 from bumpfit.workspace import Model
@@ -38,17 +38,19 @@ class Exclusion:
     options: FitOptions
 
     @cached_property
+    def fits(self) -> tuple[Minimum, Minimum]:
+        """Free and background-only fit to the data."""
+        return free_and_null(self.problem, self.parameter, self.options)
+
+    @property
     def best(self) -> Minimum:
         """Free fit to the data."""
-        return require_valid(solve(self.problem, self.options), "the free fit to the data")
+        return self.fits[0]
 
     @cached_property
     def asimov(self) -> Problem:
         """The same likelihood with the Asimov data of the background-only fit."""
-        null = require_valid(
-            solve(self.problem.at(self.parameter, 0.0, self.best.x), self.options),
-            f"the background-only fit ({self.parameter} = 0)",
-        )
+        null = self.fits[1]
         model = self.problem.model
         main, aux = model.split(model.asimov(null.x))
         # its fits start at their answer

@@ -16,7 +16,7 @@ from bumpfit.workspace.kernels import INTERNAL, SUMS_IN_ANY_ORDER, derivatives, 
 # status of a minimisation
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 
-ROUNDING = 1e-14  # relative size of a pivot that rounding alone can leave of a singular matrix
+ROUNDING = 1e-14  # relative size of what rounding can leave of a singular pivot, or add to -ln L
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
@@ -141,11 +141,12 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
             rates(trial, m, rate, shifted, factor, shift, scale)
             trial_value = objective(trial, main, aux, m, rate)
             evaluations += 1
-            if edm < tolerance:
+            noise = ROUNDING * abs(value)
+            if edm < tolerance + noise:
                 if trial_value <= value:
                     return trial, trial_value, edm, iteration, evaluations, CONVERGED
                 return x, value, edm, iteration, evaluations, CONVERGED
-            if trial_value <= value:
+            if trial_value <= value + noise:
                 accepted = True
                 damping = 0.1 * damping if damping > _NO_DAMPING else 0.0
                 x = trial

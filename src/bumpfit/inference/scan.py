@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -9,10 +10,11 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Settings, prepare, solve
-from bumpfit.inference.interval import first_step
+from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
+from bumpfit.inference.interval import LOWER, first_step
 from bumpfit.results import Scan
 from bumpfit.workspace import Model
+from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
 
@@ -45,23 +47,32 @@ def scan(
         values = np.asarray(points, dtype=np.float64)
         if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
             raise InputError("a scan needs a list of finite points")
-    rises: list[float | None] = [None] * values.size
-    status = [""] * values.size
-    # walk away from the best fit on both sides, each point starting from its neighbour
-    order = np.argsort(np.abs(values - best.x[i]), kind="stable")
-    last = {True: best.x, False: best.x}
-    for k in order:
-        side = bool(values[k] >= best.x[i])
-        held = solve(problem.at(name, float(values[k]), last[side]), options)
-        status[k] = "converged" if held.valid else held.attempts[-1]
-        if held.valid:
-            last[side] = held.x
-            rises[k] = 2 * (held.value - best.value)
+    held = _walk(problem, name, values, best, options)
+    valid = [found for found in held if found.valid]
+    lowest = min(valid, key=lambda found: found.value, default=best)
+    if lowest.value < best.value - LOWER:
+        # the free fit had missed the lower of several minima
+        best = require_valid(solve(dataclasses.replace(problem, start=lowest.x), options), "the free fit")
+        held = _walk(problem, name, values, best, options)
     return Scan(
         parameter=name,
         points=tuple(float(v) for v in values),
-        delta_twice_nll=tuple(rises),
+        delta_twice_nll=tuple(2 * (found.value - best.value) if found.valid else None for found in held),
         best=float(best.x[i]),
         twice_nll_min=problem.constant + 2 * best.value,
-        status=tuple(status),
+        status=tuple("converged" if found.valid else found.attempts[-1] for found in held),
     )
+
+
+def _walk(problem: Problem, name: str, values: Floats, best: Minimum, options: FitOptions) -> list[Minimum]:
+    """Fits at the points, walking away from the best fit on both sides, each starting from its neighbour."""
+    centre = best.x[problem.model.index(name)]
+    last = {True: best.x, False: best.x}
+    result: dict[int, Minimum] = {}
+    for k in np.argsort(np.abs(values - centre), kind="stable"):
+        side = bool(values[k] >= centre)
+        found = solve(problem.at(name, float(values[k]), last[side]), options)
+        if found.valid:
+            last[side] = found.x
+        result[int(k)] = found
+    return [result[k] for k in range(values.size)]
