@@ -284,7 +284,7 @@ def describe_nothing(
         jet_features(data), jet_features(background), cloud, config.template_trees,
         folds=config.templates.folds, seed=seed, executor=executor,
     )  # fmt: skip
-    fitted = fit_yield(templates, cloud, config.templates)
+    fitted = fit_yield(templates, cloud, config.templates, three_prong_fraction=0.5)
     method = "template fit of a generic signal (all masses of the library alike), chosen before the data were seen"
     if iterations >= 1:
         steps.append(_cross_check(data, background, windows, test, config, seed, executor, stages))

@@ -81,11 +81,11 @@ def library() -> pd.DataFrame:
 def signal_like(masses: Masses) -> Surrogate:
     """Events of a resonance with these masses, interpolated bilinearly between the grid points of the library."""
     table = library()
-    grid = np.unique(table.x_B.to_numpy(np.float64))
+    grid = np.unique(table.x_B.to_numpy(np.float64).round(4))
     x_heavy, x_light = (4 * m / masses.resonance for m in (masses.heavy, masses.light))
     clipped = np.clip([x_heavy, x_light], grid[0], grid[-1])
     w_heavy, w_light = (_linear(grid, x) for x in clipped)
-    x_b, x_c = (np.searchsorted(grid, table[c].to_numpy(np.float64) - 1e-6) for c in ("x_B", "x_C"))
+    x_b, x_c = (np.searchsorted(grid, table[c].to_numpy(np.float64).round(4)) for c in ("x_B", "x_C"))
     counts = np.bincount(x_b * len(grid) + x_c, minlength=len(grid) ** 2)[x_b * len(grid) + x_c]
     straight = w_heavy[x_b] * w_light[x_c]
     swapped = np.where(x_b != x_c, w_heavy[x_c] * w_light[x_b], 0.0)
@@ -141,4 +141,5 @@ def generic(resonances: Array, rng: np.random.Generator) -> Surrogate:
 
 def _linear(grid: Array, x: float) -> Array:
     """Weights of the grid points in the linear interpolation at x, shape of the grid."""
-    return np.array([np.interp(x, grid, unit) for unit in np.eye(len(grid))])
+    weights = np.array([np.interp(x, grid, unit) for unit in np.eye(len(grid))])
+    return np.where(weights > 1e-9, weights, 0.0)

@@ -112,13 +112,17 @@ def template_scores(
 
 
 def fit_yield(
-    scores: TemplateScores, surrogate: Surrogate, settings: TemplateSettings = TemplateSettings()
+    scores: TemplateScores,
+    surrogate: Surrogate,
+    settings: TemplateSettings = TemplateSettings(),
+    three_prong_fraction: float | None = None,
 ) -> YieldFit:
     """Maximum likelihood of the number of signal events in all data, profiled over background and kind of decay.
 
-    The signal template is a mixture of two- and three-prong decays whose fraction is free. Every bin of the background
-    is profiled; the background of N data events is N - S, so the table is tau = M / (N - S) times as large. The
-    interval includes the statistics of the templates and `settings.template_error`.
+    The signal template is a mixture of two- and three-prong decays. Their fraction is free, or held where it is given:
+    a search for a small signal must hold it, as a free fraction, undefined without signal, adds positive fluctuations.
+    Every bin of the background is profiled; the background of N data events is N - S, so the table is tau = M / (N - S)
+    times as large. The interval includes the statistics of the templates and `settings.template_error`.
     """
     m_total = len(scores.background)
     cuts = [
@@ -141,6 +145,8 @@ def fit_yield(
         return float(profile_on_off(n, m, m_total / (total - signal), signal * template(three))[0].sum())
 
     def profiled(signal: float) -> tuple[float, float]:
+        if three_prong_fraction is not None:
+            return cost_at(signal, three_prong_fraction), three_prong_fraction
         inner = minimize_scalar(lambda f: cost_at(signal, f), bounds=(0.0, 1.0), method="bounded")
         return min((float(inner.fun), float(inner.x)), (cost_at(signal, 0.0), 0.0), (cost_at(signal, 1.0), 1.0))
 

@@ -1,0 +1,161 @@
+"""Peaks, signal-like events, template yields, posteriors, spectra and configuration, each against a known answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bumpfit.errors import InputError
+from bumpfit.search.config import SearchConfig, read_config
+from bumpfit.search.peaks import fit_peak
+from bumpfit.search.posterior import posterior_from_survival, posterior_from_templates
+from bumpfit.search.spectrum import smooth_range, spectrum_test
+from bumpfit.search.stages import Stages, fingerprint
+from bumpfit.search.surrogate import Masses, generic, library, signal_like
+from bumpfit.search.template import TemplateScores, TemplateSettings, fit_yield
+
+
+def test_peak_positions_cover() -> None:
+    """Pulls of a Gaussian peak over an exponential background: mean 0, width 1 (statistical error alone)."""
+    rng = np.random.default_rng(2)
+    pulls = []
+    for _ in range(12):
+        data = np.r_[rng.exponential(150, 300) + 50, rng.normal(200, 12, 150)]
+        table = rng.exponential(150, 600) + 50
+        found = fit_peak("m", data, table, 2.0)
+        assert found.valid
+        pulls.append((found.mass - 200) / found.error_statistical)
+    assert abs(np.mean(pulls)) < 0.9
+    assert 0.5 < np.std(pulls) < 1.7
+    assert found.error > found.error_statistical
+
+
+def test_library_gives_the_masses_back() -> None:
+    cloud = signal_like(Masses(4000, 200, 700))
+    assert cloud.weights.sum() == pytest.approx(1)
+    assert not cloud.extrapolated
+    light, heavy = cloud.features[:, 0], cloud.features[:, 0] + cloud.features[:, 1]
+    for values, expected in ((light, 200), (heavy, 700), (cloud.mass, 4000)):
+        counts, edges = np.histogram(values, np.linspace(0.7 * expected, 1.3 * expected, 25), weights=cloud.weights)
+        top = int(np.argmax(counts))
+        assert 0.5 * (edges[top] + edges[top + 1]) == pytest.approx(expected, rel=0.05)
+
+
+def test_library_on_its_own_grid_and_beyond() -> None:
+    table = library()
+    on_grid = signal_like(Masses(4000, 200, 400))  # x = 0.2 and 0.4
+    assert len(on_grid.mass) == ((table.x_B == np.float32(0.4)) & (table.x_C == np.float32(0.2))).sum()
+    assert signal_like(Masses(4000, 200, 1200)).extrapolated
+    part = on_grid.inside(3900, 4100)
+    assert part.weights.sum() == pytest.approx(1)
+    assert on_grid.fraction_inside(3900, 4100) == pytest.approx(len(part.mass) / len(on_grid.mass), rel=0.2)
+    drawn = generic(np.full(50, 3000.0), np.random.default_rng(1))
+    assert drawn.features.shape == (50, 4)
+    assert (drawn.features[:, 1] >= 0).all()
+
+
+def toy_scores(rng: np.random.Generator, n_signal: int) -> tuple[TemplateScores, np.ndarray]:
+    data = np.r_[rng.normal(0, 1, rng.poisson(20_000)), rng.normal(3, 1, rng.poisson(n_signal))]
+    return TemplateScores(data, rng.normal(0, 1, 12_000), rng.normal(3, 1, 4_000)), np.full(4_000, 1 / 4_000)
+
+
+@pytest.mark.parametrize("n_signal", [0, 200, 800])
+def test_template_yields_cover(n_signal: int) -> None:
+    rng = np.random.default_rng(n_signal)
+    cloud = signal_like(Masses(4000, 200, 700))
+    statistics_only = TemplateSettings(template_error=0.0)
+    covered, values = 0, []
+    for _ in range(20):
+        scores, weights = toy_scores(rng, n_signal)
+        toy = type(cloud)(np.zeros((4000, 4)), np.zeros(4000), weights, np.arange(4000) % 2 + 2)
+        found = fit_yield(scores, toy, statistics_only, three_prong_fraction=0.5 if n_signal == 0 else None)
+        covered += found.low <= n_signal <= found.high
+        values.append(found.n_signal)
+        assert found.upper_95 > found.high > found.n_signal >= found.low >= 0
+    assert stats.binom.sf(covered - 1, 20, 0.6) > 0.001
+    assert stats.binom.cdf(covered, 20, 0.68) > 0.001
+    assert abs(np.mean(values) - n_signal) < 40
+
+
+def test_posterior_is_the_signal_fraction() -> None:
+    rng = np.random.default_rng(4)
+    background = rng.uniform(size=40_000)
+    data = np.r_[rng.uniform(size=20_000), rng.beta(0.2, 8, 1000)]
+    found = posterior_from_survival(data, background)
+    assert ((found >= 0) & (found <= 1)).all()
+    tight = data < 0.001
+    truth = (np.arange(len(data))[tight] >= 20_000).mean()
+    assert found[tight].mean() == pytest.approx(truth, abs=0.1)
+    assert found[data > 0.5].max() < 0.1
+    assert stats.spearmanr(found, -data).statistic > 0.999
+
+
+def test_posterior_from_templates_is_bayes() -> None:
+    ratio = np.array([-50.0, 0.0, np.log(99.0), 50.0])
+    found = posterior_from_templates(ratio, 10, 1000)
+    np.testing.assert_allclose(found, [0, 0.01, 0.5, 1], atol=1e-9)
+
+
+def test_spectrum_with_a_peak_and_without_sidebands() -> None:
+    rng = np.random.default_rng(8)
+    wide = 2000 * rng.uniform(size=60_000) ** (-1 / 6.0)
+    wide = wide[wide < 7000]
+    span = smooth_range(wide)
+    assert span[0] < 2100
+    null = spectrum_test("null", wide, 1.0, span)
+    assert null.usable and null.z_global is not None and null.z_global < 3
+    peak = spectrum_test("peak", np.r_[wide, rng.normal(3500, 105, 700)], 1.0, span)
+    assert peak.mass == pytest.approx(3500, rel=0.03)
+    assert peak.z_global is not None and peak.z_global > 4
+    assert peak.n_signal == pytest.approx(700, rel=0.35)
+    narrow = wide[(wide > 3300) & (wide < 3700)]
+    nothing = spectrum_test("narrow", narrow, 1.0, smooth_range(narrow))
+    assert not nothing.usable
+    assert "no sidebands" in nothing.reason
+
+
+def test_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("claim_z = 5\nefficiencies = [0.1, 0.01]\n[trees]\nmodels = 2\n")
+    config = read_config(path)
+    assert (config.claim_z, config.efficiencies, config.trees.models) == (5.0, (0.1, 0.01), 2)
+    assert config.quick().trees.models == 1
+    assert config.forward == SearchConfig().forward
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("claimz = 5", "does not exist"),
+        ("claim_z = 'high'", "expected a number"),
+        ("folds = 2.5", "expected a whole number"),
+        ("trees = 3", "expected a table"),
+        ("efficiencies = 0.1", "expected a list"),
+        ("efficiencies = [2.0]", "must lie in"),
+        ("[trees]\nmodels = 0", "at least one model"),
+        ("not toml", "not valid TOML"),
+    ],
+)
+def test_bad_configuration(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_config(path)
+
+
+def test_stages_resume(tmp_path: Path) -> None:
+    calls = []
+
+    def make() -> dict[str, np.ndarray]:
+        calls.append(1)
+        return {"a": np.arange(3)}
+
+    for _ in range(2):
+        found = Stages(tmp_path, fingerprint("x", 1)).get("stage", make)
+    np.testing.assert_array_equal(found["a"], [0, 1, 2])
+    assert len(calls) == 1
+    Stages(tmp_path, fingerprint("x", 2)).get("stage", make)
+    assert len(calls) == 2
+    Stages(None, "").get("stage", make)
+    assert len(calls) == 3
