@@ -133,7 +133,7 @@ def test_counting_experiments_are_recognised() -> None:
 )
 def test_statistics_agree_with_pyhf(name: str, pyhf_name: str, mu: float) -> None:
     engine = toys.engine(workspace.read(MIXED), statistic=name, mu=mu)
-    data = engine.draw(np.arange(12), seed=7)
+    data = engine.data(np.arange(12), seed=7)
     found = engine.fit_data(data)
     assert (found.status == 0).all()
     with warnings.catch_warnings():
@@ -153,7 +153,7 @@ def test_statistics_agree_with_pyhf(name: str, pyhf_name: str, mu: float) -> Non
 def test_auxiliary_measurements_fluctuate_around_the_fit() -> None:
     model = workspace.read(MIXED)
     engine = toys.engine(model)
-    data = engine.draw(np.arange(4000), seed=1)
+    data = engine.data(np.arange(4000), seed=1)
     expected = model.asimov(engine.values)
     spread = data.std(axis=0)
     assert (spread > 0)[model.compiled.n_bins :].all()

@@ -43,6 +43,8 @@ class Batch:
     status: NDArray[np.int8]  # (n,) FITTED or FAILED
     route: NDArray[np.int8]  # (n,) NEWTON, DAMPED, MINUIT or GENERAL
     forms: Floats  # (n, F) linear forms of the data that were asked for
+    free: Floats  # (n, M) -ln L at the best fit, up to a constant of the toy
+    fixed: Floats  # (n, M) the same with the strength under test
 
 
 class Engine(Protocol):
@@ -83,6 +85,15 @@ class Engine(Protocol):
 
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data or with several signals."""
+
+    def observed_fit(self) -> tuple[float, float] | None:
+        """The statistic and the best strength of the observed data; None as above."""
+
+    def observed_data(self) -> Floats | None:
+        """The observed data, shape (1, B + A); None without data."""
+
+    def data(self, toys: NDArray[np.int64], seed: int) -> Floats:
+        """Counts and auxiliary measurements of the listed toys, shape (n, B + A)."""
 
 
 class GeneralFit(Protocol):
@@ -228,12 +239,28 @@ class LogLinearEngine:
             draw_toys(self.tables, self.means, seed, np.ascontiguousarray(toys, dtype=np.int64), counts, pulls)
         return counts, pulls
 
+    def data(self, toys: NDArray[np.int64], seed: int) -> Floats:
+        """Counts and pulls of the listed toys, shape (n, B + J)."""
+        return np.hstack(self.draw(toys, seed))
+
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data or with several signals."""
+        found = self.observed_fit()
+        return None if found is None else found[0]
+
+    def observed_fit(self) -> tuple[float, float] | None:
+        """The statistic and the best strength of the observed data; None as above, or where the fit fails."""
         if self.model.observed is None or len(self.model.signals) > 1:
             return None
         found = self.fit(self.model.observed, self.model.observed_pull)
-        return float(found.statistic[0, 0]) if found.status[0] == FITTED else None
+        return (float(found.statistic[0, 0]), float(found.strength[0, 0])) if found.status[0] == FITTED else None
+
+    def observed_data(self) -> Floats | None:
+        """The observed counts and pulls, shape (1, B + J); None without data."""
+        if self.model.observed is None:
+            return None
+        pulls = np.zeros(self.means.size) if self.model.observed_pull is None else self.model.observed_pull
+        return np.concatenate([self.model.observed, pulls])[None, :]
 
     @cached_property
     def _forms(self) -> Floats:
@@ -264,9 +291,11 @@ class LogLinearEngine:
                 general = self.general.fit(counts[far], pulls[far])
         status = (found.open != CLOSED).astype(np.int8)
         statistic = evaluate(self.name, self.tested, found.free, found.fixed, found.best)
-        strength = found.best
+        strength, free, fixed = found.best, found.free, found.fixed
         if general is not None:
             statistic[outside], strength[outside] = general.statistic, general.strength
             status[outside], route[outside] = general.status, GENERAL
+            # only differences of minima mean something in either engine: keep that of the general fit
+            free[outside] = fixed[outside] + general.free - general.fixed
         statistic[status != FITTED] = np.nan
-        return Batch(statistic, strength, status, route, found.forms)
+        return Batch(statistic, strength, status, route, found.forms, free, fixed)

@@ -200,7 +200,7 @@ class HistFactoryEngine:
             auxs[:, c.normal_aux[i]] = self.values[p] + c.normal_sigma[i] * pulls[:, j]
         return self._run(np.ascontiguousarray(counts), auxs, 0, 0, given=True)
 
-    def draw(self, toys: NDArray[np.int64], seed: int) -> Floats:
+    def data(self, toys: NDArray[np.int64], seed: int) -> Floats:
         """Counts and auxiliary measurements of the listed toys, shape (n, B + A), as pyhf takes them."""
         c = self.model.compiled
         mains, auxs = np.empty((len(toys), c.n_bins)), np.tile(self.model.auxdata, (len(toys), 1))
@@ -210,17 +210,27 @@ class HistFactoryEngine:
         return np.hstack([mains, auxs])
 
     def fit_data(self, data: Floats) -> Batch:
-        """Given toys: counts and auxiliary measurements, shape (n, B + A), as `draw` makes them."""
+        """Given toys: counts and auxiliary measurements, shape (n, B + A), as `data` makes them."""
         split = [self.model.split(row) for row in data]
         mains, auxs = np.array([main for main, _ in split]), np.array([aux for _, aux in split])
         return self._run(mains, auxs, 0, 0, given=True)
 
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data."""
-        if self.model.observed is None:
+        found = self.observed_fit()
+        return None if found is None else found[0]
+
+    def observed_fit(self) -> tuple[float, float] | None:
+        """The statistic and the best strength of the observed data; None without data, or where the fit fails."""
+        data = self.observed_data()
+        if data is None:
             return None
-        found = self.fit_data(np.concatenate(self.model.split())[None, :])
-        return float(found.statistic[0, 0]) if found.status[0] == FITTED else None
+        found = self.fit_data(data)
+        return (float(found.statistic[0, 0]), float(found.strength[0, 0])) if found.status[0] == FITTED else None
+
+    def observed_data(self) -> Floats | None:
+        """The observed counts and auxiliary measurements, shape (1, B + A); None without data."""
+        return None if self.model.observed is None else np.concatenate(self.model.split())[None, :]
 
     def _run(self, mains: Floats, auxs: Floats, first: int, seed: int, *, given: bool) -> Batch:
         c, problem = self.model.compiled, self.problem
@@ -239,7 +249,7 @@ class HistFactoryEngine:
         statistic = evaluate(self.name, self.tested, out[:, 0], out[:, 1], out[:, 2])
         statistic[status != FITTED] = np.nan
         forms = np.empty((len(out), 0)) if self.forms is None else np.hstack([mains, auxs]) @ self.forms.T
-        return Batch(statistic[:, None], out[:, 2:3], status, route, forms)
+        return Batch(statistic[:, None], out[:, 2:3], status, route, forms, out[:, 0:1], out[:, 1:2])
 
     def _retry(self, main: Floats, aux: Floats, row: Floats) -> bool:
         """Fit one toy with all starts and with iminuit; fills its row of results."""

@@ -430,7 +430,9 @@ def bounded_step(x, at, size, low, high):  # type: ignore[no-untyped-def]
     a = by / inverse
     f = load(x, F)
     store(x, at.step + size, by)
-    store(x, SQUARE, fma(a, splat(2.0) * own - a, square) + (f - f))  # not a number where f is none
+    # a strength that stays gains nothing, also where its curvature is 0 and the factors are infinite
+    gain = where_less(splat(0.0), by * by, a * (splat(2.0) * own - a), splat(0.0))
+    store(x, SQUARE, square + gain + (f - f))  # not a number where f is none
 
 
 @njit(nogil=True, error_model="numpy", cache=True)

@@ -1,0 +1,202 @@
+"""CLs and upper limits from toys, for counts too small for asymptotic formulae.
+
+Statistic q~ (q where the strength may be negative), as in `bumpfit.inference.limit`; CLs = p(s + b) / p(b) of Read,
+J. Phys. G 28 (2002) 2693, both from toys with the nuisance parameters at their fits to the data under each hypothesis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.results import CLs, Limit
+from bumpfit.toys.loglinear import LogLinear
+from bumpfit.toys.throw import TIE, Toys, engine, throw
+from bumpfit.workspace import Model
+from bumpfit.workspace.model import Data
+
+Floats = NDArray[np.float64]
+
+SIGMAS = (-2, -1, 0, 1, 2)
+STEPS = 40
+"""Most strengths tried on the way to a limit."""
+PRECISION = 1e-3
+"""Relative width of the bracket of a limit at which the search ends; toys of one seed make CLs smooth in the
+strength.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Throwing:
+    """How toys are thrown: `n` for each hypothesis and strength."""
+
+    n: int
+    seed: int = 0
+    workers: int = 1
+    executor: Executor | None = None
+    data: Data = None
+    parameter: str | None = None
+
+    def toys(self, model: Model | LogLinear, statistic: str, mu: float, test: float) -> Toys:
+        """Toys at strength mu, tested at strength `test`."""
+        return throw(
+            model, self.n, statistic=statistic, mu=mu, test=test, seed=self.seed, workers=self.workers,
+            executor=self.executor, data=self.data, parameter=self.parameter,
+        )  # fmt: skip
+
+
+def cls(
+    model: Model | LogLinear,
+    mu: float,
+    n: int,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    executor: Executor | None = None,
+    data: Data = None,
+    parameter: str | None = None,
+) -> CLs:
+    """Observed and expected CLs of strength mu from n toys of each hypothesis; arguments as for `throw`.
+
+    Expected values are those of background-only data at -2 .. 2 standard deviations. Raises InputError for a strength
+    that is not positive.
+    """
+    return _cls(model, mu, Throwing(n, seed, workers, executor, data, parameter))
+
+
+def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> CLs:
+    if not (math.isfinite(mu) and mu > 0):
+        raise InputError(f"CLs tests a signal strength above 0, got {mu}")
+    name = "qtilde" if lowest(model, throwing.parameter) >= 0 else "qmu"
+    signal = throwing.toys(model, name, mu, mu)
+    background = throwing.toys(model, name, 0.0, mu)
+    seen = signal.observed
+    with_signal, without = signal.statistic[signal.valid], background.statistic[background.valid]
+    if with_signal.size == 0 or without.size == 0:
+        raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no CLs")
+    expected = []
+    for sigma in SIGMAS:
+        value = float(np.quantile(without, 1 - ndtr(sigma), method="inverted_cdf"))
+        expected.append(_ratio(with_signal, without, value)[0])
+    observed, error, clsb, clb = (None,) * 4 if seen is None else _ratio_parts(with_signal, without, seen)
+    return CLs(
+        mu=mu,
+        observed=observed,
+        expected=tuple(expected),
+        cl_sb=clsb,
+        cl_b=clb,
+        statistic=seen,
+        statistic_name=name,
+        method="toys",
+        observed_error=error,
+    )
+
+
+def _ratio_parts(with_signal: Floats, without: Floats, value: float) -> tuple[float, float, float, float]:
+    """CLs, its error, CLs+b and CLb at a value of the statistic."""
+    clsb, clb = float(np.mean(with_signal >= value - TIE)), float(np.mean(without >= value - TIE))
+    ratio = min(1.0, clsb / max(clb, 1 / without.size))
+    relative = math.hypot(
+        math.sqrt((1 - clsb) / max(clsb * with_signal.size, 1)), math.sqrt((1 - clb) / max(clb * without.size, 1))
+    )
+    return ratio, max(ratio * relative, 1 / with_signal.size), clsb, clb
+
+
+def _ratio(with_signal: Floats, without: Floats, value: float) -> tuple[float, float]:
+    return _ratio_parts(with_signal, without, value)[:2]
+
+
+def lowest(model: Model | LogLinear, parameter: str | None) -> float:
+    """Lower end of the strength's range."""
+    if isinstance(model, LogLinear):
+        return model.bounds[0]
+    return float(model.lower[model.index(model.poi or "" if parameter is None else parameter)])
+
+
+def limit(
+    model: Model | LogLinear,
+    n: int,
+    level: float = 0.95,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    executor: Executor | None = None,
+    data: Data = None,
+    parameter: str | None = None,
+) -> Limit:
+    """Upper limit on the strength where CLs from n toys a hypothesis falls to 1 - level; arguments as for `throw`.
+
+    Observed (None without data) and expected at -2 .. 2 standard deviations of background-only data. Raises InputError
+    for a level outside (0, 1), BumpfitError when no strength is excluded.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"the level must lie between 0 and 1, got {level}")
+    throwing = Throwing(n, seed, workers, executor, data, parameter)
+    if n * (1 - level) < 10:
+        raise InputError(
+            f"{n} toys cannot resolve a CLs of {1 - level:g}; throw at least {math.ceil(10 / (1 - level))}"
+        )
+    known: dict[float, CLs] = {}
+
+    def at(mu: float) -> CLs:
+        if mu not in known:
+            known[mu] = _cls(model, mu, throwing)
+        return known[mu]
+
+    start = _first_guess(model, throwing)
+    curves = [lambda mu, k=k: at(mu).expected[k] for k in range(len(SIGMAS))]
+    expected = [_crossing(curve, 1 - level, start) for curve in curves]
+    has_data = at(start).observed is not None
+    found = _crossing(lambda mu: at(mu).observed or 0.0, 1 - level, expected[2]) if has_data else None
+    points = sorted(known)
+    return Limit(
+        observed=found,
+        expected=tuple(expected),
+        level=level,
+        method="CLs, toys",
+        scan_mu=tuple(points),
+        scan_cls=tuple(known[mu].observed or 0.0 for mu in points) if has_data else None,
+    )
+
+
+def _first_guess(model: Model | LogLinear, throwing: Throwing) -> float:
+    """Twice the error of the strength on background-only data."""
+    base = engine(model, statistic="tmu", mu=0.0, data=throwing.data, parameter=throwing.parameter)
+    strengths = base.run(0, min(throwing.n, 200), throwing.seed)
+    good = strengths.strength[strengths.status == 0, 0]
+    spread = float(np.std(good)) if good.size else 1.0
+    return 2 * spread if spread > 0 else 1.0
+
+
+def _crossing(curve, target: float, guess: float) -> float:  # type: ignore[no-untyped-def]
+    """Where a falling curve crosses the target: bracket by doubling, then regula falsi in ln curve."""
+    low = high = guess
+    for _ in range(STEPS):
+        if curve(high) <= target:
+            break
+        low, high = high, 2 * high
+    else:
+        raise BumpfitError(f"no signal strength up to {high:g} is excluded; is there enough signal in the model?")
+    for _ in range(STEPS):
+        if curve(low) > target:
+            break
+        low, high = low / 2, low
+    else:
+        raise BumpfitError(f"every signal strength down to {low:g} is excluded")
+    for step in range(STEPS):
+        if high - low < PRECISION * high:
+            break
+        top, bottom = math.log(curve(low) / target), math.log(max(curve(high), 1e-12) / target)
+        share = 0.5 if step % 3 == 2 else min(max(top / (top - bottom), 0.1), 0.9)
+        middle = low + share * (high - low)
+        if curve(middle) > target:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)

@@ -1,0 +1,212 @@
+"""Global p-values, limits, intervals, goodness of fit and coverage against closed forms, enumeration and other code."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from conftest import dijet
+from scipy import stats
+from test_histfactory import MIXED
+
+from bumpfit import inference, toys, workspace
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.inference.feldman_cousins import accepts
+from bumpfit.toys import LogLinear
+from bumpfit.workspace import build
+
+
+def counting(background: float, n: float | None, high: float = 100.0) -> LogLinear:
+    observed = None if n is None else np.array([n])
+    return LogLinear(np.array([background]), np.zeros((1, 0)), np.array([1.0]), (0.0, high), observed=observed)
+
+
+def scan(masses, events: float = 60_000, observed=None) -> LogLinear:
+    model = dijet(events)
+    signals = np.stack([dijet(events, peak=m, width=120.0).signal for m in masses])
+    return dataclasses.replace(model, signal=signals, observed=observed)
+
+
+def test_independent_bins_have_a_known_global_p_value() -> None:
+    """Without background parameters and with one bin a signal, the largest q0 of M bins is that of M experiments."""
+    model = LogLinear(np.full(20, 9.0), np.zeros((20, 0)), np.eye(20), bounds=(0.0, 1e3))
+    found = toys.scan_toys(model, 20_000, seed=1)
+    for n in (14, 17, 20):
+        q = 2 * (n * math.log(n / 9) - (n - 9))
+        p, error = found.p_value(q)
+        assert p == pytest.approx(1 - stats.poisson.cdf(n - 1, 9.0) ** 20, abs=4.5 * error)
+    counts = 2 * (np.arange(10, 40) * np.log(np.arange(10, 40) / 9) - (np.arange(10, 40) - 9))
+    passes = stats.poisson.sf(np.arange(10, 40)[counts >= 1.0][0] - 1, 9.0)
+    assert found.crossings == pytest.approx(19 * passes * (1 - passes), abs=5 * found.crossings_error)
+
+
+def test_gross_vitells_bounds_the_toys() -> None:
+    masses = np.linspace(2900, 6000, 40)
+    found = toys.scan_toys(scan(masses), 30_000, workers=2)
+    assert found.valid.all()
+    local = stats.norm.sf(3.0)
+    p, error = found.p_value(9.0)
+    bound, bound_error = found.gross_vitells(9.0)
+    assert 3 * local < p < bound + 4 * math.hypot(error, bound_error)
+    assert bound < 1.6 * p
+    assert found.where.max() < 40
+
+
+def test_the_scan_of_the_data_and_its_maximum() -> None:
+    masses = np.linspace(2900, 6000, 32)
+    counts = np.random.default_rng(1).poisson(dijet(60_000).rate + 3 * dijet(60_000, peak=4000.0, width=120.0).signal)
+    model = scan(masses, observed=counts)
+    found = toys.scan_toys(model, 2000)
+    assert masses[np.argmax(found.scan)] == pytest.approx(4000, abs=150)
+    alone = toys.throw(model.with_signal(model.signals[5]), 10)
+    assert found.scan[5] == pytest.approx(alone.observed, abs=1e-7)
+    summary = found.to_dict()
+    assert summary["p_global"] == found.p_value()[0]
+    for workers in (2, 3):
+        again = toys.scan_toys(model, 2000, workers=workers)
+        np.testing.assert_array_equal(again.maximum, found.maximum)
+
+
+def test_a_scan_of_workspaces_is_the_scan_of_the_spectrum() -> None:
+    model = dijet(6000)
+    counts = np.random.default_rng(3).poisson(model.rate)
+    signals = [dijet(6000, peak=m).signal for m in (3000.0, 3600.0, 4200.0)]
+    models = [workspace.read(build.spectrum(counts, model.rate, model.basis, s)) for s in signals]
+    found = toys.scan_toys(models, 300)
+    expected = np.max([toys.throw(m, 300).statistic for m in models], axis=0)
+    np.testing.assert_allclose(found.maximum, expected, atol=1e-6)
+    assert found.scan[1] == pytest.approx(inference.discovery(models[1]).q0, abs=1e-5)
+    with pytest.raises(InputError, match="share their background"):
+        toys.scan_toys(
+            [models[0], workspace.read(build.spectrum(counts[::-1], model.rate, model.basis, signals[0]))], 10
+        )
+
+
+def test_a_scan_of_general_models() -> None:
+    other = {**MIXED, "channels": [dict(MIXED["channels"][0]), MIXED["channels"][1]]}
+    samples = [dict(s) for s in other["channels"][0]["samples"]]
+    samples[0] = {**samples[0], "data": [8.0, 2.0, 1.0], "modifiers": samples[0]["modifiers"][:1]}
+    other["channels"][0]["samples"] = samples
+    models = [workspace.read(MIXED), workspace.read(other)]
+    with pytest.raises(InputError, match="share their background"):
+        toys.scan_toys(models, 10)  # the jes of the first signal changes the fit of the nuisance parameters
+    found = toys.scan_toys([models[0], models[0]], 20)
+    np.testing.assert_allclose(found.maximum, toys.throw(models[0], 20).statistic, atol=1e-9)
+
+
+def enumerated_cls(n: int, background: float, mu: float) -> float:
+    """CLs of a counting experiment: q~ falls with n, so its tail is the lower tail of n."""
+    return stats.poisson.cdf(n, mu + background) / stats.poisson.cdf(n, background)
+
+
+@pytest.mark.parametrize(("n", "background"), [(0, 3.0), (4, 3.0), (9, 5.5)])
+def test_cls_of_a_counting_experiment(n: int, background: float) -> None:
+    found = toys.cls(counting(background, n), 6.0, 40_000, seed=1)
+    assert found.observed == pytest.approx(enumerated_cls(n, background, 6.0), abs=4.5 * found.observed_error)
+    median = int(stats.poisson.median(background))
+    assert found.expected[2] == pytest.approx(enumerated_cls(median, background, 6.0), rel=0.1)
+    assert list(found.expected) == sorted(found.expected)
+
+
+def test_upper_limit_without_events_is_three() -> None:
+    found = toys.limit(counting(2.0, 0), 20_000, seed=2)
+    assert found.observed == pytest.approx(-math.log(0.05), rel=0.04)
+    assert found.expected == tuple(sorted(found.expected))
+    asymptotic = inference.limit(workspace.read(build.workspace(
+        {"a": [build.sample("s", [1.0], build.modifier("normfactor", "mu", None)), build.sample("b", [200.0])]},
+        {"a": [200.0]}, "mu", {"mu": {"bounds": [[0.0, 200.0]]}},
+    )))  # fmt: skip
+    many = toys.limit(counting(200.0, 200.0, 500.0), 8_000, seed=3)
+    assert many.observed == pytest.approx(asymptotic.observed, rel=0.04)
+    assert many.expected[2] == pytest.approx(asymptotic.expected[2], rel=0.04)
+
+
+@pytest.mark.parametrize(("n", "background", "level"), [(6, 3.0, 0.9), (2, 1.5, 0.6827), (0, 3.0, 0.9)])
+def test_feldman_cousins_of_a_counting_experiment(n: int, background: float, level: float) -> None:
+    """The exact construction decides which strengths accept n; toys must agree away from its edges."""
+    found = toys.feldman_cousins(counting(background, n), 20_000, level, seed=4)
+    grid = np.linspace(0.0, 15.0, 1501)
+    inside = grid[accepts(n, grid, background, level)]
+    assert found.low == pytest.approx(inside.min(), abs=0.15)
+    assert found.high == pytest.approx(inside.max(), abs=0.25)
+    assert found.low_at_bound == (inside.min() == 0)
+
+
+def test_coverage_of_a_counting_experiment_by_enumeration() -> None:
+    background, strengths = 20.0, (0.0, 5.0, 12.0)
+    found = toys.coverage(counting(background, None), strengths, 40_000, seed=5)
+    n = np.arange(0, 120)
+    for mu, value, error in zip(strengths, found.coverage, found.errors, strict=True):
+        best = np.maximum(n - background, 0)
+        t = 2 * (mu - best - n * np.log((mu + background) / (best + background)))
+        exact = stats.poisson.pmf(n, mu + background)[t <= stats.chi2.ppf(0.6827, 1)].sum()
+        assert value == pytest.approx(exact, abs=4.5 * error)
+    limit = toys.coverage(counting(background, None), [5.0], 20_000, 0.95, kind="upper limit", seed=6)
+    assert limit.coverage[0] == pytest.approx(0.95, abs=0.02)
+
+
+def test_coverage_of_a_spectrum_is_nominal(spectrum: LogLinear) -> None:
+    found = toys.coverage(spectrum, [0.0, 2.0], 20_000)
+    assert found.failed == 0
+    assert np.abs(np.array(found.coverage) - 0.6827).max() < 0.012
+
+
+def test_sensitivity_follows_the_asimov_data(spectrum: LogLinear) -> None:
+    found = toys.sensitivity(spectrum, [0.0, 3.0], 5000, threshold=3.0)
+    engine = toys.engine(spectrum)
+    asimov = math.sqrt(engine.fit(spectrum.rate + 3.0 * spectrum.signal).statistic[0, 0])
+    assert found.significance[1][2] == pytest.approx(asimov, abs=0.05)
+    assert found.significance[1][3] - found.significance[1][1] == pytest.approx(2.0, abs=0.1)
+    assert found.power[0] < 0.01 < found.power[1]
+
+
+def test_goodness_of_fit(spectrum: LogLinear) -> None:
+    rng = np.random.default_rng(8)
+    good = dataclasses.replace(spectrum, observed=rng.poisson(spectrum.rate))
+    found = toys.goodness(good, 4000)
+    chi2 = stats.chi2.sf(found.statistic, 40 - 4)
+    assert found.p == pytest.approx(chi2, abs=0.05)
+    wavy = spectrum.rate * (1 + 0.05 * np.sin(np.arange(40)))
+    bad = toys.goodness(dataclasses.replace(spectrum, observed=rng.poisson(wavy)), 4000)
+    assert bad.p < 0.02
+    model = workspace.read(MIXED)
+    fitted = toys.goodness(model, 300, seed=1)
+    asymptotic = inference.goodness(model, fixed={"mu": 0.0})
+    assert fitted.statistic == pytest.approx(asymptotic.statistic, abs=1e-6)
+    assert fitted.p == pytest.approx(asymptotic.p, abs=0.15)
+
+
+def test_goodness_of_a_recognised_workspace_agrees_with_the_general_likelihood() -> None:
+    model = dijet(6000)
+    counts = np.random.default_rng(2).poisson(model.rate)
+    read = workspace.read(build.spectrum(counts, model.rate, model.basis, model.signal))
+    found = toys.goodness(read, 50)
+    fixed = inference.fit(read, fixed={"mu": 0.0})
+    assert found.statistic == pytest.approx(fixed.twice_nll - read.saturated_twice_nll(), abs=1e-5)
+
+
+def test_misuse_is_said(spectrum: LogLinear) -> None:
+    with pytest.raises(InputError, match="above 0"):
+        toys.cls(counting(3.0, 2), 0.0, 100)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        toys.limit(counting(3.0, 2), 1000, 1.0)
+    with pytest.raises(InputError, match="cannot resolve"):
+        toys.limit(counting(3.0, 2), 50)
+    with pytest.raises(InputError, match="cannot resolve"):
+        toys.feldman_cousins(counting(3.0, 2), 50, 0.95)
+    with pytest.raises(InputError, match="no observed data"):
+        toys.feldman_cousins(counting(3.0, None), 1000)
+    with pytest.raises(InputError, match="no observed data"):
+        toys.goodness(spectrum, 100)
+    with pytest.raises(InputError, match="unknown kind"):
+        toys.coverage(spectrum, [1.0], 10, kind="credible")
+    with pytest.raises(InputError, match="at least one"):
+        toys.coverage(spectrum, [], 10)
+    with pytest.raises(InputError, match="positive q0"):
+        toys.scan_toys(scan([3000.0, 3500.0]), 10, level=0.0)
+    with pytest.raises(InputError, match="no models"):
+        toys.scan_toys([], 10)
+    with pytest.raises(BumpfitError, match="no observed data"):
+        toys.scan_toys(scan([3000.0, 3500.0]), 10).p_value()
+    with pytest.raises(InputError, match="several signals"):
+        toys.throw(scan([3000.0, 3500.0]), 10).p_value(1.0)
