@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import iminuit
 import jsonpatch
@@ -40,10 +41,22 @@ def test_simple_models(number: int) -> None:
     tested = cls(model, 1.0, counts)
     assert tested.observed == pytest.approx(float(observed), rel=1e-4)
     assert tested.expected == pytest.approx([float(e) for e in expected], rel=1e-4)
-    upper, band = pyhf.infer.intervals.upper_limits.upper_limit(data, theirs)
     bound = limit(model, counts)
-    assert bound.observed == pytest.approx(float(upper), rel=1e-3)
-    assert bound.expected == pytest.approx([float(b) for b in band], rel=1e-3)
+    assert bound.observed is not None
+    at_limit = pyhf.infer.hypotest(bound.observed, data, theirs)
+    assert float(at_limit) == pytest.approx(0.05, rel=1e-3)
+    for k in (0, 2, 4):
+        _, band = pyhf.infer.hypotest(bound.expected[k], data, theirs, return_expected_set=True)
+        assert float(band[k]) == pytest.approx(0.05, rel=1e-3)
+
+
+def test_limits_of_the_pyhf_documentation() -> None:
+    """pyhf.infer.intervals.upper_limits.upper_limit, its example with a scan in steps of 0.25 interpolated linearly."""
+    model = read(simple(0).spec)
+    bound = limit(model, DATA[0])
+    assert bound.observed == pytest.approx(1.01764089, rel=0.01)
+    documented = [0.59576921, 0.76169166, 1.08504773, 1.50170482, 2.06654952]
+    assert bound.expected == pytest.approx(documented, rel=0.07)
 
 
 def test_cls_of_another_level_solves_cls() -> None:
@@ -51,6 +64,21 @@ def test_cls_of_another_level_solves_cls() -> None:
     bound = limit(model, DATA[0], level=0.9)
     assert bound.observed is not None
     assert cls(model, bound.observed, DATA[0]).observed == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("statistic", ["qtilde", "q"])
+def test_negative_strengths_follow_pyhf(statistic: Literal["qtilde", "q"]) -> None:
+    theirs = simple(0)
+    theirs.config.par_map["mu"]["paramset"].suggested_bounds = [(-10.0, 10.0)]
+    counts = [30.0, 38.0]
+    model = read({**theirs.spec, "parameters": [{"name": "mu", "bounds": [[-10.0, 10.0]]}]})
+    assert fit(model, counts).values["mu"] < -0.3
+    observed, expected = pyhf.infer.hypotest(
+        0.7, counts + theirs.config.auxdata, theirs, return_expected_set=True, test_stat=statistic
+    )
+    tested = cls(model, 0.7, counts, statistic=statistic)
+    assert tested.observed == pytest.approx(float(observed), rel=1e-3)
+    assert tested.expected == pytest.approx([float(e) for e in expected], rel=1e-3)
 
 
 def reference(model: Model, minimum: np.ndarray) -> iminuit.Minuit:

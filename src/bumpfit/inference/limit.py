@@ -1,10 +1,11 @@
 """CLs exclusion and upper limits by asymptotic formulae.
 
-Statistic q-tilde and its distributions: Cowan et al., arXiv:1007.1727, eqs. 16, 62-65; CLs: Read, J. Phys. G 28
-(2002) 2693. Conventions are pyhf's: the range of the parameter of interest in the model decides between q-tilde (it
-starts at zero) and q, the Asimov data set comes from the fit with signal strength 0, and expected values are those
-of the median and its
--2, -1, 1, 2 sigma variations of the background-only hypothesis.
+Statistics q-tilde and q and their distributions: Cowan et al., arXiv:1007.1727, eqs. 14-16 and 57-65; CLs: Read, J. Phys.
+G 28 (2002) 2693. Conventions are pyhf's: the Asimov data come from the fit with signal strength 0, expected values are
+those of the median and its -2, -1, 1, 2 sigma variations of the background-only hypothesis, and the range of the
+parameter of interest is the model's. q-tilde is meant for a strength that cannot be negative: where the range goes below
+zero and the best strength is negative, its formulae are applied to q, as pyhf does. There, let the range start at zero
+(setting `ranges`) for the proper q-tilde, or ask for the statistic q with its own formulae.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 from scipy.optimize import brentq
@@ -26,6 +27,8 @@ from bumpfit.results import CLs, Limit
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 
+Statistic = Literal["qtilde", "q"]
+
 SIGMAS = (-2, -1, 0, 1, 2)
 
 
@@ -35,6 +38,7 @@ class Exclusion:
 
     problem: Problem
     parameter: str
+    statistic: Statistic
     options: FitOptions
 
     @cached_property
@@ -95,7 +99,7 @@ class Exclusion:
         """CLs at one strength."""
         q, root = self.q(mu), self.root_qa(mu)
         # the distributions of -mu_hat / sigma: background at 0, signal at -root
-        if q <= root**2 or root == 0:
+        if self.statistic == "q" or q <= root**2 or root == 0:
             value = math.sqrt(q) - root
         else:
             value = (q - root**2) / (2 * root)
@@ -107,7 +111,7 @@ class Exclusion:
             cl_sb=clsb,
             cl_b=clb,
             statistic=q,
-            statistic_name="qtilde" if self.problem.low[self.problem.model.index(self.parameter)] >= 0 else "q",
+            statistic_name=self.statistic,
             parameter=self.parameter,
         )
 
@@ -122,6 +126,7 @@ def exclusion(
     data: Data = None,
     *,
     parameter: str | None = None,
+    statistic: Statistic = "qtilde",
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Exclusion:
@@ -129,7 +134,9 @@ def exclusion(
     name = require_poi(model, parameter)
     problem = prepare(model, data, **settings)
     require_free(problem, name)
-    return Exclusion(problem, name, options)
+    if statistic not in ("qtilde", "q"):
+        raise InputError(f"unknown test statistic {statistic!r}; choose 'qtilde' or 'q'")
+    return Exclusion(problem, name, statistic, options)
 
 
 def cls(
@@ -138,16 +145,18 @@ def cls(
     data: Data = None,
     *,
     parameter: str | None = None,
+    statistic: Statistic = "qtilde",
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> CLs:
     """Observed and expected CLs of the hypothesis that the signal strength is `mu`.
 
+    `statistic`: "qtilde", or "q" for a strength that may be negative (see above).
     Raises InputError for a strength that is not positive or not finite, BumpfitError when a fit does not converge.
     """
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
-    return exclusion(model, data, parameter=parameter, options=options, **settings).test(mu)
+    return exclusion(model, data, parameter=parameter, statistic=statistic, options=options, **settings).test(mu)
 
 
 def limit(
@@ -156,17 +165,18 @@ def limit(
     level: float = 0.95,
     *,
     parameter: str | None = None,
+    statistic: Statistic = "qtilde",
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Limit:
     """Upper limit on the signal strength where CLs falls to 1 - level, observed and expected.
 
-    The search goes beyond the range of the parameter when needed (as pyhf's does). Raises InputError for a level
-    outside (0, 1), BumpfitError when a fit does not converge or no strength is excluded.
+    `statistic` as in `cls`. The search goes beyond the range of the parameter when needed (as pyhf's does). Raises
+    InputError for a level outside (0, 1), BumpfitError when a fit does not converge or no strength is excluded.
     """
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
-    tests = exclusion(model, data, parameter=parameter, options=options, **settings)
+    tests = exclusion(model, data, parameter=parameter, statistic=statistic, options=options, **settings)
     known: dict[float, CLs] = {}
 
     def at(mu: float) -> CLs:
