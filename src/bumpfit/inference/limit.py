@@ -1,11 +1,11 @@
 """CLs exclusion and upper limits by asymptotic formulae.
 
-Statistics q-tilde and q and their distributions: Cowan et al., arXiv:1007.1727, eqs. 14-16 and 57-65; CLs: Read, J. Phys.
-G 28 (2002) 2693. Conventions are pyhf's: the Asimov data come from the fit with signal strength 0, expected values are
-those of the median and its -2, -1, 1, 2 sigma variations of the background-only hypothesis, and the range of the
-parameter of interest is the model's. q-tilde is meant for a strength that cannot be negative: where the range goes below
-zero and the best strength is negative, its formulae are applied to q, as pyhf does. There, let the range start at zero
-(setting `ranges`) for the proper q-tilde, or ask for the statistic q with its own formulae.
+Statistics q-tilde and q and their distributions: Cowan et al., arXiv:1007.1727, eqs. 14-16 and 57-65; CLs: Read,
+J. Phys. G 28 (2002) 2693. Conventions are pyhf's: the Asimov data come from the fit with signal strength 0, expected
+values are those of the median and its -2, -1, 1, 2 sigma variations of the background-only hypothesis, and the range of
+the parameter of interest is the model's. q-tilde is meant for a strength that cannot be negative: where the range goes
+below zero and the best strength is negative, its formulae are applied to q, as pyhf does. There, let the range start at
+zero (setting `ranges`) for the proper q-tilde, or ask for the statistic q with its own formulae.
 """
 
 from __future__ import annotations
