@@ -28,12 +28,12 @@ class SearchConfig:
     those steps; `cross_check`: the approach that repeats the primary test as a check.
     """
 
-    efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
     claim_z: float = 3.0
     min_background: int = 5
     shuffles: int = 20_000
     folds: int = 5
-    trees: BoostedTrees = BoostedTrees()
+    trees: BoostedTrees = BoostedTrees(models=8)
     template_trees: BoostedTrees = BoostedTrees(models=2, learning_rate=0.1, iterations=100)
     forward: ForwardPlan = ForwardPlan()
     windows: WindowPlan = WindowPlan()

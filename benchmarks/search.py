@@ -1,0 +1,164 @@
+"""Measure the search on tables with known truth: `python benchmarks/search.py sets|nulls|injections ...`.
+
+sets FOLDER...           each FOLDER holds data, background (.csv or .parquet), labels.csv and maybe truth.json; prints
+                         answers beside the truth, significance improvements of both scores, time and memory
+nulls POOL -n 60         POOL is a table of background events alone; n whole-chain searches on random splits of it
+injections POOL SIGNAL   signal events from SIGNAL added to random splits of POOL; pulls and coverage of the yield
+
+Pools and signals are search tables (CSV or Parquet) with the columns of `bumpfit run`. Labels are read here, after the
+search, never by it. Every line is also appended to --json FILE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kstest
+
+import bumpfit
+from bumpfit.execute import available_cores
+
+DESCRIBED = ("claim", "n_signal", "resonance_mass", "daughter_masses")
+
+
+def table(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, index_col=0)
+
+
+def find(folder: Path, name: str) -> Path:
+    return next(p for p in (folder / f"{name}.parquet", folder / f"{name}.csv") if p.exists())
+
+
+def sets(arguments: argparse.Namespace) -> None:
+    for folder in arguments.folders:
+        out = arguments.out / folder.name
+        started = time.monotonic()
+        data = find(folder, "data")
+        answers = bumpfit.run(
+            data, find(folder, "background"), out, workers=arguments.workers, quick=arguments.quick, overwrite=True
+        ).to_dict()
+        wall = time.monotonic() - started
+        labels = pd.read_csv(folder / "labels.csv", index_col=0).iloc[:, 0]
+        row: dict[str, Any] = {
+            "set": folder.name,
+            "events": len(labels),
+            "signal": int(labels.sum()),
+            "seconds": round(wall),
+        }
+        row["peak_MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        row |= {k: answers["p_value"][k] for k in ("local", "global", "z_global", "method")}
+        row |= {
+            k: answers[k] for k in ("claim", "resonance_mass", "daughter_masses", "n_signal", "n_signal_upper_limit_95")
+        }
+        if labels.sum():
+            for name in ("scores", "scores_updated"):
+                scores = pd.read_csv(out / f"{name}.csv", index_col=0).score.reindex(labels.index)
+                merit = bumpfit.scoring.significance_improvement(labels.to_numpy(), scores.to_numpy(), bootstrap=50)
+                row[f"improvement_{name}"] = (round(merit.value, 2), round(merit.error or 0, 2))
+        if (folder / "truth.json").exists():
+            row["truth"] = json.loads((folder / "truth.json").read_text())
+        report(row, arguments.json)
+
+
+def split(
+    pool: pd.DataFrame, n_data: int, n_background: int, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    order = rng.permutation(len(pool))
+    data, background = order[:n_data], order[n_data : n_data + n_background]
+    return pool.iloc[data].reset_index(drop=True), pool.iloc[background].reset_index(drop=True)
+
+
+def nulls(arguments: argparse.Namespace) -> None:
+    pool = table(arguments.pool)
+    found = []
+    for seed in range(arguments.first, arguments.first + arguments.n):
+        data, background = split(pool, arguments.data, arguments.background, np.random.default_rng(seed))
+        answers = bumpfit.run(data, background, seed=seed, workers=arguments.workers, iterations=0).to_dict()
+        found.append(answers)
+        report(
+            {
+                "seed": seed,
+                "global": answers["p_value"]["global"],
+                "claim": answers["claim"],
+                "n_signal": answers["n_signal"],
+            },
+            arguments.json,
+        )
+    p = [a["p_value"]["global"] for a in found]
+    covers = [a["n_signal"]["value"] <= a["n_signal"]["error_low"] for a in found]
+    report(
+        {
+            "searches": len(p),
+            "kolmogorov_smirnov_p": kstest(p, "uniform").pvalue,
+            "claims": sum(a["claim"] for a in found),
+            "interval_holds_0": float(np.mean(covers)),
+        },
+        arguments.json,
+    )
+
+
+def injections(arguments: argparse.Namespace) -> None:
+    pool, signal = table(arguments.pool), table(arguments.signal)
+    covered = []
+    for n in arguments.sizes:
+        for draw in range(arguments.draws):
+            rng = np.random.default_rng([n, draw])
+            data, background = split(pool, arguments.data, arguments.background, rng)
+            data = pd.concat([data, signal.iloc[rng.permutation(len(signal))[:n]]])
+            data = data.iloc[rng.permutation(len(data))].reset_index(drop=True)
+            answers = bumpfit.run(data, background, seed=draw, workers=arguments.workers).to_dict()
+            y = answers["n_signal"]
+            inside = y["value"] - y["error_low"] <= n <= y["value"] + y["error_high"]
+            covered.append(inside)
+            row = {"injected": n, "draw": draw, "covered": inside, "z_global": answers["p_value"]["z_global"]}
+            report(
+                row | {k: answers[k] for k in ("claim", "n_signal", "resonance_mass", "daughter_masses")},
+                arguments.json,
+            )
+    report({"intervals": len(covered), "coverage": float(np.mean(covered))}, arguments.json)
+
+
+def report(row: dict[str, Any], path: Path | None) -> None:
+    line = json.dumps(row, default=float)
+    print(line, flush=True)
+    if path is not None:
+        with path.open("a") as stream:
+            stream.write(line + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, function in (("sets", sets), ("nulls", nulls), ("injections", injections)):
+        command = commands.add_parser(name)
+        command.set_defaults(function=function)
+        command.add_argument("--workers", type=int, default=available_cores())
+        command.add_argument("--json", type=Path)
+        if name == "sets":
+            command.add_argument("folders", type=Path, nargs="+")
+            command.add_argument("--out", type=Path, default=Path("benchmark_out"))
+            command.add_argument("--quick", action="store_true")
+            continue
+        command.add_argument("pool", type=Path)
+        command.add_argument("--data", type=int, default=20_000)
+        command.add_argument("--background", type=int, default=12_000)
+        if name == "nulls":
+            command.add_argument("-n", type=int, default=60)
+            command.add_argument("--first", type=int, default=0)
+        else:
+            command.add_argument("signal", type=Path)
+            command.add_argument("--sizes", type=int, nargs="+", default=[0, 250, 500, 1000])
+            command.add_argument("--draws", type=int, default=5)
+    arguments = parser.parse_args()
+    arguments.function(arguments)
+
+
+if __name__ == "__main__":
+    main()
