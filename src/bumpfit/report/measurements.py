@@ -54,7 +54,7 @@ def mass_peak(bins: Bins, label: str, position: str) -> Figure:
     points(main, bins.data, poisson_errors(bins.data), bins.edges, label="Data")
     main.set_xlim(bins.edges[0], bins.edges[-1])
     event_scale(main, np.maximum(bins.data, bins.background + bins.signal), ratio=np.inf)
-    headroom(main, 0.3)
+    headroom(main, 0.37)
     main.set_ylabel("Events / bin")
     main.legend(loc="upper right", ncols=2, title=position, alignment="right", fontsize="small")
     points(lower, bins.data - bins.background, poisson_errors(bins.data), bins.edges)

@@ -63,8 +63,15 @@ def probability(p: float | None) -> str:
 
 
 def z_value(z: float | None) -> str:
-    """A significance with two decimals."""
-    return "—" if z is None else rounded(z, 2)
+    """A significance with two decimals; `> 37` where the p-value is below the range of floating-point numbers."""
+    if z is None:
+        return "—"
+    return "> 37" if z == math.inf else rounded(z, 2)
+
+
+def relation(symbol: str, text: str, sign: str = "=") -> str:
+    """`p = 0.02`; a text that is a bound itself keeps its own sign, as in `p < 10^{-300}`."""
+    return f"{symbol} {text}" if text[:1] in "<>" else f"{symbol} {sign} {text}"
 
 
 def count(number: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,22 @@ from rich.table import Table
 from rich.text import Text
 
 from bumpfit.errors import InputError
-from bumpfit.report.rounding import count, interval, measured, probability, significant, z_value
+from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
 
 SHOWN = 8
 """Selections that the table shows: those with the smallest p-values."""
+
+QUANTITIES = {
+    "m_JJ": "resonance mass",
+    "m_J1": "lighter jet mass",
+    "m_J2": "heavier jet mass",
+    "n_signal": "signal events",
+    "n_signal_upper_limit_95": "95% upper limit on signal events",
+    "z_local": "local Z of the best selection",
+    "z_global": "global Z",
+    "selection": "best selection",
+}
+"""How the numbers before and after a step are called in tables."""
 
 SUPERSCRIPT = str.maketrans("0123456789−-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 NEEDED = ("p_value", "claim", "n_signal", "n_signal_upper_limit_95")
@@ -50,18 +63,16 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column()
-    sign = "<" if upper_bound(p) else "="
-    rows.add_row(
-        "global p-value", _p(p.get("global"), sign) + f"   Z {'>' if sign == '<' else '='} {z_value(p.get('z_global'))}"
-    )
-    rows.add_row("local p-value", _p(p.get("local"), "=") + f"   Z = {z_value(p.get('z_local'))}")
-    rows.add_row("method", str(p.get("method", "")))
+    limited = upper_bound(p)
+    rows.add_row("global p-value", _pair(p.get("global"), p.get("z_global"), limited))
+    rows.add_row("local p-value", _pair(p.get("local"), p.get("z_local"), False))
+    rows.add_row("method", Text(str(p.get("method", ""))))
     if mass := answers.get("resonance_mass"):
         rows.add_row("resonance mass", measured(mass["value"], mass["error"], "GeV"))
     for mass in answers.get("daughter_masses") or ():
         rows.add_row(f"daughter {mass['name']}", measured(mass["value"], mass["error"], "GeV"))
     if answers.get("decay"):
-        rows.add_row("decay", str(answers["decay"]))
+        rows.add_row("decay", Text(str(answers["decay"])))
     n = answers["n_signal"]
     percent = answers.get("signal_percent")
     share = f"   ({significant(percent, 2)}% of the data)" if percent is not None else ""
@@ -77,7 +88,7 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
 
 
 def upper_bound(p: Mapping[str, Any]) -> bool:
-    """Whether the global p-value of result.json is only an upper bound: by the union bound, or at the shuffles' floor."""
+    """Whether the global p-value of result.json is only an upper bound: by the union bound, or at the floor."""
     value, floor = p.get("global"), p.get("floor") or 0.0
     if value is None or value >= 1:
         return False
@@ -93,7 +104,13 @@ def _selections(selections: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for s in ordered:
         expected = measured(s["n_background_expected"], s["background_error"])
-        table.add_row(str(s["name"]), count(s["n_data"]), expected, _p(s["p_local"]), z_value(s["z_local"]))
+        table.add_row(
+            Text(str(s["name"])),
+            count(s["n_data"]),
+            expected,
+            _powers(probability(s["p_local"])),
+            z_value(s["z_local"]),
+        )
     return table
 
 
@@ -106,12 +123,9 @@ def _iterations(steps: Sequence[Mapping[str, Any]]) -> Table:
     for number, step in enumerate(steps, 1):
         before, after = flat(step.get("before") or {}), flat(step.get("after") or {})
         for row, key in enumerate(dict.fromkeys([*before, *after])):
-            table.add_row(
-                f"{number} {step['task']}" if row == 0 else "",
-                key,
-                _powers(before.get(key, "—")),
-                _powers(after.get(key, "—")),
-            )
+            task = Text(f"{number} {step['task']}" if row == 0 else "")
+            cells = (_powers(numbers.get(key, "—")) for numbers in (before, after))
+            table.add_row(task, QUANTITIES.get(key, key), *(Text(cell) for cell in cells))
     return table
 
 
@@ -122,7 +136,7 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("numbers", style="dim")
     for check in checks:
         mark = Text("passed", style="green") if check["passed"] else Text("FAILED", style="bold red")
-        table.add_row(mark, str(check["name"]), str(check["detail"]))
+        table.add_row(mark, Text(str(check["name"])), Text(str(check["detail"])))
     return table
 
 
@@ -146,9 +160,13 @@ def flat(numbers: Mapping[str, Any]) -> dict[str, str]:
     return result
 
 
-def _p(p: float | None, sign: str = "") -> str:
-    text = _powers(probability(p))
-    return text if text.startswith("<") or not sign else f"{sign} {text}"
+def _pair(p: float | None, z: float | None, limited: bool) -> str:
+    below, above = ("<", ">") if limited else ("=", "=")
+    # result.json has no infinities: a significance that is missing beside a p-value was one
+    if z is None and p is not None:
+        z = math.inf if p < 0.5 else -math.inf
+    significance = z_value(z)
+    return f"{_powers(relation('p', probability(p), below))}   {relation('Z', significance, above)}"
 
 
 def _powers(text: str) -> str:

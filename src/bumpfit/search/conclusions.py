@@ -6,7 +6,7 @@ import numpy as np
 
 from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Table, verbatim
 from bumpfit.report.rounding import count, rounded, significant
-from bumpfit.report.tables import flat
+from bumpfit.report.tables import QUANTITIES, flat
 from bumpfit.search import drawings
 from bumpfit.search.answers import Check
 from bumpfit.search.findings import Findings
@@ -31,14 +31,14 @@ def iterations(findings: Findings) -> list[Block]:
     for number, step in enumerate(steps, 1):
         before, after = flat(step.before), flat(step.after)
         rows += [
-            (str(number), NAMES.get(key, key), before.get(key, "—"), after.get(key, "—"))
+            (str(number), QUANTITIES.get(key, key), before.get(key, "—"), after.get(key, "—"))
             for key in dict.fromkeys([*before, *after])
         ]
     blocks += [
         Items(entries),
         Table(
             "before_after",
-            "Numbers before and after each step; masses in GeV.",
+            "Numbers before and after each step; masses in GeV; signal events are those before any selection.",
             ("Step", "Quantity", "Before", "After"),
             tuple(rows),
             numeric=(2, 3),
@@ -47,18 +47,6 @@ def iterations(findings: Findings) -> list[Block]:
     if findings.test is not None:
         blocks.append(drawings.updated_score(findings))
     return blocks
-
-
-NAMES = {
-    "m_JJ": "resonance mass",
-    "m_J1": "lighter jet mass",
-    "m_J2": "heavier jet mass",
-    "n_signal": "signal events before any selection",
-    "n_signal_upper_limit_95": "95% upper limit on signal events",
-    "z_local": "local Z of the best selection",
-    "z_global": "global Z",
-    "selection": "best selection",
-}
 
 
 def checks(findings: Findings) -> list[Block]:

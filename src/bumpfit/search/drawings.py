@@ -20,7 +20,7 @@ from bumpfit.report.distributions import (
 )
 from bumpfit.report.document import Picture
 from bumpfit.report.measurements import Bins, mass_peak, score_bins
-from bumpfit.report.rounding import count, measured, probability, rounded, significant, z_value
+from bumpfit.report.rounding import count, measured, probability, relation, rounded, significant, z_value
 from bumpfit.report.significance import selection_significances, smallest_p_values
 from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png
@@ -67,6 +67,7 @@ def inputs(findings: Findings) -> tuple[Picture, ...]:
     scale = 1.0 if background is None else len(data) / len(background)
     names = list(dict.fromkeys([data.mass_name, *data.names]))
     pictures = []
+    taken: set[str] = set()  # file systems that ignore case would let one figure replace another
     for number, name in enumerate(names):
         edges = _range(data.column(name), None if background is None else background.column(name))
         of_data = fill(data.column(name), edges, name=name)
@@ -83,7 +84,11 @@ def inputs(findings: Findings) -> tuple[Picture, ...]:
         if beyond:
             text += f" {count(beyond)} data events lie outside the range shown."
         figure = data_and_background(of_data, of_table, scale, axis_label(name))
-        pictures.append(picture(f"input_{_file(name)}", figure, text))
+        plain = _file(name)
+        if plain.lower() in taken:
+            plain = f"{plain}_{number}"
+        taken.add(plain.lower())
+        pictures.append(picture(f"input_{plain}", figure, text))
     return tuple(pictures)
 
 
@@ -207,8 +212,8 @@ def _spectrum(test: SpectrumTest, mass: str, everything: str) -> Picture:
         text += f", fitted without signal (p = {probability(test.goodness_p)})"
     text += "."
     if test.usable and test.mass is not None and test.p_local is not None:
-        text += f" Largest excess at {test.mass:.0f} GeV: local p = {probability(test.p_local)}"
-        text += f" (Z = {z_value(test.z_local)})."
+        text += f" Largest excess at {test.mass:.0f} GeV: local {relation('p', probability(test.p_local))}"
+        text += f" ({relation('Z', z_value(test.z_local))})."
     else:
         text += f" Not usable as a test: {test.reason}."
     return picture(f"spectrum_{_file(f'{test.background_efficiency:g}')}", figure, text)

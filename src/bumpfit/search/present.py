@@ -7,7 +7,7 @@ from pathlib import Path
 from bumpfit.files import atomic, write_text
 from bumpfit.report import html, markdown
 from bumpfit.report.document import Document
-from bumpfit.search import conclusions, story
+from bumpfit.search import candidate, conclusions, story
 from bumpfit.search.findings import Findings
 
 
@@ -39,7 +39,7 @@ def document(findings: Findings) -> Document:
         story.data,
         story.excess,
         story.second_test,
-        story.description,
+        candidate.description,
         conclusions.iterations,
         conclusions.checks,
         conclusions.limitations,

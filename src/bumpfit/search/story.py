@@ -1,15 +1,15 @@
-"""The story of a search in words, tables and figures: the answer, the data, both tests, masses and yield."""
+"""The story of a search in words, tables and figures: the answer, the data, and both tests."""
 
 from __future__ import annotations
 
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
-from bumpfit.report.rounding import count, interval, measured, probability, significant, z_value
+from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
 from bumpfit.report.tables import upper_bound
 from bumpfit.search import drawings
 from bumpfit.search.answers import PValue
-from bumpfit.search.findings import Description, Findings
+from bumpfit.search.candidate import arrow, lowered
+from bumpfit.search.findings import Findings
 from bumpfit.search.spectrum import SpectrumTest
-from bumpfit.search.steps import DECISIVE
 from bumpfit.search.two_sample import SelectionResult
 from bumpfit.search.windows import Window
 
@@ -36,10 +36,15 @@ def subtitle(findings: Findings) -> str:
 def bound(p: PValue) -> tuple[str, str]:
     """Global p-value and significance as text: an upper (lower) bound where the method gives no more than that."""
     limited = upper_bound(p.to_dict())
-    value, z = probability(p.overall), z_value(p.z_global)
-    if value.startswith("<"):
-        return f"p {value}", f"Z > {z}" if p.z_global < float("inf") else "Z > 37"
-    return (f"p < {value}", f"Z > {z}") if limited else (f"p = {value}", f"Z = {z}")
+    return (
+        relation("p", probability(p.overall), "<" if limited else "="),
+        relation("Z", z_value(p.z_global), ">" if limited else "="),
+    )
+
+
+def local(p: float | None, z: float | None) -> tuple[str, str]:
+    """A local p-value and its significance as text."""
+    return relation("p", probability(p)), relation("Z", z_value(z))
 
 
 def answer(findings: Findings) -> list[Block]:
@@ -47,9 +52,10 @@ def answer(findings: Findings) -> list[Block]:
     answers = findings.answers
     p = answers.p_value
     value, z = bound(p)
+    smallest, z_smallest = local(p.local, p.z_local)
     facts: list[tuple[str, str, str]] = [
         ("Global p-value", value, f"{z}, {_trials(findings)}"),
-        ("Smallest local p-value", equation(p.local), f"Z = {z_value(p.z_local)}, {_best_name(findings)}"),
+        ("Smallest local p-value", smallest, f"{z_smallest}, {_best_name(findings)}"),
     ]
     if answers.resonance_mass is not None:
         mass = answers.resonance_mass
@@ -75,7 +81,7 @@ def answer(findings: Findings) -> list[Block]:
             f"agreed beforehand to need Z ≥ {answers.claim_z:g}."
         )
         if answers.decay:
-            text += f" **Decay:** {_arrow(answers.decay)}."
+            text += f" **Decay:** {arrow(answers.decay)}."
     else:
         heading = f"No new physics is claimed: {z} after all trials"
         relation = "agree with" if p.z_global < WEAK else "show an excess over"
@@ -86,14 +92,8 @@ def answer(findings: Findings) -> list[Block]:
         )
     blocks: list[Block] = [Heading("Answer", "answer"), Verdict(heading, text, answers.claim, tuple(facts))]
     blocks.append(Paragraph(_reading(findings)))
-    blocks.append(Paragraph(f"**Signal events.** The number is a {_lower(n.method)}."))
+    blocks.append(Paragraph(f"**Signal events.** The number is a {lowered(n.method)}."))
     return blocks
-
-
-def equation(p: float) -> str:
-    """`p = ...`, or `p < ...` for a value too small for a number."""
-    text = probability(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _trials(findings: Findings) -> str:
@@ -164,6 +164,7 @@ def excess(findings: Findings) -> list[Block]:
     if test is None:
         return []
     config, best = findings.config, test.selections[test.best]
+    p_best, z_best = local(best.p_local, best.z_local)
     forward = config.forward
     blocks: list[Block] = [
         Heading("Primary test: data against background", "excess"),
@@ -187,7 +188,7 @@ def excess(findings: Findings) -> list[Block]:
         Paragraph(
             f"**Result.** The best of {len(test.selections)} selections, {best.name}, holds {count(best.n_data)} data "
             f"events where {measured(best.n_background_expected, best.background_error)} are expected from the table: "
-            f"{equation(best.p_local)} (Z = {z_value(best.z_local)}). {_overall(findings)} {{@selection_table}} lists "
+            f"{p_best} ({z_best}). {_overall(findings)} {{@selection_table}} lists "
             "the selections, {@selections} shows them, and {@null} how the global p-value comes about."
         ),
         _selection_table(test.selections, test.best),
@@ -295,11 +296,12 @@ def _spectrum_result(findings: Findings, usable: list[SpectrumTest]) -> str:
     text = (
         f"{'The spectrum' if len(tests) == 1 else f'{len(usable)} of {len(tests)} spectra'} can be tested. The "
         f"largest excess is at {best.mass:.0f} GeV in the spectrum '{best.name}': local "
-        f"{equation(best.p_local or 0.0)} (Z = {z_value(best.z_local)}), "
+        f"{', '.join(local(best.p_local, best.z_local))}; "
     )
     p_global, z_global = fit.get("p_global", best.p_global), fit.get("z_global", best.z_global)
-    sign = "<" if p_global is not None and p_global < 1 else "="
-    text += f"global p {sign} {probability(p_global)} (Z {sign.replace('<', '>')} {z_value(z_global)}; union bound over"
+    limited = p_global is not None and p_global < 1
+    text += relation("global p", probability(p_global), "<" if limited else "=")
+    text += f" ({relation('Z', z_value(z_global), '>' if limited else '=')}; union bound over"
     return text + " masses and spectra). {@scan} shows the scan, {@spectrum_table} the spectra."
 
 
@@ -331,115 +333,3 @@ def _spectrum_table(tests: tuple[SpectrumTest, ...]) -> Table:
         tuple(rows),
         numeric=(1, 2, 3, 4, 5, 6, 7, 8),
     )
-
-
-def description(findings: Findings) -> list[Block]:
-    """Masses and number of events of the candidate, or the upper limit when there is none."""
-    final = findings.updated or findings.first
-    if final is not None:
-        return _candidate(findings, final)
-    answers = findings.answers
-    heading = "What the excess is" if answers.claim else "How much signal there can be"
-    blocks: list[Block] = [Heading(heading, "description")]
-    n = answers.n_signal
-    if answers.claim:
-        blocks.append(
-            Paragraph(
-                "The masses of daughters and a corrected number of events need a background table and the masses and "
-                "N-subjettiness ratios of two jets, which this search does not have."
-            )
-        )
-    blocks.append(
-        Paragraph(
-            f"Signal events: {interval(n.value, n.error_low, n.error_high)} (68% interval; {_lower(n.method)}); "
-            f"upper limit {count(answers.n_signal_upper_limit_95)} at 95% confidence level, "
-            f"{significant(100 * answers.n_signal_upper_limit_95 / len(findings.data), 2)}% of the data."
-        )
-    )
-    if findings.null_yield is not None:
-        blocks.append(drawings.yield_bins(findings.null_yield, "yield_null", "a generic signal"))
-    return blocks
-
-
-def _candidate(findings: Findings, final: Description) -> list[Block]:
-    config = findings.config
-    blocks: list[Block] = [
-        Heading("What the new physics looks like", "description"),
-        Paragraph(
-            "**Masses.** Each mass is the position of a peak: a double-sided Crystal Ball over the background table "
-            "in the same selection, every bin of which is profiled, by maximum likelihood. Errors hold the statistics "
-            f"of data and table (MINOS) and {config.peaks.scale_error:.1%} for the energy scale. Masses are those of "
-            "the jets as measured: positions of peaks, not means."
-        ),
-    ]
-    if findings.first is not None and findings.updated is not None:
-        blocks.append(_mass_table(findings.first, findings.updated))
-    if final.yield_fit is not None:
-        fit = final.yield_fit
-        blocks.append(
-            Paragraph(
-                "**Number of events.** The efficiency of a learned selection for an unknown signal is not known, so "
-                "the excess after a cut is not the yield before it. Therefore signal-like events at the fitted masses "
-                "(a packaged library of simulated two- and three-prong decays) train a classifier against background "
-                "events, cross-fitted; it never sees the data. The whole score spectrum of the data is then fitted "
-                f"with signal-like and background templates: "
-                f"{interval(fit.n_signal, fit.n_signal - fit.low, fit.high - fit.n_signal)} events (68.27% "
-                f"profile-likelihood interval, including {config.templates.template_error:.0%} for the modelling of "
-                f"signal-like events); upper limit {count(fit.upper_95)} at 95%. {_prongs(final)}"
-            )
-        )
-    if findings.answers.decay:
-        blocks.append(Paragraph(f"**Decay.** {_arrow(findings.answers.decay)}."))
-    updated, first = findings.updated, findings.first
-    stages = [(part, stage) for part, stage in ((first, "first"), (updated, "updated")) if part is not None]
-    if len(stages) == 2:
-        blocks.append(
-            Paragraph("Fits of the first answer are on the left, those after the further steps on the right.")
-        )
-    fits = [drawings.peaks(part, stage) for part, stage in stages]
-    blocks.append(Gallery(tuple(picture for row in zip(*fits, strict=True) for picture in row)))
-    pictures = []
-    for stage, part in (("updated", updated), ("first", first)):
-        if part is not None and part.yield_fit is not None:
-            pictures.append(drawings.yield_bins(part.yield_fit, f"yield_{stage}", "the candidate"))
-    if final.yield_fit is not None and final.template_scores is not None:
-        pictures.append(drawings.template_distribution(final.template_scores, final.yield_fit))
-    if pictures:
-        blocks.append(Gallery(tuple(pictures)))
-    return blocks
-
-
-def _mass_table(first: Description, updated: Description) -> Table:
-    names = (("resonance", "resonance"), ("light", "lighter jet"), ("heavy", "heavier jet"))
-    rows = []
-    for key, name in names:
-        fits = getattr(first, key), getattr(updated, key)
-        cells = [cell for fit in fits for cell in (measured(fit.mass, fit.error), f"{fit.sigma:.0f}")]
-        rows.append((name, *cells))
-    return Table(
-        "masses",
-        "Masses and widths (sigma of the peak, resolution included) in GeV, of the first answer and after the further "
-        "steps.",
-        ("Mass", "First", "Width", "Updated", "Width"),
-        tuple(rows),
-        numeric=(1, 2, 3, 4),
-    )
-
-
-def _prongs(final: Description) -> str:
-    fit = final.yield_fit
-    assert fit is not None
-    text = f"The mixture that fits best has {fit.three_prong_fraction:.0%} three-prong decays"
-    if fit.two_prong_preference is None:
-        return text + "."
-    kind = "two" if fit.two_prong_preference > 0 else "three"
-    strength = "which is decisive" if abs(fit.two_prong_preference) >= DECISIVE else "which is not decisive"
-    return f"{text}; all {kind}-prong fits better by 2 Δln L = {abs(fit.two_prong_preference):.1f}, {strength}."
-
-
-def _arrow(text: str) -> str:
-    return text.replace("->", "→").replace("Delta", "Δ").rstrip(".")
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:].rstrip(".")

@@ -1,0 +1,170 @@
+"""Figures of a fitted workspace: yields of all channels against the data, and the ranking of nuisance parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from bumpfit.errors import BumpfitError
+from bumpfit.report.profiles import plain_text
+from bumpfit.report.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    SKY,
+    VERMILION,
+    WIDTH,
+    event_scale,
+    headroom,
+    panels,
+    points,
+    poisson_errors,
+    stairs,
+    styled,
+)
+from bumpfit.results import Impacts, Yields
+
+Array = NDArray[np.float64]
+
+FILLS = (SKY, "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2")
+MOST = 6
+"""Samples with a colour of their own; smaller ones share the last."""
+
+
+@styled
+def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
+    """Stacked samples of all channels side by side, data and pulls (data - expected) / sqrt(expected).
+
+    `signals`: samples drawn on top in red. Samples that differ only in a number at the end of the name, as those of a
+    parametric background, are drawn as one.
+    """
+    size = sum(len(channel.total) for channel in found.channels)
+    figure, (main, lower) = panels((3.0, 1.15), width=WIDTH if size <= 60 else 1.5 * WIDTH)
+    edges = np.arange(size + 1, dtype=np.float64)
+    stacks = _stacks(found, size, signals)
+    total = np.concatenate([channel.total for channel in found.channels])
+    error = np.concatenate([channel.total_errors for channel in found.channels])
+    top = np.zeros(size)
+    layers = []
+    for (name, values), color in zip(stacks[0].items(), FILLS, strict=False):
+        top = top + values
+        layers.append((top, color, name))
+    if stacks[1].any():
+        layers.append((top + stacks[1], VERMILION, "Signal"))
+    for values, color, name in reversed(layers):
+        stairs(main, values, edges, histtype="fill", color=color, label=plain_text(name))
+    main.stairs(total + error, edges, baseline=np.maximum(total - error, 0.0), fill=True, facecolor="none",
+                edgecolor=GREY, hatch="/////", linewidth=0, label="Uncertainty")  # fmt: skip
+    main.set_ylabel("Events / bin")
+    main.set_xlim(0, size)
+    drawn = total
+    if all(channel.data is not None for channel in found.channels):
+        data = np.concatenate([np.array(channel.data) for channel in found.channels])
+        drawn = np.append(total, data)
+        event_scale(main, drawn)
+        shown = np.where(data > 0, data, np.nan) if main.get_yscale() == "log" else data
+        points(main, shown, poisson_errors(data), edges, label="Data")
+        pulls = (data - total) / np.sqrt(np.maximum(total, 1e-9))
+        stairs(lower, pulls, edges, histtype="fill", color=GREY, alpha=0.55)
+        reach = max(3.0, 1.15 * float(np.abs(pulls).max()))
+        lower.set_ylim(-reach, reach)
+    else:
+        event_scale(main, drawn)
+        lower.set_ylim(-3, 3)
+    headroom(main, 0.4)
+    lower.axhline(0.0, color=BLACK, linewidth=0.8)
+    lower.set_ylabel("Pull", loc="center")
+    lower.set_xlabel("Bin")
+    _channels(main, lower, found)
+    main.legend(loc="upper right", ncols=2, fontsize="small", title=found.stage, alignment="right")
+    return figure
+
+
+def _stacks(found: Yields, size: int, signals: Collection[str]) -> tuple[dict[str, Array], Array]:
+    """Backgrounds by name, smallest first, shape (B,) each, and the signal."""
+    backgrounds: dict[str, Array] = {}
+    signal = np.zeros(size)
+    first = 0
+    for channel in found.channels:
+        here = slice(first, first + len(channel.total))
+        for sample in channel.samples:
+            if sample.name in signals:
+                signal[here] += sample.yields
+            else:
+                name = re.sub(r"(_\d+)+$", "", sample.name) or sample.name
+                backgrounds.setdefault(name, np.zeros(size))[here] += sample.yields
+        first = here.stop
+    order = sorted(backgrounds, key=lambda name: -float(backgrounds[name].sum()))
+    own = len(order) if len(order) <= MOST else MOST - 1
+    kept = {name: backgrounds[name] for name in order[:own]}
+    if order[own:]:
+        kept["Others"] = np.sum([backgrounds[name] for name in order[own:]], axis=0)
+    return dict(reversed(kept.items())), signal
+
+
+def _channels(main: Axes, lower: Axes, found: Yields) -> None:
+    """Lines between channels, and their names below the frame's upper edge where there is room."""
+    first, size = 0, sum(len(channel.total) for channel in found.channels)
+    for channel in found.channels:
+        width = len(channel.total)
+        if first:
+            for axis in (main, lower):
+                axis.axvline(first, color=GREY, linewidth=0.8, linestyle="--")
+        if len(found.channels) > 1:
+            turned = width < 0.16 * size
+            main.annotate(plain_text(channel.name), (first + 0.5 * width, 0.62), xycoords=("data", "axes fraction"),
+                          ha="center", va="top", fontsize="x-small", rotation=90 if turned else 0)  # fmt: skip
+        first += width
+
+
+@styled
+def ranking(found: Impacts, top: int) -> Figure:
+    """Pulls with constraints (points, lower axis) and impacts on the parameter of interest (bars, upper axis).
+
+    Parameters without a constraint have no pull. Raises BumpfitError when there is no nuisance parameter.
+    """
+    rows = found.impacts[:top]
+    if not rows:
+        raise BumpfitError("the model has no free nuisance parameter, so there is no ranking to draw")
+    longest = max(len(row.parameter) for row in rows)
+    height = 1.5 + 0.24 * len(rows)
+    figure, (axis,) = panels(height=height, width=WIDTH)
+    figure.subplots_adjust(left=min(0.5, 0.08 + 0.016 * longest), top=1 - 0.72 / height)
+    places = np.arange(len(rows))[::-1]
+    shifts = axis.twiny()
+    for values, hollow in (
+        ([(row.prefit_up, row.prefit_down) for row in rows], True),
+        ([(row.up, row.down) for row in rows], False),
+    ):
+        for k, (color, sign) in enumerate(((BLUE, "+"), (VERMILION, "-"))):
+            lengths = np.array([0.0 if pair[k] is None else pair[k] for pair in values])
+            label = f"{sign}1$\\sigma$ impact, {'before' if hollow else 'after'} the fit"
+            shifts.barh(places, lengths, height=0.72, label=label, edgecolor=color, zorder=1,
+                        **({"facecolor": "none"} if hollow else {"facecolor": color, "alpha": 0.45}))  # fmt: skip
+    pulled = [(y, row) for y, row in zip(places, rows, strict=True) if row.pull is not None]
+    axis.errorbar([row.pull for _, row in pulled], [y for y, _ in pulled],
+                  xerr=[row.constraint or 0.0 for _, row in pulled], fmt="o", color=BLACK, elinewidth=1.2)  # fmt: skip
+    reach = max([2.0, *(1.1 * (abs(row.pull or 0.0) + (row.constraint or 0.0)) for row in rows)])
+    axis.set_xlim(-reach, reach)
+    half = 1.15 * max(abs(v) for row in rows for v in (row.up, row.down, row.prefit_up, row.prefit_down, 1e-12) if v)
+    shifts.set_xlim(-half, half)
+    for z in (-1, 0, 1):
+        axis.axvline(z, color=GREY, linewidth=0.8, linestyle="-" if z == 0 else ":", zorder=0)
+    axis.set_ylim(-0.7, len(rows) - 0.3 + 0.12 * len(rows) + 1.2)
+    axis.set_yticks(places, [plain_text(row.parameter) for row in rows], fontsize="x-small")
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", top=False, which="both")
+    shifts.tick_params(axis="x", bottom=False, which="both")
+    axis.set_zorder(shifts.get_zorder() + 1)
+    axis.patch.set_visible(False)
+    axis.set_xlabel(r"Pull, $(\hat\theta - \theta_0)/\sigma_0$")
+    shifts.set_xlabel(f"Impact on {plain_text(found.parameter)}")
+    shifts.legend(loc="upper center", ncols=2, fontsize="xx-small")
+    return figure

@@ -1,0 +1,156 @@
+"""Figures of likelihood inference: profile scans, contours, CLs curves and limits over mass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from bumpfit.errors import BumpfitError
+from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, panels, styled
+from bumpfit.results import CLs, Contour, Limit, MassScan, Scan
+
+Array = NDArray[np.float64]
+
+ONE_SIGMA = "#00CC00"
+TWO_SIGMA = "#FFCC00"
+"""The colours of expected bands that gave the Brazil plot its name."""
+
+
+@styled
+def profile(scan: Scan) -> Figure:
+    """Rise of -2 ln L along a parameter, with the levels of 1, 2, 3 ... sigma; points without a fit are left out."""
+    figure, (axis,) = panels(right=0.45)
+    x = np.array(scan.points)
+    y = np.array([np.nan if rise is None else rise for rise in scan.delta_twice_nll])
+    axis.plot(x, y, color=BLUE, marker="o", markersize=3)
+    axis.axvline(scan.best, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
+    top = max(1.0, float(np.nanmax(y, initial=1.0)))
+    for z in range(1, int(np.sqrt(top)) + 1):
+        axis.axhline(z * z, color=GREY, linewidth=1.0, linestyle=":", zorder=0)
+        axis.annotate(f"{z}$\\sigma$", (1.0, z * z), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                      textcoords="offset points", va="center", fontsize="small", color=GREY)  # fmt: skip
+    axis.set_ylim(0.0, 1.05 * top)
+    axis.set_xlim(x.min(), x.max())
+    axis.set_xlabel(plain_text(scan.parameter))
+    axis.set_ylabel(r"$-2\,\Delta\ln L$")
+    return figure
+
+
+@styled
+def contours(lines: Sequence[Contour]) -> Figure:
+    """Joint confidence regions of two parameters and the best fit."""
+    figure, (axis,) = panels()
+    for line, color in zip(lines, CYCLE * len(lines), strict=False):
+        x, y = (np.append(values, values[0]) for values in (line.x, line.y))
+        label = f"{line.level:.2%}" + ("" if line.closed else ", cut by the range")
+        axis.plot(x, y, color=color, label=label)
+    axis.plot(*lines[0].best, marker="+", color=BLACK, markersize=10, mew=1.5, linestyle="none", label="Best fit")
+    axis.margins(0.08)
+    axis.set_xlabel(plain_text(lines[0].parameters[0]))
+    axis.set_ylabel(plain_text(lines[0].parameters[1]))
+    axis.autoscale_view()
+    headroom(axis, 0.2)
+    axis.legend(loc="upper right", ncols=len(lines) + 1, fontsize="small")
+    return figure
+
+
+@styled
+def cls_curve(tests: Sequence[CLs], level: float) -> Figure:
+    """CLs over the strength, observed and expected with bands, and the line of the limit."""
+    figure, (axis,) = panels()
+    mu, expected = np.array([t.mu for t in tests]), np.array([t.expected for t in tests])
+    axis.fill_between(mu, expected[:, 0], expected[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
+    axis.fill_between(mu, expected[:, 1], expected[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
+    axis.plot(mu, expected[:, 2], color=BLACK, linestyle="--", label="Expected")
+    if all(t.observed is not None for t in tests):
+        axis.plot(mu, [t.observed or 0.0 for t in tests], color=BLACK, marker="o", markersize=3, label="Observed")
+    axis.axhline(1 - level, color=VERMILION, linewidth=1.2)
+    axis.set_xlim(0.0, mu.max())
+    axis.set_ylim(0.0, 1.0)
+    axis.set_xlabel(plain_text(tests[0].parameter))
+    axis.set_ylabel("CLs")
+    axis.legend(loc="upper right")
+    return figure
+
+
+@styled
+def brazil(scan: MassScan) -> Figure:
+    """Upper limits over mass, observed and expected with bands; masses without a limit are left out.
+
+    Raises BumpfitError when there is no limit at all.
+    """
+    found: list[tuple[float, Limit]] = [
+        (mass, one) for mass, one in zip(scan.masses, scan.limits or (), strict=True) if one is not None
+    ]
+    if not found:
+        raise BumpfitError(f"there is no limit to draw: {scan.status[0]}")
+    figure, (axis,) = panels()
+    mass = np.array([m for m, _ in found])
+    expected = np.array([[np.nan if v is None else v for v in one.expected] for _, one in found])
+    axis.fill_between(
+        mass, expected[:, 0], expected[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$"
+    )
+    axis.fill_between(
+        mass, expected[:, 1], expected[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$"
+    )
+    axis.plot(mass, expected[:, 2], color=BLACK, linestyle="--", label="Expected")
+    observed = np.array([np.nan if one.observed is None else one.observed for _, one in found])
+    axis.plot(mass, observed, color=BLACK, marker="o", markersize=4, label="Observed")
+    values = np.append(expected.ravel(), observed)
+    if np.nanmax(values) > 20 * np.nanmin(values):
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(0.0, 1.1 * float(np.nanmax(values)))
+    headroom(axis, 0.3)
+    if mass.size > 1:
+        axis.set_xlim(mass.min(), mass.max())
+    axis.set_xlabel("Mass [GeV]")
+    axis.set_ylabel(f"{found[0][1].level:.0%} CLs limit on {plain_text(found[0][1].parameter)}")
+    axis.legend(loc="upper right", ncols=2)
+    return figure
+
+
+@styled
+def toy_distribution(value: Array, toys: Array, observed: float | None, name: str, at_zero: float | None) -> Figure:
+    """Density of a test statistic of toys with its asymptotic law and the observed value.
+
+    `value`, `toys` (V,): values and how many toys have them. `at_zero`: what the law has at zero (0.5 for one-sided
+    statistics, 0 for two-sided ones), the rest being chi2(1); None: there is no law to draw.
+    """
+    figure, (axis,) = panels()
+    total = float(toys.sum())
+    top = max(float(value.max(initial=1.0)), 1.02 * (observed or 0.0))
+    edges = np.linspace(0.0, top, 61)
+    counts = np.histogram(value, edges, weights=toys)[0]
+    width = edges[1] - edges[0]
+    seen = counts > 0
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    axis.errorbar(centres[seen], counts[seen] / total / width, np.sqrt(counts[seen]) / total / width, fmt="o",
+                  color=BLACK, elinewidth=1.0, label=f"{int(total)} toys")  # fmt: skip
+    highest = float(counts.max()) / total
+    if at_zero is not None:
+        law = np.diff(chi2.cdf(edges, 1)) * (1 - at_zero)
+        law[0] += at_zero
+        highest = max(highest, float(law.max()))
+        axis.stairs(law / width, edges, color=BLUE, label="Asymptotic law")
+    if observed is not None:
+        axis.axvline(observed, color=VERMILION, linestyle="--", label=f"Observed: {observed:.4g}")
+    axis.set_yscale("log")
+    axis.set_ylim(0.3 / total / width, 3 * highest / width)
+    axis.set_xlim(0.0, top)
+    axis.set_xlabel(name)
+    axis.set_ylabel("Toys / unit (normalised)")
+    axis.legend(loc="upper right")
+    return figure
+
+
+def plain_text(name: str) -> str:
+    """A parameter's name as text: matplotlib would read $ as mathematics."""
+    return name.replace("$", r"\$")
+
+
+__all__ = ["brazil", "cls_curve", "contours", "plain_text", "profile", "toy_distribution"]

@@ -1,0 +1,132 @@
+"""Tables for the terminal."""
+
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bumpfit.errors import InputError
+from bumpfit.report import summary
+from bumpfit.report.tables import flat, upper_bound
+
+ANSWERS: dict[str, Any] = {
+    "p_value": {
+        "local": 2e-13,
+        "global": 1e-12,
+        "z_local": 7.2,
+        "z_global": 7.03,
+        "method": "union bound [5 x p]",
+        "floor": 5e-5,
+    },
+    "claim": True,
+    "resonance_mass": {"value": 3489.2, "error": 36.8},
+    "daughter_masses": [{"name": "J1", "value": 105.5, "error": 1.72}, {"name": "J2", "value": 499.2, "error": 6.0}],
+    "decay": "A -> B + C",
+    "n_signal": {"value": 621.0, "error_low": 85.2, "error_high": 83.8, "method": "templates"},
+    "n_signal_upper_limit_95": 760.4,
+    "signal_percent": 2.43,
+    "selections": [
+        {
+            "name": f"[bold]{i}% of background",
+            "n_data": 372,
+            "n_background_expected": 154.2,
+            "background_error": 15.9,
+            "p_local": 0.5 / (i + 1),
+            "z_local": 0.1 * i,
+        }
+        for i in range(12)
+    ],
+    "checks": [
+        {"name": "shape", "passed": True, "detail": "p = 0.2"},
+        {"name": "yield", "passed": False, "detail": "[2]"},
+    ],
+    "iterations": [
+        {
+            "task": "templates [x]",
+            "before": {"m_JJ": {"value": 3483.0, "error": 38.0}, "z_global": 1.23456},
+            "after": {"n_signal": {"value": 621.0, "error_low": 85.0, "error_high": 84.0}, "deep": {"a": 1e-9}},
+        },
+    ],
+}
+
+
+def shown(answers: dict[str, Any]) -> str:
+    console = Console(width=130, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(summary(answers))
+        return console.export_text()
+
+
+def test_answer_is_complete() -> None:
+    text = shown(json.loads(json.dumps(ANSWERS)))
+    for part in (
+        "New physics is claimed",
+        "p < 1.0 × 10⁻¹²",
+        "Z > 7.03",
+        "p = 2.0 × 10⁻¹³",
+        "Z = 7.20",
+        "union bound [5 x p]",
+        "3489 ± 37 GeV",
+        "105.5 ± 1.7 GeV",
+        "499.2 ± 6.0 GeV",
+        "621 +84 −85",
+        "2.4%",
+        "760",
+        "A -> B + C",
+        "[bold]11% of background",
+        "154 ± 16",
+        "8 of 12",
+        "FAILED",
+        "[2]",
+        "templates [x]",
+        "resonance mass",
+        "1.23",
+        "deep, a",
+        "1.00 × 10⁻⁹",
+    ):
+        assert part in text, part
+    assert "[bold]0% of background" not in text
+
+
+def test_no_claim() -> None:
+    p = {"local": 0.3, "global": 0.8, "z_local": 0.5, "z_global": -0.84, "method": "shuffles", "floor": 5e-5}
+    bare = {"p_value": p, "claim": False, "n_signal": {"value": 0.0, "error_low": 0.0, "error_high": 41.2},
+            "n_signal_upper_limit_95": None}  # fmt: skip
+    text = shown(bare)
+    assert "No new physics is claimed" in text
+    assert "p = 0.80   Z = −0.84" in text
+    assert "0 +41 −0" in text
+    assert "mass" not in text
+
+
+def test_significance_beyond_floating_point_is_null_in_json() -> None:
+    p = {"local": 0.0, "global": 0.0, "z_local": None, "z_global": None, "method": "union bound", "floor": 0.0}
+    text = shown({**ANSWERS, "p_value": p})
+    assert "p < 10⁻³⁰⁰   Z > 37" in text
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        ({"global": 1e-9, "method": "global by union bound", "floor": 1e-4}, True),
+        ({"global": 1.0, "method": "global by union bound", "floor": 1e-4}, False),
+        ({"global": 1e-4, "method": "shuffles", "floor": 1e-4}, True),
+        ({"global": 2e-4, "method": "shuffles", "floor": 1e-4}, False),
+        ({"global": 0.01, "method": "exact law", "floor": 0.0}, False),
+        ({"global": None, "method": "", "floor": None}, False),
+    ],
+)
+def test_upper_bounds(p: dict[str, Any], expected: bool) -> None:
+    assert upper_bound(p) is expected
+
+
+def test_other_json_is_refused() -> None:
+    with pytest.raises(InputError, match="n_signal"):
+        summary({"p_value": {}, "claim": False})
+
+
+def test_flat() -> None:
+    assert flat({"a": None, "b": True, "c": 3, "d": {"value": None, "x": 2.5}, "z_local": -0.001}) == {
+        "a": "—", "b": "yes", "c": "3.00", "d, value": "—", "d, x": "2.50", "z_local": "0.00",
+    }  # fmt: skip

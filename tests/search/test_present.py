@@ -1,0 +1,301 @@
+"""The report of a search: every variant of findings, both formats, and what must never be said."""
+
+import dataclasses
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from findings_examples import NO_SIDEBANDS, claimed, events, nothing, spectrum, spectrum_only
+
+from bumpfit.errors import InputError
+from bumpfit.report import html, markdown
+from bumpfit.report.document import Document, Gallery, Items, Table
+from bumpfit.search import drawings, present
+from bumpfit.search.answers import PValue
+from bumpfit.search.config import SearchConfig, read_config
+from bumpfit.search.findings import Findings
+from bumpfit.search.provenance import command, config_toml
+from bumpfit.search.story import bound
+
+TINY = bytes.fromhex("89504e470d0a1a0a")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw, but do not rasterise."""
+    monkeypatch.setattr(drawings, "png", lambda figure: TINY)
+
+
+class Page(HTMLParser):
+    """Counts open elements and collects text, references and addresses."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if "id" in values:
+            assert values["id"] not in self.ids
+            self.ids.add(str(values["id"]))
+        if "href" in values:
+            self.links.append(str(values["href"]))
+        if "src" in values:
+            self.sources.append(str(values["src"]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+
+def read_page(text: str) -> Page:
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    return page
+
+
+VARIANTS = {
+    "claimed": claimed,
+    "windows": lambda: claimed(windows=6, share=0.8),
+    "nothing": nothing,
+    "spectrum only": spectrum_only,
+    "spectrum claim": lambda: spectrum_only(claim=True),
+    "first only": lambda: dataclasses.replace(claimed(), updated=None),
+    "claim without jets": lambda: dataclasses.replace(claimed(), first=None, updated=None),
+    "no spectra": lambda: dataclasses.replace(nothing(), spectra=()),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.usefixtures("quick")
+def test_both_formats_are_whole_in_every_variant(variant: str) -> None:
+    document = present.document(VARIANTS[variant]())
+    page = read_page(html.render(document))
+    assert {link.removeprefix("#") for link in page.links} <= page.ids
+    assert all(link.startswith("#") for link in page.links)
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert len(page.sources) == len(document.pictures()) > 0
+    assert not {"script", "link", "iframe", "object"} & page.tags
+    text = "".join(page.text)
+    assert "nan" not in re.sub(r"[a-z]+nan|nan[a-z]+", "", text.lower())
+    assert "None" not in text.replace("None: this search ends", "")
+    assert not re.search(r"[{}]|\*\*", text.split("Provenance")[0])
+    source = markdown.render(document)
+    assert source.count("![") == len(document.pictures())
+    for block in re.findall(r"(?:^\|.*\n)+", source, flags=re.M):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.strip().split("\n")}
+        assert len(widths) == 1
+
+
+def test_written_files(tmp_path: Path) -> None:
+    """Everything that is named is there, the page holds the figures themselves, and nothing temporary is left."""
+    found = nothing()
+    written = present.write(found, tmp_path)
+    there = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == set(written)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    linked = {tmp_path / name for name in re.findall(r"!\[.*?\]\((.*?)\)", text)}
+    assert linked == {path for path in written if path.suffix == ".png"}
+    for path in linked:
+        assert path.read_bytes().startswith(TINY)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert page.count("data:image/png;base64,") == len(linked)
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+@pytest.mark.usefixtures("quick")
+def test_same_findings_give_the_same_pages() -> None:
+    pages = [html.render(present.document(claimed())) for _ in range(2)]
+    assert pages[0] == pages[1]
+
+
+def test_figures_are_the_same_bytes_again() -> None:
+    found = claimed()
+    assert drawings.selections(found).content == drawings.selections(found).content
+
+
+def test_output_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawings, "png", lambda figure: TINY)
+    place = tmp_path / "out"
+    place.write_text("here already")
+    with pytest.raises(InputError):
+        present.write(spectrum_only(), place)
+    assert place.read_text() == "here already"
+
+
+def text_of(found: Findings) -> str:
+    return markdown.render(present.document(found))
+
+
+@pytest.mark.usefixtures("quick")
+def test_claim_states_every_answer() -> None:
+    text = text_of(claimed())
+    for part in (
+        "New physics is claimed",
+        "p \\< 5.0 × 10<sup>−12</sup>",
+        "Z \\> 6.80",
+        "union bound",
+        "2990 ± 33 GeV",
+        "201.4 ± 2.3 GeV",
+        "398.2 ± 4.4 GeV",
+        "310 +82 −46",
+        "494",
+        "B (398 GeV) + C (201 GeV)",
+        "`data.csv`",
+        "ab" * 32,
+        "seed 7",
+        "✗ failed",
+        "yield \\| limit",
+    ):
+        assert part in text, part
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_claim_quotes_no_masses() -> None:
+    text = text_of(nothing())
+    assert "No new physics is claimed" in text
+    assert "**\\< 66**" in text
+    assert "Resonance mass" not in text
+    assert "Daughter mass" not in text
+    assert NO_SIDEBANDS in text
+    assert "p = 0.40" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_failed_sidebands_are_said_once_among_the_limitations() -> None:
+    document = present.document(nothing())
+    lists = [block for block in document.blocks if isinstance(block, Items)]
+    assert sum(NO_SIDEBANDS in entry for entry in lists[0].entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (PValue(1e-9, 5e-9, 6.0, 5.7, "global by union bound", 5e-5, 5, 1000), ("p < 5.0 × 10^{−9}", "Z > 5.70")),
+        (PValue(0.3, 1.0, 0.5, -np.inf, "global by union bound", 5e-5, 5, 1000), ("p = 1.0", "Z = −∞")),
+        (PValue(0.01, 0.04, 2.3, 1.75, "global by shuffles", 5e-5, 5, 1000), ("p = 0.040", "Z = 1.75")),
+        (PValue(1e-6, 5e-5, 4.8, 3.89, "global by shuffles", 5e-5, 5, 19999), ("p < 5.0 × 10^{−5}", "Z > 3.89")),
+        (PValue(0.02, 0.02, 2.05, 2.05, "exact law", 0.0, 1, 0), ("p = 0.020", "Z = 2.05")),
+        (PValue(0.0, 0.0, np.inf, np.inf, "exact law", 0.0, 1, 0), ("p < 10^{−300}", "Z > 37")),
+    ],
+)
+def test_p_values_at_a_bound(p: PValue, expected: tuple[str, str]) -> None:
+    assert bound(p) == expected
+
+
+@pytest.mark.usefixtures("quick")
+def test_p_value_is_never_zero() -> None:
+    found = claimed()
+    p = dataclasses.replace(found.answers.p_value, local=0.0, overall=0.0, z_local=np.inf, z_global=np.inf)
+    text = text_of(dataclasses.replace(found, answers=dataclasses.replace(found.answers, p_value=p)))
+    assert "p = 0 " not in text
+    assert "p = 0." not in text.split("How to read")[0]
+    assert "Z \\> 37" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_hostile_names_stay_text() -> None:
+    names = ("<b>m_J1</b>", "$x$_{y}", "a|b*c", "tau")
+    path = "<script>alert(1)</script>|`x`.csv"
+    found = claimed(data_path=path)
+    found = dataclasses.replace(
+        found, data=events(500, 1, names=names, path=path), background=events(400, 2, names=names, path="b.csv")
+    )
+    found = dataclasses.replace(
+        found, scores=dataclasses.replace(found.scores, survival=np.linspace(1e-3, 1, 500)), first=None, updated=None
+    )
+    page = read_page(html.render(present.document(found)))
+    assert not {"script", "b>m_j1<"} & page.tags
+    text = "".join(page.text)
+    assert "<script>alert(1)</script>|'x'.csv" in text
+    assert all(name in text for name in names)
+    paths = {Path(picture.path).name for picture in present.document(found).pictures()}
+    assert all(re.fullmatch(r"[\w-]+\.png", name) for name in paths)
+
+
+def test_names_of_figures_do_not_collide() -> None:
+    """Features whose names differ only in characters that files cannot have get figures of their own."""
+    found = dataclasses.replace(
+        spectrum_only(), data=events(300, 1, names=("x y", "x/y", "x.y", "X y")), spectra=(spectrum(1, usable=False),)
+    )
+    pictures = drawings.inputs(found)
+    assert len({picture.path.lower() for picture in pictures}) == len(pictures) == 5
+
+
+@pytest.mark.usefixtures("quick")
+def test_constant_feature_and_empty_scores_are_drawn() -> None:
+    found = claimed()
+    flat = found.data.features.copy()
+    flat[:, 2] = 0.5
+    found = dataclasses.replace(
+        found,
+        data=dataclasses.replace(found.data, features=flat),
+        background=dataclasses.replace(found.background, features=flat[:2000]),
+        scores=dataclasses.replace(found.scores, survival=np.ones(3000), background_survival=np.ones(2000)),
+    )
+    assert drawings.inputs(found)
+    assert drawings.score(found).name == "score"
+
+
+@pytest.mark.usefixtures("quick")
+def test_long_tables_of_selections_are_cut_and_hold_the_best() -> None:
+    document = present.document(claimed(windows=6))
+    table = next(b for b in document.blocks if isinstance(b, Table) and b.name == "selection_table")
+    assert len(table.rows) == 20
+    assert table.rows[table.strong[0]][4] == "1.0 × 10^{−12}"
+
+
+@pytest.mark.usefixtures("quick")
+def test_mass_fits_stand_side_by_side() -> None:
+    galleries = [b for b in present.document(claimed()).blocks if isinstance(b, Gallery)]
+    names = [p.name for g in galleries for p in g.pictures if p.name.startswith("mass_")]
+    assert names[:2] == ["mass_resonance_first", "mass_resonance_updated"]
+    assert len(names) == 6
+
+
+def test_settings_come_back_from_the_report(tmp_path: Path) -> None:
+    for config in (SearchConfig(), SearchConfig().quick(), SearchConfig(efficiencies=(0.2,), claim_z=5.0)):
+        path = tmp_path / "search.toml"
+        path.write_text(config_toml(config))
+        assert read_config(path) == config
+
+
+def test_command_repeats_the_search() -> None:
+    words = shlex.split(command(claimed(data_path="my data.csv")))
+    assert words[:5] == ["bumpfit", "run", "my data.csv", "--background", "background.csv"]
+    assert words[words.index("--seed") + 1] == "7"
+    assert words[words.index("--iterations") + 1] == "2"
+    assert "--mass" not in words
+    renamed = dataclasses.replace(claimed().data, mass_name="mass", names=("a", "b", "c", "d"))
+    words = shlex.split(command(dataclasses.replace(claimed(), data=renamed)))
+    assert words[words.index("--mass") + 1] == "mass"
+    assert words[words.index("--features") + 1] == "a,b,c,d"
+    assert command(claimed(data_path=None)).startswith("bumpfit.run(data, background, ")
+
+
+@pytest.mark.usefixtures("quick")
+def test_title_and_sections() -> None:
+    document: Document = present.document(claimed())
+    numbers = document.numbers()
+    assert numbers["answer"] == "Section 1"
+    assert numbers["provenance"] == "Section 10"
