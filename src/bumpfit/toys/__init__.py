@@ -1,36 +1,44 @@
 """Many worlds at once: toys of a model, and the p-values, limits and coverage that they calibrate."""
 
 from bumpfit.toys.coverage import Coverage, Sensitivity, coverage, sensitivity
+from bumpfit.toys.curves import Curve, convergence, global_curve, tail_curve
 from bumpfit.toys.goodness import goodness
 from bumpfit.toys.importance import tail
 from bumpfit.toys.intervals import feldman_cousins
+from bumpfit.toys.jobs import job_files
 from bumpfit.toys.limits import cls, limit
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.look_elsewhere import GlobalToys, scan_toys
-from bumpfit.toys.run import dask_executor, run, shard
+from bumpfit.toys.run import dask_executor, parse_shard, run, shard
 from bumpfit.toys.tally import Tally, merge, read
 from bumpfit.toys.throw import Toys, engine, throw
 
 __all__ = [
     "Coverage",
+    "Curve",
     "GlobalToys",
     "LogLinear",
     "Sensitivity",
     "Tally",
     "Toys",
     "cls",
+    "convergence",
     "coverage",
     "dask_executor",
     "engine",
     "feldman_cousins",
+    "global_curve",
     "goodness",
+    "job_files",
     "limit",
     "merge",
+    "parse_shard",
     "read",
     "run",
     "scan_toys",
     "sensitivity",
     "shard",
     "tail",
+    "tail_curve",
     "throw",
 ]

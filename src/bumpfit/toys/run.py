@@ -52,6 +52,15 @@ def shard(n: int, index: int, shards: int) -> Range:
     return n * (index - 1) // shards, n * index // shards
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Index and number of shards from "3/8"; raises InputError for anything else."""
+    index, _, shards = text.partition("/")
+    if not (index.isascii() and index.isdigit() and shards.isascii() and shards.isdigit()):
+        raise InputError(f"'{text}' is not a shard; expected its number and how many there are, such as 3/8")
+    shard(int(shards), int(index), int(shards))
+    return int(index), int(shards)
+
+
 def run(
     engine: Engine,
     n: int,

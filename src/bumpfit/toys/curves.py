@@ -1,0 +1,73 @@
+"""Curves that figures of toys show: tail probabilities, how p settles with the number of toys, global against local
+p.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from bumpfit.errors import BumpfitError
+from bumpfit.results import Record
+from bumpfit.toys.look_elsewhere import GlobalToys
+from bumpfit.toys.tally import Tally
+from bumpfit.toys.throw import TIE, Toys
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve(Record):
+    """p at each x with its statistical error, and what a formula says there (None where there is none)."""
+
+    x: Floats
+    p: Floats
+    error: Floats
+    formula: Floats | None = None
+
+
+def tail_curve(toys: Toys | Tally, values: ArrayLike) -> Curve:
+    """Tail probability of the statistic at each value; `formula` is the asymptotic law of q0 or t.
+
+    q0 and the one-sided tests at their own strength: half of chi2 with one degree of freedom; t: all of it.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    pairs = np.array([toys.p_value(float(v)) for v in x]).reshape(-1, 2)
+    name = toys.name if isinstance(toys, Toys) else toys.statistic
+    formula: Floats | None = ndtr(-np.sqrt(np.maximum(x, 0.0)))
+    if name in ("tmu", "ttilde"):
+        formula = 2 * np.asarray(formula)
+    if toys.thrown != toys.tested:
+        formula = None
+    return Curve(x, pairs[:, 0], pairs[:, 1], formula)
+
+
+def convergence(toys: Toys, observed: float | None = None, points: int = 50) -> Curve:
+    """p-value after the first 10, ..., n toys (x), in equal steps of ln n.
+
+    Raises BumpfitError without an observed statistic or without fitted toys.
+    """
+    value = toys.observed if observed is None else observed
+    if value is None or not toys.valid.any():
+        raise BumpfitError("there is no p-value to follow: give an observed statistic, and toys that could be fitted")
+    weights = np.ones(toys.n) if toys.weights is None else toys.weights
+    good = toys.valid
+    terms = np.where(toys.statistic >= value - TIE, weights, 0.0)[good]
+    x = np.unique(np.geomspace(min(10, terms.size), terms.size, points).astype(int))
+    if toys.weights is not None:
+        # toys come world by world; a fixed shuffle makes every beginning a fair sample of the worlds
+        terms = terms[np.random.default_rng(0).permutation(terms.size)]
+    mean = np.cumsum(terms)[x - 1] / x
+    square = np.cumsum(terms**2)[x - 1] / x
+    return Curve(x.astype(np.float64), mean, np.sqrt(np.maximum(square - mean**2, 0.0) / x))
+
+
+def global_curve(scans: GlobalToys, significances: ArrayLike) -> Curve:
+    """Global p-value for each largest local significance; `formula` is the bound of Gross and Vitells."""
+    z = np.asarray(significances, dtype=np.float64)
+    pairs = np.array([scans.p_value(float(v) ** 2) for v in z]).reshape(-1, 2)
+    bound = np.array([scans.gross_vitells(float(v) ** 2)[0] for v in z])
+    return Curve(z, pairs[:, 0], pairs[:, 1], bound)
