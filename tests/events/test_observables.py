@@ -122,7 +122,7 @@ def test_pairs(flat: str, same: Same) -> None:
     same(events.observable("jet0,jet1.delta_r", source), first.deltaR(second), 1e-9)
     same(events.observable("jet0,jet1.delta_phi", source), first.deltaphi(second), 1e-9)
     same(events.observable("jet0,jet1.delta_eta", source), first.deltaeta(second), 1e-9)
-    same(events.observable("jet,jet0.delta_r", source), jet.deltaR(first), 1e-9)
+    same(events.observable("jet,jet0.delta_r", source), ak.fill_none(jet.deltaR(first), [], axis=0), 1e-9)
     table = jet[:, :, None].deltaR(muon[:, None, :])
     same(events.observable("jet,muon.delta_r", source), table, 1e-9)
     gap = events.observable("jet,muon.delta_phi", source)

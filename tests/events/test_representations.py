@@ -121,6 +121,7 @@ def test_subjets_of_nothing_and_of_undefined_momenta() -> None:
     assert made.read(one(pt=[0.0], eta=[999.9], phi=[0.0])).sum() == 0
     some = made.read(one(pt=[0.0, 5.0], eta=[999.9, 1.0], phi=[0.0, 1.0]))
     assert some[0, 1, 1] == 5.0 and some.sum() == 5.0
+    assert made.left_out(one(pt=[0.0, 5.0, np.nan], eta=[999.9, 1.0, 0.0], phi=[0.0, 1.0, 0.0])) == 2
     nobody = events.open({"fatjet": ak.zip({k: ak.Array([[], [1.0]])[:1] for k in ("pt", "eta", "phi")})})
     with pytest.raises(InputError, match="no observable 'constituents'"):
         made.read(nobody)

@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import uproot
 
 from bumpfit import events
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.events.source import Source
 
 Same = Callable[..., None]
@@ -117,6 +118,21 @@ def test_arrays_in_memory() -> None:
     assert ak.to_list(events.observable("jet.size", source)) == [1, 0, 2]
     with pytest.raises(InputError, match=r"different lengths: \[2, 3\]"):
         events.open({"x": [1, 2], "y": [1, 2, 3]})
+
+
+def test_columns_of_words() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0], "label": ["signal", "background"]})
+    assert events.mask("x > 1", frame).tolist() == [False, True]
+    with pytest.raises(InputError, match="'label' holds no numbers"):
+        events.mask("label > 1", frame)
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("bumpfit.events.arrays", "bumpfit.events.source", "bumpfit.events.observables"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "awkward", None)
+    with pytest.raises(MissingExtraError, match=r"'awkward', which is not installed: pip install 'bumpfit\[root\]'"):
+        events.open("a.root")
 
 
 def test_empty_tree(tmp_path: Path) -> None:

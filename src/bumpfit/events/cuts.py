@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.events import grammar
-from bumpfit.events.arrays import Jagged, ak, double, fill_false
+from bumpfit.events.arrays import Jagged, ak, double, fill_false, filled
 from bumpfit.events.grammar import Call, Comparison, CutError, Logic, Node, Number, Observable, Operation, Quantified
 from bumpfit.events.observables import evaluate, over_chunks
 from bumpfit.events.source import Chunk, ReadError, Source
@@ -34,7 +34,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
+    "!=": lambda a, b: (a < b) | (a > b),  # False with NaN, like the others
 }
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": lambda a, b: a + b,
@@ -132,7 +132,7 @@ class _Evaluation:
             raise CutError(str(error), self.cut.text, node.at) from error
         if ak.fields(array) or "string" in str(ak.type(array)):
             raise CutError(f"'{node.name.text}' holds no numbers", self.cut.text, node.at)
-        return _Value(array, axes)
+        return _Value(filled(array) if array.ndim == 1 else array, axes)
 
     def operation(self, node: Operation) -> _Value:
         values = [self.node(operand) for operand in node.operands]
@@ -150,7 +150,8 @@ class _Evaluation:
                 raise CutError(f"{node.function} of one value takes a list, as jet.pt", self.cut.text, node.at)
             array = value.array if node.function == "count" else _wide(value.array)
             reduction = {"min": ak.min, "max": ak.max}.get(node.function, ak.sum)
-            return _Value(reduction(array, axis=-1), value.axes[:-1])
+            reduced = reduction(array, axis=-1)
+            return _Value(reduced if len(value.axes) > 1 else filled(reduced), value.axes[:-1])
         with np.errstate(all="ignore"):
             if node.function in ("min", "max"):
                 smaller = node.function == "min"
@@ -167,9 +168,9 @@ class _Evaluation:
         for place, operator in enumerate(node.operators):
             first, second, axes = self.aligned(values[place], values[place + 1], node.at[place])
             result = _COMPARE[operator](first, second)
-            if not isinstance(result, ak.Array | np.ndarray):  # two numbers
+            if isinstance(result, bool | np.bool_):  # two numbers
                 result = np.full(len(self.chunk), bool(result))
-            links.append(_Value(fill_false(result), axes))
+            links.append(_Value(fill_false(result) if axes else result, axes))
         joined = links[0]
         for link, at in zip(links[1:], node.at[1:], strict=True):
             joined = self.joined("and", joined, link, at)
@@ -203,14 +204,14 @@ class _Evaluation:
 
     def reduced(self, word: str, value: _Value) -> _Value:
         array = value.array
+        if not value.axes:
+            return value
         while array.ndim > 2:
             array = ak.flatten(array, axis=2)
-        if array.ndim == 2:
-            result = ak.any(array, axis=1) if word == "any" else ak.all(array, axis=1)
-            if word == "all" and not self.cut.empty:
-                result = result & (ak.num(array, axis=1) > 0)
-            return _Value(result)
-        return _Value(array)
+        result = ak.any(array, axis=1) if word == "any" else ak.all(array, axis=1)
+        if word == "all" and not self.cut.empty:
+            result = result & (ak.num(array, axis=1) > 0)
+        return _Value(filled(result))
 
 
 def _of(axes: tuple[str, ...]) -> str:
@@ -219,4 +220,4 @@ def _of(axes: tuple[str, ...]) -> str:
 
 def _wide(array: Jagged) -> Jagged:
     """Double precision for arithmetic: integers neither wrap around nor divide to integers."""
-    return float(array) if isinstance(array, int | float) else double(array)
+    return array if isinstance(array, float) else double(array)

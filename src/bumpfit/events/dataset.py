@@ -157,10 +157,11 @@ def build(
     unknown = sorted(set(given) - set(classes))
     if unknown or not classes:
         raise InputError(f"there are weights for '{unknown[0]}', which is no class" if unknown else "no class is given")
-    samples, targets, factors, origin = [], [], [], {}
+    samples, targets, factors = [], [], []
+    origin: dict[str, dict[str, Any]] = {}
     for number, (name, events) in enumerate(classes.items()):
         opened = events if isinstance(events, Source) else source.open(events)
-        kept = 0
+        kept = left_out = 0
         with bar(f"events of {name}", len(opened), show=show) as advance:
             for chunk in opened.chunks():
                 passed = np.ones(len(chunk), bool)
@@ -169,6 +170,7 @@ def build(
                 samples.append(shape.read(chunk)[passed].astype(np.float32))
                 factors.append(event_weights(chunk, given.get(name))[passed])
                 kept += int(passed.sum())
+                left_out += shape.left_out(chunk) if isinstance(shape, Image) else 0
                 advance(len(chunk))
         if not kept:
             raise InputError(
@@ -176,6 +178,8 @@ def build(
             )
         targets.append(np.full(kept, number, np.int32))
         origin[name] = {"files": opened.sha256(), "events": len(opened), "passed": kept}
+        if isinstance(shape, Image):
+            origin[name]["constituents_left_out"] = left_out
     provenance = {
         "bumpfit": __version__,
         "classes": origin,

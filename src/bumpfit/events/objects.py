@@ -15,7 +15,7 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.events import references
-from bumpfit.events.arrays import Jagged, ak, defined, double
+from bumpfit.events.arrays import Jagged, ak, defined, double, nth
 from bumpfit.events.layout import LEPTONS, REFERENCES, SINGLE, Collection, Field
 from bumpfit.events.names import Part, normal
 from bumpfit.events.source import Chunk
@@ -44,6 +44,8 @@ class Selection:
     def take(self, array: Jagged, axis: int) -> Jagged:
         """Apply to one axis; positions that do not exist are None for an index or a closed range."""
         front = (slice(None),) * axis
+        if self.index is not None and axis == 1:
+            return nth(array, self.index)
         if self.index is not None:
             return ak.pad_none(array, self.index + 1, axis=axis)[(*front, self.index)]
         if self.high is not None:
@@ -134,28 +136,34 @@ class Objects:
         return ak.sum(present, axis=-1)
 
     def momentum(self) -> tuple[Jagged, Jagged, Jagged, Jagged]:
-        """(pt, eta, phi, m) in double precision; eta of missing energy is 0 (Delphes stores a number there).
+        """(pt, eta, phi, m) in double precision, NaN for a single object that is missing.
 
         Raises:
             InputError: the branch has no transverse momentum or angles.
         """
-        pt, eta, phi = self.stored("pt"), self.stored("eta"), self.stored("phi")
-        if pt is None:
-            px, py = self.stored("px"), self.stored("py")
-            if px is None or py is None:
-                raise self.lacks("momentum")
-            pt, phi = np.hypot(double(px), double(py)), np.arctan2(double(py), double(px))
+        return self.transverse(), self.rapidity(), self.azimuth(), self.mass()
+
+    def transverse(self) -> Jagged:
+        """Transverse momentum."""
+        pt = self.stored("pt")
+        return double(pt) if pt is not None else np.hypot(self._component("px"), self._component("py"))
+
+    def rapidity(self) -> Jagged:
+        """Pseudorapidity; 0 for missing energy (Delphes stores a number there)."""
+        eta = self.stored("eta")
         if normal(self._collection.name) in MISSING_ENERGY:
-            eta = ak.zeros_like(pt)
-        if eta is None:
-            pz = self.stored("pz")
-            if pz is None:
-                raise self.lacks("momentum")
-            eta = np.arcsinh(double(pz) / double(pt))
-        if phi is None:
-            raise self.lacks("momentum")
+            return self.transverse() * 0.0
+        return double(eta) if eta is not None else np.arcsinh(self._component("pz") / self.transverse())
+
+    def azimuth(self) -> Jagged:
+        """Azimuthal angle."""
+        phi = self.stored("phi")
+        return double(phi) if phi is not None else np.arctan2(self._component("py"), self._component("px"))
+
+    def mass(self) -> Jagged:
+        """Mass, 0 where none is stored."""
         mass = self.stored("m")
-        return double(pt), double(eta), double(phi), double(ak.zeros_like(pt) if mass is None else mass)
+        return double(mass) if mass is not None else self.transverse() * 0.0
 
     def lacks(self, observable: str) -> InputError:
         """The error for an observable that is neither stored nor computable."""
@@ -163,6 +171,12 @@ class Objects:
         from bumpfit.events.observables import known
 
         return unknown_observable(observable, self._described(), known())
+
+    def _component(self, name: str) -> Jagged:
+        array = self.stored(name)
+        if array is None:
+            raise self.lacks("momentum")
+        return double(array)
 
     @property
     def _last(self) -> Selection:

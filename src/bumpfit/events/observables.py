@@ -21,7 +21,7 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.events import names, source
-from bumpfit.events.arrays import Jagged, ak, double
+from bumpfit.events.arrays import Jagged, ak, defined, double
 from bumpfit.events.layout import FIELDS
 from bumpfit.events.names import Name, normal
 from bumpfit.events.objects import Objects, finite
@@ -167,21 +167,13 @@ def _pair(a: Objects, b: Objects, quantity: Callable[[Objects], Jagged]) -> tupl
     return first[:, :, np.newaxis], second[:, np.newaxis, :]
 
 
-def _eta(objects: Objects) -> Jagged:
-    return objects.momentum()[1]
-
-
-def _phi(objects: Objects) -> Jagged:
-    return objects.momentum()[2]
-
-
 def _delta_phi(a: Objects, b: Objects) -> Jagged:
-    first, second = _pair(a, b, _phi)
+    first, second = _pair(a, b, Objects.azimuth)
     return _wrap(first - second)
 
 
 def _delta_eta(a: Objects, b: Objects) -> Jagged:
-    first, second = _pair(a, b, _eta)
+    first, second = _pair(a, b, Objects.rapidity)
     return first - second
 
 
@@ -192,12 +184,12 @@ def _delta_r(a: Objects, b: Objects) -> Jagged:
 def _min_delta_phi(*objects: Objects) -> Jagged:
     """Smallest |delta phi| of the last object to any of the others; of one collection, between any two of its own."""
     if len(objects) == 1:
-        pairs = ak.combinations(_phi(objects[0]), 2, axis=-1)
+        pairs = ak.combinations(objects[0].azimuth(), 2, axis=-1)
         return ak.min(np.abs(_wrap(pairs["0"] - pairs["1"])), axis=-1)
     smallest = []
     for entry in objects[:-1]:
         gap = np.abs(_delta_phi(entry, objects[-1]))
-        smallest.append(_all_lists(gap, ak.min))
+        smallest.append(defined(_all_lists(gap, ak.min)))
     return ak.min(ak.concatenate([one[:, np.newaxis] for one in smallest], axis=1), axis=1)
 
 
@@ -209,9 +201,8 @@ def _all_lists(array: Jagged, reduction: Callable[..., Jagged]) -> Jagged:
 
 def _transverse_mass(a: Objects, b: Objects | None = None) -> Jagged:
     if b is None:
-        pt, _, _, mass = a.momentum()
-        return np.hypot(pt, mass)
-    first, second = _pair(a, b, _transverse)
+        return np.hypot(a.transverse(), a.mass())
+    first, second = _pair(a, b, Objects.transverse)
     return np.sqrt(2 * first * second * (1 - np.cos(_delta_phi(a, b))))
 
 
@@ -250,14 +241,14 @@ def _total(objects: Sequence[Objects]) -> tuple[Jagged, Jagged, Jagged, Jagged]:
 def _invariant_mass(*objects: Objects) -> Jagged:
     px, py, pz, energy = _total(objects)
     squared = energy**2 - px**2 - py**2 - pz**2
-    return np.sqrt(ak.where(squared > 0, squared, 0.0))
+    return np.sqrt(np.maximum(squared, 0.0))
 
 
 def _scalar_sum(*objects: Objects) -> Jagged:
     sums = []
     for entry in objects:
-        pt = double(_transverse(entry))
-        pt = ak.sum(pt, axis=-1) if entry.axes else ak.fill_none(pt, 0.0)
+        pt = entry.transverse()
+        pt = ak.sum(pt, axis=-1) if entry.axes else np.nan_to_num(pt)
         sums.append(_all_lists(pt, ak.sum) if len(objects) > 1 else pt)
     return reduce(lambda a, b: a + b, sums)
 
@@ -266,19 +257,11 @@ def _vector_sum(*objects: Objects) -> Jagged:
     px: list[Jagged] = []
     py: list[Jagged] = []
     for entry in objects:
-        pt, _, phi, _ = entry.momentum()
+        pt, phi = entry.transverse(), entry.azimuth()
         for store, value in ((px, pt * np.cos(phi)), (py, pt * np.sin(phi))):
-            total = ak.sum(value, axis=-1) if entry.axes else ak.fill_none(value, 0.0)
+            total = ak.sum(value, axis=-1) if entry.axes else np.nan_to_num(value)
             store.append(_all_lists(total, ak.sum) if len(objects) > 1 else total)
     return np.hypot(reduce(lambda a, b: a + b, px), reduce(lambda a, b: a + b, py))
-
-
-def _transverse(objects: Objects) -> Jagged:
-    return objects.momentum()[0]
-
-
-def _single(place: int) -> Callable[[Objects], Jagged]:
-    return lambda objects: objects.momentum()[place]
 
 
 def _component(place: int) -> Callable[[Objects], Jagged]:
@@ -286,10 +269,10 @@ def _component(place: int) -> Callable[[Objects], Jagged]:
 
 
 _COMPUTED: dict[str, Computed] = {
-    "pt": Computed(finite(_single(0))),
-    "eta": Computed(finite(_single(1))),
-    "phi": Computed(finite(_single(2))),
-    "m": Computed(finite(_single(3))),
+    "pt": Computed(finite(Objects.transverse)),
+    "eta": Computed(finite(Objects.rapidity)),
+    "phi": Computed(finite(Objects.azimuth)),
+    "m": Computed(finite(Objects.mass)),
     "px": Computed(finite(_component(0))),
     "py": Computed(finite(_component(1))),
     "pz": Computed(finite(_component(2))),

@@ -147,9 +147,20 @@ class Image:
         """
         return over_chunks(self._points, events)
 
+    def left_out(self, events: Source | Chunk | Any) -> int:
+        """Number of constituents that are not clustered because their momentum is undefined or has no pT."""
+        if self.subjets is None:
+            return 0
+        return int(ak.sum(over_chunks(lambda chunk: ~_clusterable(self._given, chunk)[1], events)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain form, for provenance."""
         return {"kind": "image", **dataclasses.asdict(self)}
+
+    @property
+    def _given(self) -> Subjets:
+        assert self.subjets is not None
+        return self.subjets
 
     def _needs_subjets(self, name: str) -> None:
         if _SUBJET.fullmatch(name) and self.subjets is None:
@@ -231,12 +242,7 @@ def _subjets(subjets: Subjets, chunk: Chunk) -> Jagged:
         import fastjet
     except ModuleNotFoundError as error:
         raise MissingExtraError("fastjet", "simulate", "clustering subjets") from error
-    momenta = {}
-    for name in ("px", "py", "pz", "e"):
-        array, _ = evaluate(names.parse(f"{subjets.constituents}.{name}"), chunk)
-        momenta[name] = double(ak.fill_none(array, [], axis=0))
-    transverse = np.hypot(momenta["px"], momenta["py"])
-    good = ak.fill_none(np.isfinite(momenta["e"]) & np.isfinite(momenta["pz"]) & (transverse > 0), False, axis=1)
+    momenta, good = _clusterable(subjets, chunk)
     clean = {key: ak.drop_none(values[good], axis=1) for key, values in momenta.items()}
     occupied = ak.to_numpy(ak.num(clean["e"], axis=1)) > 0
     counts = np.zeros(len(chunk), np.int64)
@@ -254,3 +260,14 @@ def _subjets(subjets: Subjets, chunk: Chunk) -> Jagged:
     phi = np.arctan2(jets["py"], jets["px"])[order]
     counts[occupied] = ak.to_numpy(ak.num(eta, axis=1))
     return ak.unflatten(ak.zip({"eta": ak.flatten(eta), "phi": ak.flatten(phi)}), counts)
+
+
+def _clusterable(subjets: Subjets, chunk: Chunk) -> tuple[dict[str, Jagged], Jagged]:
+    """Momenta of the constituents, and which of them fastjet can take."""
+    momenta = {}
+    for name in ("px", "py", "pz", "e"):
+        array, _ = evaluate(names.parse(f"{subjets.constituents}.{name}"), chunk)
+        momenta[name] = double(ak.fill_none(array, [], axis=0))
+    transverse = np.hypot(momenta["px"], momenta["py"])
+    good = ak.fill_none(np.isfinite(momenta["e"]) & np.isfinite(momenta["pz"]) & (transverse > 0), False, axis=1)
+    return momenta, good

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ except ModuleNotFoundError as _error:
 Result = TypeVar("Result")
 TREES = ("Delphes", "Events")
 KINDS = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
+OPEN_FILES = 8
 REFERENCES = ("refs", "ref")  # the numbers inside TRefArray and TRef
 # What uproot and the decompressors raise on files that are cut off, overwritten or no ROOT files.
 DAMAGE = (
@@ -40,20 +42,22 @@ DAMAGE = (
 
 
 class RootFiles(Source):
-    """One tree in one or more ROOT files. Files are opened once, branches read when they are needed."""
+    """One tree in one or more ROOT files. Branches are read when they are needed; few files are open at a time."""
 
     def __init__(self, paths: Sequence[str], tree: str | None = None) -> None:
-        self._trees = [_damaged(path, lambda path=path: _tree(path, tree)) for path in paths]  # type: ignore[misc]
-        self._branches = [_branches(entry) for entry in self._trees]
-        for path, branches in zip(paths, self._branches, strict=True):
-            lacking = sorted(set(self._branches[0]) - set(branches))
+        self._tree = tree
+        self._opened: OrderedDict[str, tuple[Any, dict[str, Any]]] = OrderedDict()
+        first = self._branches(paths[0])
+        starts = [0]
+        for path in paths:
+            branches = self._branches(path)
+            lacking = sorted(set(first) - set(branches))
             if lacking:
                 raise InputError(f"{path} has no branch {lacking[0]}, which {paths[0]} has; expected equal branches")
-        first = self._branches[0]
+            starts.append(starts[-1] + int(self._opened[path][0].num_entries))
+        self._starts = starts
         jagged = [name for name, branch in first.items() if "." not in name and _lists(branch)]
-        sizes = [int(entry.num_entries) for entry in self._trees]
-        self._starts = [sum(sizes[:place]) for place in range(len(sizes) + 1)]
-        super().__init__(paths, build(dict.fromkeys(first, None), jagged), self._starts[-1])
+        super().__init__(paths, build(dict.fromkeys(first, None), jagged), starts[-1])
 
     def read(self, column: str, start: int, stop: int) -> Jagged:
         """The values of one branch for events start to stop, across files.
@@ -64,21 +68,31 @@ class RootFiles(Source):
         pieces = []
         for place, path in enumerate(self.paths):
             low, high = self._starts[place], self._starts[place + 1]
-            if low >= stop or high <= start:
-                continue
-            branch = self._branches[place][column]
-            first, last = max(start - low, 0), min(stop, high) - low
-            pieces.append(_damaged(path, lambda b=branch, f=first, t=last: b.array(entry_start=f, entry_stop=t)))  # type: ignore[misc]
-        if not pieces:
-            pieces = [self._branches[0][column].array(entry_start=0, entry_stop=0)]
+            if (low < stop and high > start) or (start == stop and not place):
+                first, last = max(start - low, 0), min(stop, high) - low
+                pieces.append(_damaged(path, self._read, path, column, first, last))
         array = pieces[0] if len(pieces) == 1 else ak.concatenate(pieces)
         kept = next((name for name in REFERENCES if name in ak.fields(array)), None)
         return array[kept] if kept else array
 
+    def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
+        return self._branches(path)[column].array(entry_start=first, entry_stop=last)
 
-def _damaged(path: str, action: Callable[[], Result]) -> Result:
+    def _branches(self, path: str) -> dict[str, Any]:
+        """Branches of a file by name; the files used last stay open."""
+        if path not in self._opened:
+            tree = _damaged(path, _open, path, self._tree)
+            self._opened[path] = (tree, _damaged(path, _leaves, tree))
+            while len(self._opened) > OPEN_FILES:
+                _, (old, _) = self._opened.popitem(last=False)
+                old.file.close()
+        self._opened.move_to_end(path)
+        return self._opened[path][1]
+
+
+def _damaged(path: str, action: Callable[..., Result], *arguments: Any) -> Result:
     try:
-        return action()
+        return action(*arguments)
     except InputError:
         raise
     except DAMAGE as error:
@@ -88,8 +102,8 @@ def _damaged(path: str, action: Callable[[], Result]) -> Result:
         ) from error
 
 
-def _tree(path: str, name: str | None) -> Any:
-    file = uproot.open(path, array_cache=None, object_cache=None)
+def _open(path: str, name: str | None) -> Any:
+    file = uproot.open(path, array_cache=None, object_cache=None, handler=uproot.MultithreadedFileSource)
     trees = sorted({key.split(";")[0] for key, kind in file.classnames().items() if kind in KINDS})
     if name is not None and name not in trees:
         raise InputError(f"{path} has no tree '{name}'; it has {', '.join(trees) or 'none'}")
@@ -101,7 +115,7 @@ def _tree(path: str, name: str | None) -> Any:
     return file[chosen]
 
 
-def _branches(tree: Any) -> dict[str, Any]:
+def _leaves(tree: Any) -> dict[str, Any]:
     """Leaves by name: branches that only group others (`Jet` over `Jet.PT`) are left out."""
     if not hasattr(tree, "branches"):  # an RNTuple, whose keys are full paths
         keys = tree.keys()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from bumpfit.errors import InputError
@@ -108,7 +109,7 @@ class Table(Source):
     """Columns in memory: a frame or a dictionary of arrays."""
 
     def __init__(self, columns: Mapping[str, Jagged], paths: Sequence[str] = ()) -> None:
-        self._columns = {str(name): ak.Array(values) for name, values in columns.items()}
+        self._columns = {str(name): _array(values) for name, values in columns.items()}
         lengths = {len(values) for values in self._columns.values()}
         if len(lengths) > 1:
             raise InputError(f"the columns have different lengths: {sorted(lengths)}; expected one value an event")
@@ -119,6 +120,11 @@ class Table(Source):
     def read(self, column: str, start: int, stop: int) -> Jagged:
         """The values of one column for events start to stop."""
         return self._columns[column][start:stop]
+
+
+def _array(values: Jagged) -> Jagged:
+    mixed = isinstance(values, np.ndarray) and values.dtype.kind == "O"
+    return ak.from_iter(values.tolist()) if mixed else ak.Array(values)
 
 
 def open(
