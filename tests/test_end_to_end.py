@@ -12,11 +12,13 @@ import pyhf
 import pytest
 
 import bumpfit
+from bumpfit.search.config import SearchConfig
 
 DATA = files("bumpfit") / "data"
 KEYS = {
-    "version", "seed", "inputs", "runtime_s", "p_value", "claim", "resonance_mass", "daughter_masses", "decay", "n_signal",
-    "n_signal_upper_limit_95", "signal_percent", "selections", "mass_spectrum_fit", "goodness_of_fit", "checks", "iterations",
+    "version", "seed", "inputs", "runtime_s", "p_value", "claim", "resonance_mass", "daughter_masses", "decay",
+    "n_signal", "n_signal_upper_limit_95", "signal_percent", "selections", "mass_spectrum_fit", "goodness_of_fit",
+    "checks", "iterations",
 }  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def test_same_answers_for_any_workers_and_for_frames(tmp_path: Path) -> None:
     data, background = small(1500, 1), small(1000, 2)
     data.to_csv(tmp_path / "d.csv")
     background.to_csv(tmp_path / "b.csv")
-    config = bumpfit.search.config.SearchConfig(shuffles=1000)
+    config = SearchConfig(shuffles=1000)
     found = [
         bumpfit.run(*tables, seed=4, workers=workers, quick=True, config=config).to_dict()
         for tables, workers in (((data, background), 1), ((tmp_path / "d.csv", tmp_path / "b.csv"), 2))

@@ -17,4 +17,6 @@ class MissingExtraError(InputError):
     """An optional package is needed and absent; the message says how to install it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package '{package}', which is not installed: pip install 'bumpfit[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed: pip install 'bumpfit[{extra}]'"
+        )

@@ -89,6 +89,9 @@ def run(
     table = None if background is None else read(background, mass=mass, features=features, unit=unit, on_bad=on_bad)
     if table is not None:
         check_pair(events, table)
+        for each in (events, table):
+            _check_size(each, config)
+        _check_selections(table, config)
     key = fingerprint(_version(), events.sha256, table and table.sha256, config, seed, iterations, events.names)
     folder = None if out is None else _prepare(Path(out), overwrite)
     stages = Stages(None if folder is None else folder / ".stages", key)
@@ -109,6 +112,27 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("bumpfit")
+
+
+def _check_size(table: Events, config: SearchConfig) -> None:
+    """Every training needs two events of each table."""
+    needed = 2 * max(config.forward.blocks + 1, config.folds)
+    if len(table) < needed:
+        raise InputError(
+            f"{table.label} has {len(table)} events, fewer than the {needed} for {config.forward.blocks + 1} blocks and "
+            f"{config.folds} folds; give more events"
+        )
+
+
+def _check_selections(background: Events, config: SearchConfig) -> None:
+    """The loosest selection must expect enough background, or nothing can be tested."""
+    per_block = len(background) * (1 - config.forward.first) / config.forward.blocks
+    kept = config.forward.blocks * int(max(config.efficiencies) * per_block + 0.5)
+    if kept < config.min_background:
+        raise InputError(
+            f"{background.label} has {len(background)} events, too few: the loosest selection keeps {kept} of them and "
+            f"{config.min_background} are needed; give a larger background table"
+        )
 
 
 def _prepare(out: Path, overwrite: bool) -> Path:

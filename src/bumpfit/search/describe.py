@@ -20,15 +20,23 @@ Mask = NDArray[np.bool_]
 
 
 def best_cut(u_data: Array, u_background: Array, efficiencies: tuple[float, ...]) -> float:
-    """The efficiency with the largest expected precision of a peak: S / sqrt(S + B (1 + 1 / tau)), S = n - B."""
+    """The efficiency with the largest expected precision of a peak: S / sqrt(S + B (1 + 1 / tau)), S = n - B.
+
+    Only efficiencies that leave `FEWEST` data events compete; the loosest stands in when none does.
+    """
     d, b = u_data[~np.isnan(u_data)], u_background[~np.isnan(u_background)]
     tau = len(b) / len(d)
     merit = []
     for efficiency in efficiencies:
         n, m = float((d <= efficiency).sum()), float((b <= efficiency).sum())
         signal = n - m / tau
-        merit.append(signal / np.sqrt(max(signal, 0.0) + m / tau * (1 + 1 / tau) + 1))
-    return float(efficiencies[int(np.argmax(merit))])
+        precision = signal / np.sqrt(max(signal, 0.0) + m / tau * (1 + 1 / tau) + 1)
+        merit.append(precision if n >= FEWEST else -np.inf)
+    return float(efficiencies[int(np.argmax(merit))]) if max(merit) > -np.inf else max(efficiencies)
+
+
+FEWEST = 20
+"""Selected data events below which a peak is not looked for."""
 
 
 def has_jets(events: Events) -> bool:
@@ -41,14 +49,12 @@ def jet_features(events: Events) -> Array:
     return np.column_stack([events.column(name) for name in FEATURES])
 
 
-def masses_of(data: Events, background: Events, tau: float, config: SearchConfig) -> tuple[PeakFit, PeakFit, PeakFit]:
-    """Resonance, lighter and heavier daughter from selected events of the data and of the background table."""
+def masses_of(
+    data: Events, background: Events, tau: float, span: dict[str, float], config: SearchConfig
+) -> tuple[PeakFit, PeakFit, PeakFit]:
+    """Resonance (within `span`), lighter and heavier daughter from selected events of data and background table."""
     heavy_d = data.column("m_J1") + data.column("delta_m_J")
     heavy_b = background.column("m_J1") + background.column("delta_m_J")
-    span = {
-        "low": float(min(data.mass.min(), background.mass.min())),
-        "high": float(np.nextafter(max(data.mass.max(), background.mass.max()), np.inf)),
-    }
     return (
         fit_peak("m_JJ", data.mass, background.mass, tau, settings=config.peaks, **span),
         fit_peak("m_J1", data.column("m_J1"), background.column("m_J1"), tau, settings=config.peaks),
@@ -71,7 +77,9 @@ def first_masses(
         in_d, in_b = ~np.isnan(u_data[window]), ~np.isnan(u_background[window])
         tau = in_b.sum() / in_d.sum()
         selected = data.take(u_data[window] <= cut), background.take(u_background[window] <= cut)
-        peaks = masses_of(*selected, tau, config)
+        inside = data.mass[in_d]
+        span = {"low": float(inside.min()), "high": float(np.nextafter(inside.max(), np.inf))}
+        peaks = masses_of(*selected, tau, span, config)
         nearest = int(np.argmin([abs(np.log(w.centre / peaks[0].mass)) for w in windows]))
         if nearest == window:
             break

@@ -188,6 +188,7 @@ def _peak(edges: Array, mass: float, settings: SpectrumSettings) -> Array:
 
 def _inflation(expected: Array, basis: Array, signal: Array) -> float:
     """Error of the yield with a free over that with a known background, from the Fisher information."""
+    expected = np.maximum(expected, 1e-12)  # far tails of the function underflow
     with_signal = np.column_stack([signal / expected, basis])
     scale = np.sqrt((expected[:, None] * with_signal**2).sum(axis=0))
     information = (with_signal * expected[:, None] / scale).T @ (with_signal / scale)
