@@ -119,8 +119,8 @@ def _check_size(table: Events, config: SearchConfig) -> None:
     needed = 2 * max(config.forward.blocks + 1, config.folds)
     if len(table) < needed:
         raise InputError(
-            f"{table.label} has {len(table)} events, fewer than the {needed} for {config.forward.blocks + 1} blocks and "
-            f"{config.folds} folds; give more events"
+            f"{table.label} has {len(table)} events, fewer than the {needed} for {config.forward.blocks + 1} blocks "
+            f"and {config.folds} folds; give more events"
         )
 
 
