@@ -157,6 +157,7 @@ def unbiased_masses(
     data: Events,
     background: Events,
     near: Neighbourhood,
+    before: tuple[PeakFit, PeakFit, PeakFit],
     n_signal: float,
     config: SearchConfig,
     *,
@@ -166,7 +167,8 @@ def unbiased_masses(
     """Each mass from a selection that does not use it, so that the background under the peak is not shaped like it.
 
     For a daughter the classifier has the other daughter's mass and both N-subjettiness ratios, for the resonance all
-    features; the cut has the best expected precision for `n_signal` events.
+    features; the cut has the best expected precision for `n_signal` events. The fits also start at the masses found
+    `before`.
     """
     d, b = data.take(near.data_rows), background.take(near.background_rows)
     cloud = near.surrogate
@@ -189,7 +191,15 @@ def unbiased_masses(
         cut = _most_precise(scores, cloud.weights, n_signal * near.share, tau)
         limits = {"low": near.low, "high": near.high} if name == "m_JJ" else {}
         peaks.append(
-            fit_peak(name, of_d[scores.data > cut], of_b[scores.background > cut], tau, settings=config.peaks, **limits)
+            fit_peak(
+                name,
+                of_d[scores.data > cut],
+                of_b[scores.background > cut],
+                tau,
+                start=before[k].mass,
+                settings=config.peaks,
+                **limits,
+            )
         )
     return peaks[0], peaks[1], peaks[2]
 

@@ -45,6 +45,9 @@ Array = NDArray[np.float64]
 TEMPLATE_METHOD = (
     "fit of signal-like (simulated decays at the fitted masses) and background templates to the score of all events"
 )
+WORSE = 1.0
+"""Loss in significance of the template fit from which new masses are not taken over."""
+
 DECISIVE = 4.0
 """Difference in -2 ln L (2 sigma) from which one kind of decay is said to be preferred."""
 
@@ -105,19 +108,25 @@ def describe_candidate(
         before = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(known))}
         if number == 1:
             peaks = unbiased_masses(
-                data, background, near, known.value, config, seed=seed + 100 * number, executor=executor
+                data, background, near, peaks, known.value, config, seed=seed + 100 * number, executor=executor
             )
             near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         elif number >= 2 and number % 2 == 0:
             steps.append(_cross_check(data, background, windows, test, config, seed, executor, stages))
             continue
         templates, fitted = template_yield(data, background, near, config, seed=seed + 100 * number, executor=executor)
-        known = _yield_of(fitted, TEMPLATE_METHOD)
-        upper = fitted.upper_95
-        updated = Description(*peaks, fitted, templates)
-        probability = _updated(data, background, near, templates, fitted)
-        after = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(known))}
+        after = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(_yield_of(fitted, TEMPLATE_METHOD)))}
         task, reason = _TASKS[min(number, 1)]
+        worse = updated is not None and updated.yield_fit is not None and fitted.z < updated.yield_fit.z - WORSE
+        if worse and updated is not None:  # the new masses describe the data less well: they are shown, not taken over
+            task += " (not taken over: templates at these masses describe the data less well)"
+            peaks = (updated.resonance, updated.light, updated.heavy)
+            near = neighbourhood(data, background, peak_masses(peaks), windows, config)
+        else:
+            known = _yield_of(fitted, TEMPLATE_METHOD)
+            upper = fitted.upper_95
+            updated = Description(*peaks, fitted, templates)
+            probability = _updated(data, background, near, templates, fitted)
         steps.append(Iteration(task, reason, before, after))
         log.write("iteration", task=task, n_signal=known.value)
     checks = _candidate_checks(first, updated, near)
