@@ -8,7 +8,7 @@ import click
 import typer
 from rich.console import Console
 
-from bumpfit.commands import search
+from bumpfit.commands import likelihood, search, toys, workspaces
 from bumpfit.errors import BumpfitError
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 search.add_to(app)
+workspaces.add_to(app)
+likelihood.add_to(app)
+toys.add_to(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import discovery
-from bumpfit.inference.fit import FitOptions
+from bumpfit.inference.fit import FitOptions, Settings
 from bumpfit.inference.limit import limit
 from bumpfit.results import Discovery, Limit, MassScan
 from bumpfit.workspace import Model
@@ -35,17 +35,25 @@ def _masses(models: Mapping[float, Model]) -> tuple[float, ...]:
     return tuple(sorted(float(m) for m in models))
 
 
-def limits(models: Mapping[float, Model], level: float = 0.95, *, options: FitOptions = FitOptions()) -> MassScan:
-    """CLs upper limits, observed and expected, of the model at each mass."""
+def limits(
+    models: Mapping[float, Model],
+    level: float = 0.95,
+    *,
+    options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
+) -> MassScan:
+    """CLs upper limits, observed and expected, of the model at each mass; settings as for `limit`."""
     masses = _masses(models)
     answers: list[Limit | None]
-    answers, status = _ask(models, lambda model: limit(model, level=level, options=options))
+    answers, status = _ask(models, lambda model: limit(model, level=level, options=options, **settings))
     return MassScan(masses, tuple(answers), None, tuple(status))
 
 
-def discoveries(models: Mapping[float, Model], *, options: FitOptions = FitOptions()) -> MassScan:
-    """q0 and local significance of the model at each mass."""
+def discoveries(
+    models: Mapping[float, Model], *, options: FitOptions = FitOptions(), **settings: Unpack[Settings]
+) -> MassScan:
+    """q0 and local significance of the model at each mass; settings as for `discovery`."""
     masses = _masses(models)
     answers: list[Discovery | None]
-    answers, status = _ask(models, lambda model: discovery(model, options=options))
+    answers, status = _ask(models, lambda model: discovery(model, options=options, **settings))
     return MassScan(masses, None, tuple(answers), tuple(status))

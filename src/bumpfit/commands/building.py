@@ -1,0 +1,148 @@
+"""Options of building a workspace from a table of scored events, shared by `bumpfit build` and `bumpfit fit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bumpfit.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bumpfit.search.from_scores import Built
+
+
+@dataclasses.dataclass(frozen=True)
+class Building:
+    """Selection, histogram, background and signal; masses in GeV whatever the unit of the table."""
+
+    data: Annotated[
+        Path | None, typer.Option(help="Table with the masses, joined by event index, when SCORED has none.")
+    ] = None
+    background: Annotated[
+        Path | None,
+        typer.Option(help="Background table scored alike: count against it instead of fitting a spectrum."),
+    ] = None
+    cut: Annotated[float | None, typer.Option(metavar="SCORE", help="Lowest score that is kept.")] = None
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="Fraction of the events (of the background table, if given) that the cut keeps; default: 0.03, or as "
+            "much as holds 500 events.",
+        ),
+    ] = None
+    below: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Leave out scores from here on (exclusive categories).")
+    ] = None
+    low: Annotated[
+        float | None, typer.Option(help="Low end of the spectrum in GeV; default: where low scores are smooth.")
+    ] = None
+    high: Annotated[float | None, typer.Option(help="High end in GeV; default: 10 low-score events above it.")] = None
+    bins: Annotated[int | None, typer.Option(help="Number of equal bins; default: bins as wide as the resolution.")] = (
+        None
+    )
+    parameters: Annotated[
+        int | None, typer.Option(help="Parameters of the dijet function, 2 to 6; default: 2 to 5 by F-test.")
+    ] = None
+    mass: Annotated[
+        float | None, typer.Option(help="Mass of the signal in GeV; default: where a scan has the largest q0.")
+    ] = None
+    width: Annotated[
+        float | None, typer.Option(help="Gaussian sigma of the signal in GeV; default: resolution times mass.")
+    ] = None
+    signal: Annotated[float, typer.Option(metavar="EVENTS", help="Signal events at strength 1.")] = 1.0
+    strength: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Range of the strength; default: 0 to all events.")
+    ] = None
+    resolution: Annotated[float, typer.Option(help="Mass resolution, sigma / mass.")] = 0.03
+    sqrt_s: Annotated[float, typer.Option("--sqrt-s", help="Collision energy in GeV.")] = 13000.0
+    channel: Annotated[
+        str | None, typer.Option(help="Name of the channel; default: spectrum, or selection with --background.")
+    ] = None
+    unit: Annotated[str | None, typer.Option(help="Unit of the table, GeV or TeV; default: from its values.")] = None
+    score_column: Annotated[str, typer.Option(help="Column of the scores.")] = "score"
+    mass_column: Annotated[str, typer.Option(help="Column of the masses.")] = "m_JJ"
+    index_column: Annotated[
+        str | None, typer.Option(help="Column of the event index; default: a first column without name, or 'index'.")
+    ] = None
+
+    def build(self, scored: Path) -> Built:
+        """The workspace of a scored table."""
+        from bumpfit.search.from_scores import BuildSettings, read_scored, selection_workspace, spectrum_workspace
+
+        settings = BuildSettings(
+            strength=None if self.strength is None else strength_range(self.strength),
+            **{
+                field.name: getattr(self, field.name)
+                for field in dataclasses.fields(BuildSettings)
+                if field.name != "strength"
+            },
+        )
+        columns: dict[str, Any] = {
+            "score": self.score_column, "mass": self.mass_column, "index": self.index_column, "unit": self.unit,
+        }  # fmt: skip
+        table = read_scored(scored, data=self.data, **columns)
+        if self.background is None:
+            return spectrum_workspace(table, settings)
+        return selection_workspace(table, read_scored(self.background, **columns), settings)
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that are read beside the scored table."""
+        return [path for path in (self.data, self.background) if path is not None]
+
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, for the record."""
+        fields = dataclasses.fields(self)
+        return {
+            f.name: str(value) if isinstance(value, Path) else value
+            for f, value in ((f, getattr(self, f.name)) for f in fields)
+            if value != f.default
+        }
+
+
+def strength_range(text: str) -> tuple[float, float]:
+    """LOW:HIGH as numbers; raises InputError for anything else."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise InputError(f"cannot read --strength {text}; expected LOW:HIGH") from None
+    if not low < high:
+        raise InputError(f"cannot take --strength {text}: the lower end must be below the upper")
+    return low, high
+
+
+def described(built: Built) -> list[tuple[str, str]]:
+    """What was built, as names and values."""
+    rows = [("events", f"{built.n_selected} of {built.n_total} with scores from {built.cut:.6g} on")]
+    if built.kind == "selection":
+        assert built.tau is not None
+        rows += [("background table", f"{built.background_selected} selected, tau = {built.tau:.5g}")]
+    if built.edges is not None:
+        rows += [("spectrum", f"{built.edges.size - 1} bins from {built.edges[0]:.6g} to {built.edges[-1]:.6g} GeV")]
+    if built.n_parameters is not None:
+        goodness = "" if built.goodness_p is None else f", goodness of fit p = {built.goodness_p:.3g}"
+        rows += [("background", f"dijet function of {built.n_parameters} parameters{goodness}")]
+    if built.mass is not None:
+        found = "" if built.q0 is None else f", the largest q0 of {built.q0.size} masses: a local significance"
+        rows += [("signal", f"Gaussian at {built.mass:.6g} GeV, sigma {built.width:.4g} GeV{found}")]
+    if built.inflation is not None:
+        few = "; the range has hardly any sidebands" if built.inflation > 2 else ""
+        rows += [("free background", f"makes the error of the strength {built.inflation:.3g} times larger{few}")]
+    return rows
+
+
+def drawn(built: Built) -> Figure:
+    """The spectrum with its background fit, or the selected counts."""
+    from bumpfit.histograms import from_counts
+    from bumpfit.report.spectra import spectrum
+
+    if built.edges is None or built.counts is None or built.fitted is None:
+        raise InputError("a selection of one bin has no spectrum to draw; give --bins and --mass, or leave --figure")
+    name = "Background fit" if built.kind == "spectrum" else "Background table, scaled"
+    return spectrum(from_counts(built.edges, built.counts), built.fitted, None, "$m_{JJ}$ [GeV]", fit_name=name)

@@ -1,0 +1,342 @@
+"""`bumpfit fit`, `scan`, `limit`, `impacts`, `gof` and `contour`: questions to the likelihood of a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from bumpfit.commands import show
+from bumpfit.commands.building import Building, described
+from bumpfit.commands.options import (
+    Fitting,
+    Masses,
+    Parameter,
+    Reading,
+    Seed,
+    Workers,
+    Workspace,
+    Workspaces,
+    by_mass,
+    grouped,
+)
+from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.errors import BumpfitError, InputError
+
+Level = Annotated[float, typer.Option(help="Confidence level.")]
+Side = Literal["both", "low", "high"]
+Goodness = Literal["saturated", "chi2", "ks"]
+
+
+@grouped
+def fit(
+    source: Annotated[Path, typer.Argument(metavar="SCORED|WORKSPACE", help="Workspace, or a table of scored events.")],
+    reading: Reading,
+    fitting: Fitting,
+    building: Building,
+    output: Output,
+    drawing: Drawing,
+    correlation: Annotated[bool, typer.Option("--correlation", help="Show the correlations of parameters.")] = False,
+    yields: Annotated[bool, typer.Option("--yields", help="Add yields before and after the fit.")] = False,
+) -> None:
+    """Fit all parameters, and test the background-only hypothesis (q0, local p-value and significance).
+
+    A scored table is built into a spectrum in memory, with the options of `bumpfit build`. Example:
+    bumpfit fit workspace.json -o fit.json --correlation
+    """
+    from bumpfit import inference
+    from bumpfit.events.formats import is_table
+    from bumpfit.files import require
+    from bumpfit.workspace.read import compile_model
+
+    drawing.check()
+    built = None
+    if is_table(require(source)):
+        built = building.build(source)
+        model = compile_model(built.workspace, poi=reading.poi)
+    elif building.given():
+        raise InputError(
+            f"--{next(iter(building.given())).replace('_', '-')} builds a workspace from a scored table, but {source} "
+            "is a workspace already"
+        )
+    else:
+        model = reading.model(source)
+    files = [source, *reading.files, *building.files]
+    check_outputs(files, output.out, drawing.figure)
+    data, settings = fitting.data(model), fitting.settings(model)
+    best = inference.fit(model, data, **settings)
+    if not best.valid:
+        raise BumpfitError(f"the fit did not converge: {best.status}; try --start, --range, --fix or --minimiser")
+    tested, reason = None, "the workspace has no parameter of interest"
+    if model.poi in (*best.fixed, *best.undetermined):
+        reason = f"{model.poi} is held, or changes nothing"
+    elif model.poi is not None:
+        try:
+            tested = inference.discovery(model, data, **settings)
+            best = tested.free_fit or best
+        except BumpfitError as error:
+            reason = str(error)
+    names = ("mu", "mu_error", "q0", "p", "z")
+    found = {name: None if tested is None else getattr(tested, name) for name in names}
+    result = {
+        **provenance("fit", files, {**building.given(), **fitting.given()}),
+        **best.to_dict(), "poi": model.poi, **found,
+        "discovery": "asymptotic" if tested is not None else f"not available: {reason}",
+        "built": None if built is None else built.to_dict(),
+    }  # fmt: skip
+    tables = None
+    if yields or drawing.figure is not None:
+        tables = (inference.prefit(model, data), inference.postfit(model, data, **settings))
+    if yields and tables is not None:
+        result["yields"] = {"prefit": tables[0].to_dict(), "postfit": tables[1].to_dict()}
+
+    def draw() -> Any:
+        from bumpfit.report.fitted import yields as figure
+
+        assert tables is not None
+        return figure(tables[1], show.signals(model))
+
+    drawing.draw(draw)
+    output.give(
+        result,
+        lambda: show.fit(
+            best, tested, model, correlation=correlation, yields=tables if yields else None,
+            rows=[] if built is None else described(built),
+        ),
+        [] if tested is not None else [f"no discovery test: {reason}"],
+    )  # fmt: skip
+
+
+@grouped
+def scan(
+    workspaces: Workspaces,
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    drawing: Drawing,
+    parameter: Parameter = None,
+    points: Annotated[int, typer.Option(help="Number of points.", min=2)] = 41,
+    low: Annotated[float | None, typer.Option(help="First point; default: 3 errors below the best fit.")] = None,
+    high: Annotated[float | None, typer.Option(help="Last point; default: 3 errors above the best fit.")] = None,
+    level: Annotated[list[float] | None, typer.Option(help="Level of an interval; default: 0.6827 and 0.9545.")] = None,
+    side: Annotated[Side, typer.Option(help="Two-sided intervals, or a lower or upper limit.")] = "both",
+    masses: Masses = None,
+) -> None:
+    """Scan the profile likelihood of a parameter, with its intervals; or p-values over mass with several workspaces.
+
+    Example: bumpfit scan workspace.json --parameter mu --points 61 --figure scan.png
+    """
+    from bumpfit import inference
+
+    drawing.check()
+    files = [*workspaces, *reading.files]
+    check_outputs(files, output.out, drawing.figure)
+    head = provenance("scan", files, fitting.given())
+    if len(workspaces) > 1 or masses is not None:
+        over = inference.discoveries(by_mass(workspaces, masses, reading), **_common(fitting, workspaces, reading))
+        drawing.draw(lambda: show.p_value_figure(over))
+        output.give({**head, **over.to_dict()}, lambda: show.discoveries(over))
+        return
+    model = reading.model(workspaces[0])
+    data, settings = fitting.data(model), fitting.settings(model)
+    if (low is None) != (high is None):
+        raise InputError("give both ends of the scan, --low and --high, or neither")
+    at = None
+    if low is not None and high is not None:
+        if not low < high:
+            raise InputError(f"the scan needs --low below --high, got {low:g} and {high:g}")
+        at = [low + (high - low) * i / (points - 1) for i in range(points)]
+    found = inference.scan(model, parameter, at, data, n_points=points, **settings)
+    intervals = [
+        inference.interval(model, parameter, chosen, data, side=side, **settings)
+        for chosen in level or (0.6827, 0.9545)
+    ]
+
+    def draw() -> Any:
+        from bumpfit.report.profiles import profile
+
+        return profile(found)
+
+    drawing.draw(draw)
+    result = {**head, **found.to_dict(), "intervals": [interval.to_dict() for interval in intervals]}
+    output.give(result, lambda: show.scan(found, intervals))
+
+
+@grouped
+def limit(
+    workspaces: Workspaces,
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    drawing: Drawing,
+    parameter: Parameter = None,
+    level: Level = 0.95,
+    masses: Masses = None,
+    test: Annotated[float | None, typer.Option(metavar="STRENGTH", help="CLs of this strength instead.")] = None,
+    toys: Annotated[
+        int | None, typer.Option(metavar="N", help="Throw N toys for each hypothesis: few events.", min=1)
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+) -> None:
+    """Upper limit on the signal strength by CLs, observed and expected; over mass with several workspaces.
+
+    Example: bumpfit limit m3000.json m3500.json --masses 3000,3500 --figure limits.png
+    """
+    from bumpfit import inference
+    from bumpfit import toys as engine
+
+    drawing.check()
+    files = [*workspaces, *reading.files]
+    check_outputs(files, output.out, drawing.figure)
+    head = provenance("limit", files, {**fitting.given(), **({} if toys is None else {"toys": toys, "seed": seed})})
+    if len(workspaces) > 1 or masses is not None:
+        if toys is not None or test is not None or parameter is not None:
+            raise InputError("--toys, --test and --parameter take one workspace, got several with masses")
+        over = inference.limits(by_mass(workspaces, masses, reading), level, **_common(fitting, workspaces, reading))
+        drawing.draw(lambda: show.brazil_figure(over))
+        output.give({**head, **over.to_dict()}, lambda: show.limits(over))
+        return
+    model = reading.model(workspaces[0])
+    data, settings = fitting.data(model), fitting.settings(model)
+    if toys is not None and (fitting.fix or fitting.start or fitting.range or fitting.free):
+        raise InputError(
+            "limits from toys take no settings of parameters; leave out --fix, --start, --range and --free"
+        )
+    throwing: dict[str, Any] = {"seed": seed, "workers": workers, "data": data, "parameter": parameter}
+    if test is not None:
+        if drawing.figure is not None:
+            raise InputError("--test has nothing to draw; leave out --figure, or --test")
+        if toys is None:
+            one = inference.cls(model, test, data, parameter=parameter, **settings)
+        else:
+            one = engine.cls(model, test, toys, **throwing)
+        output.give({**head, **one.to_dict()}, lambda: show.cls(one))
+        return
+    if toys is None:
+        found = inference.limit(model, data, level, parameter=parameter, **settings)
+    else:
+        found = engine.limit(model, toys, level, **throwing)
+
+    def draw() -> Any:
+        from bumpfit.inference.limit import exclusion
+        from bumpfit.report.profiles import cls_curve
+
+        if toys is not None:
+            raise InputError("the figure is drawn from asymptotic CLs; leave out --toys, or --figure")
+        tests = exclusion(model, data, parameter=parameter, **settings)
+        top = 1.25 * max(value for value in (found.observed, *found.expected) if value is not None)
+        return cls_curve([tests.test(top * (i + 1) / 30) for i in range(30)], level)
+
+    drawing.draw(draw)
+    output.give({**head, **found.to_dict()}, lambda: show.limit(found))
+
+
+@grouped
+def impacts(
+    workspace: Workspace,
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    drawing: Drawing,
+    parameter: Parameter = None,
+    top: Annotated[int, typer.Option(help="Parameters that are shown and drawn; the result has all.", min=1)] = 20,
+) -> None:
+    """Pulls, constraints and impacts of all nuisance parameters, largest impact first.
+
+    Example: bumpfit impacts workspace.json --top 30 --figure ranking.png
+    """
+    from bumpfit import inference
+
+    drawing.check()
+    files = [workspace, *reading.files]
+    check_outputs(files, output.out, drawing.figure)
+    model = reading.model(workspace)
+    found = inference.impacts(model, fitting.data(model), parameter=parameter, **fitting.settings(model))
+
+    def draw() -> Any:
+        from bumpfit.report.fitted import ranking
+
+        return ranking(found, top)
+
+    drawing.draw(draw)
+    result = {**provenance("impacts", files, fitting.given()), **found.to_dict()}
+    output.give(result, lambda: show.impacts(found, top))
+
+
+@grouped
+def gof(
+    workspace: Workspace,
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    statistic: Annotated[Goodness, typer.Option(help="Statistic; ks needs toys.")] = "saturated",
+    toys: Annotated[int, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=0)] = 0,
+    seed: Seed = 0,
+) -> None:
+    """Goodness of fit: does any choice of the parameters describe the data?
+
+    Example: bumpfit gof workspace.json --toys 1000 --seed 1
+    """
+    from bumpfit import inference
+
+    files = [workspace, *reading.files]
+    check_outputs(files, output.out)
+    model = reading.model(workspace)
+    if statistic == "ks" and toys == 0:
+        raise InputError("only toys know the distribution of the ks statistic; give --toys N")
+    found = inference.goodness(model, fitting.data(model), statistic, toys=toys, seed=seed, **fitting.settings(model))
+    options = {**fitting.given(), **({"toys": toys, "seed": seed} if toys else {})}
+    output.give({**provenance("gof", files, options), **found.to_dict()}, lambda: show.goodness(found))
+
+
+@grouped
+def contour(
+    workspace: Workspace,
+    x: Annotated[str, typer.Argument(help="First parameter.")],
+    y: Annotated[str, typer.Argument(help="Second parameter.")],
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    drawing: Drawing,
+    level: Annotated[list[float] | None, typer.Option(help="Joint level; default: 0.6827 and 0.9545.")] = None,
+    points: Annotated[int, typer.Option(help="Points a line.", min=4)] = 40,
+) -> None:
+    """Joint confidence regions of two parameters.
+
+    Example: bumpfit contour workspace.json mu spectrum_z0 --figure contour.png
+    """
+    from bumpfit import inference
+
+    drawing.check()
+    files = [workspace, *reading.files]
+    check_outputs(files, output.out, drawing.figure)
+    model = reading.model(workspace)
+    data, settings = fitting.data(model), fitting.settings(model)
+    lines = [
+        inference.contour(model, x, y, chosen, data, n_points=points, **settings)
+        for chosen in level or (0.6827, 0.9545)
+    ]
+
+    def draw() -> Any:
+        from bumpfit.report.profiles import contours
+
+        return contours(lines)
+
+    drawing.draw(draw)
+    result = {**provenance("contour", files, fitting.given()), "contours": [line.to_dict() for line in lines]}
+    output.give(result, lambda: show.contours(lines))
+
+
+def _common(fitting: Fitting, workspaces: list[Path], reading: Reading) -> dict[str, Any]:
+    """Settings of parameters that several workspaces share."""
+    if fitting.asimov is not None or fitting.blind is not None:
+        raise InputError("--asimov and --blind take one workspace, got several with masses")
+    return fitting.settings(reading.model(workspaces[0]))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (fit, scan, limit, impacts, gof, contour):
+        app.command()(command)

@@ -1,0 +1,209 @@
+"""Options that many commands share, declared once.
+
+A command takes a group of options as one argument whose annotation is a dataclass of this module; `grouped` gives
+Typer the single options:
+
+    @grouped
+    def gof(workspace: Workspace, reading: Reading, fitting: Fitting, output: Output) -> None: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bumpfit.errors import InputError
+
+if TYPE_CHECKING:
+    from bumpfit.inference import FitOptions
+    from bumpfit.workspace import Model
+    from bumpfit.workspace.model import Data
+
+Minimiser = Literal["newton", "minuit"]
+
+Workspace = Annotated[Path, typer.Argument(help="Workspace: HistFactory or HS3 JSON, or HistFactory XML.")]
+Workspaces = Annotated[
+    list[Path], typer.Argument(help="Workspace (HistFactory or HS3 JSON, or HistFactory XML), or one a mass.")
+]
+Masses = Annotated[
+    str | None, typer.Option(metavar="M1,M2,...", help="Masses in GeV of several workspaces, in their order.")
+]
+Parameter = Annotated[str | None, typer.Option(help="Parameter in question (default: the parameter of interest).")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same numbers.", min=0)]
+Workers = Annotated[int, typer.Option(help="Threads that throw toys; no number depends on it.", min=1)]
+
+PARSER: dict[str, str] = {
+    "fix": "NAME or NAME=VALUE",
+    "start": "NAME=VALUE",
+    "range": "NAME=LOW:HIGH",
+}
+"""How the settings of parameters are written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a workspace is read."""
+
+    patch: Annotated[Path | None, typer.Option(help="JSON patch, or patchset, to apply to the workspace.")] = None
+    patch_name: Annotated[str | None, typer.Option(help="Name of the patch in a patchset.")] = None
+    measurement: Annotated[str | None, typer.Option(help="Measurement (HS3: analysis); default: the first.")] = None
+    poi: Annotated[str | None, typer.Option(help="Take another parameter of interest.")] = None
+    allow_negative: Annotated[
+        bool, typer.Option("--allow-negative", help="Accept samples with negative yields (from event weights).")
+    ] = False
+
+    def model(self, path: Path) -> Model:
+        """The compiled workspace."""
+        from bumpfit.files import require
+        from bumpfit.workspace import read
+
+        return read(
+            require(path), None if self.patch is None else require(self.patch), patch_name=self.patch_name,
+            measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
+        )  # fmt: skip
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that were read beside the workspace."""
+        return [] if self.patch is None else [self.patch]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """Which data are fitted, and what is done to the parameters before."""
+
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=VALUE]", help="Hold a parameter, at its start or a value; may be repeated."),
+    ] = None
+    start: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Start of a parameter; may be repeated.")
+    ] = None
+    range: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="Range of a parameter; may be repeated.")
+    ] = None
+    free: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Release a parameter that the workspace holds.")
+    ] = None
+    asimov: Annotated[
+        float | None,
+        typer.Option(metavar="STRENGTH", help="Asimov data of this strength (nuisances fitted) instead of the data."),
+    ] = None
+    blind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHANNEL", help="Replace a channel's data by what the others predict; may be repeated."),
+    ] = None
+    minimiser: Annotated[Minimiser, typer.Option(help="Minimiser to begin with.")] = "newton"
+
+    def data(self, model: Model) -> Data:
+        """The data to fit; None are those of the workspace."""
+        from bumpfit.inference import asimov, blind
+
+        if self.blind is not None and self.asimov is not None:
+            raise InputError("--blind and --asimov exclude each other: Asimov data have nothing to hide")
+        if self.blind is not None:
+            return blind(model, self.blind, options=self.options)
+        if self.asimov is None:
+            return None
+        return asimov(model, self.asimov, fitted=model.observed is not None, options=self.options)
+
+    @property
+    def options(self) -> FitOptions:
+        """Options of the minimisation."""
+        from bumpfit.inference import FitOptions
+
+        return FitOptions(minimiser=self.minimiser)
+
+    def settings(self, model: Model) -> dict[str, Any]:
+        """The arguments `fixed`, `start`, `ranges`, `free` and `options` of every question."""
+        fixed, start, ranges = (
+            {full: value for text in texts or () for full, value in _setting(kind, text, model)}
+            for kind, texts in (("fix", self.fix), ("start", self.start), ("range", self.range))
+        )
+        free = [full for name in self.free or () for full in _members(model, name)]
+        return {"fixed": fixed, "start": start, "ranges": ranges, "free": free, "options": self.options}
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, for the record."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, "newton")}
+
+
+def _setting(kind: str, text: str, model: Model) -> list[tuple[str, Any]]:
+    """(parameter, value) from the text of one option; a name without index stands for all its bins."""
+    name, mark, value = text.rpartition("=") if "=" in text else (text, "", "")
+    wrong = InputError(f"cannot read --{kind} {text}; expected {PARSER[kind]}")
+    if not name or (not mark and kind != "fix"):
+        raise wrong
+    parts = value.split(":") if kind == "range" else [value]
+    if len(parts) != (2 if kind == "range" else 1):
+        raise wrong
+    try:
+        numbers = [float(part) for part in parts] if mark else []
+    except ValueError:
+        raise wrong from None
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"cannot read --{kind} {text}: the numbers must be finite")
+    found: Any = None if not numbers else numbers[0] if kind != "range" else tuple(numbers)
+    return [(full, found) for full in _members(model, name)]
+
+
+def _members(model: Model, name: str) -> list[str]:
+    """A parameter, or all bins of one that has a parameter a bin; raises InputError when there is none."""
+    if name in model.names:
+        return [name]
+    bins = [full for full in model.names if full.startswith(f"{name}[")]
+    return bins or [model.names[model.index(name)]]
+
+
+def by_mass(paths: Sequence[Path], masses: str | None, reading: Reading) -> Mapping[float, Model]:
+    """The models of several workspaces by mass; raises InputError unless each has a mass of its own."""
+    words = (masses or "").split(",") if masses else []
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        raise InputError(f"cannot read --masses {masses}; expected numbers with commas between them") from None
+    if len(numbers) != len(paths) or len(set(numbers)) != len(numbers) or not all(map(math.isfinite, numbers)):
+        raise InputError(
+            f"{len(paths)} workspaces need as many different --masses, got {len(numbers)}: {masses or 'none'}"
+        )
+    return {mass: reading.model(path) for mass, path in zip(numbers, paths, strict=True)}
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of its dataclass arguments as options of their own, as Typer wants them."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if not dataclasses.is_dataclass(hints[name]):
+            parameters.append(_option(name, hints[name], parameter.default))
+            continue
+        groups[name] = hints[name]
+        own = typing.get_type_hints(hints[name], include_extras=True)
+        for field in dataclasses.fields(hints[name]):
+            default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+            parameters.append(_option(field.name, own[field.name], default))
+
+    @functools.wraps(command)
+    def call(**values: Any) -> None:
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **made)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

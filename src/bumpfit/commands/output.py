@@ -1,0 +1,128 @@
+"""What commands give back: JSON files and JSON on standard output, tables on the terminal, figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bumpfit.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write the result to this JSON file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it (png, pdf or svg).")]
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Where a result goes."""
+
+    out: Out = None
+    as_json: Json = False
+
+    def give(self, result: Mapping[str, Any], show: Callable[[], RenderableType], note: Sequence[str] = ()) -> None:
+        """Write the JSON file, then print the result as JSON or as a table with notes below."""
+        from bumpfit.files import write_json
+        from bumpfit.results import plain
+
+        if self.out is not None:
+            write_json(self.out, result)
+        if self.as_json:
+            typer.echo(json.dumps(plain(result), indent=1, allow_nan=False))
+            return
+        from rich.console import Console
+
+        console = Console()
+        console.print(show())
+        for line in [*note, *([] if self.out is None else [f"written to {self.out}"])]:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """Where a figure goes."""
+
+    figure: FigureFile = None
+
+    def check(self) -> None:
+        """Raise InputError for a format that cannot be drawn, before anything is computed."""
+        if self.figure is not None and self.figure.suffix.lower() not in FORMATS:
+            raise InputError(f"cannot draw to {self.figure}: expected a name that ends in {', '.join(FORMATS)}")
+
+    def draw(self, make: Callable[[], Figure]) -> None:
+        """Draw and write the figure when it was asked for."""
+        if self.figure is None:
+            return
+        self.check()
+        from bumpfit.files import atomic
+        from bumpfit.report.style import DOTS_PER_INCH, style
+
+        with atomic(self.figure) as temporary, style():
+            make().savefig(temporary, dpi=DOTS_PER_INCH)
+
+
+def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
+    """Raise InputError where an output is an input, which would be lost, or is a folder."""
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path is not None and path.resolve() in read:
+            raise InputError(f"{path} is an input of this command; choose another name for the output")
+        if path is not None and path.is_dir():
+            raise InputError(f"{path} is a folder; expected the name of a file to write")
+
+
+def provenance(command: str, inputs: Sequence[Path], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """First keys of every result: command, version, inputs with their SHA-256, and options that were given."""
+    from bumpfit import __version__
+    from bumpfit.files import sha256
+
+    return {
+        "command": command,
+        "version": __version__,
+        "inputs": [{"path": str(path), "sha256": sha256(path)} for path in inputs],
+        "options": dict(options or {}),
+    }
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """A table whose first column is text and whose others are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        result.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        result.add_row(*(Text(cell) for cell in row))
+    return result
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Names and values below one another."""
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table.grid(padding=(0, 2))
+    result.add_column(style="dim")
+    result.add_column()
+    for name, value in rows:
+        result.add_row(Text(name), Text(value))
+    return result
+
+
+def stacked(*parts: RenderableType) -> RenderableType:
+    """Several things below one another."""
+    from rich.console import Group
+
+    return Group(*parts)

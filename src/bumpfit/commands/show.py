@@ -1,0 +1,236 @@
+"""Results of the likelihood commands as tables on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bumpfit.commands.output import pairs, stacked, table
+from bumpfit.results import (
+    CLs,
+    Contour,
+    Discovery,
+    Fit,
+    Goodness,
+    Impacts,
+    Interval,
+    Limit,
+    MassScan,
+    Scan,
+    Yields,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from bumpfit.workspace import Model
+
+BANDS = ("-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
+STRONG = 0.005
+"""Correlations below are left out of the table of correlations."""
+
+
+def number(value: float | None, digits: int = 5) -> str:
+    """A number for a table; a dash where there is none."""
+    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def signals(model: Model) -> frozenset[str]:
+    """Samples that the parameter of interest scales."""
+    return frozenset(
+        sample["name"]
+        for channel in model.spec["channels"]
+        for sample in channel["samples"]
+        if any(modifier["name"] == model.poi for modifier in sample["modifiers"])
+    )
+
+
+def fit(
+    best: Fit,
+    tested: Discovery | None,
+    model: Model,
+    *,
+    correlation: bool,
+    yields: tuple[Yields, Yields] | None,
+    rows: Sequence[tuple[str, str]],
+) -> RenderableType:
+    """Parameters with errors, the discovery test, and what else was asked for."""
+    lines = []
+    for parameter in model.parameters:
+        name = parameter.name
+        marks = [
+            word
+            for word, group in (
+                ("fixed", best.fixed),
+                ("undetermined", best.undetermined),
+                ("at bound", best.at_bounds),
+            )
+            if name in group
+        ]
+        constraint = "free" if parameter.constraint == "none" else parameter.constraint
+        error = best.errors[name] if name not in (*best.fixed, *best.undetermined) else None
+        lines.append([name, number(best.values[name], 6), number(error), ", ".join([constraint, *marks])])
+    parts: list[RenderableType] = [pairs(rows)] if rows else []
+    parts.append(table("", ["parameter", "value", "error", ""], lines))
+    facts = [("-2 ln L", f"{best.twice_nll:.6f}"), ("status", best.status)]
+    if tested is not None:
+        facts += [
+            (tested.parameter, f"{number(tested.mu)} ± {number(tested.mu_error)}"),
+            ("q0", number(tested.q0)),
+            ("local p-value", f"{number(tested.p)} ({tested.method})"),
+            ("local Z", number(tested.z, 4)),
+        ]
+    parts.append(pairs(facts))
+    if correlation:
+        parts.append(correlations(best))
+    for one in yields or ():
+        parts += [yields_table(one)]
+    return stacked(*parts)
+
+
+def correlations(best: Fit) -> RenderableType:
+    """Correlated pairs, strongest first; a matrix of many parameters fits no terminal."""
+    matrix = best.correlation
+    if matrix is None:
+        return table("Correlations: the Hessian is singular", ["pair", "correlation"], [])
+    rows, columns = np.triu_indices(len(best.parameters), 1)
+    order = np.argsort(-np.abs(matrix[rows, columns]), kind="stable")
+    lines = [
+        [f"{best.parameters[rows[k]]}, {best.parameters[columns[k]]}", f"{matrix[rows[k], columns[k]]:.3f}"]
+        for k in order
+        if abs(matrix[rows[k], columns[k]]) >= STRONG
+    ]
+    return table("Correlations", ["pair", "correlation"], lines)
+
+
+def yields_table(yields: Yields) -> RenderableType:
+    """Events of every sample and channel."""
+    lines = []
+    for channel in yields.channels:
+        lines += [[f"{channel.name}: {s.name}", number(s.sum), number(s.sum_error)] for s in channel.samples]
+        lines.append([f"{channel.name}: total", number(channel.sum), number(channel.sum_error)])
+        if channel.data is not None:
+            lines.append([f"{channel.name}: data", number(sum(channel.data)), ""])
+    return table(f"Yields {yields.stage}", ["sample", "events", "error"], lines)
+
+
+def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
+    """Points of a likelihood scan and the intervals."""
+    lines = [
+        [number(x, 6), number(rise), "" if status == "converged" else status]
+        for x, rise, status in zip(found.points, found.delta_twice_nll, found.status, strict=True)
+    ]
+    facts = [("best fit", f"{found.parameter} = {number(found.best, 6)}")]
+    facts += [(f"interval at {interval.level:.2%}", bounds(interval)) for interval in intervals]
+    return stacked(table("", [found.parameter, "rise of -2 ln L", ""], lines), pairs(facts))
+
+
+def bounds(interval: Interval) -> str:
+    """The ends of an interval in words."""
+    low = number(interval.low, 6) + (" (end of the range)" if interval.low_at_bound else "")
+    high = number(interval.high, 6) + (" (end of the range)" if interval.high_at_bound else "")
+    if interval.low is None:
+        return f"below {high}"
+    return f"above {low}" if interval.high is None else f"{low} to {high}"
+
+
+def limit(found: Limit) -> RenderableType:
+    """Observed and expected limit."""
+    lines = [["observed", number(found.observed)]]
+    lines += [[f"expected, {name}", number(value)] for name, value in zip(BANDS, found.expected, strict=True)]
+    return table(f"Upper limit on {found.parameter} at {found.level:g} ({found.method})", ["", found.parameter], lines)
+
+
+def cls(found: CLs) -> RenderableType:
+    """CLs of one strength."""
+    observed = number(found.observed)
+    if found.observed_error is not None:
+        observed += f" ± {number(found.observed_error, 2)}"
+    lines = [["observed", observed], ["CLs+b", number(found.cl_sb)], ["CLb", number(found.cl_b)]]
+    lines += [[f"expected, {name}", number(value)] for name, value in zip(BANDS, found.expected, strict=True)]
+    return table(f"CLs of {found.parameter} = {found.mu:g} ({found.method})", ["", "CLs"], lines)
+
+
+def limits(found: MassScan) -> RenderableType:
+    """Limits over mass."""
+    lines = []
+    for mass, one, status in zip(found.masses, found.limits or (), found.status, strict=True):
+        cells = [number(one.observed), *map(number, one.expected)] if one is not None else ["—"] * 6
+        lines.append([f"{mass:g}", *cells, "" if one is not None else status])
+    return table("Upper limits", ["mass", "observed", *BANDS, ""], lines)
+
+
+def discoveries(found: MassScan) -> RenderableType:
+    """Local significances over mass."""
+    lines = []
+    for mass, one, status in zip(found.masses, found.discoveries or (), found.status, strict=True):
+        cells = [number(one.mu), number(one.q0), number(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
+        lines.append([f"{mass:g}", *cells, "" if one is not None else status])
+    return table("Local significances", ["mass", "strength", "q0", "p", "Z", ""], lines)
+
+
+def impacts(found: Impacts, top: int) -> RenderableType:
+    """The largest impacts."""
+    lines = [
+        [row.parameter, *(number(v, 3) for v in (row.pull, row.constraint, row.up, row.down, row.prefit_up,
+                                                 row.prefit_down))]
+        for row in found.impacts[:top]
+    ]  # fmt: skip
+    columns = ["parameter", "pull", "constraint", "impact +", "impact -", "pre-fit +", "pre-fit -"]
+    best = f"{found.parameter} = {number(found.best)} ± {number(found.error)}"
+    more = len(found.impacts) - top
+    note = [] if more <= 0 else [pairs([("", f"and {more} parameters of smaller impact")])]
+    return stacked(table(f"Impacts on {best}", columns, lines), *note)
+
+
+def goodness(found: Goodness) -> RenderableType:
+    """A goodness of fit and the parts of the channels."""
+    rows = [(f"{found.statistic_name} statistic", number(found.statistic))]
+    if found.degrees_of_freedom is not None:
+        rows.append(("degrees of freedom", str(found.degrees_of_freedom)))
+    error = "" if found.p_error is None else f" ± {number(found.p_error, 2)}"
+    rows.append(("p-value", f"{number(found.p)}{error} ({found.method})"))
+    if found.toys is not None:
+        rows.append(("toys", str(found.toys)))
+    parts = [[name, number(value)] for name, value in (found.channels or {}).items()]
+    return stacked(pairs(rows), *([table("", ["channel", found.statistic_name], parts)] if parts else []))
+
+
+def contours(lines: Sequence[Contour]) -> RenderableType:
+    """Extent of the regions."""
+    x, y = lines[0].parameters
+    rows = [
+        [
+            f"{line.level:.2%}", f"{number(min(line.x))} to {number(max(line.x))}",
+            f"{number(min(line.y))} to {number(max(line.y))}", "" if line.closed else "cut by the range",
+        ]
+        for line in lines
+    ]  # fmt: skip
+    best = pairs([("best fit", f"{x} = {number(lines[0].best[0])}, {y} = {number(lines[0].best[1])}")])
+    return stacked(best, table("", ["joint level", x, y, ""], rows))
+
+
+def brazil_figure(found: MassScan) -> Figure:
+    """Limits over mass as a figure."""
+    from bumpfit.report.profiles import brazil
+
+    return brazil(found)
+
+
+def p_value_figure(found: MassScan) -> Figure:
+    """Local p-values over mass as a figure."""
+    from bumpfit.errors import BumpfitError
+    from bumpfit.report.spectra import ScanLine
+    from bumpfit.report.spectra import scan as draw
+
+    good: list[tuple[float, Any]] = [
+        (mass, one) for mass, one in zip(found.masses, found.discoveries or (), strict=True) if one is not None
+    ]
+    if not good:
+        raise BumpfitError(f"there is no p-value to draw: {found.status[0]}")
+    masses, tests = zip(*good, strict=True)
+    return draw([ScanLine("Observed", np.array(masses), np.array([one.p for one in tests]))], "Mass [GeV]")
