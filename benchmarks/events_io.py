@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 EVENTS = 250_000  # a file
+DISTINCT = 5  # files that are made; the others are copies
 BRANCHES = ("Jet.PT", "Jet.Eta", "Jet.Phi", "Jet.Mass", "MissingET.MET")
 CUT = "jet0.pt > 100 and jet.size > 2 and jet0,jet1.delta_r < 3 and met0.met > 20"
 
@@ -29,8 +31,13 @@ def write(folder: Path, gigabytes: float) -> list[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = sorted(str(path) for path in folder.glob("events_*.root"))
-    number = 0
+    number = len(paths)
     while sum(Path(path).stat().st_size for path in paths) < gigabytes * 1e9:
+        if number >= DISTINCT:
+            copied = folder / f"events_{len(paths):03d}.root"
+            shutil.copyfile(paths[len(paths) % DISTINCT], copied)
+            paths.append(str(copied))
+            continue
         rng = np.random.default_rng(number)
         counts = rng.poisson(5, EVENTS)
         n = counts.sum()

@@ -88,6 +88,8 @@ def require(path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: there is no such file, or it is a folder.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"got {type(path).__name__}; expected the path of a file")
     file = Path(path)
     try:
         exists, folder = file.exists(), file.is_dir()

@@ -96,6 +96,17 @@ def test_other_names() -> None:
         events.column("y")
 
 
+def test_columns_that_are_no_numbers() -> None:
+    for wrong in (True, 1j, "x", pd.Timestamp("2024-01-01")):
+        with pytest.raises(InputError, match=r"m_J1: 6 not a number"):
+            tables.read(table().assign(m_J1=wrong))
+    assert tables.read(table().convert_dtypes()).mass.dtype == np.float64
+    with pytest.raises(InputError, match="both the mass that is searched and a feature"):
+        tables.read(table(), features=["m_JJ", "m_J1"])
+    with pytest.raises(InputError, match="got dict; expected the path"):
+        tables.read({"m_JJ": [1.0]})  # type: ignore[arg-type]
+
+
 def test_missing_column_lists_those_there() -> None:
     with pytest.raises(InputError, match="no column 'm_J1'; it has 'm_JJ', 'delta_m_J'"):
         tables.read(table().drop(columns="m_J1"))
@@ -126,6 +137,7 @@ def test_bad_cells_are_counted_and_dropped_when_asked(tmp_path: Path) -> None:
         ([0, 1, 2.5, 3, 4, np.nan], "not a whole number in 2 rows"),
         (list("abcdef"), "not a whole number in 6 rows"),
         ([True, False, True, False, True, False], "not a whole number in 6 rows"),
+        (pd.date_range("2024-01-01", periods=6), "not a whole number in 6 rows"),
         (pd.MultiIndex.from_product([[0, 1], [0, 1, 2]]), "2 levels"),
     ],
 )

@@ -21,7 +21,8 @@ except ModuleNotFoundError as _error:
 Result = TypeVar("Result")
 TREES = ("Delphes", "Events")
 KINDS = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
-OPEN_FILES = 8
+OPEN_FILES = 200
+OPEN_BRANCHES = 10_000  # of all open files: what describes a branch takes memory, finding it again takes time
 REFERENCES = ("refs", "ref")  # the numbers inside TRefArray and TRef
 # What uproot and the decompressors raise on files that are cut off, overwritten or no ROOT files.
 DAMAGE = (
@@ -83,7 +84,10 @@ class RootFiles(Source):
         if path not in self._opened:
             tree = _damaged(path, _open, path, self._tree)
             self._opened[path] = (tree, _damaged(path, _leaves, tree))
-            while len(self._opened) > OPEN_FILES:
+            while len(self._opened) > 1 and (
+                len(self._opened) > OPEN_FILES
+                or sum(len(branches) for _, branches in self._opened.values()) > OPEN_BRANCHES
+            ):
                 _, (old, _) = self._opened.popitem(last=False)
                 old.file.close()
         self._opened.move_to_end(path)

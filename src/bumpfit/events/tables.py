@@ -112,6 +112,8 @@ def read(
     label = "the table" if isinstance(path, pd.DataFrame) else str(path)
     columns = dict(features) if isinstance(features, Mapping) else {name: name for name in features}
     raw.index = pd.Index(_whole(raw.index, label))
+    if mass in columns:
+        raise InputError(f"'{mass}' is both the mass that is searched and a feature; name it once")
     frame = _columns(raw, {mass: mass, **columns}, label)
     stored_32 = [dtype in (np.float32, np.float16) for dtype in frame.dtypes]
     frame, dropped = _finite(frame, label, on_bad)
@@ -204,11 +206,11 @@ def _finite(frame: pd.DataFrame, label: str, on_bad: str) -> tuple[pd.DataFrame,
     numbers = {}
     for name in frame.columns:
         column = frame[name]
-        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind in "iuf":
             value = column.to_numpy(np.float64, na_value=np.nan)
             empty, strange = np.isnan(value), np.zeros(len(frame), bool)
         else:
-            words = column.astype(str) if pd.api.types.is_bool_dtype(column.dtype) else column
+            words = column.astype(str) if column.dtype.kind in "bcmM" else column
             value = pd.to_numeric(words, errors="coerce").to_numpy(np.float64)
             said_nan = words.astype(str).str.strip().str.lower().isin(["nan", "", "none", "<na>"]).to_numpy(bool)
             empty = np.isnan(value) & said_nan
@@ -225,7 +227,7 @@ def _finite(frame: pd.DataFrame, label: str, on_bad: str) -> tuple[pd.DataFrame,
         raise InputError(
             f"{label} has cells that are not finite numbers in {bad.sum()} of {len(frame)} events "
             f"({'; '.join(found)}); {_first(bad, frame.index)}; correct them, or leave these events out with "
-            "on_bad='drop' (command line: --on-bad drop)"
+            "on_bad='drop' (command line: --drop-bad)"
         )
     if bad.all():
         raise InputError(f"{label} has no event left: every row has a cell that is not a finite number")
@@ -283,7 +285,7 @@ def _whole(index: pd.Index, label: str) -> NDArray[np.int64]:
     if index.dtype.kind in "iu":
         wrong = np.asarray(index > np.iinfo(np.int64).max)
     else:
-        words = pd.Series(index.astype(str) if index.dtype.kind == "b" else index)
+        words = pd.Series(index.astype(str) if index.dtype.kind in "bcmM" else index)
         value = pd.to_numeric(words, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         wrong = ~((np.floor(value) == value) & (np.abs(value) < 2.0**53))
     if wrong.any():
