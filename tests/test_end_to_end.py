@@ -149,3 +149,26 @@ def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "--seed", "-1", "x.csv"), ("run",), ("nothing",), ("run", "x.csv", "--no")]
+)
+def test_wrong_use_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    done = bumpfit_command(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("bumpfit: ")
+
+
+def test_an_unfinished_run_goes_on_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    data, background, out = small(1200, 1), small(800, 2), tmp_path / "out"
+    config = SearchConfig(shuffles=1000)
+    first = bumpfit.run(data, background, out, seed=1, quick=True, config=config, iterations=0)
+    (out / "result.json").unlink()  # as if it had been stopped while it wrote
+    second = bumpfit.run(data, background, out, seed=1, quick=True, config=config, iterations=0)
+    assert second.p_value == first.p_value
+    (out / "mine.txt").write_text("keep")
+    with pytest.raises(bumpfit.errors.InputError, match="other files"):
+        bumpfit.run(data, background, out, seed=1, quick=True, config=config, iterations=0, overwrite=True)
+    assert (out / "mine.txt").read_text() == "keep"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 
 import click
@@ -37,6 +39,16 @@ def version(
         raise typer.Exit()
 
 
+def _usage_errors() -> tuple[type[click.ClickException], ...]:
+    """Click's exception, and that of the copy of click inside newer versions of Typer."""
+    if importlib.util.find_spec("typer._click") is None:
+        return (click.ClickException,)
+    return (click.ClickException, importlib.import_module("typer._click.exceptions").ClickException)
+
+
+USAGE_ERRORS = _usage_errors()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; a user's mistake is one sentence on standard error, never a traceback."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -45,10 +57,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BumpfitError as error:
         errors.print(f"bumpfit: {error}", markup=False, style="red")
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except USAGE_ERRORS as error:
+        errors.print(f"bumpfit: {error.format_message()} (try --help)", markup=False, style="red")
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         errors.print("bumpfit: interrupted; what was finished is kept where the command keeps its stages")
         sys.exit(130)
     except BrokenPipeError:

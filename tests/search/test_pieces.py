@@ -132,7 +132,7 @@ def test_configuration(tmp_path: Path) -> None:
         ("folds = 2.5", "expected a whole number"),
         ("trees = 3", "expected a table"),
         ("efficiencies = 0.1", "expected a list"),
-        ("efficiencies = [2.0]", "must lie in"),
+        ("efficiencies = [2.0]", "lie in"),
         ("[trees]\nmodels = 0", "at least one model"),
         ("not toml", "not valid TOML"),
     ],

@@ -49,7 +49,7 @@ def run(
         Path | None, typer.Option(help="Table that is background only, with the same columns.")
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything that is written.")] = Path("out"),
-    config: Annotated[Path | None, typer.Option(help="Settings in TOML (docs/how-to/configure.md).")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML (docs/how-to/run.md).")] = None,
     workers: Workers = None,
     iterations: Annotated[int, typer.Option(help="Further steps after the first answer.", min=0)] = 2,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings: a valid first look of less power.")] = False,

@@ -115,7 +115,7 @@ def validate(workspace: Workspace, reading: Reading, output: Output) -> None:
     check_outputs([workspace, *reading.files], output.out)
     model = reading.model(workspace)
     counts = None if model.observed is None else model.observed
-    channels = [
+    channels: list[dict[str, Any]] = [
         {
             "name": channel.name,
             "bins": channel.last - channel.first,

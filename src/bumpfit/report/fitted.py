@@ -148,7 +148,7 @@ def ranking(found: Impacts, top: int) -> Figure:
             shifts.barh(places, lengths, height=0.72, label=label, edgecolor=color, zorder=1,
                         **({"facecolor": "none"} if hollow else {"facecolor": color, "alpha": 0.45}))  # fmt: skip
     pulled = [(y, row) for y, row in zip(places, rows, strict=True) if row.pull is not None]
-    axis.errorbar([row.pull for _, row in pulled], [y for y, _ in pulled],
+    axis.errorbar([row.pull or 0.0 for _, row in pulled], [y for y, _ in pulled],
                   xerr=[row.constraint or 0.0 for _, row in pulled], fmt="o", color=BLACK, elinewidth=1.2)  # fmt: skip
     reach = max([2.0, *(1.1 * (abs(row.pull or 0.0) + (row.constraint or 0.0)) for row in rows)])
     axis.set_xlim(-reach, reach)

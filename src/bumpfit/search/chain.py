@@ -92,16 +92,23 @@ def run(
         for each in (events, table):
             _check_size(each, config)
         _check_selections(table, config)
-    key = fingerprint(_version(), events.sha256, table and table.sha256, config, seed, iterations, events.names)
+    columns = dict(features) if isinstance(features, Mapping) else list(features)
+    hashes = (events.sha256, table and table.sha256)
+    key = fingerprint(_version(), *hashes, config, seed, iterations, mass, columns, events.unit, on_bad)
     folder = None if out is None else _prepare(Path(out), overwrite)
     stages = Stages(None if folder is None else folder / ".stages", key)
     log = Log(None if folder is None else folder / "log.jsonl", started)
     log.write("start", version=_version(), seed=seed, events=len(events), background=0 if table is None else len(table))
-    if table is None:
-        findings = _spectrum_only(events, config, seed, started)
-    else:
-        with worker_pool(workers) as executor:
-            findings = _search(events, table, config, seed, executor, iterations, stages, log, started)
+    try:
+        if table is None:
+            findings = _spectrum_only(events, config, seed, started)
+        else:
+            with worker_pool(workers) as executor:
+                findings = _search(events, table, config, seed, executor, iterations, stages, log, started)
+    except BumpfitError:
+        if folder is not None and {p.name for p in folder.iterdir()} <= {"log.jsonl", ".stages"}:
+            shutil.rmtree(folder)  # there is no answer to go on to: nothing half-written stays
+        raise
     if folder is not None:
         _write(findings, folder, log)
         stages.remove()
@@ -135,23 +142,34 @@ def _check_selections(background: Events, config: SearchConfig) -> None:
         )
 
 
+OUTPUTS = (
+    "scores.csv", "scores_updated.csv", "workspaces", "figures", "report.html", "report.md", RESULT, "log.jsonl",
+    ".stages",
+)  # fmt: skip
+
+
 def _prepare(out: Path, overwrite: bool) -> Path:
-    """The output folder, empty or holding only the unfinished stages of a run."""
+    """The output folder: new, empty, or holding nothing but what an unfinished run (or one to overwrite) wrote."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; expected a folder for the output")
     if out.exists():
-        strange = sorted(p.name for p in out.iterdir() if p.name not in (".stages", "log.jsonl"))
-        if (out / RESULT).exists() and not overwrite:
-            raise InputError(f"{out} already holds another run; choose another folder, or overwrite it (--overwrite)")
-        if strange and not (out / RESULT).exists():
+        strange = sorted(p.name for p in out.iterdir() if p.name not in OUTPUTS)
+        if strange:
             raise InputError(f"{out} holds other files ({', '.join(strange[:3])}); choose an empty or new folder")
-        if overwrite:
-            for path in out.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if (out / RESULT).exists():
+            if not overwrite:
+                raise InputError(
+                    f"{out} already holds another run; choose another folder, or overwrite it (--overwrite)"
+                )
+            for name in OUTPUTS:
+                path = out / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {out}: {error.strerror}") from error
+    if not os.access(out, os.W_OK):
+        raise InputError(f"cannot write into the folder {out} (permission denied); choose another output")
     return out
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.scoring import BoostedTrees, ForwardPlan
+from bumpfit.scoring import APPROACHES, BoostedTrees, ForwardPlan
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.spectrum import SpectrumSettings
 from bumpfit.search.template import TemplateSettings
@@ -61,7 +61,7 @@ def read_config(path: str | os.PathLike[str]) -> SearchConfig:
             content = tomllib.load(stream)
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
     config: SearchConfig = _filled(SearchConfig(), content, str(path))
     _check(config, str(path))
@@ -101,15 +101,26 @@ def _number(value: object) -> bool:
 
 def _check(config: SearchConfig, where: str) -> None:
     """Ranges outside of which the statistics are not what they say."""
+    trees = (config.trees, config.template_trees)
+    e = config.efficiencies
     rules = [
-        (all(0 < e <= 0.5 for e in config.efficiencies), "efficiencies must lie in (0, 0.5]"),
+        (all(0 < x <= 0.5 for x in e) and len(set(e)) == len(e), "efficiencies must be different and lie in (0, 0.5]"),
+        (0 < config.claim_z < 40, "claim_z must be a number of standard deviations above 0"),
         (config.min_background >= 1, "min_background must be at least 1"),
         (config.shuffles >= 1000, "shuffles must be at least 1000"),
-        (config.folds >= 2, "folds must be at least 2"),
-        (0 < config.forward.first < 1 and config.forward.blocks >= 1, "forward needs 0 < first < 1 and blocks >= 1"),
+        (2 <= config.folds <= 100, "folds must be from 2 to 100"),
+        (0 < config.forward.first < 1, "forward needs 0 < first < 1"),
+        (1 <= config.forward.blocks <= 100, "forward needs from 1 to 100 blocks"),
         (config.windows.ratio > config.windows.step > 1, "windows needs ratio > step > 1"),
-        (config.trees.models >= 1, "trees needs at least one model"),
-        (config.templates.folds >= 2, "templates needs at least 2 folds"),
+        (config.windows.min_events >= 100, "windows needs min_events of at least 100"),
+        (all(t.models >= 1 and t.iterations >= 1 for t in trees), "trees need at least one model and one iteration"),
+        (all(0 < t.learning_rate <= 1 and t.leaves >= 2 for t in trees), "trees need 0 < learning_rate <= 1"),
+        (all(t.leaf_events >= 1 and t.l2 >= 0 for t in trees), "trees need leaf_events >= 1 and l2 >= 0"),
+        (all(0 < t.validation_fraction < 1 for t in trees), "trees need 0 < validation_fraction < 1"),
+        (all(t.patience >= 1 for t in trees), "trees need patience >= 1"),
+        (2 <= config.templates.folds <= 100, "templates needs from 2 to 100 folds"),
+        (config.peaks.bins >= 10, "peaks needs at least 10 bins"),
+        (config.cross_check in APPROACHES, f"cross_check must be one of {', '.join(APPROACHES)}"),
     ]
     for good, message in rules:
         if not good:

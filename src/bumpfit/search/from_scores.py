@@ -229,7 +229,6 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
         edges = check_edges(np.linspace(low, high, settings.bins + 1))
     histogram = fill(scored.masses[rows], edges, name="m_JJ")
     shape, background, goodness = _background(histogram, settings)
-    options = {"channel": settings.channel or "spectrum", "poi_range": settings.strength}
     mass, masses, q0 = settings.mass, None, None
     if mass is None:
         masses = _masses(edges, settings.resolution)
@@ -240,7 +239,10 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
             f"the signal mass {mass:g} GeV lies outside the spectrum, {edges[0]:.6g} to {edges[-1]:.6g} GeV"
         )
     signal = peak(edges, mass, settings)
-    spec = spectrum_of(histogram, shape, background.values, signal, **options)
+    spec = spectrum_of(
+        histogram, shape, background.values, signal,
+        channel=settings.channel or "spectrum", poi_range=settings.strength,
+    )  # fmt: skip
     return Built(
         kind="spectrum",
         workspace=spec,

@@ -43,8 +43,6 @@ class Stages:
         return arrays
 
     def remove(self) -> None:
-        """Forget everything: the run is complete."""
-        if self._folder is not None and self._folder.exists():
-            shutil.rmtree(self._folder)
-            if not any(self._folder.parent.iterdir()):
-                self._folder.parent.rmdir()
+        """Forget everything, stages of abandoned runs in the same folder included: this run is complete."""
+        if self._folder is not None and self._folder.parent.exists():
+            shutil.rmtree(self._folder.parent)
