@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
@@ -46,8 +47,7 @@ SPECTRA = {
 
 def drawn_points(axis: Axes) -> np.ndarray:
     """Positions (K, 2) of the black points of an axis, as mplhep draws them."""
-    lines = [line for line in axis.get_lines() if line.get_marker() == "." and line.get_color() == BLACK]
-    lines += [box.lines[0] for box in axis.containers if hasattr(box, "lines") and box.lines[0] is not None]
+    lines = [bars.lines[0] for bars in axis.containers if isinstance(bars, ErrorbarContainer)]
     assert lines
     return np.concatenate([np.column_stack(line.get_data()) for line in lines])
 

@@ -24,7 +24,7 @@ STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5b6167; --page: #ffffff; --card: #f4f5f7; --line: #d5d9de;
   --link: #0b5cad; --yes: #0a7a4b; --no: #4c5a67; --paper: #ffffff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6e9; --soft: #a2a9b1; --page: #16181b; --card: #212429;
-  --line: #3a3f46; --link: #7fb8f0; --yes: #3ecb8c; --no: #9fb0c0; --paper: #f2f2f0; } }
+  --line: #3a3f46; --link: #7fb8f0; --yes: #3ecb8c; --no: #9fb0c0; --paper: #ffffff; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --page: #fff; --card: #f6f6f6; --line: #bbb;
   --link: #000; --yes: #0a7a4b; --no: #4c5a67; --paper: #fff; } }
 * { box-sizing: border-box; }
@@ -71,7 +71,7 @@ figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-to
 @media (max-width: 46rem) { .gallery { grid-template-columns: 1fr; } }
 .gallery figure { margin: .8rem 0; max-width: none; }
 @media (prefers-color-scheme: dark) { figure img { filter: brightness(.92); } }
-@media print { body { font-size: 10pt; } main { max-width: none; padding: 0; } nav { display: none; }
+@media print { html { font-size: 12px; } body { font-size: 10pt; } main { max-width: none; padding: 0; } nav { display: none; }
   figure img { filter: none; border: 0; padding: 0; } h2, h3 { break-after: avoid; } table { break-inside: auto; }
   tr { break-inside: avoid; } .wide { overflow: visible; } .gallery { grid-template-columns: 1fr 1fr; } }
 """

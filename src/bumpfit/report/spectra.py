@@ -86,7 +86,7 @@ def scan(lines: Sequence[ScanLine], label: str) -> Figure:
     for line, color, mark in zip(lines, CYCLE * 2, "osD^vP" * 2, strict=False):
         axis.plot(line.masses, np.maximum(line.p, 1e-300), color=color, marker=mark, label=line.label)
     axis.set_yscale("log")
-    top = max(int(np.ceil(norm.isf(lowest))), 3)
+    top = min(max(int(np.ceil(norm.isf(lowest))), 3), 37)  # the last before floating-point numbers end
     axis.set_ylim(float(norm.sf(top)) / 3, 2.0)
     headroom(axis, 0.06 + 0.06 * -(-len(lines) // 2))
     axis.set_yticks([tick for tick in axis.get_yticks() if axis.get_ylim()[0] < tick <= 1.0])

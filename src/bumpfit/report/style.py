@@ -124,7 +124,8 @@ def headroom(axis: Axes, share: float = 0.3) -> None:
     """Raise the upper end of the y axis so that a legend fits above the data in `share` of its height."""
     low, high = axis.get_ylim()
     if axis.get_yscale() == "log":
-        axis.set_ylim(low, low * (high / low) ** (1 / (1 - share)))
+        decades = (np.log10(high) - np.log10(low)) / (1 - share)
+        axis.set_ylim(low, 10 ** min(np.log10(low) + decades, 300.0))
     else:
         axis.set_ylim(low, low + (high - low) / (1 - share))
 

@@ -45,6 +45,8 @@ def command(findings: Findings) -> str:
         words += ["--mass", data.mass_name]
     if data.names != FEATURES:
         words += ["--features", ",".join(data.names)]
+    if len(data.dropped) or (findings.background is not None and len(findings.background.dropped)):
+        words.append("--drop-bad")
     return shlex.join(words)
 
 
