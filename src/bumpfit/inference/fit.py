@@ -258,6 +258,8 @@ def covariance_at(problem: Problem, x: Floats) -> tuple[Floats | None, Floats, s
     """
     model = problem.model
     matrix = model.hessian(x, np.concatenate([problem.main, problem.aux])) / 2
+    if not np.isfinite(matrix).all():
+        return None, np.where(problem.free, np.nan, 0.0), "the Hessian is not finite, so errors are not known"
     at_bound = problem.free & ((x <= problem.low) | (x >= problem.high))
     for chosen, note in ((problem.free, ""), (problem.free & ~at_bound, "errors hold parameters at their bounds")):
         result = np.zeros_like(matrix)
@@ -276,7 +278,7 @@ def _partial_errors(problem: Problem, matrix: Floats, chosen: NDArray[np.bool_])
     index = np.ix_(chosen, chosen)
     scale = np.sqrt(np.maximum(np.diag(matrix[index]), 0.0))
     scale[scale == 0] = 1.0
-    eigenvalues, vectors = np.linalg.eigh(matrix[index] / np.outer(scale, scale))
+    eigenvalues, vectors = np.linalg.eigh(matrix[index] / scale[:, None] / scale)
     flat = eigenvalues <= SINGULAR
     unknown = np.zeros(chosen.size, dtype=bool)
     unknown[chosen] = (np.abs(vectors[:, flat]) > np.sqrt(SINGULAR)).any(axis=1)

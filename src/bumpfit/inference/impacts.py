@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Unpack
 
+from bumpfit.errors import BumpfitError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
 from bumpfit.results import Impact, Impacts
@@ -82,5 +83,8 @@ def _shift(
     value = float(best.x[index]) + distance
     if not problem.low[index] <= value <= problem.high[index]:
         return None
-    held = solve(problem.at(problem.model.names[index], value, best.x), options)
+    try:
+        held = solve(problem.at(problem.model.names[index], value, best.x), options)
+    except BumpfitError:  # the likelihood is zero there: a value in a batch, not a failure of the question
+        return None
     return float(held.x[poi] - best.x[poi]) if held.valid else None

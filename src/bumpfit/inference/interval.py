@@ -45,9 +45,15 @@ class Profile:
         self.index = problem.model.index(parameter)
         self.best: Minimum = require_valid(solve(problem, options), "the fit")
         self._last = self.best.x
+        self._known = {float(self.best.x[self.index]): 0.0}
 
     def __call__(self, value: float) -> float:
         """Rise of -2 ln L at this value; raises BumpfitError when the fit there does not converge."""
+        if value not in self._known:
+            self._known[value] = self._rise(value)
+        return self._known[value]
+
+    def _rise(self, value: float) -> float:
         held = solve(self.problem.at(self.parameter, value, self._last), self.options)
         require_valid(held, f"the fit with {self.parameter} = {value:g}")
         if held.value < self.best.value - LOWER:

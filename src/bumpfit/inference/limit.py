@@ -95,30 +95,33 @@ class Exclusion:
         """Square root of the test statistic of the Asimov data."""
         return math.sqrt(self._q(self.asimov, self.asimov_best, mu))
 
+    def position(self, mu: float) -> tuple[float, float]:
+        """Where the data are on the axis of -mu_hat / sigma, with the background at 0, and the distance to the
+        signal.
+        """
+        q, root = self.q(mu), self.root_qa(mu)
+        if self.statistic == "q" or q <= root**2 or root == 0:
+            return math.sqrt(q) - root, root
+        return (q - root**2) / (2 * root), root
+
     def test(self, mu: float) -> CLs:
         """CLs at one strength."""
-        q, root = self.q(mu), self.root_qa(mu)
-        # the distributions of -mu_hat / sigma: background at 0, signal at -root
-        if self.statistic == "q" or q <= root**2 or root == 0:
-            value = math.sqrt(q) - root
-        else:
-            value = (q - root**2) / (2 * root)
-        clsb, clb = float(norm.sf(value + root)), float(norm.sf(value))
+        value, root = self.position(mu)
         return CLs(
             mu=mu,
-            observed=_ratio(value, root),
-            expected=tuple(_ratio(-float(n), root) for n in SIGMAS),
-            cl_sb=clsb,
-            cl_b=clb,
-            statistic=q,
+            observed=math.exp(log_cls(value, root)),
+            expected=tuple(math.exp(log_cls(-float(n), root)) for n in SIGMAS),
+            cl_sb=float(norm.sf(value + root)),
+            cl_b=float(norm.sf(value)),
+            statistic=self.q(mu),
             statistic_name=self.statistic,
             parameter=self.parameter,
         )
 
 
-def _ratio(value: float, root: float) -> float:
-    """CLs = p(s+b) / p(b) through logarithms, so that it does not become 0 / 0 far out."""
-    return float(math.exp(norm.logsf(value + root) - norm.logsf(value)))
+def log_cls(value: float, root: float) -> float:
+    """ln CLs = ln p(s+b) - ln p(b); the logarithm stays finite far out, where both p-values underflow."""
+    return float(norm.logsf(value + root) - norm.logsf(value))
 
 
 def exclusion(
@@ -177,21 +180,19 @@ def limit(
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
     tests = exclusion(model, data, parameter=parameter, statistic=statistic, options=options, **settings)
-    known: dict[float, CLs] = {}
+    known: dict[float, tuple[float, float]] = {}
 
-    def at(mu: float) -> CLs:
+    def at(mu: float) -> tuple[float, float]:
         if mu not in known:
-            known[mu] = tests.test(mu)
+            known[mu] = tests.position(mu)
         return known[mu]
 
-    def observed(mu: float) -> float:
-        return float(at(mu).observed or 0.0)
+    def expected_at(n: int) -> float:
+        return _root(lambda mu: log_cls(-float(n), at(mu)[1]), math.log1p(-level), tests.sigma)
 
-    def expected_at(k: int) -> float:
-        return _root(lambda mu: at(mu).expected[k], 1 - level, tests.sigma)
-
-    expected = [expected_at(k) for k in range(len(SIGMAS))]
-    found = _root(observed, 1 - level, max(expected[2], float(tests.best.x[model.index(tests.parameter)])))
+    expected = [expected_at(n) for n in SIGMAS]
+    guess = max(expected[2], float(tests.best.x[model.index(tests.parameter)]))
+    found = _root(lambda mu: log_cls(*at(mu)), math.log1p(-level), guess)
     points = sorted(known)
     return Limit(
         observed=found,
@@ -199,7 +200,7 @@ def limit(
         level=level,
         parameter=tests.parameter,
         scan_mu=tuple(points),
-        scan_cls=tuple(observed(mu) for mu in points),
+        scan_cls=tuple(math.exp(log_cls(*known[mu])) for mu in points),
     )
 
 
@@ -218,4 +219,4 @@ def _root(curve: Callable[[float], float], target: float, guess: float) -> float
         low, high = low / 2, low
     else:
         raise BumpfitError(f"every signal strength down to {low:g} is excluded")
-    return float(brentq(lambda mu: math.log(curve(mu) / target), low, high, xtol=1e-12, rtol=1e-8))
+    return float(brentq(lambda mu: curve(mu) - target, low, high, xtol=1e-12 * high, rtol=1e-8))

@@ -132,6 +132,8 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
                     return x, value, edm, iteration, evaluations, NO_PROGRESS
                 continue
             square = solve_triangular(lower, step)
+            if not np.isfinite(square):
+                return x, value, np.inf, iteration, evaluations, NO_PROGRESS
             # with damping the true distance is larger by up to the ratio of the diagonals
             edm = 0.5 * square * (1.0 + damping)
             trial = x.copy()

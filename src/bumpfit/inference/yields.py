@@ -22,7 +22,7 @@ def prefit(model: Model, data: Data = None) -> Yields:
     """Yields at the suggested start with the uncertainties of the constraints (none for free factors)."""
     widths = np.array([0.0 if p.fixed else prefit_width(p) or 0.0 for p in model.parameters])
     counts = model.split(data)[0] if data is not None or model.observed is not None else None
-    return _yields(model, model.inits, np.diag(widths**2), counts, "pre-fit")
+    return _yields(model, model.inits, widths, np.eye(widths.size), counts, "pre-fit")
 
 
 def postfit(
@@ -35,16 +35,18 @@ def postfit(
     problem = prepare(model, data, **settings)
     best = require_valid(solve(problem, options), "the fit")
     covariance, errors, _ = covariance_at(problem, best.x)
-    if covariance is None:
-        covariance = np.diag(np.nan_to_num(errors) ** 2)
-    return _yields(model, best.x, covariance, problem.main, "post-fit")
+    widths = np.nan_to_num(errors)
+    correlation = np.eye(widths.size)
+    if covariance is not None:
+        inverse = np.divide(1.0, widths, out=np.zeros_like(widths), where=widths > 0)
+        correlation = covariance * inverse * inverse[:, None]
+    return _yields(model, best.x, widths, correlation, problem.main, "post-fit")
 
 
-def _yields(model: Model, x: Floats, covariance: Floats, counts: Floats | None, label: str) -> Yields:
+def _yields(model: Model, x: Floats, widths: Floats, correlation: Floats, counts: Floats | None, label: str) -> Yields:
     central = model.expected_by_sample(x)
-    widths = np.sqrt(np.diag(covariance))
     moving = np.flatnonzero(widths > 0)
-    correlation = covariance[np.ix_(moving, moving)] / np.outer(widths[moving], widths[moving])
+    correlation = correlation[np.ix_(moving, moving)]
     slopes = []
     for i in moving:
         step = np.zeros_like(x)
@@ -84,6 +86,8 @@ def _yields(model: Model, x: Floats, covariance: Floats, counts: Floats | None, 
 
 def _errors(change: Floats, correlation: Floats) -> tuple[Floats, float]:
     """Uncertainties of the bins, shape (B,), and of their sum, from changes (P, B) for one standard deviation each."""
-    bins = np.einsum("ib,ij,jb->b", change, correlation, change)
-    whole = change.sum(axis=1)
-    return np.sqrt(np.maximum(bins, 0.0)), float(np.sqrt(max(whole @ correlation @ whole, 0.0)))
+    with np.errstate(over="ignore"):  # beyond floating-point numbers the uncertainty is infinite
+        bins = np.einsum("ib,ij,jb->b", change, correlation, change)
+        whole = change.sum(axis=1)
+        square = whole @ correlation @ whole
+    return np.sqrt(np.maximum(bins, 0.0)), float(np.sqrt(max(square, 0.0)))

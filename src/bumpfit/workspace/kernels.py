@@ -214,7 +214,7 @@ def derivatives(  # type: ignore[no-untyped-def]
     """Derivatives at x, from what `rates` left.
 
     Fills `jac` (P, B): d rate_b / d theta_p; `grad` (P,) and `hess` (P, P): first and exact second derivatives of
-    `objective`; `diagonal` (P,) of the Fisher information.
+    `objective`; `diagonal` (P,) of the Fisher information, with observed counts where they exceed the expected ones.
 
     The curvature of the rates enters weighted with 1 - n / rate. In it every pair of modifiers of an entry contributes
     once to (p, q) and once to (q, p), which is also right when both belong to the same parameter.
@@ -291,7 +291,7 @@ def derivatives(  # type: ignore[no-untyped-def]
         for b in range(first, last):
             slope += weight[b] * jac[p, b]
             if rate[b] > 0.0:
-                fisher += jac[p, b] * jac[p, b] / rate[b]
+                fisher += jac[p, b] * jac[p, b] * max(1.0, main[b] / rate[b]) / rate[b]
             scaled[b] = main[b] * jac[p, b] / (rate[b] * rate[b]) if main[b] > 0.0 else 0.0
         grad[p] = slope
         diagonal[p] = fisher

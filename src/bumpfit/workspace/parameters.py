@@ -70,7 +70,8 @@ def _normal_scalar(name: str) -> ParameterSet:
 
 def _default_shapesys(name: str, nominal: Sequence[float], uncertainty: Sequence[float]) -> ParameterSet:
     valid = [n > 0 and u > 0 for n, u in zip(nominal, uncertainty, strict=True)]
-    factors = tuple(n**2 / u**2 if ok else 1.0 for n, u, ok in zip(nominal, uncertainty, valid, strict=True))
+    ratios = [n / u if ok else 1.0 for n, u, ok in zip(nominal, uncertainty, valid, strict=True)]
+    factors = tuple(r * r for r in ratios)
     size = len(factors)
     fixed = tuple(not ok for ok in valid)
     return ParameterSet(name, False, (1.0,) * size, ((1e-10, 10.0),) * size, fixed, "poisson", factors, factors)
@@ -112,8 +113,8 @@ def staterror_sigmas(name: str, channels: Sequence[Mapping[str, Any]]) -> list[f
             continue
         for b in range(len(covering[0]["data"])):
             total = sum(s["data"][b] for s in covering)
-            squares = sum(_find(s, name, "staterror")["data"][b] ** 2 for s in covering)  # type: ignore[index]
-            sigmas.append(math.sqrt(squares) / total if total > 0 else 0.0)
+            error = math.hypot(*(_find(s, name, "staterror")["data"][b] for s in covering))  # type: ignore[index]
+            sigmas.append(error / total if total > 0 else 0.0)
     return sigmas
 
 
@@ -178,6 +179,8 @@ def _check(found: ParameterSet) -> None:
             raise InputError(
                 f"the range of parameter '{label}' is [{low}, {high}]; the lower end must be below the upper"
             )
+        if found.widths and not (math.isfinite(found.widths[i]) and found.widths[i] > 0):
+            raise InputError(f"the uncertainty of parameter '{label}' is out of the range of floating-point numbers")
         if not low <= init <= high:
             raise InputError(f"the start {init} of parameter '{label}' lies outside its range [{low}, {high}]")
 
