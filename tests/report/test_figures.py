@@ -29,7 +29,7 @@ from bumpfit.report import (
     style,
 )
 from bumpfit.report.distributions import shape_label
-from bumpfit.report.style import BLACK, event_scale, poisson_errors
+from bumpfit.report.style import event_scale, poisson_errors
 
 EDGES = np.linspace(2800.0, 3200.0, 21)
 LABEL = "$m_{JJ}$ [GeV]"
@@ -54,12 +54,14 @@ def drawn_points(axis: Axes) -> np.ndarray:
 
 def legend_is_free(figure: Figure) -> bool:
     """No data point lies below a legend."""
-    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     for axis in figure.axes:
         legend = axis.get_legend()
         if legend is None:
             continue
-        box = legend.get_window_extent()
+        axis.get_xlim(), axis.get_ylim()  # scales what is still to be scaled
+        box = legend.get_window_extent(renderer)
+        assert box.width > 50
         points = axis.transData.transform(drawn_points(axis))
         inside = (points > [box.x0, box.y0]).all(axis=1) & (points < [box.x1, box.y1]).all(axis=1)
         if inside.any():

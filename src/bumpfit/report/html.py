@@ -71,7 +71,8 @@ figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-to
 @media (max-width: 46rem) { .gallery { grid-template-columns: 1fr; } }
 .gallery figure { margin: .8rem 0; max-width: none; }
 @media (prefers-color-scheme: dark) { figure img { filter: brightness(.92); } }
-@media print { html { font-size: 12px; } body { font-size: 10pt; } main { max-width: none; padding: 0; } nav { display: none; }
+@media print { html { font-size: 12px; } body { font-size: 10pt; }
+  main { max-width: none; padding: 0; } nav { display: none; }
   figure img { filter: none; border: 0; padding: 0; } h2, h3 { break-after: avoid; } table { break-inside: auto; }
   tr { break-inside: avoid; } .wide { overflow: visible; } .gallery { grid-template-columns: 1fr 1fr; } }
 """
