@@ -88,8 +88,9 @@ def smooth_range(background_mass: Array, settings: SpectrumSettings = SpectrumSe
     """Range (low, high) in GeV in which the background table follows a dijet function.
 
     The high edge leaves 10 events above it. The low edge climbs, bin by bin from the mode, until the fit of the table
-    reaches `smooth_p` from there and from the next `settle` edges; a table that is smooth from its lowest mass on is
-    taken whole.
+    has reached `smooth_p` from `settle` edges before it as well: a turn-on that a flexible function can just follow
+    still makes false peaks next to it, so the range starts at the last of these edges. A table that is smooth from its
+    lowest mass on is taken whole.
     """
     ordered = np.sort(background_mass)
     high = float(ordered[-min(10, len(ordered))])
@@ -102,7 +103,7 @@ def smooth_range(background_mass: Array, settings: SpectrumSettings = SpectrumSe
         smooth = _goodness(histogram, _order(histogram, settings))[1] > settings.smooth_p
         passed = passed + 1 if smooth else 0
         if passed and (start == 0 or passed > settings.settle):
-            return float(edges[start - passed + 1]), high
+            return float(edges[start]), high
     return float(edges[first]), high
 
 
