@@ -67,12 +67,11 @@ def data_and_background(
     if signal is not None:
         stairs(main, signal, edges, color=VERMILION, linestyle="--", label=signal_name)
     points(main, counts, poisson_errors(counts), edges, label="Data")
+    highest = counts if background is None else np.maximum(counts, expected)
     if logarithmic is None:
-        event_scale(main, counts)
-    elif logarithmic:
-        event_scale(main, counts, ratio=0.0)
+        event_scale(main, highest)
     else:
-        event_scale(main, counts, ratio=np.inf)
+        event_scale(main, highest, ratio=0.0 if logarithmic else np.inf)
     headroom(main, 0.25)
     main.set_ylabel("Events / bin")
     main.legend(loc="upper right", ncols=2)
