@@ -77,8 +77,10 @@ def fit(
             best = tested.free_fit or best
         except BumpfitError as error:
             reason = str(error)
-    names = ("mu", "mu_error", "q0", "p", "z")
-    found = {name: None if tested is None else getattr(tested, name) for name in names}
+    found: dict[str, Any] = {"mu": None, "mu_error": None}
+    if model.poi is not None:
+        found = {"mu": best.values[model.poi], "mu_error": best.errors[model.poi] or None}
+    found |= {name: None if tested is None else getattr(tested, name) for name in ("q0", "p", "z")}
     result = {
         **provenance("fit", files, {**building.given(), **fitting.given()}),
         **best.to_dict(), "poi": model.poi, **found,

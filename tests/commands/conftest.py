@@ -1,0 +1,124 @@
+import json
+import runpy
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bumpfit.cli import main
+
+EXAMPLES = Path(__file__).parents[2] / "workspaces"
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def bumpfit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Done:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return Done(int(done.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def refused(done: Done, code: int = 2) -> str:
+    """The one sentence of a refusal."""
+    assert done.code == code, (done.out, done.err)
+    assert "Traceback" not in done.err
+    assert done.err.startswith("bumpfit: ")
+    assert len(done.err.strip().splitlines()) == 1
+    return done.err
+
+
+@pytest.fixture(scope="session")
+def multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The multi-channel example."""
+    path = tmp_path_factory.mktemp("multi") / "multi.json"
+    before = sys.argv
+    sys.argv = ["multi_channel.py", str(path)]
+    try:
+        runpy.run_path(str(EXAMPLES / "multi_channel.py"), run_name="__main__")
+    finally:
+        sys.argv = before
+    return path
+
+
+@pytest.fixture(scope="session")
+def tables() -> dict[str, pd.DataFrame]:
+    """Scored tables with 40 signal events at 3000 GeV, and background alone, as the examples simulate them."""
+    table = runpy.run_path(str(EXAMPLES / "simulate_scores.py"))["table"]
+    return {
+        "data": table(5, 4000, 40, 3000.0, 2400.0, 3800.0),
+        "background": table(6, 8000, 0, 3000.0, 2400.0, 3800.0),
+    }
+
+
+@pytest.fixture(scope="session")
+def scored(tables: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scored") / "scores.csv"
+    tables["data"].to_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One bin: 9 events, 4 expected from background, exactly known."""
+    spec = {
+        "channels": [
+            {
+                "name": "bin",
+                "samples": [
+                    {"name": "background", "data": [4.0], "modifiers": []},
+                    {
+                        "name": "signal",
+                        "data": [1.0],
+                        "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+                    },
+                ],
+            }
+        ],
+        "observations": [{"name": "bin", "data": [9.0]}],
+        "measurements": [
+            {
+                "name": "m",
+                "config": {"poi": "mu", "parameters": [{"name": "mu", "bounds": [[0, 50]], "inits": [1.0]}]},
+            }
+        ],
+        "version": "1.0.0",
+    }
+    path = tmp_path_factory.mktemp("counting") / "counting.json"
+    path.write_text(json.dumps(spec))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quiet_pyhf() -> Iterator[None]:
+    """pyhf warns about its own internals; that is not ours to fail on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pyhf")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield

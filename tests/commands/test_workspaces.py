@@ -1,0 +1,166 @@
+"""Building, converting, combining and checking workspaces from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyhf
+import pytest
+from conftest import Run, refused
+
+from bumpfit.inference.counting import on_off_q0
+
+
+def fitted(path: Path) -> tuple[float, float]:
+    """Strength and -2 ln L of plain pyhf with default settings."""
+    workspace = pyhf.Workspace(json.loads(path.read_text()))
+    model = workspace.model()
+    best, twice_nll = pyhf.infer.mle.fit(workspace.data(model), model, return_fitted_val=True)
+    return float(best[model.config.poi_index]), float(twice_nll)
+
+
+def test_build_spectrum(bumpfit: Run, scored: Path, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    out, figure = tmp_path / "w.json", tmp_path / "w.png"
+    built = bumpfit("build", scored, "-o", out, "--keep", "0.05", "--low", "2400", "--high", "3800", "--bins", "28",
+                    "--figure", figure, "--json").json  # fmt: skip
+    frame = tables["data"]
+    assert built["n_selected"] == round(0.05 * len(frame)) == int(np.sum(frame["score"] >= built["cut"]))
+    kept = frame[frame["score"] >= built["cut"]]
+    assert built["counts"] == np.histogram(kept["m_JJ"], np.linspace(2400, 3800, 29))[0].tolist()
+    assert built["mass"] == pytest.approx(3000, abs=90)
+    assert built["q0"][int(np.argmax(built["q0"]))] == pytest.approx(bumpfit("fit", out, "--json").json["q0"], abs=1e-6)
+    ours = bumpfit("fit", out, "--json").json
+    mu, twice_nll = fitted(out)
+    assert ours["twice_nll"] == pytest.approx(twice_nll, abs=1e-3)
+    assert ours["mu"] == pytest.approx(mu, abs=0.02)
+    assert figure.exists()
+
+
+def test_masses_from_another_table(bumpfit: Run, scored: Path, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    scores, data = tmp_path / "scores.csv", tmp_path / "data.parquet"
+    tables["data"][["score"]].sort_values("score").to_csv(scores)
+    (tables["data"][["m_JJ"]] / 1000).to_parquet(data)
+    options = ["--keep", "0.05", "--mass", "3000", "--parameters", "2", "--low", "2400", "--high", "3800"]
+    out = [tmp_path / "a.json", tmp_path / "b.json"]
+    assert bumpfit("build", scored, "-o", out[0], *options).code == 0
+    assert bumpfit("build", scores, "-o", out[1], "--data", data, *options).code == 0
+    a, b = (json.loads(path.read_text())["observations"] for path in out)
+    assert a == b
+    assert "no column of masses" in refused(bumpfit("build", scores, "-o", tmp_path / "c.json"))
+    tables["data"][["m_JJ"]].iloc[1:].to_parquet(data)
+    assert "1 of 4040 scored events are not in" in refused(bumpfit("build", scores, "-o", out[1], "--data", data))
+
+
+def test_build_selection(bumpfit: Run, scored: Path, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    background, out = tmp_path / "background.csv", tmp_path / "selection.json"
+    tables["background"][["score"]].to_csv(background)
+    built = bumpfit("build", scored, "--background", background, "-o", out, "--cut", "0.5", "--json").json
+    n, m = (int(np.sum(tables[name]["score"] >= 0.5)) for name in ("data", "background"))
+    tau = len(tables["background"]) / len(tables["data"])
+    assert (built["n_selected"], built["background_selected"], built["tau"]) == (n, m, tau)
+    assert bumpfit("fit", out, "--json").json["q0"] == pytest.approx(float(on_off_q0(n, m, tau)), abs=1e-6)
+    assert fitted(out)[0] == pytest.approx(n - m / tau, abs=0.05)
+
+
+def test_exclusive_categories_combine(bumpfit: Run, scored: Path, tmp_path: Path) -> None:
+    common = ["--low", "2400", "--high", "3800", "--mass", "3000", "--parameters", "2", "--strength", "0:10"]
+    tight, loose, both = (tmp_path / f"{name}.json" for name in ("tight", "loose", "both"))
+    assert (
+        bumpfit("build", scored, "-o", tight, "--cut", "0.6", "--signal", "20", *common, "--channel", "tight").code == 0
+    )
+    assert bumpfit("build", scored, "-o", loose, "--cut", "0.4", "--below", "0.6", "--signal", "12", *common).code == 0
+    assert bumpfit("combine", tight, loose, "-o", both, "--rename", "2:spectrum=loose").code == 0
+    assert {c["name"] for c in json.loads(both.read_text())["channels"]} == {"tight", "loose"}
+    one, two, joint = (bumpfit("fit", path, "--json").json for path in (tight, loose, both))
+    assert joint["mu_error"] < min(one["mu_error"], two["mu_error"])
+    mu, twice_nll = fitted(both)
+    assert joint["twice_nll"] == pytest.approx(twice_nll, abs=1e-3)
+    assert joint["mu"] == pytest.approx(mu, abs=0.01)
+    assert "is in more than one workspace" in refused(bumpfit("combine", loose, loose, "-o", tmp_path / "x.json"))
+    assert "expected N:OLD=NEW" in refused(bumpfit("combine", tight, loose, "-o", both, "--rename", "3:a=b"))
+    assert "cannot rename nothing" in refused(bumpfit("combine", tight, loose, "-o", both, "--rename", "1:nothing=b"))
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_convert(bumpfit: Run, multi: Path, tmp_path: Path) -> None:
+    hs3, back = tmp_path / "hs3.json", tmp_path / "back.json"
+    assert bumpfit("convert", multi, hs3, "--to", "hs3").code == 0
+    assert "distributions" in json.loads(hs3.read_text())
+    assert bumpfit("convert", hs3, back, "--to", "histfactory").code == 0
+    values = [bumpfit("fit", path, "--json").json for path in (multi, hs3, back)]
+    for other in values[1:]:
+        assert other["q0"] == pytest.approx(values[0]["q0"], abs=1e-6)
+    assert fitted(back)[0] == pytest.approx(values[0]["mu"], abs=1e-3)
+    assert "is an input" in refused(bumpfit("convert", multi, multi, "--to", "hs3"))
+
+
+def test_patch(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    patches = {
+        "metadata": {"name": "p", "description": "", "digests": {}, "labels": ["x"], "references": {}},
+        "patches": [
+            {
+                "metadata": {"name": f"s{s}", "values": [s]},
+                "patch": [{"op": "replace", "path": "/channels/0/samples/1/data/0", "value": s}],
+            }
+            for s in (2.0, 5.0)
+        ],
+        "version": "1.0.0",
+    }
+    patchset = tmp_path / "patchset.json"
+    patchset.write_text(json.dumps(patches))
+    found = bumpfit("fit", counting, "--patch", patchset, "--patch-name", "s5.0", "--json").json
+    assert found["mu"] == pytest.approx(1.0, abs=1e-6)
+    assert len(found["inputs"]) == 2
+    assert "name one of" in refused(bumpfit("fit", counting, "--patch", patchset))
+
+
+def test_validate(bumpfit: Run, multi: Path, tmp_path: Path) -> None:
+    found = bumpfit("validate", multi, "--json").json
+    model = pyhf.Workspace(json.loads(multi.read_text())).model()
+    assert (
+        sum(c["bins"] for c in found["channels"]) == model.config.nmaindata
+        if hasattr(model.config, "nmaindata")
+        else sum(model.config.channel_nbins.values())
+    )
+    assert sum(map(len, found["parameters"].values())) == model.config.npars
+    assert "the workspace is valid" in bumpfit("validate", multi).out
+    spec = json.loads(multi.read_text())
+    spec["channels"][1]["samples"][0]["modifiers"][0]["type"] = "morph"
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps(spec))
+    assert "unknown modifier type 'morph' at channels[1]" in refused(bumpfit("validate", wrong))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--keep", "2"], "expected 0 to 1"),
+        (["--cut", "0.5", "--keep", "0.1"], "not both"),
+        (["--cut", "7"], "no event of"),
+        (["--mass", "3"], "lies outside the spectrum"),
+        (["--low", "9000"], "has no event from 9000"),
+        (["--low", "3000", "--high", "2000"], "low < high"),
+        (["--parameters", "9"], "2 to 6 parameters"),
+        (["--bins", "0"], "at least 1"),
+        (["--signal", "0"], "above 0"),
+        (["--strength", "3"], "expected LOW:HIGH"),
+        (["--score-column", "s"], "has no column 's'"),
+        (["--unit", "MeV"], "expected 'GeV' or 'TeV'"),
+        (["--cut", "0.92"], "select more"),
+    ],
+)
+def test_bad_builds(bumpfit: Run, scored: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    out = tmp_path / "w.json"
+    assert words in refused(bumpfit("build", scored, "-o", out, *arguments))
+    assert not out.exists()
+
+
+def test_bad_tables(bumpfit: Run, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    frame = tables["data"].copy()
+    frame.loc[7, "score"] = np.nan
+    path = tmp_path / "nan.csv"
+    frame.to_csv(path)
+    assert "not finite" in refused(bumpfit("build", path, "-o", tmp_path / "w.json"))
+    path.write_text("")
+    assert "is empty" in refused(bumpfit("build", path, "-o", tmp_path / "w.json"))
