@@ -131,6 +131,7 @@ def test_without_a_background_table_a_narrow_spectrum_is_refused() -> None:
         (lambda d: d.iloc[:0], "no events"),
         (lambda d: d.assign(m_J1=np.where(np.arange(len(d)) == 3, np.nan, d.m_J1)), "not"),
         (lambda d: d.assign(m_J1=-d.m_J1), "negative"),
+        (lambda d: d.assign(m_JJ=10 * d.m_JJ), "."),
         (lambda d: d.iloc[:4], "fewer"),
         (lambda d: d.set_index(pd.Index([0] * len(d))), "index"),
     ],

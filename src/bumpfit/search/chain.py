@@ -37,6 +37,7 @@ from bumpfit.search.stages import Stages, fingerprint
 from bumpfit.search.steps import Story, describe_candidate, describe_nothing
 from bumpfit.search.two_sample import TwoSampleTest, z_of
 from bumpfit.search.workspaces import write_workspaces
+from bumpfit.shapes import SQRT_S
 
 Array = NDArray[np.float64]
 Table = str | os.PathLike[str] | pd.DataFrame
@@ -90,7 +91,7 @@ def run(
     if table is not None:
         check_pair(events, table)
         for each in (events, table):
-            _check_size(each, config)
+            _check_table(each, config)
         _check_selections(table, config)
     columns = dict(features) if isinstance(features, Mapping) else list(features)
     hashes = (events.sha256, table and table.sha256)
@@ -121,8 +122,17 @@ def _version() -> str:
     return version("bumpfit")
 
 
-def _check_size(table: Events, config: SearchConfig) -> None:
-    """Every training needs two events of each table."""
+def _check_table(table: Events, config: SearchConfig) -> None:
+    """The mass is no feature, masses are possible, and every training has two events of each table."""
+    if table.mass_name in table.names:
+        raise InputError(
+            f"'{table.mass_name}' is the mass that is searched and also a feature; leave it out of the features"
+        )
+    if table.mass.max() >= SQRT_S:
+        raise InputError(
+            f"{table.label} has masses up to {table.mass.max():.4g} GeV (unit taken: {table.unit}), beyond the "
+            f"collision energy of {SQRT_S:g} GeV; check the unit (--unit)"
+        )
     needed = 2 * max(config.forward.blocks + 1, config.folds)
     if len(table) < needed:
         raise InputError(
