@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,9 +115,18 @@ def read(
     )
 
 
+def _copy(node: Any) -> Any:
+    """A JSON document apart from the caller's (much quicker than copy.deepcopy)."""
+    if isinstance(node, Mapping):
+        return {key: _copy(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_copy(value) for value in node]
+    return node
+
+
 def _load(source: Source) -> Any:
     if not isinstance(source, str | Path):
-        return copy.deepcopy(source)
+        return _copy(source)
     if Path(source).suffix.lower() == ".xml":
         return read_xml(source)
     return load_json(source)
