@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from random_models import random_workspace
 
+from bumpfit import shapes
 from bumpfit.errors import InputError
-from bumpfit.workspace import Model, read, write
+from bumpfit.histograms import from_counts
+from bumpfit.workspace import Model, build, read, write
 from bumpfit.workspace.hs3_write import hs3_name
 
 
@@ -75,6 +77,27 @@ def test_roofit_reads_ours(tmp_path: Path, seed: int) -> None:
         assert back.twice_nll(values) - model.twice_nll(values) == pytest.approx(
             back.twice_nll({}) - model.twice_nll({}), abs=1e-5
         )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_roofit_reads_a_dijet_spectrum(tmp_path: Path) -> None:
+    edges = np.linspace(2500.0, 6500.0, 21)
+    shape = shapes.dijet(3, reference=4000.0)
+    values = shape.array([2.0, 9.0, 5.0])
+    counts = np.round(shape.integrate(edges, values))
+    spec = build.spectrum_of(from_counts(edges, counts), shape, values, np.exp(-0.5 * (np.arange(20) - 6.0) ** 2))
+    model = read(spec)
+    path = tmp_path / "hs3.json"
+    write(model, path, format="hs3")
+    again = read(path)
+    workspace, _, nll = import_to_roofit(path)
+    differences = []
+    for x in (model.inits, model.inits + np.array([0.5, 0.004, -0.003, 0.002])):
+        assert again.twice_nll(x) == pytest.approx(model.twice_nll(x), abs=1e-9)
+        for name, value in zip(model.names, x, strict=True):
+            workspace.var(hs3_name(name)).setVal(float(value))
+        differences.append(nll.getVal() - model.twice_nll(x) / 2)
+    assert differences[1] == pytest.approx(differences[0], abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
