@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +63,6 @@ def test_workers_and_executors_change_nothing(engine, whole) -> None:
     assert same(whole, runs.run(engine, N, seed=2, workers=2))
     with ThreadPoolExecutor(3) as pool:
         assert same(whole, runs.run(engine, N, seed=2, executor=pool))
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
-        assert same(whole, runs.run(engine, N, seed=2, executor=processes))
 
 
 def test_shards_merge_to_the_whole(engine, whole, tmp_path: Path) -> None:
