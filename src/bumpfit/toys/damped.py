@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bumpfit.toys.loglinear_batch import CLOSED, OUTSIDE, UNSETTLED, Results
-from bumpfit.toys.loglinear_kernel import Arrays
+from bumpfit.toys.loglinear_kernel import Arrays, inner
 from bumpfit.toys.statistic import Plan
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def derivatives(arrays, signal, n, t, z, mu, e, g, h, info):  # type: ignore[no-
                 info[j, k] += arrays.prior[j, k]
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@inner
 def solve(h, info, damping, g, size, step, lower):  # type: ignore[no-untyped-def]
     """step = (h + damping diag(info))^-1 g over the first `size` rows; False where the matrix is not positive
     definite.
@@ -174,7 +174,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
     return f, mu, False
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@inner
 def inside(arrays, z):  # type: ignore[no-untyped-def]
     """Whether the constrained parameters are in their range."""
     for j in range(arrays.limits.shape[0]):

@@ -95,9 +95,21 @@ class Engine(Protocol):
     def data(self, toys: NDArray[np.int64], seed: int) -> Floats:
         """Counts and auxiliary measurements of the listed toys, shape (n, B + A)."""
 
+    def fit_data(self, data: Floats) -> Batch:
+        """Given toys, shape (n, B + A), as `data` makes them."""
 
-class GeneralFit(Protocol):
-    """Fits toys as a general model."""
+    def tangent(self) -> tuple[Floats, Floats]:
+        """Derivatives of `center` in the strength, shape (B + A,), and in the other free parameters, (B + A, K)."""
+
+    def thrown_from(self, center: Floats, forms: Floats) -> Engine:
+        """The same fits of toys from another expectation of the data, with linear forms of the data."""
+
+    def saturated(self, batch: Batch, data: Floats) -> Floats:
+        """-2 ln L of each toy at the tested strength relative to the saturated model, (n,); NaN where it failed."""
+
+
+class GeneralEngine(Engine, Protocol):
+    """An engine of a general model that also fits toys of its log-linear form."""
 
     def fit(self, counts: Floats, pulls: Floats) -> Batch:
         """Counts, shape (n, B), and pulls of the Gaussian constraints around the values thrown at, shape (n, J)."""
@@ -131,7 +143,7 @@ class LogLinearEngine:
     tested: float = 0.0
     forms: Floats | None = None
     source: Floats | None = None
-    general: GeneralFit | None = None
+    general: GeneralEngine | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -242,6 +254,29 @@ class LogLinearEngine:
     def data(self, toys: NDArray[np.int64], seed: int) -> Floats:
         """Counts and pulls of the listed toys, shape (n, B + J)."""
         return np.hstack(self.draw(toys, seed))
+
+    def fit_data(self, data: Floats) -> Batch:
+        """Given toys: counts and pulls, shape (n, B + J)."""
+        bins = self.model.rate.size
+        return self.fit(data[:, :bins], data[:, bins:])
+
+    def tangent(self) -> tuple[Floats, Floats]:
+        """Derivatives of `center` in the strength, shape (B + J,), and in the background's parameters, (B + J, K)."""
+        arrays = self.model.arrays
+        signal = np.concatenate([self.model.signals[0], np.zeros(self.means.size)])
+        return signal, np.vstack([self.model.rate[:, None] * arrays.basis[: arrays.bins], arrays.pull])
+
+    def thrown_from(self, center: Floats, forms: Floats) -> LogLinearEngine:
+        """The same fits of toys from another expectation of the data, with linear forms of the data."""
+        return dataclasses.replace(self, source=center, forms=forms)
+
+    def saturated(self, batch: Batch, data: Floats) -> Floats:
+        """-2 ln L of each toy at the tested strength relative to the saturated model, (n,); NaN where it failed."""
+        # the fits leave out what does not depend on the parameters
+        counts, pulls = data[:, : self.model.rate.size], data[:, self.model.rate.size :]
+        safe = np.where(counts > 0, counts, 1.0)
+        constant = (counts * np.log(safe / self.model.rate) - counts).sum(axis=1) + 0.5 * (pulls**2).sum(axis=1)
+        return np.where(batch.status == FITTED, 2 * (batch.fixed[:, 0] + constant), np.nan)
 
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data or with several signals."""

@@ -7,6 +7,7 @@ fluctuate with the counts: Gaussian ones by their width, Poisson ones as counts.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import newton
+from bumpfit.inference.discovery import require_free, require_valid
 from bumpfit.inference.fit import FitOptions, Problem, prepare, solve
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, digest_of
 from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_tables, normal, stream
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
 from bumpfit.workspace import Model
+from bumpfit.workspace.model import Data
 
 Floats = NDArray[np.float64]
 
@@ -209,6 +212,24 @@ class HistFactoryEngine:
             draw_toy(self.tables, mean, c.normal_sigma, c.normal_aux, c.poisson_aux, seed, int(toy), mains[i], auxs[i])
         return np.hstack([mains, auxs])
 
+    def tangent(self) -> tuple[Floats, Floats]:
+        """Derivatives of `center` in the strength, shape (B + A,), and in the other free parameters, (B + A, K)."""
+        c = self.model.compiled
+        jacobian = np.zeros((c.n_parameters, self.center.size))
+        jacobian[:, : c.n_bins] = self.model.jacobian(self.values)
+        jacobian[c.normal_parameter, c.n_bins + c.normal_aux] = 1.0
+        jacobian[c.poisson_parameter, c.n_bins + c.poisson_aux] = c.poisson_factor
+        free = [p for p in np.flatnonzero(self.problem.free) if p != self.poi]
+        return jacobian[self.poi], jacobian[free].T
+
+    def thrown_from(self, center: Floats, forms: Floats) -> HistFactoryEngine:
+        """The same fits of toys from another expectation of the data, with linear forms of the data."""
+        return dataclasses.replace(self, source=center, forms=forms)
+
+    def saturated(self, batch: Batch, data: Floats) -> Floats:
+        """-2 ln L of each toy at the tested strength relative to the saturated model, (n,); NaN where it failed."""
+        return np.where(batch.status == FITTED, 2 * batch.fixed[:, 0], np.nan)
+
     def fit_data(self, data: Floats) -> Batch:
         """Given toys: counts and auxiliary measurements, shape (n, B + A), as `data` makes them."""
         split = [self.model.split(row) for row in data]
@@ -266,3 +287,17 @@ class HistFactoryEngine:
             best = again
         row[:3] = best.value, fixed.value, best.x[self.poi]
         return best.valid and fixed.valid
+
+
+def values_at(model: Model, poi: str, mu: float, data: Data, values: Mapping[str, float] | None) -> Floats:
+    """Parameters to throw at: given, or fitted to the data with the strength held at mu, or their start values.
+
+    Raises InputError when the data say nothing about the strength, BumpfitError when the fit fails.
+    """
+    if values is not None:
+        return model.array({**values, poi: mu})
+    if data is None and model.observed is None:
+        return model.array({poi: mu})
+    problem = prepare(model, data)
+    require_free(problem, poi)
+    return require_valid(solve(problem.at(poi, mu)), f"the fit of the nuisance parameters at {poi} = {mu:g}").x

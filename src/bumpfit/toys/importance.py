@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.toys.engine import Engine, LogLinearEngine
-from bumpfit.toys.histfactory import HistFactoryEngine
+from bumpfit.toys.engine import Engine
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import Toys, check_run, collect, engine
 from bumpfit.workspace import Model
@@ -72,7 +71,7 @@ def tail(
     shares = np.diff(np.arange(len(centers) + 1) * n // len(centers))
     parts, weights = [], []
     for k, share in enumerate(shares):
-        source = _thrown_from(base, centers[k], forms)
+        source = base.thrown_from(centers[k], forms)
         found, sums = collect(source, int(share), seed=seed, first=int(shares[:k].sum()), workers=workers,
                               executor=executor, show=show)  # fmt: skip
         parts.append(found)
@@ -118,20 +117,7 @@ def _least_favourable(base: Engine) -> tuple[Floats, float]:
     """Change of the expected data with the strength that the other parameters do not follow, and the strength's
     error.
     """
-    if isinstance(base, LogLinearEngine):
-        arrays = base.model.arrays
-        signal = np.concatenate([base.model.signals[0], np.zeros(arrays.pull.shape[0])])
-        slopes = np.vstack([base.model.rate[:, None] * arrays.basis[: arrays.bins], arrays.pull])
-    elif isinstance(base, HistFactoryEngine):
-        c = base.model.compiled
-        jacobian = np.zeros((c.n_parameters, base.center.size))
-        jacobian[:, : c.n_bins] = base.model.jacobian(base.values)
-        jacobian[c.normal_parameter, c.n_bins + c.normal_aux] = 1.0
-        jacobian[c.poisson_parameter, c.n_bins + c.poisson_aux] = c.poisson_factor
-        free = [p for p in np.flatnonzero(base.problem.free) if p != base.poi]
-        signal, slopes = jacobian[base.poi], jacobian[free].T
-    else:
-        raise InputError(f"importance sampling does not know the engine {type(base).__name__}")
+    signal, slopes = base.tangent()
     variance = np.where(base.width > 0, base.width**2, base.center)
     inverse = np.where(variance > 0, 1 / np.where(variance > 0, variance, 1.0), 0.0)
     absorbed = np.linalg.pinv((slopes * inverse[:, None]).T @ slopes, hermitian=True) @ (slopes.T @ (inverse * signal))
@@ -140,8 +126,3 @@ def _least_favourable(base: Engine) -> tuple[Floats, float]:
     if not information > 0:
         raise InputError("the background can imitate the signal exactly, so there is no tail to sample")
     return direction, 1 / math.sqrt(information)
-
-
-def _thrown_from(base: Engine, center: Floats, forms: Floats) -> Engine:
-    assert isinstance(base, LogLinearEngine | HistFactoryEngine)
-    return dataclasses.replace(base, source=center, forms=forms)

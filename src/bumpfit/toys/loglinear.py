@@ -17,7 +17,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bumpfit.errors import InputError
+from bumpfit.errors import BumpfitError, InputError
 from bumpfit.toys.loglinear_kernel import TILE, Arrays
 
 Floats = NDArray[np.float64]
@@ -28,6 +28,8 @@ CURVATURE_MARGIN = 3.0
 """Third derivatives of a toy's likelihood may be this much larger than the expected ones before the tolerance is
 exceeded.
 """
+ROUNDS = 100
+"""Most steps, and halvings of a step, of the fit of the background to the data."""
 NEGLIGIBLE = 1e-12
 """A bin with less signal than this, at strength 1 and relative to the background, is left out of the signal's bins."""
 
@@ -192,3 +194,59 @@ def _third_derivatives(rate: Floats, basis: Floats, signal: Floats) -> Floats:
 def _norm(tensor: Floats, metric: Floats) -> float:
     """Frobenius norm in coordinates x = metric y: a bound on the third derivative in any direction of unit length."""
     return float(np.sqrt(np.sum(np.einsum("jkl,ja,kb,lc->abc", tensor, metric, metric, metric) ** 2)))
+
+
+def refitted(model: LogLinear, mu: float) -> tuple[LogLinear, Floats]:
+    """The model around the background that fits its data best at strength mu, and the z of that, shape (K,).
+
+    The model itself when it has no data. Raises BumpfitError when there is no best fit.
+    """
+    size = model.basis.shape[1]
+    if model.observed is None or size == 0:
+        return model, np.zeros(size)
+    pull = np.zeros((0, size)) if model.pull is None else model.pull @ model.whitening
+    seen = np.zeros(len(pull)) if model.observed_pull is None else model.observed_pull
+    basis, extra, counts = model.basis @ model.whitening, mu * model.signals[0], model.observed
+    z = np.zeros(size)
+    rate, value = _background(model.rate, basis, pull, seen, extra, counts, z)
+    settled = False
+    for _ in range(ROUNDS):
+        total = rate + extra
+        down = basis.T @ (rate * (counts / total - 1)) - pull.T @ (pull @ z - seen)
+        # expected information: positive definite, and the Hessian itself for a background without signal
+        information = (basis * (rate**2 / total)[:, None]).T @ basis + pull.T @ pull
+        step = np.linalg.lstsq(information, down, rcond=None)[0]
+        settled = bool(down @ step < TOLERANCE)
+        for _ in range(ROUNDS):
+            trial, lower = _background(model.rate, basis, pull, seen, extra, counts, z + step)
+            if lower <= value + 1e-12 * abs(value):
+                z, rate, value = z + step, trial, lower
+                break
+            step = 0.5 * step
+        if settled:
+            break
+    if not (settled and np.isfinite(rate).all() and (rate > 0).all()):
+        raise BumpfitError(
+            f"no background fits the data at strength {mu:g}; with few events use fewer parameters or wider bins"
+        )
+    moved = pull @ z
+    centred = dataclasses.replace(
+        model,
+        rate=rate,
+        observed_pull=None if model.observed_pull is None else model.observed_pull - moved,
+        limits=None if model.limits is None else model.limits - moved[:, None],
+    )
+    return centred, np.asarray(model.whitening @ z)
+
+
+def _background(
+    rate: Floats, basis: Floats, pull: Floats, seen: Floats, extra: Floats, counts: Floats, z: Floats
+) -> tuple[Floats, float]:
+    """Expected background at z, and -ln L with the extra signal (infinite where an expectation is not positive)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = rate * np.exp(basis @ z)
+        total = moved + extra
+        if not (np.isfinite(total).all() and (total > 0).all()):
+            return moved, math.inf
+        value = np.sum(total - counts * np.log(total / rate)) + 0.5 * np.sum((pull @ z - seen) ** 2)
+    return moved, float(value)

@@ -22,6 +22,7 @@ from bumpfit.toys.loglinear_kernel import (
     Rows,
     fit_background,
     fit_signal,
+    inner,
     open_outside,
     signal_score,
     signal_start,
@@ -54,7 +55,7 @@ class Queue(NamedTuple):
     used: NDArray[np.int64]  # (J,)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def put_toys(pulls_basis, means, tables, counts, pulls, seed, first, here, x, at, forms, sums, row, states):  # type: ignore[no-untyped-def]
     """Fill n and t of eight lanes with toys first .. first + here (given or made); unused lanes repeat the last.
 
@@ -95,7 +96,7 @@ def put_toys(pulls_basis, means, tables, counts, pulls, seed, first, here, x, at
                     sums[row + lane, i] += forms[i, bins + j] * pull
 
 
-@njit(nogil=True, cache=True)
+@inner
 def run_queue(arrays, plan, kind, m, q, queue, y, at, results):  # type: ignore[no-untyped-def]
     """Fit the toys of one queue (kind 0: mu free, 1: mu fixed), write their results, and leave the queue empty."""
     rows = at.e - MU

@@ -24,7 +24,6 @@ from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Engine, LogLinearEngine
-from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import TIE, check_run, engine, fraction
 from bumpfit.workspace import Model
@@ -168,9 +167,7 @@ def _engines(models: LogLinear | Sequence[Model]) -> list[Engine]:
             # a toy that leaves the log-linear range would need the general models one by one
             if all(e.general is None for e in fast) or _far(joined):
                 return [LogLinearEngine(joined)]
-    return [
-        e.general if isinstance(e, LogLinearEngine) and isinstance(e.general, HistFactoryEngine) else e for e in engines
-    ]
+    return [e.general if isinstance(e, LogLinearEngine) and e.general is not None else e for e in engines]
 
 
 def _far(model: LogLinear) -> bool:
@@ -195,15 +192,11 @@ def _statistics(engines: list[Engine], first: int, n: int, seed: int) -> Floats:
     lead = engines[0]
     if len(engines) == 1:
         return lead.run(first, n, seed).statistic
-    if not isinstance(lead, HistFactoryEngine):
-        raise InputError("the models of a scan must be of one kind")
     data = lead.data(np.arange(first, first + n), seed)
-    return np.column_stack([_column(e, data) for e in engines])
+    return np.column_stack([_column(e.fit_data(data)) for e in engines])
 
 
-def _column(engine: Engine, data: Floats) -> Floats:
-    assert isinstance(engine, HistFactoryEngine)
-    found: Batch = engine.fit_data(data)
+def _column(found: Batch) -> Floats:
     return np.where(found.status == FITTED, found.statistic[:, 0], np.nan)
 
 

@@ -185,10 +185,15 @@ def tally(engine: Engine, batches: Iterable[tuple[int, Batch]], seed: int, keep_
 
 def _counted(values: Floats, keep_above: float) -> tuple[Floats, NDArray[np.int64]]:
     """Distinct values with their numbers, those between 0 and the threshold moved to the lower edge of their bin."""
-    below = (values > 0) & (values <= keep_above)
-    rounded = np.where(below, np.maximum(np.floor(values / BIN), 0.5) * BIN, values)
-    found, counts = np.unique(rounded, return_counts=True)
-    return found, counts.astype(np.int64)
+    zeros = np.count_nonzero(values == 0)
+    exact, counts = np.unique(values[values > keep_above], return_counts=True)
+    inside = values[(values > 0) & (values <= keep_above)]
+    binned = np.bincount((inside / BIN).astype(np.int64)) if inside.size else np.zeros(0, np.int64)
+    used = np.flatnonzero(binned)
+    # the first bin begins just above 0, where toys of the value 0 are
+    edges = np.maximum(used, 0.5) * BIN
+    found = np.concatenate([[0.0] if zeros else [], edges, exact])
+    return found, np.concatenate([[zeros] if zeros else [], binned[used], counts]).astype(np.int64)
 
 
 def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
