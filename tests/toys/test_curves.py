@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import dijet
 from scipy import stats
+from toy_models import dijet
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError

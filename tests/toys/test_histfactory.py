@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pyhf
 import pytest
-from conftest import dijet
 from scipy import stats
+from toy_models import dijet
 
 from bumpfit import toys, workspace
 from bumpfit.errors import InputError

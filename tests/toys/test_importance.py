@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from conftest import dijet
 from scipy import stats
 from test_histfactory import MIXED
+from toy_models import dijet
 
 from bumpfit import toys, workspace
 from bumpfit.errors import InputError

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from conftest import dijet
 from iminuit import Minuit
 from scipy import stats
+from toy_models import dijet
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import dijet
+from toy_models import dijet
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
@@ -63,6 +64,8 @@ def test_workers_and_executors_change_nothing(engine, whole) -> None:
     assert same(whole, runs.run(engine, N, seed=2, workers=2))
     with ThreadPoolExecutor(3) as pool:
         assert same(whole, runs.run(engine, N, seed=2, executor=pool))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        assert same(whole, runs.run(engine, N, seed=2, executor=processes))
 
 
 def test_shards_merge_to_the_whole(engine, whole, tmp_path: Path) -> None:
