@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     """Write the tables."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
-        "full_range": table(1, 60_000, 60, 4200.0, 2000.0, 7000.0),
+        "full_range": table(1, 60_000, 25, 4200.0, 2000.0, 7000.0),
         "windowed": table(2, 30_000, 90, 3000.0, 2400.0, 3800.0),
         "windowed_background": table(3, 20_000, 0, 3000.0, 2400.0, 3800.0),
     }

@@ -2,32 +2,14 @@ import json
 import runpy
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
+from command_line import EXAMPLES, Done, Run
 
 from bumpfit.cli import main
-
-EXAMPLES = Path(__file__).parents[2] / "workspaces"
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -43,15 +25,6 @@ def bumpfit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Done(int(done.value.code or 0), captured.out, captured.err)
 
     return run
-
-
-def refused(done: Done, code: int = 2) -> str:
-    """The one sentence of a refusal."""
-    assert done.code == code, (done.out, done.err)
-    assert "Traceback" not in done.err
-    assert done.err.startswith("bumpfit: ")
-    assert len(done.err.strip().splitlines()) == 1
-    return done.err
 
 
 @pytest.fixture(scope="session")

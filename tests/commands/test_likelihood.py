@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyhf
 import pytest
-from conftest import Run, refused
+from command_line import Run, refused
 from scipy.stats import chi2, norm, poisson
 
 

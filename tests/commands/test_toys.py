@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Run, refused
+from command_line import Run, refused
 from scipy.stats import norm, poisson
 
 

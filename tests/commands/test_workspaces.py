@@ -1,13 +1,15 @@
 """Building, converting, combining and checking workspaces from the command line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyhf
 import pytest
-from conftest import Run, refused
+from command_line import EXAMPLES, Run, refused
 
 from bumpfit.inference.counting import on_off_q0
 
@@ -118,11 +120,7 @@ def test_patch(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
 def test_validate(bumpfit: Run, multi: Path, tmp_path: Path) -> None:
     found = bumpfit("validate", multi, "--json").json
     model = pyhf.Workspace(json.loads(multi.read_text())).model()
-    assert (
-        sum(c["bins"] for c in found["channels"]) == model.config.nmaindata
-        if hasattr(model.config, "nmaindata")
-        else sum(model.config.channel_nbins.values())
-    )
+    assert sum(c["bins"] for c in found["channels"]) == sum(model.config.channel_nbins.values())
     assert sum(map(len, found["parameters"].values())) == model.config.npars
     assert "the workspace is valid" in bumpfit("validate", multi).out
     spec = json.loads(multi.read_text())
@@ -164,3 +162,36 @@ def test_bad_tables(bumpfit: Run, tables: dict[str, pd.DataFrame], tmp_path: Pat
     assert "not finite" in refused(bumpfit("build", path, "-o", tmp_path / "w.json"))
     path.write_text("")
     assert "is empty" in refused(bumpfit("build", path, "-o", tmp_path / "w.json"))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_examples(bumpfit: Run, path: Path) -> None:
+    ours = bumpfit("fit", path, "--json").json
+    mu, twice_nll = fitted(path)
+    # pyhf's SLSQP stops a little above the minimum
+    assert ours["twice_nll"] == pytest.approx(twice_nll, abs=2e-3)
+    assert ours["twice_nll"] <= twice_nll + 1e-6
+    assert ours["mu"] == pytest.approx(mu, abs=0.05 * ours["mu_error"])
+
+
+def test_the_multi_channel_example_is_what_its_script_builds(multi: Path) -> None:
+    assert multi.read_text() == (EXAMPLES / "multi_channel.json").read_text()
+
+
+def test_help_starts_without_heavy_modules() -> None:
+    code = (
+        "import sys, bumpfit.cli; "
+        "print(sorted({'numpy', 'scipy', 'pandas', 'numba', 'matplotlib', 'pyhf', 'iminuit'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["build", "combine", "contour", "convert", "fit", "gof", "impacts", "limit", "scan", "toys", "validate"],
+)
+def test_every_help_has_an_example(bumpfit: Run, command: str) -> None:
+    done = bumpfit(command, "--help")
+    assert done.code == 0
+    assert f"bumpfit {command} " in done.out

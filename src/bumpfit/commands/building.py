@@ -138,11 +138,17 @@ def described(built: Built) -> list[tuple[str, str]]:
 
 
 def drawn(built: Built) -> Figure:
-    """The spectrum with its background fit, or the selected counts."""
+    """The spectrum with its background fit, or the selected counts over the scaled background table."""
     from bumpfit.histograms import from_counts
+    from bumpfit.report.distributions import data_and_background
     from bumpfit.report.spectra import spectrum
 
     if built.edges is None or built.counts is None or built.fitted is None:
-        raise InputError("a selection of one bin has no spectrum to draw; give --bins and --mass, or leave --figure")
-    name = "Background fit" if built.kind == "spectrum" else "Background table, scaled"
-    return spectrum(from_counts(built.edges, built.counts), built.fitted, None, "$m_{JJ}$ [GeV]", fit_name=name)
+        raise InputError(
+            "a selection of one bin has no spectrum to draw; give --bins and --mass, or leave out --figure"
+        )
+    counts, label = from_counts(built.edges, built.counts), "$m_{JJ}$ [GeV]"
+    if built.kind == "spectrum":
+        return spectrum(counts, built.fitted, None, label)
+    assert built.tau is not None
+    return data_and_background(counts, from_counts(built.edges, built.fitted * built.tau), 1 / built.tau, label)

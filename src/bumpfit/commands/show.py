@@ -6,27 +6,25 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bumpfit.commands.output import pairs, stacked, table
-from bumpfit.results import (
-    CLs,
-    Contour,
-    Discovery,
-    Fit,
-    Goodness,
-    Impacts,
-    Interval,
-    Limit,
-    MassScan,
-    Scan,
-    Yields,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from bumpfit.results import (
+        CLs,
+        Contour,
+        Discovery,
+        Fit,
+        Goodness,
+        Impacts,
+        Interval,
+        Limit,
+        MassScan,
+        Scan,
+        Yields,
+    )
     from bumpfit.workspace import Model
 
 BANDS = ("-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
@@ -94,6 +92,8 @@ def fit(
 
 def correlations(best: Fit) -> RenderableType:
     """Correlated pairs, strongest first; a matrix of many parameters fits no terminal."""
+    import numpy as np
+
     matrix = best.correlation
     if matrix is None:
         return table("Correlations: the Hessian is singular", ["pair", "correlation"], [])
@@ -223,6 +223,8 @@ def brazil_figure(found: MassScan) -> Figure:
 
 def p_value_figure(found: MassScan) -> Figure:
     """Local p-values over mass as a figure."""
+    import numpy as np
+
     from bumpfit.errors import BumpfitError
     from bumpfit.report.spectra import ScanLine
     from bumpfit.report.spectra import scan as draw

@@ -77,7 +77,7 @@ def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
     else:
         event_scale(main, drawn)
         lower.set_ylim(-3, 3)
-    headroom(main, 0.4)
+    headroom(main, 0.45)
     lower.axhline(0.0, color=BLACK, linewidth=0.8)
     lower.set_ylabel("Pull", loc="center")
     lower.set_xlabel("Bin")
@@ -118,7 +118,7 @@ def _channels(main: Axes, lower: Axes, found: Yields) -> None:
                 axis.axvline(first, color=GREY, linewidth=0.8, linestyle="--")
         if len(found.channels) > 1:
             turned = width < 0.16 * size
-            main.annotate(plain_text(channel.name), (first + 0.5 * width, 0.62), xycoords=("data", "axes fraction"),
+            main.annotate(plain_text(channel.name), (first + 0.5 * width, 0.64), xycoords=("data", "axes fraction"),
                           ha="center", va="top", fontsize="x-small", rotation=90 if turned else 0)  # fmt: skip
         first += width
 
@@ -135,9 +135,10 @@ def ranking(found: Impacts, top: int) -> Figure:
     longest = max(len(row.parameter) for row in rows)
     height = 1.5 + 0.24 * len(rows)
     figure, (axis,) = panels(height=height, width=WIDTH)
-    figure.subplots_adjust(left=min(0.5, 0.08 + 0.016 * longest), top=1 - 0.72 / height)
     places = np.arange(len(rows))[::-1]
     shifts = axis.twiny()
+    left, bottom, top_margin = min(0.5, 0.05 + 0.0135 * longest), 0.58 / height, 0.66 / height
+    axis.set_position((left, bottom, 0.97 - left, 1 - bottom - top_margin))
     for values, hollow in (
         ([(row.prefit_up, row.prefit_down) for row in rows], True),
         ([(row.up, row.down) for row in rows], False),

@@ -19,6 +19,9 @@ ONE_SIGMA = "#00CC00"
 TWO_SIGMA = "#FFCC00"
 """The colours of expected bands that gave the Brazil plot its name."""
 
+FAR = 1.6
+"""How far beyond the largest toy, relative to it, an observed value is still drawn."""
+
 
 @styled
 def profile(scan: Scan) -> Figure:
@@ -123,8 +126,8 @@ def toy_distribution(value: Array, toys: Array, observed: float | None, name: st
     """
     figure, (axis,) = panels()
     total = float(toys.sum())
-    top = max(float(value.max(initial=1.0)), 1.02 * (observed or 0.0))
-    edges = np.linspace(0.0, top, 61)
+    highest_toy = max(1.0, float(value.max(initial=1.0)))
+    edges = np.linspace(0.0, highest_toy, 61)
     counts = np.histogram(value, edges, weights=toys)[0]
     width = edges[1] - edges[0]
     seen = counts > 0
@@ -137,11 +140,16 @@ def toy_distribution(value: Array, toys: Array, observed: float | None, name: st
         law[0] += at_zero
         highest = max(highest, float(law.max()))
         axis.stairs(law / width, edges, color=BLUE, label="Asymptotic law")
+    end = highest_toy
     if observed is not None:
-        axis.axvline(observed, color=VERMILION, linestyle="--", label=f"Observed: {observed:.4g}")
+        # an observed value far beyond the toys is told, not drawn
+        far = observed > FAR * highest_toy
+        end = highest_toy if far else max(end, 1.05 * observed)
+        label = f"Observed: {observed:.4g}{' (beyond)' if far else ''}"
+        axis.axvline(observed, color=VERMILION, linestyle="--", label=label)
     axis.set_yscale("log")
     axis.set_ylim(0.3 / total / width, 3 * highest / width)
-    axis.set_xlim(0.0, top)
+    axis.set_xlim(0.0, end)
     axis.set_xlabel(name)
     axis.set_ylabel("Toys / unit (normalised)")
     axis.legend(loc="upper right")
