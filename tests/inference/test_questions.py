@@ -291,6 +291,24 @@ def test_newton_that_stops_early_is_helped_by_minuit() -> None:
     assert result.values["mu"] == pytest.approx(3.0, abs=1e-3)
 
 
+def test_a_saddle_is_left() -> None:
+    """A shape with one side only has no gradient at its start; the minima are to both sides."""
+    shape = build.modifier("histosys", "alpha", ([130.0, 100.0], [130.0, 100.0]))
+    signal = build.sample("signal", [0.0, 10.0], build.modifier("normfactor", "mu"))
+    model = read(
+        build.workspace({"SR": [build.sample("bkg", [100.0, 100.0], shape), signal]}, {"SR": [140.0, 105.0]}, "mu")
+    )
+    assert model.gradient({"mu": 0.5})[model.index("alpha")] == 0.0
+    result = fit(model)
+    grid = np.linspace(0, 3, 30_001)
+    lowest = min(model.twice_nll({"mu": 0.5, "alpha": a}) for a in grid[::100])
+    assert result.valid
+    assert abs(result.values["alpha"]) > 0.5
+    assert result.twice_nll <= lowest
+    assert result.values["mu"] == pytest.approx(0.5, abs=1e-5)
+    assert result.covariance is not None
+
+
 def test_saturated_goodness_is_the_deviance() -> None:
     model = two_rates(25.0, 70.0)
     found = goodness(model, fixed={"x": 2.0, "y": 3.0})

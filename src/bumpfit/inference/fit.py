@@ -31,9 +31,7 @@ STATUS = {
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """How to minimise. `tolerance`: estimated distance to the minimum, in units of -ln L, at which a fit is
-    converged.
-    """
+    """How to minimise; a fit has converged when its estimated distance to the minimum of -ln L is below `tolerance`."""
 
     minimiser: Minimiser = "newton"
     tolerance: float = 1e-8
@@ -172,7 +170,9 @@ def _starts(problem: Problem) -> list[tuple[str, Floats]]:
     """The given start, then unconstrained parameters at one, then in the middle of their ranges."""
     loose = problem.free & np.array([p.constraint == "none" for p in problem.model.parameters])
     one = np.where(loose, np.clip(1.0, problem.low, problem.high), problem.start)
-    middle = np.where(loose, 0.5 * (problem.low + problem.high), problem.start)
+    bounded = loose & np.isfinite(problem.low) & np.isfinite(problem.high)
+    middle = problem.start.copy()
+    middle[bounded] = 0.5 * (problem.low[bounded] + problem.high[bounded])
     return [("the start", problem.start), ("one", one), ("the middle of the ranges", middle)]
 
 
@@ -183,9 +183,8 @@ def _why_zero(problem: Problem) -> str:
         return "the likelihood is zero at every start of the fit; check the start values and the constraints"
     b = int(bad[0])
     return (
-        f"the likelihood is zero at every start of the fit: {problem.model.bin_name(b)} has {problem.main[b]:g} "
-        f"events and "
-        f"{rate[b]:g} expected; give the background a positive yield there, or merge bins"
+        f"the likelihood is zero at every start of the fit: {problem.model.bin_name(b)} has {problem.main[b]:g} events "
+        f"and {rate[b]:g} expected; give the background a positive yield there, or merge bins"
     )
 
 
@@ -234,16 +233,15 @@ def _minuit(problem: Problem, begin: Floats, options: FitOptions, label: str) ->
     # Minuit's goal is edm < 0.002 * tol * errordef
     minuit.tol = options.tolerance / (0.002 * 0.5)
     minuit.migrad()
-    state = minuit.fmin
-    assert state is not None
-    text = f"{label}: {'converged' if minuit.valid else 'not converged'} after {state.nfcn} calls"
-    assert minuit.fval is not None
+    summary = minuit.fmin
+    assert summary is not None
+    text = f"{label}: {'converged' if minuit.valid else 'not converged'} after {summary.nfcn} calls"
     return Minimum(
         np.array(minuit.values),
-        float(minuit.fval),
-        float(state.edm),
-        int(state.nfcn),
-        int(state.nfcn),
+        float(summary.fval),
+        float(summary.edm),
+        int(summary.nfcn),
+        int(summary.nfcn),
         minuit.valid,
         (text,),
     )

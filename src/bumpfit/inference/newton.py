@@ -1,9 +1,9 @@
 """Bounded Newton minimisation of a HistFactory likelihood with exact second derivatives, as one numba function.
 
 Projected Newton (Bertsekas 1982): parameters that sit at a bound with the gradient pointing outwards are held, the
-others take a Newton step clipped to their ranges. Where the Hessian is not positive definite, or the step does not
-lower -ln L, a multiple of the diagonal of the Fisher information is added (Levenberg-Marquardt), so every accepted
-step goes down.
+others take a Newton step clipped to their ranges. Where the Hessian is not positive definite its bad pivots are
+replaced (modified Cholesky); where a step does not lower -ln L a multiple of the diagonal of the Fisher information is
+added (Levenberg-Marquardt), so every accepted step goes down; a saddle is left along its falling direction.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from bumpfit.workspace.kernels import INTERNAL, SUMS_IN_ANY_ORDER, derivatives, 
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 
 ROUNDING = 1e-14  # relative size of what rounding can leave of a singular pivot, or add to -ln L
+FLAT = 1e-8  # negative pivot relative to the diagonal that counts as curvature and not as a flat direction
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 
 
 @njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
-def cholesky(matrix, lower, smallest):  # type: ignore[no-untyped-def]
+def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
     """Fill the lower triangle L of matrix = L L^T.
 
-    False when the matrix is not positive definite: a pivot is not above `smallest` times its diagonal element.
+    A pivot is bad when it is not above `smallest` times its diagonal element. With `repair` (n,) it is replaced by its
+    absolute value or its element of `repair`, whichever is larger (modified Cholesky factorisation, Gill and Murray
+    1974): a positive definite matrix that differs only where the given one is not. With an empty `repair` the
+    factorisation ends there and leaves the pivot on the diagonal. Returns the first row with a bad pivot, or n.
     """
     n = matrix.shape[0]
+    bad = n
     for i in range(n):
         for j in range(i + 1):
             total = matrix[i, j]
@@ -36,11 +41,15 @@ def cholesky(matrix, lower, smallest):  # type: ignore[no-untyped-def]
                 total -= lower[i, k] * lower[j, k]
             if i == j:
                 if not total > smallest * abs(matrix[i, i]):
-                    return False
+                    bad = min(bad, i)
+                    if repair.size == 0:
+                        lower[i, i] = total
+                        return bad
+                    total = max(abs(total), repair[i])
                 lower[i, i] = np.sqrt(total)
             else:
                 lower[i, j] = total / lower[j, j]
-    return True
+    return bad
 
 
 @njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
@@ -70,12 +79,31 @@ def invert(matrix, smallest, inverse):  # type: ignore[no-untyped-def]
     """
     n = matrix.shape[0]
     lower = np.zeros((n, n))
-    if not cholesky(matrix, lower, smallest):
+    if cholesky(matrix, lower, smallest, np.empty(0)) < n:
         return False
     for i in range(n):
         inverse[i, :] = 0.0
         inverse[i, i] = 1.0
         solve_triangular(lower, inverse[i])
+    return True
+
+
+@njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
+def downhill(matrix, direction):  # type: ignore[no-untyped-def]
+    """Fill `direction` along which a matrix that is not positive definite bends down; False when it is (semi)definite.
+
+    From the rows before the failing pivot: d_i = 1 and d_j = -(M^-1 m)_j there give d^T matrix d = pivot.
+    """
+    n = matrix.shape[0]
+    lower = np.zeros((n, n))
+    i = cholesky(matrix, lower, ROUNDING, np.empty(0))
+    direction[:] = 0.0
+    if i == n or lower[i, i] > -FLAT * abs(matrix[i, i]):
+        return False
+    direction[i] = 1.0
+    for j in range(i):
+        direction[j] = -matrix[i, j]
+    solve_triangular(lower[:i, :i], direction[:i])
     return True
 
 
@@ -118,19 +146,17 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
             return x, value, 0.0, iteration, evaluations, CONVERGED
         system = np.empty((n_active, n_active))
         lower = np.zeros((n_active, n_active))
-        step = np.empty(n_active)
+        step, repair = np.empty(n_active), np.empty(n_active)
         accepted = False
+        best = x
         while not accepted:
             for i in range(n_active):
                 for j in range(i + 1):
                     system[i, j] = matrix[active[i], active[j]]
-                system[i, i] += damping * diagonal[active[i]]
+                repair[i] = diagonal[active[i]]
+                system[i, i] += damping * repair[i]
                 step[i] = grad[active[i]]
-            if not cholesky(system, lower, ROUNDING):
-                damping = max(10.0 * damping, _FIRST_DAMPING)
-                if damping > _LAST_DAMPING:
-                    return x, value, edm, iteration, evaluations, NO_PROGRESS
-                continue
+            convex = cholesky(system, lower, ROUNDING, repair) == n_active
             square = solve_triangular(lower, step)
             if not np.isfinite(square):
                 return x, value, np.inf, iteration, evaluations, NO_PROGRESS
@@ -145,10 +171,43 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
             evaluations += 1
             noise = ROUNDING * abs(value)
             if edm < tolerance + noise:
-                if trial_value <= value:
-                    return trial, trial_value, edm, iteration, evaluations, CONVERGED
-                return x, value, edm, iteration, evaluations, CONVERGED
-            if trial_value <= value + noise:
+                if damping > 0.0:
+                    damping = 0.0  # the last step is a plain one
+                    continue
+                # stationary, but perhaps a saddle: where a shape has one side only, its gradient vanishes at the start
+                saddle = False
+                if not convex:
+                    for i in range(n_active):
+                        for j in range(n_active):
+                            system[i, j] = matrix[active[i], active[j]]
+                    saddle = downhill(system, step)
+                if not saddle:
+                    if trial_value <= value:
+                        return trial, trial_value, edm, iteration, evaluations, CONVERGED
+                    return x, value, edm, iteration, evaluations, CONVERGED
+                length = 0.0
+                for i in range(n_active):
+                    length += step[i] * step[i] * diagonal[active[i]]
+                below = value - tolerance - noise
+                for k in range(4):  # one and a tenth of a standard deviation to either side
+                    trial = x.copy()
+                    reach = (1.0 if k < 2 else 0.1) * (1.0 if k % 2 == 0 else -1.0) / np.sqrt(length)
+                    for i in range(n_active):
+                        p = active[i]
+                        trial[p] = min(max(x[p] + reach * step[i], low[p]), high[p])
+                    rates(trial, m, rate, shifted, factor, shift, scale)
+                    trial_value = objective(trial, main, aux, m, rate)
+                    evaluations += 1
+                    if trial_value < below:
+                        below = trial_value
+                        best = trial
+                        accepted = True
+                if not accepted:
+                    return x, value, edm, iteration, evaluations, CONVERGED
+                x = best
+                value = below
+                rates(x, m, rate, shifted, factor, shift, scale)
+            elif trial_value <= value + noise:
                 accepted = True
                 damping = 0.1 * damping if damping > _NO_DAMPING else 0.0
                 x = trial
