@@ -40,6 +40,8 @@ Parameter = Annotated[str | None, typer.Option(help="Parameter in question (defa
 Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same numbers.", min=0)]
 Workers = Annotated[int, typer.Option(help="Threads that throw toys; no number depends on it.", min=1)]
 
+FORMATS = (".json", ".xml")
+
 PARSER: dict[str, str] = {
     "fix": "NAME or NAME=VALUE",
     "start": "NAME=VALUE",
@@ -65,6 +67,11 @@ class Reading:
         from bumpfit.files import require
         from bumpfit.workspace import read
 
+        if path.suffix.lower() not in FORMATS:
+            from bumpfit.events.formats import is_table
+
+            if is_table(path):
+                raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")
         return read(
             require(path), None if self.patch is None else require(self.patch), patch_name=self.patch_name,
             measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
