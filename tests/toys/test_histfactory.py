@@ -1,6 +1,7 @@
 """Toys of HistFactory models: recognised as log-linear where they are, the same statistic as pyhf everywhere."""
 
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -85,6 +86,13 @@ def test_a_whitened_spectrum_is_recognised_and_exact(portable) -> None:
     assert (found.status == 0).all()
     np.testing.assert_allclose(found.statistic, expected.statistic, atol=3e-7)
     assert toys.throw(portable, 100).observed == pytest.approx(discovery(portable).q0, abs=1e-6)
+
+
+def test_engines_travel_to_other_processes(portable) -> None:
+    for engine in (toys.engine(portable), toys.engine(workspace.read(MIXED), statistic="qtilde", mu=1.0)):
+        there = pickle.loads(pickle.dumps(engine))
+        assert there.digest == engine.digest
+        np.testing.assert_array_equal(there.run(5, 20, 1).statistic, engine.run(5, 20, 1).statistic)
 
 
 def test_other_statistics_of_a_recognised_model(portable) -> None:

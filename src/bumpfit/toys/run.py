@@ -37,8 +37,10 @@ _engines: dict[str, Engine] = {}
 
 
 def _piece(task: tuple[Engine, int, int, int, float]) -> Tally:
-    """Throw toys first to end of an engine; an engine that comes again keeps its tables."""
+    """Throw toys first to end of an engine; an engine that comes again in a worker keeps its tables."""
     engine, first, end, seed, keep_above = task
+    if engine.digest not in _engines:
+        _engines.clear()
     known = _engines.setdefault(engine.digest, engine)
     size = known.chunk
     runs = ((begin, known.run(begin, min(size, end - begin), seed)) for begin in range(first, end, size))
