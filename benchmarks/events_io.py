@@ -3,15 +3,15 @@
     python benchmarks/events_io.py --folder FOLDER --gigabytes 1
 
 Writes a set of flat Delphes-like ROOT files (size `--gigabytes`) if the folder does not hold them yet, then measures
-in fresh processes: uproot alone (`uproot.iterate` over the branches in use), uproot with the same arithmetic written by
-hand, and bumpfit. Times are CPU seconds, the least of `--repeats`; memory is the largest resident size.
+in one process and in turn: uproot alone (`uproot.iterate` over the branches in use), uproot with the same arithmetic
+written by hand, and bumpfit. Times are CPU seconds, the least of `--repeats`, ratios the median over them;
+memory is the largest resident size of a fresh process (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -21,6 +21,7 @@ import numpy as np
 
 EVENTS = 250_000  # a file
 DISTINCT = 5  # files that are made; the others are copies
+Work = Callable[[list[str]], int]
 BRANCHES = ("Jet.PT", "Jet.Eta", "Jet.Phi", "Jet.Mass", "MissingET.MET")
 CUT = "jet0.pt > 100 and jet.size > 2 and jet0,jet1.delta_r < 3 and met0.met > 20"
 
@@ -101,11 +102,22 @@ def bumpfit_cut(paths: list[str]) -> int:
     return int(events.mask(CUT, events.open(paths)).sum())
 
 
-def measured(work: Callable[[list[str]], int], paths: list[str], queue: multiprocessing.Queue[object]) -> None:
-    work(paths[:1])  # imports, first use
-    start = time.process_time()
-    result = work(paths)
-    queue.put((time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, result))
+def memory(work: Work, paths: list[str], queue: multiprocessing.Queue[float]) -> None:
+    work(paths)
+    # not ru_maxrss, which a child inherits from its parent
+    lines = Path("/proc/self/status").read_text().splitlines()
+    queue.put(next(float(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM")))
+
+
+def largest(work: Work, paths: list[str]) -> float:
+    """Megabytes of a fresh process that does the work."""
+    context = multiprocessing.get_context("spawn")
+    queue: multiprocessing.Queue[float] = context.Queue()
+    process = context.Process(target=memory, args=(work, paths, queue))
+    process.start()
+    result = queue.get()
+    process.join()
+    return result
 
 
 def main() -> None:
@@ -116,18 +128,21 @@ def main() -> None:
     options = parser.parse_args()
     paths = write(options.folder, options.gigabytes)
     size = sum(Path(path).stat().st_size for path in paths) / 1e9
-    print(f"{len(paths)} files, {size:.2f} GB, {len(paths) * EVENTS} events; the branches {', '.join(BRANCHES)}")
-    context = multiprocessing.get_context("spawn")
-    for work in (uproot_alone, bumpfit_read, uproot_by_hand, bumpfit_cut):
-        runs = []
-        for _ in range(options.repeats):
-            queue: multiprocessing.Queue[object] = context.Queue()
-            process = context.Process(target=measured, args=(work, paths, queue))
-            process.start()
-            runs.append(queue.get())
-            process.join()
-        seconds, memory, result = min(runs)  # type: ignore[type-var]
-        print(f"{work.__name__:16s} {seconds:7.2f} s  {memory:6.0f} MB  result {result}")
+    print(f"{len(paths)} files, {size:.2f} GB; the branches {', '.join(BRANCHES)}")
+    works = (uproot_alone, bumpfit_read, uproot_by_hand, bumpfit_cut)
+    seconds = np.zeros((options.repeats, len(works)))
+    results = [work(paths[:1]) for work in works]  # imports, first use
+    for row in seconds:  # in turn, so that what else the machine does hits all alike
+        for place, work in enumerate(works):
+            start = time.process_time()
+            results[place] = work(paths)
+            row[place] = time.process_time() - start
+    for place, work in enumerate(works):
+        ratio = np.median(seconds[:, place] / seconds[:, 0])
+        print(
+            f"{work.__name__:16s} {seconds[:, place].min():7.2f} s  {ratio:5.2f} of uproot alone  "
+            f"{largest(work, paths):6.0f} MB  {results[place]} events"
+        )
 
 
 if __name__ == "__main__":
