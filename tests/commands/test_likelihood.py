@@ -190,6 +190,7 @@ def test_bad_files(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"channels": [')
     assert "not valid JSON" in refused(bumpfit("limit", broken))
+    (tmp_path / "scores.csv").write_text("score,m_JJ\n0.5,3000\n")
     assert "with bumpfit build" in refused(bumpfit("limit", tmp_path / "scores.csv"))
     before = counting.read_text()
     assert "is an input of this command" in refused(bumpfit("fit", counting, "-o", counting))

@@ -77,10 +77,9 @@ def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
     else:
         event_scale(main, drawn)
         lower.set_ylim(-3, 3)
-    headroom(main, 0.45)
+    headroom(main, 0.08 * (1 + (len(layers) + 3) // 2))
     lower.axhline(0.0, color=BLACK, linewidth=0.8)
     lower.set_ylabel("Pull", loc="center")
-    lower.set_xlabel("Bin")
     _channels(main, lower, found)
     main.legend(loc="upper right", ncols=2, fontsize="small", title=found.stage, alignment="right")
     return figure
@@ -109,17 +108,22 @@ def _stacks(found: Yields, size: int, signals: Collection[str]) -> tuple[dict[st
 
 
 def _channels(main: Axes, lower: Axes, found: Yields) -> None:
-    """Lines between channels, and their names below the frame's upper edge where there is room."""
+    """Lines between channels, and their names below the axis; one channel needs neither."""
+    if len(found.channels) == 1:
+        lower.set_xlabel("Bin")
+        return
     first, size = 0, sum(len(channel.total) for channel in found.channels)
     for channel in found.channels:
         width = len(channel.total)
         if first:
             for axis in (main, lower):
                 axis.axvline(first, color=GREY, linewidth=0.8, linestyle="--")
-        if len(found.channels) > 1:
-            turned = width < 0.16 * size
-            main.annotate(plain_text(channel.name), (first + 0.5 * width, 0.64), xycoords=("data", "axes fraction"),
-                          ha="center", va="top", fontsize="x-small", rotation=90 if turned else 0)  # fmt: skip
+        turned = width < 0.16 * size
+        lower.annotate(
+            plain_text(channel.name), (first + 0.5 * width, -0.25), xycoords=("data", "axes fraction"),
+            ha="right" if turned else "center", va="top", rotation=20 if turned else 0,
+            fontsize="xx-small" if turned else "small", annotation_clip=False,
+        )  # fmt: skip
         first += width
 
 
