@@ -25,7 +25,8 @@ from bumpfit.events.arrays import Jagged, ak, defined, double
 from bumpfit.events.layout import FIELDS
 from bumpfit.events.names import Name, normal
 from bumpfit.events.objects import Objects, finite
-from bumpfit.events.source import Chunk, Source
+from bumpfit.events.source import FIRST_CHUNK, Chunk, Source
+from bumpfit.progress import bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,11 @@ def over_chunks(function: Callable[[Chunk], Jagged], events: Source | Chunk | An
     if isinstance(events, Chunk):
         return function(events)
     opened = events if isinstance(events, Source) else source.open(events)
-    pieces = [function(chunk) for chunk in opened.chunks()]
+    pieces = []
+    with bar(f"reading {opened.label}", len(opened), show=None if len(opened) > FIRST_CHUNK else False) as advance:
+        for chunk in opened.chunks():
+            pieces.append(function(chunk))
+            advance(len(chunk))
     return pieces[0] if len(pieces) == 1 else ak.concatenate(pieces)
 
 

@@ -18,7 +18,7 @@ from bumpfit.events.layout import Layout, build
 from bumpfit.files import require, sha256
 
 CHUNK_BYTES = 64_000_000
-FIRST_CHUNK = 5_000
+FIRST_CHUNK = 1_000
 GROWTH = 8
 
 
