@@ -8,12 +8,11 @@ where they disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from bumpfit.errors import BumpfitError, InputError
@@ -21,10 +20,8 @@ from bumpfit.histograms import Histogram, HistogramLike, as_histogram
 from bumpfit.results import Fit, Interval, Record
 from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.fitting import fit
+from bumpfit.shapes.interval import crossing
 from bumpfit.shapes.shape import Shape
-
-REACH = 8
-"""Doublings of the step with which the ends of the interval are looked for before the search gives up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +84,7 @@ def envelope(
         return min(values) - lowest - float(chi2.ppf(level, 1))
 
     centre, step = working[best].values[number], working[best].errors[number]
-    low, high = (_crossing(rise, centre, sign * step) for sign in (-1, 1))
+    low, high = (crossing(rise, centre, sign * step) for sign in (-1, 1))
     at = tuple(float(value) for value in np.asarray(points, dtype=np.float64))
     curves = {name: tuple(curve(name, value) for value in at) for name in families}
     lower = tuple(
@@ -104,16 +101,3 @@ def _profiled(shape: Sum, histogram: Histogram, held: dict[str, float], free: Fi
     if not result.valid:
         result = fit(shape, histogram, fixed=held)
     return result.twice_nll + cost if result.valid else None
-
-
-def _crossing(rise: Callable[[float], float], centre: float, step: float) -> float:
-    """Where the envelope has risen by the level's amount, on the side that the step points to."""
-    if not step:
-        raise BumpfitError("the best family's fit gives the signal no error; the envelope has no interval")
-    near = centre
-    for doubling in range(REACH):
-        far = centre + step * 2**doubling
-        if rise(far) > 0:
-            return float(brentq(rise, near, far, xtol=1e-3 * abs(step)))
-        near = far
-    raise BumpfitError(f"the envelope does not rise enough between {centre:g} and {near:g} signal events")
