@@ -6,6 +6,7 @@ Stat. 9 (1938) 60; MINOS). `bumpfit.inference.interval` asks the same of workspa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -59,10 +60,10 @@ def interval(
     best = _valid(fit(shape, spectrum, fixed=held, limits=limits), "the fit")
     for _ in range(RESTARTS):
         profile = _Profile(shape, spectrum, parameter, best, held, limits)
-        step = _first_step(best, parameter, (low_end, high_end))
+        step = math.sqrt(threshold) * _first_step(best, parameter, (low_end, high_end))
         try:
             low, high = (
-                _end(profile, threshold, best.values[parameter], sign * step, end)
+                _end(profile, math.sqrt(threshold), best.values[parameter], sign * step, end)
                 for sign, end in ((-1, low_end), (1, high_end))
             )
         except _LowerError as lower:
@@ -121,10 +122,14 @@ class _Profile:
     ) -> None:
         self.shape, self.histogram, self.parameter, self.best = shape, histogram, parameter, best
         self.fixed, self.limits = dict(fixed), limits
+        self._known = {best.values[parameter]: 0.0}
 
     def __call__(self, value: float) -> float:
-        if value == self.best.values[self.parameter]:
-            return 0.0
+        if value not in self._known:
+            self._known[value] = self._rise(value)
+        return self._known[value]
+
+    def _rise(self, value: float) -> float:
         held = {**self.fixed, self.parameter: value}
         found = fit(self.shape, self.histogram, fixed=held, limits=self.limits, start=self.best.values)
         if not found.valid:
@@ -135,10 +140,17 @@ class _Profile:
         return found.twice_nll - self.best.twice_nll
 
 
-def _end(profile: _Profile, threshold: float, best: float, step: float, end: float | None) -> float | None:
-    """One end of the interval; None where the range of the parameter ends first."""
+def _end(profile: _Profile, z: float, best: float, step: float, end: float | None) -> float | None:
+    """One end of the interval; None where the range of the parameter ends first.
+
+    The root of the rise is nearly linear in the parameter, so that its crossing of z takes few fits.
+    """
+
+    def above(value: float) -> float:
+        return math.sqrt(max(profile(value), 0.0)) - z
+
     if end is None:
-        return crossing(lambda value: profile(value) - threshold, best, step)
+        return crossing(above, best, step)
     if best == end:
         return None
     inner = best
@@ -146,8 +158,8 @@ def _end(profile: _Profile, threshold: float, best: float, step: float, end: flo
         outer = best + step * 2**doubling
         if doubling == REACH or (outer - end) * np.sign(step) >= 0:
             outer = end
-        if profile(outer) > threshold:
-            return float(brentq(lambda value: profile(value) - threshold, inner, outer, xtol=PRECISION * abs(step)))
+        if above(outer) > 0:
+            return float(brentq(above, inner, outer, xtol=PRECISION * abs(step)))
         if outer == end:
             break
         inner = outer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
 
 from bumpfit.errors import InputError
@@ -22,7 +22,7 @@ class Tied(Shape):
     peak: Shape
     functions: tuple[tuple[str, tuple[float, ...]], ...]
 
-    @property
+    @cached_property
     def _kept(self) -> NDArray[np.intp]:
         return np.array([self.peak.parameters.index(name) for name in self.parameters])
 
@@ -40,8 +40,7 @@ class Tied(Shape):
         at = self.parameters.index("mass")
         for name, coefficients in self.functions:
             row = self.peak.parameters.index(name)
-            values[row] = polynomial.polyval(free[at], coefficients)
-            matrix[row, at] = polynomial.polyval(free[at], polynomial.polyder(coefficients))
+            values[row], matrix[row, at] = _horner(coefficients, free[at])
         return values, matrix
 
     @property
@@ -79,6 +78,14 @@ class Tied(Shape):
     def start(self, edges: ArrayLike, counts: ArrayLike, fixed: Mapping[str, float] | None = None) -> Array:
         """The peak's start without the tied parameters."""
         return self.peak.start(edges, counts, fixed)[self._kept]
+
+
+def _horner(coefficients: Sequence[float], x: float) -> tuple[float, float]:
+    """A polynomial, constant term first, and its derivative."""
+    value, slope = 0.0, 0.0
+    for coefficient in reversed(coefficients):
+        value, slope = value * x + coefficient, slope * x + value
+    return value, slope
 
 
 def tie(peak: Shape, **functions: Sequence[float]) -> Tied:
