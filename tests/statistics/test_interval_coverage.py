@@ -13,7 +13,10 @@ from scipy.stats import binomtest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import interval_coverage as study
 
-pytestmark = pytest.mark.statistics
+pytestmark = [
+    pytest.mark.statistics,
+    pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning"),  # pyhf asks for it
+]
 
 REDUCED = os.environ.get("CI", "").lower() == "true"
 
