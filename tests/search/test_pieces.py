@@ -120,7 +120,8 @@ def test_configuration(tmp_path: Path) -> None:
     path.write_text("claim_z = 5\nefficiencies = [0.1, 0.01]\n[trees]\nmodels = 2\n")
     config = read_config(path)
     assert (config.claim_z, config.efficiencies, config.trees.models) == (5.0, (0.1, 0.01), 2)
-    assert config.quick().trees.models == 1
+    assert config.quick().trees.models == 2  # given, so kept
+    assert config.quick().forward.blocks < SearchConfig().forward.blocks
     assert config.forward == SearchConfig().forward
 
 

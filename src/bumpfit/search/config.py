@@ -43,15 +43,20 @@ class SearchConfig:
     cross_check: str = "forest"
 
     def quick(self) -> SearchConfig:
-        """The same search with fewer, smaller trainings: a first look, with a valid p-value of less power."""
-        return dataclasses.replace(
-            self,
-            folds=3,
-            shuffles=min(self.shuffles, 5000),
-            trees=dataclasses.replace(self.trees, models=1),
-            template_trees=dataclasses.replace(self.template_trees, models=1),
-            forward=ForwardPlan(first=0.4, blocks=3),
-        )
+        """The same search with fewer, smaller trainings: a first look, with a valid p-value of less power.
+
+        Settings that differ from the defaults, such as those of a configuration file, are kept.
+        """
+        default = SearchConfig()
+        smaller = {
+            "folds": 3,
+            "shuffles": 5000,
+            "trees": dataclasses.replace(default.trees, models=1),
+            "template_trees": dataclasses.replace(default.template_trees, models=1),
+            "forward": ForwardPlan(first=0.4, blocks=3),
+        }
+        chosen: dict[str, Any] = {k: v for k, v in smaller.items() if getattr(self, k) == getattr(default, k)}
+        return dataclasses.replace(self, **chosen)
 
 
 def read_config(path: str | os.PathLike[str]) -> SearchConfig:
