@@ -186,7 +186,7 @@ def draw(rows: list[Row], path: Path) -> None:
         bands = np.array([row.band for row in chosen]).T
         axis.axhline(level, color=colour, linestyle="--", linewidth=1)
         axis.errorbar(x, y, yerr=np.abs(bands - y), fmt="o", color=colour, capsize=3, label=f"{level:.2%} intervals")
-    axis.set_xticks(range(len(labels)), [f"{name}\n{signal}" for name, signal in labels])
+    axis.set_xticks(range(len(labels)), [f"{name}\n{signal}" for name, signal in labels], fontsize="small")
     axis.set_ylim(0.55, 1.0)
     axis.set_ylabel("Coverage")
     axis.set_title(f"{rows[0].toys} toys each; bars: 95 % Clopper-Pearson", fontsize="medium")

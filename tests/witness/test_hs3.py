@@ -161,3 +161,35 @@ def test_two_staterrors_in_a_channel_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="staterrors another, stat_"):
         write(read(spec), tmp_path / "x.json", format="hs3")
     assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pyhs3_reads_ours(tmp_path: Path) -> None:
+    """Its version 0.4.2 knows only standard Gaussian constraints, builds no staterror and reads shapesys otherwise."""
+    pyhs3 = pytest.importorskip("pyhs3")
+    import pytensor
+
+    rng = np.random.default_rng(4)
+    samples = [
+        build.sample(
+            "signal", [3.0, 6.0], build.modifier("normfactor", "mu"), build.modifier("normsys", "a", (0.9, 1.2))
+        ),
+        build.sample(
+            "background",
+            [50.0, 40.0],
+            build.modifier("histosys", "b", ([45.0, 41.0], [56.0, 38.0])),
+            build.modifier("normsys", "a", (0.95, 1.03)),
+        ),
+    ]
+    model = read(build.workspace({"SR": samples}, {"SR": [55.0, 47.0]}, "mu"))
+    write(model, tmp_path / "hs3.json", format="hs3")
+    content = pyhs3.Workspace.load(tmp_path / "hs3.json")
+    theirs = content.model(content.analyses[0], progress=False)
+    inputs = [v for v in pytensor.graph.basic.graph_inputs([theirs.log_prob]) if v.name]
+    free = [v for v in inputs if not isinstance(v, pytensor.graph.basic.Constant)]
+    log_prob = pytensor.function(free, theirs.log_prob, on_unused_input="ignore")
+    for _ in range(5):
+        x = np.clip(model.inits + 0.1 * rng.normal(size=model.inits.size), model.lower, model.upper)
+        values = {hs3_name(name): value for name, value in zip(model.names, x, strict=True)} | dict(theirs.data)
+        found = log_prob(*[np.asarray(values[v.name], dtype=float) for v in free])
+        assert -2 * float(found) == pytest.approx(model.twice_nll(x), abs=1e-9)
