@@ -7,7 +7,7 @@ from typing import Unpack
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import require_free, require_valid
@@ -49,7 +49,7 @@ def contour(
     covariance, _, note = covariance_at(problem, best.x)
     if covariance is None or not np.all(np.diag(covariance)[indices] > 0):
         raise BumpfitError(f"no contour of '{x}' and '{y}': {note or 'the data do not determine them'}")
-    threshold = float(chi2.ppf(level, 2))
+    threshold = float(chdtri(2, 1 - level))
     axes = np.linalg.cholesky(covariance[np.ix_(indices, indices)]) * math.sqrt(threshold)
     points, closed = [], True
     for k in range(n_points):

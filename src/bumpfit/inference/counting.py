@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import gammaln, xlogy
+from scipy.special import betainc, gammaln, xlogy
 
 from bumpfit.errors import InputError
 
@@ -35,7 +34,7 @@ def fixed_cut_p(n: ArrayLike, m: ArrayLike, tau: ArrayLike) -> Array:
     Cousins, Linnemann, Tucker, Nucl. Instrum. Meth. A 595 (2008) 480.
     """
     n, m, tau = (np.asarray(a, dtype=np.float64) for a in (n, m, tau))
-    return np.asarray(stats.binom.sf(n - 1, n + m, 1 / (1 + tau)), dtype=np.float64)
+    return np.where(n > 0, betainc(np.maximum(n, 1.0), m + 1, 1 / (1 + tau)), 1.0)
 
 
 def order_statistic_law(n_data: int, n_background: int, m: int) -> Array:

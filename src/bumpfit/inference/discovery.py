@@ -10,7 +10,7 @@ import dataclasses
 import math
 from typing import Unpack
 
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, report, solve
@@ -88,7 +88,7 @@ def discovery(
     free_fit = report(problem, best, options)
     return Discovery(
         q0=statistic,
-        p=float(norm.sf(math.sqrt(statistic))),
+        p=float(ndtr(-math.sqrt(statistic))),
         z=math.sqrt(statistic),
         mu=free_fit.values[name],
         mu_error=free_fit.errors[name] or None,

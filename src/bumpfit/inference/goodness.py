@@ -11,7 +11,7 @@ import math
 from typing import Literal, Unpack
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from bumpfit.errors import InputError
 from bumpfit.inference.discovery import require_valid
@@ -103,7 +103,7 @@ def goodness(
                 f"{int(model.reachable.sum())} bins and {int(problem.free.sum())} free parameters leave no degree of "
                 "freedom, so every data set fits; fix parameters or take more bins"
             )
-        p = None if statistic == "ks" else float(chi2.sf(observed, freedom))
+        p = None if statistic == "ks" else float(chdtrc(freedom, observed))
         return Goodness(statistic, observed, p, None if statistic == "ks" else freedom, channels=parts)
     thrown = _throw(problem, best, statistic, toys, np.random.default_rng(seed), options)
     # the observed data count as one more toy, so that p is never 0

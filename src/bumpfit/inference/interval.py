@@ -10,7 +10,7 @@ from typing import Literal, Unpack
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
@@ -140,7 +140,7 @@ def interval(
         raise InputError(f"side must be 'both', 'low' or 'high', got {side!r}")
     if side != "both" and level <= 0.5:
         raise InputError(f"a one-sided level must be above 0.5, got {level}")
-    threshold = float(chi2.ppf(level if side == "both" else 2 * level - 1, 1))
+    threshold = float(chdtri(1, 1 - level if side == "both" else 2 - 2 * level))
     problem = prepare(model, data, **settings)
     require_free(problem, name)
     directions = [direction for direction, other in ((-1, "high"), (1, "low")) if side != other]

@@ -18,7 +18,7 @@ from typing import Literal, Unpack
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtr
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import free_and_null, require_free, require_poi, require_valid
@@ -111,8 +111,8 @@ class Exclusion:
             mu=mu,
             observed=math.exp(log_cls(value, root)),
             expected=tuple(math.exp(log_cls(-float(n), root)) for n in SIGMAS),
-            cl_sb=float(norm.sf(value + root)),
-            cl_b=float(norm.sf(value)),
+            cl_sb=float(ndtr(-value - root)),
+            cl_b=float(ndtr(-value)),
             statistic=self.q(mu),
             statistic_name=self.statistic,
             parameter=self.parameter,
@@ -121,7 +121,7 @@ class Exclusion:
 
 def log_cls(value: float, root: float) -> float:
     """ln CLs = ln p(s+b) - ln p(b); the logarithm stays finite far out, where both p-values underflow."""
-    return float(norm.logsf(value + root) - norm.logsf(value))
+    return float(log_ndtr(-value - root) - log_ndtr(-value))
 
 
 def exclusion(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import HistogramLike, as_histogram, check_edges
@@ -63,7 +63,7 @@ def propagated_band(
     values = shape.array(result.values)
     expected = shape.integrate(bins, values)
     jacobian = shape.gradient(bins, values) @ space.slope(values)
-    half = norm.ppf(0.5 + 0.5 * level) * np.linalg.norm(jacobian, axis=1)
+    half = float(ndtri(0.5 + 0.5 * level)) * np.linalg.norm(jacobian, axis=1)
     return Band(bins, expected, expected - half, expected + half, level, "propagation")
 
 

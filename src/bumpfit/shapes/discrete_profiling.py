@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, HistogramLike, as_histogram
@@ -81,7 +81,7 @@ def envelope(
         values = [value for name in working if (value := curve(name, size)) is not None]
         if not values:
             raise BumpfitError(f"no family fits the spectrum with {size:g} signal events")
-        return min(values) - lowest - float(chi2.ppf(level, 1))
+        return min(values) - lowest - float(chdtri(1, 1 - level))
 
     centre, step = working[best].values[number], working[best].errors[number]
     low, high = (crossing(rise, centre, sign * step) for sign in (-1, 1))

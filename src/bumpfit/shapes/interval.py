@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import HistogramLike, as_histogram
@@ -55,7 +55,7 @@ def interval(
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
     spectrum = as_histogram(histogram)
-    threshold = float(chi2.ppf(level, 1))
+    threshold = float(chdtri(1, 1 - level))
     low_end, high_end = merged_limits(shape, spectrum.edges, limits or {})[shape.parameters.index(parameter)]
     best = _valid(fit(shape, spectrum, fixed=held, limits=limits), "the fit")
     for _ in range(RESTARTS):

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import xlogy
-from scipy.stats import chi2 as chi_square
-from scipy.stats import f as f_distribution
+from scipy.special import chdtrc, fdtrc, xlogy
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, HistogramLike, as_histogram
@@ -77,7 +75,7 @@ def f_test(chi2_a: ArrayLike, nu_a: int, chi2_b: ArrayLike, nu_b: int) -> tuple[
         raise InputError(f"the F-test needs 0 < nu_b < nu_a degrees of freedom, got nu_a = {nu_a} and nu_b = {nu_b}")
     a, b = np.asarray(chi2_a, dtype=np.float64), np.asarray(chi2_b, dtype=np.float64)
     value = np.maximum((a - b) / (nu_a - nu_b), 0.0) / (b / nu_b)
-    return value, np.asarray(f_distribution.sf(value, nu_a - nu_b, nu_b))
+    return value, np.asarray(fdtrc(nu_a - nu_b, nu_b, value))
 
 
 def choose_order(chi2: ArrayLike, orders: Sequence[int], bins: int, threshold: float = 0.05) -> NDArray[np.intp]:
@@ -176,4 +174,4 @@ def _trial(
         relative = float(error[seen].max())
     else:
         relative = float(error[np.clip(np.searchsorted(merged.edges, mass, side="right") - 1, 0, error.size - 1)])
-    return Trial(len(shape.parameters), value, nu, float(chi_square.sf(value, nu)), f, p, relative, result)
+    return Trial(len(shape.parameters), value, nu, float(chdtrc(nu, value)), f, p, relative, result)
