@@ -67,6 +67,7 @@ class Reading:
         from bumpfit.files import require
         from bumpfit.workspace import read
 
+        _start_numba_alone()
         if path.suffix.lower() not in FORMATS:
             from bumpfit.events.formats import is_table
 
@@ -214,3 +215,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _start_numba_alone() -> None:
+    """Keep numba from importing other packages' extensions (awkward, vector and sympy: two seconds), unused here.
+
+    Numba has no public switch for them; where its marker is missing, the start is slower and nothing else changes.
+    """
+    from numba.core import entrypoints
+
+    if hasattr(entrypoints, "_already_initialized"):
+        entrypoints._already_initialized = True

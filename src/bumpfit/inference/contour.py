@@ -6,7 +6,6 @@ import math
 from typing import Unpack
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
@@ -94,4 +93,6 @@ def _along(
         low, high = high, min(2 * high, end)
     if high == end and (end == 0 or excess(end) < 0):
         return end, False
+    from scipy.optimize import brentq  # here, for a quicker start
+
     return float(brentq(excess, low, high, xtol=1e-6, rtol=1e-9)), True

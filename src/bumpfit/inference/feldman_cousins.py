@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaln, xlogy
 
 from bumpfit.errors import InputError
@@ -56,6 +55,8 @@ def _ends(n: int, background: float, level: float) -> tuple[float, float]:
         return 1.0 if accepts(n, np.array([signal]), background, level)[0] else -1.0
 
     low, high = float(grid[inside[0]]), float(grid[inside[-1]])
+    from scipy.optimize import brentq  # here, for a quicker start
+
     lower = 0.0 if low == 0 else float(brentq(sign, low - GRID, low, xtol=1e-7))
     return lower, float(brentq(sign, high, high + GRID, xtol=1e-7))
 

@@ -9,7 +9,6 @@ import dataclasses
 from typing import Literal, Unpack
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
@@ -84,6 +83,8 @@ def crossing(profile: Profile, threshold: float, direction: int, first_step: flo
             return None
         inner, step = outer, 2 * step
     tolerance = 1e-7 * max(abs(outer - best), 1e-300)
+    from scipy.optimize import brentq  # here, for a quicker start
+
     return float(brentq(lambda value: profile(value) - threshold, inner, outer, xtol=tolerance, rtol=1e-12))
 
 

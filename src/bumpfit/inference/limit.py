@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Literal, Unpack
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from bumpfit.errors import BumpfitError, InputError
@@ -219,4 +218,6 @@ def _root(curve: Callable[[float], float], target: float, guess: float) -> float
         low, high = low / 2, low
     else:
         raise BumpfitError(f"every signal strength down to {low:g} is excluded")
+    from scipy.optimize import brentq  # here, for a quicker start
+
     return float(brentq(lambda mu: curve(mu) - target, low, high, xtol=1e-12 * high, rtol=1e-8))

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bumpfit.errors import InputError
-from bumpfit.histograms import Histogram
-from bumpfit.shapes import LogLinear, whiten
-from bumpfit.shapes.shape import Values
 from bumpfit.workspace.kernels import Floats
+
+if TYPE_CHECKING:
+    from bumpfit.histograms import Histogram
+    from bumpfit.shapes import LogLinear
+    from bumpfit.shapes.shape import Values
 
 Spec = dict[str, Any]
 
@@ -107,6 +109,8 @@ def spectrum(
     uncertainties of the signal. The background parameters are named CHANNEL_z0, CHANNEL_z1, ... Raises InputError on
     shapes that do not match and contents that are not positive.
     """
+    from bumpfit.shapes import whiten  # here, because who only reads workspaces needs no shapes
+
     data, template = np.asarray(counts, dtype=np.float64), np.asarray(signal, dtype=np.float64)
     parts, derivatives = _parts(background, basis, data.size)
     if template.shape != data.shape:
