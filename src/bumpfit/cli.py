@@ -10,7 +10,7 @@ import click
 import typer
 from rich.console import Console
 
-from bumpfit.commands import likelihood, search, toys, workspaces
+from bumpfit.commands import likelihood, search, simulate, toys, workspaces
 from bumpfit.errors import BumpfitError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ search.add_to(app)
 workspaces.add_to(app)
 likelihood.add_to(app)
 toys.add_to(app)
+simulate.add_to(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,277 @@
+"""`bumpfit simulate`: events from Pythia 8, a parametric detector and jets, and scripts and runs of MadGraph."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bumpfit.commands.options import Seed, grouped
+from bumpfit.commands.output import Json, Output, check_outputs, pairs, table
+from bumpfit.errors import InputError
+
+app = typer.Typer(
+    help="Simulate collision events: Pythia 8, a parametric detector and jets; MadGraph scripts and runs.",
+    no_args_is_help=True,
+)
+
+Energy = Annotated[float, typer.Option(metavar="GEV", help="Collision energy.")]
+Flow = Annotated[bool, typer.Option("--flow", help="Write every measured object too (EFlowTrack, EFlowPhoton, ...).")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How much is simulated, how, and where it goes."""
+
+    out: Annotated[Path, typer.Option("-o", "--out", help="Events: .parquet or .root; an interrupted run goes on.")]
+    n: Annotated[int | None, typer.Option("-n", "--number", help="Events in the file.", min=1)] = None
+    generate: Annotated[
+        int | None, typer.Option(metavar="N", help="Generate N events, of which those that pass are written.", min=1)
+    ] = None
+    seed: Seed = 0
+    workers: Annotated[
+        int | None, typer.Option(help="Processes (default: all cores); no event depends on it.", min=1)
+    ] = None
+    chunk: Annotated[int, typer.Option(help="Events of a chunk: other chunks, other events.", min=1)] = 500
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Detector and jets; default: see docs/methods/simulate.md.")
+    ] = None
+    as_json: Json = False
+
+    def run(self, job: Any) -> None:
+        """Simulate, then print the run card, or its main numbers."""
+        from bumpfit.execute import available_cores
+        from bumpfit.simulate import events
+
+        check_outputs([] if self.card is None else [self.card], self.out)
+        workers = self.workers or available_cores()
+        summary = events(job, self.n, self.out, generate=self.generate, seed=self.seed, workers=workers)
+        result = summary.to_dict()
+        Output(None, self.as_json).give(result, lambda: pairs(_rows(result)), [f"events written to {self.out}"])
+
+    def detector(self, base: Any) -> Any:
+        """The card: that of the command, with the user's changes."""
+        from bumpfit.simulate import read_card
+
+        return base if self.card is None else read_card(self.card, base)
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    cross, error = result["cross_section_pb"], result["cross_section_error_pb"]
+    rows = [
+        ("process", result["process"]),
+        ("events", f"{result['events']} of {result['generated']} generated ({result['efficiency']:.4g})"),
+        ("cross section", f"{cross:.5g} ± {error:.2g} pb before the selection"),
+    ]
+    if result["dropped_particles"]:
+        rows.append(("dropped", f"{result['dropped_particles']} particles whose momentum is not finite"))
+    return rows
+
+
+@app.command()
+@grouped
+def dijet(
+    running: Running,
+    resonance: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Masses in GeV of a resonance A -> B C instead of QCD.")
+    ] = None,
+    prongs: Annotated[str, typer.Option(metavar="2|3|2,3", help="Prongs of the decays of B and C.")] = "2",
+    width: Annotated[float, typer.Option(help="Width of A relative to its mass.")] = 1e-3,
+    parton_pt: Annotated[float, typer.Option(help="Least pT of the partons of QCD in GeV.")] = 1000.0,
+    parton_mass: Annotated[float, typer.Option(help="Least mass of the two partons of QCD in GeV.")] = 2100.0,
+    lead_pt: Annotated[float, typer.Option(help="Least pT of the leading jet in GeV.")] = 1200.0,
+    lead_eta: Annotated[float, typer.Option(help="Largest |eta| of the leading jet.")] = 2.5,
+    energy: Energy = 13000.0,
+    mpi: Annotated[bool, typer.Option("--mpi", help="Multi-parton interactions: four times slower.")] = False,
+) -> None:
+    """QCD dijets, or a heavy resonance that decays to two large jets: the table of the resonance search.
+
+    Examples:
+    bumpfit simulate dijet -n 10000 -o qcd.parquet;
+    bumpfit simulate dijet --resonance 3500,500,100 --prongs 2,3 -n 1000 -o signal.parquet --seed 2
+    """
+    from bumpfit import simulate
+    from bumpfit.simulate.card import SEARCH
+
+    if resonance is None:
+        process = simulate.qcd_dijets(pt_min=parton_pt, mass_min=parton_mass, energy=energy, mpi=mpi)
+    else:
+        masses = _numbers("resonance", resonance, 3)
+        pair = tuple(int(value) for value in _numbers("prongs", prongs, 2, repeat=True))
+        process = simulate.resonance(*masses, prongs=(pair[0], pair[1]), width=width, energy=energy, mpi=mpi)
+    card = running.detector(SEARCH)
+    running.run(simulate.dijet(process, card, pt_min=lead_pt, eta_max=lead_eta, chunk=running.chunk))
+
+
+@app.command()
+@grouped
+def wtag(
+    sample: Annotated[str, typer.Argument(metavar="signal|background", help="W -> qq' beside Z -> νν, or QCD dijets.")],
+    running: Running,
+    pt_min: Annotated[float, typer.Option(help="Least pT of W and Z, or of the partons, in GeV.")] = 250.0,
+    pt_max: Annotated[float, typer.Option(help="Largest pT in GeV.")] = 300.0,
+    flow: Flow = False,
+    no_mpi: Annotated[bool, typer.Option("--no-mpi", help="No multi-parton interactions: faster.")] = False,
+) -> None:
+    """Boosted W bosons against QCD jets, in collections named as by Delphes.
+
+    Example: bumpfit simulate wtag signal -n 10000 -o signal.root
+    """
+    from bumpfit import simulate
+    from bumpfit.simulate.card import DELPHES
+
+    kind: Any = sample
+    job = simulate.wtag(
+        kind, running.detector(DELPHES), pt_min=pt_min, pt_max=pt_max, mpi=not no_mpi, all_flow=flow,
+        chunk=running.chunk,
+    )  # fmt: skip
+    running.run(job)
+
+
+@app.command()
+@grouped
+def process(
+    settings: Annotated[Path, typer.Option(metavar="FILE", help="Pythia settings, one a line (a .cmnd file).")],
+    running: Running,
+    flow: Flow = False,
+) -> None:
+    """Any process by Pythia settings, in collections named as by Delphes.
+
+    Example: bumpfit simulate process --settings top.cmnd -n 1000 -o top.root
+    """
+    from bumpfit import simulate
+    from bumpfit.simulate.card import DELPHES
+
+    check_outputs([settings], running.out)
+    card = running.detector(DELPHES)
+    running.run(simulate.general(simulate.from_file(settings), card, all_flow=flow, chunk=running.chunk))
+
+
+@app.command()
+def response(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Library: a Parquet file.")],
+    grid: Annotated[
+        str, typer.Option(metavar="X1,X2,...", help="Values of x = 4 m / M of both daughters.")
+    ] = "0.06,0.12,0.2,0.3,0.4,0.5,0.6,0.7",
+    mass: Annotated[float, typer.Option(help="Mass of the resonance in GeV.")] = 3500.0,
+    number: Annotated[int, typer.Option("-n", "--number", help="Events a grid point and kind of decay.", min=20)] = 500,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes (default: all cores).", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """The library of jet responses behind the signal-like events of `bumpfit run` (docs/methods/surrogate.md).
+
+    Example: bumpfit simulate response -o jet_response.parquet
+    """
+    from bumpfit.execute import available_cores
+    from bumpfit.simulate.response import build
+
+    check_outputs([], out)
+    values = _numbers("grid", grid, None)
+    made = build(out, values, mass, number, seed=seed, workers=workers or available_cores())
+    result = {"points": made.points, "events": made.events, "generated": made.generated}
+    rows = [("grid points", str(made.points)), ("events", f"{made.events} of {made.generated} generated")]
+    Output(None, as_json).give(result, lambda: pairs(rows), [f"written to {out}"])
+
+
+@app.command()
+def madgraph(
+    processes: Annotated[
+        list[str] | None, typer.Argument(metavar="PROCESS...", help="Such as 'p p > w+ z'; none with --read.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--out", help="Folder that MadGraph makes.")] = Path("madevent"),
+    model: Annotated[str, typer.Option(help="Model to import.")] = "sm",
+    define: Annotated[list[str] | None, typer.Option(metavar="NAME=PARTICLES", help="Multi-particle label.")] = None,
+    launch: Annotated[bool, typer.Option("--launch/--no-launch", help="Generate events, or only make the folder.")] = (
+        True
+    ),
+    shower: Annotated[str, typer.Option(help="OFF or Pythia8.")] = "OFF",
+    detector: Annotated[str, typer.Option(help="OFF or Delphes.")] = "OFF",
+    madspin: Annotated[str, typer.Option(help="OFF, ON, onshell, none or full.")] = "OFF",
+    decay: Annotated[list[str] | None, typer.Option(metavar="'w+ > j j'", help="Decay by MadSpin.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Run or model parameter; may be repeated.")
+    ] = None,
+    card: Annotated[list[Path] | None, typer.Option(help="Card file to use; may be repeated.")] = None,
+    number: Annotated[int | None, typer.Option("-n", "--number", help="Events a run (nevents).", min=1)] = None,
+    multi_run: Annotated[int, typer.Option(help="Number of runs.", min=1)] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed (iseed); default: MadGraph's choice.", min=1)] = None,
+    executable: Annotated[str, typer.Option(help="MadGraph's program.")] = "mg5_aMC",
+    dry: Annotated[bool, typer.Option("--dry", help="Print the script and do nothing.")] = False,
+    read: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Read the runs of a finished folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Events by MadGraph5_aMC: its command script (--dry), a run with it, or the summary of finished runs (--read).
+
+    Examples:
+    bumpfit simulate madgraph 'p p > w+ z' -o wz -n 10000 --shower Pythia8 --detector Delphes --dry;
+    bumpfit simulate madgraph --read wz
+    """
+    from bumpfit.simulate.madgraph import Launch, MadGraph
+    from bumpfit.simulate.madgraph_runs import read_runs
+
+    if read is not None:
+        if processes or dry:
+            raise InputError("--read reads a finished folder; leave out the processes and --dry")
+        _summary(read_runs(read), read, as_json)
+        return
+    made = MadGraph(tuple(processes or ()), str(output), model, _assigned("define", define))
+    settings: dict[str, Any] = {} if number is None else {"nevents": number}
+    for name, value in _assigned("set", setting).items():
+        if name in settings:
+            raise InputError(f"{name} is given twice, by -n and by --set")
+        settings[name] = value
+    cards = tuple(str(path) for path in card or ())
+    options = Launch(shower, detector, madspin, tuple(decay or ()), settings, cards, multi_run, seed)
+    launches = (options,) if launch else ()
+    if dry:
+        typer.echo(made.script(*launches), nl=False)
+        return
+    _summary(made.run(*launches, executable=executable), output, as_json)
+
+
+def _summary(runs: list[Any], folder: Path, as_json: bool) -> None:
+    """The runs of a folder, one a row; parts of a multi_run below the run that joins them."""
+
+    def row(run: Any, indent: str = "") -> list[str]:
+        error = "" if run.error is None else f" ± {run.error:.2g}"
+        cross = "-" if run.cross_section is None else f"{run.cross_section:.5g}{error}"
+        matched = "-" if run.matched is None else f"{run.matched:.5g}"
+        numbers = ["-" if value is None else str(value) for value in (run.events, run.seed)]
+        return [indent + run.name, run.tag, run.collider, cross, matched, *numbers, str(len(run.files))]
+
+    rows = [line for run in runs for line in [row(run), *(row(part, "  ") for part in run.parts)]]
+    columns = ["run", "tag", "collider", "cross section [pb]", "matched [pb]", "events", "seed", "files"]
+    result = {"folder": str(folder), "runs": [run.to_dict() for run in runs]}
+    Output(None, as_json).give(result, lambda: table(str(folder), columns, rows))
+
+
+def _numbers(name: str, text: str, count: int | None, *, repeat: bool = False) -> list[float]:
+    """Numbers with commas between them; one stands for all with `repeat`."""
+    try:
+        values = [float(word) for word in text.split(",")]
+    except ValueError:
+        values = []
+    if repeat and count is not None and len(values) == 1:
+        values = values * count
+    if not values or (count is not None and len(values) != count) or (name == "prongs" and any(v % 1 for v in values)):
+        expected = f"{count} numbers" if count else "numbers"
+        raise InputError(f"cannot read --{name} {text}; expected {expected} with commas between them")
+    return values
+
+
+def _assigned(name: str, texts: list[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts or ():
+        key, mark, value = text.partition("=")
+        if not (key.strip() and mark and value.strip()):
+            raise InputError(f"cannot read --{name} {text}; expected NAME=VALUE")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def add_to(parent: typer.Typer) -> None:
+    """Register the commands."""
+    parent.add_typer(app, name="simulate")

@@ -1,0 +1,177 @@
+"""MadGraph5_aMC (arXiv:1405.0301): command scripts of a process and its runs, and starting the program with them.
+
+process = MadGraph(("p p > w+ z", "p p > w- z"), output="wz", definitions={"j": "j b b~"})
+launch = Launch(shower="Pythia8", detector="Delphes", settings={"nevents": 10_000}, seed=42, multi_run=2)
+print(process.script(launch))
+runs = process.run(launch)          # needs the executable mg5_aMC; or read_runs("wz") of a folder that is finished
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.simulate.madgraph_runs import Run, read_runs
+
+SHOWERS = ("OFF", "Pythia8")
+DETECTORS = ("OFF", "Delphes")
+SPIN = ("OFF", "ON", "onshell", "none", "full")
+MOST_SEED = 30081 * 30081
+"""MadGraph's random generator takes seeds below."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """One `launch`: what runs after the matrix elements, and with which settings.
+
+    shower      OFF or Pythia8; detector: OFF or Delphes (needs a shower)
+    madspin     OFF, ON, onshell, none or full: decays with spin correlations, given by `decays`
+    decays      lines of MadSpin, such as "w+ > j j"
+    settings    parameters of the run and parameter cards, written as `set NAME VALUE`
+    cards       files that replace the cards of the process: their kind is found from their content by MadGraph
+    multi_run   number of runs, each with the next seed
+    seed        MadGraph's own choice when None
+    """
+
+    shower: str = "OFF"
+    detector: str = "OFF"
+    madspin: str = "OFF"
+    decays: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cards: tuple[str, ...] = ()
+    multi_run: int = 1
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("shower", SHOWERS), ("detector", DETECTORS), ("madspin", SPIN)):
+            known = {choice.lower(): choice for choice in choices}
+            given = str(getattr(self, name))
+            if given.lower() not in known:
+                raise InputError(f"{name} is '{given}'; expected one of {', '.join(choices)}")
+            object.__setattr__(self, name, known[given.lower()])
+        if self.detector != "OFF" and self.shower == "OFF":
+            raise InputError("a detector needs showered events; add shower=Pythia8")
+        if self.decays and self.madspin == "OFF":
+            raise InputError("decays are made by MadSpin; add madspin=ON, or write them into the process")
+        if isinstance(self.multi_run, bool) or self.multi_run < 1:
+            raise InputError(f"multi_run is {self.multi_run}; expected at least 1")
+        if self.seed is not None and not 0 < self.seed < MOST_SEED:
+            raise InputError(f"the seed is {self.seed}; expected a whole number from 1 to {MOST_SEED - 1}")
+        if self.seed is not None and "iseed" in self.settings:
+            raise InputError("the seed is given twice, as seed and as the setting iseed")
+        for name, value in self.settings.items():
+            _line("setting", f"{name} {value}")
+        for decay in self.decays:
+            _line("decay", decay)
+            if ">" not in decay:
+                raise InputError(f"'{decay}' is no decay; expected as in 'w+ > j j'")
+
+    def lines(self, output: str) -> list[str]:
+        """The lines of the script from `launch` on."""
+        first = f"launch {output}" if self.multi_run == 1 else f"launch -i {output}"
+        lines = [first] if self.multi_run == 1 else [first, f"multi_run {self.multi_run}"]
+        lines += [f"shower={self.shower}", f"detector={self.detector}", f"madspin={self.madspin}", "done"]
+        lines += [os.path.abspath(card) for card in self.cards]
+        lines += [f"set {name} {_written(value)}" for name, value in self.settings.items()]
+        lines += [] if self.seed is None else [f"set iseed {self.seed}"]
+        # typed where cards are edited, a decay replaces that particle's line in MadSpin's card
+        lines += ["decay " + decay for decay in self.decays]
+        lines += ["done"]
+        return lines if self.multi_run == 1 else [*lines, "exit"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MadGraph:
+    """A process: model, particles defined, processes (the first is generated, the others are added), output folder."""
+
+    processes: tuple[str, ...]
+    output: str
+    model: str = "sm"
+    definitions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.processes:
+            raise InputError("there is no process; expected at least one, as 'p p > w+ z'")
+        for process in self.processes:
+            _line("process", process)
+            if ">" not in process:
+                raise InputError(f"'{process}' is no process; expected as in 'p p > w+ z'")
+        if not self.output or any(mark.isspace() for mark in self.output):
+            raise InputError(
+                f"the output folder is '{self.output}'; expected a path without blanks (MadGraph splits there)"
+            )
+        _line("model", self.model)
+        for name, value in self.definitions.items():
+            _line("definition", f"{name} = {value}")
+
+    def script(self, *launches: Launch) -> str:
+        """The commands of MadGraph5_aMC, one a line."""
+        lines = [f"import model {self.model}"]
+        lines += [f"define {name} = {value}" for name, value in self.definitions.items()]
+        lines += [f"{'add process' if place else 'generate'} {text}" for place, text in enumerate(self.processes)]
+        lines += [f"output {self.output}"]
+        for launch in launches:
+            lines += launch.lines(self.output)
+        return "\n".join(lines) + "\n"
+
+    def run(self, *launches: Launch, executable: str = "mg5_aMC") -> list[Run]:
+        """Run MadGraph with the script and read what it made; its output goes to the file `OUTPUT.log`.
+
+        Raises:
+            InputError: the executable or a card is missing, or the output folder exists.
+            BumpfitError: MadGraph ends with an error or makes no run.
+        """
+        program = find(executable)
+        for launch in launches:
+            for card in launch.cards:
+                if not Path(card).is_file():
+                    raise InputError(f"there is no card {card}; check the path")
+        if Path(self.output).exists():
+            raise InputError(f"{self.output} exists; choose another output folder, or read its runs")
+        log = Path(f"{self.output}.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder, open(log, "w") as stream:
+            script = Path(folder) / "script.mg5"
+            script.write_text(self.script(*launches))
+            done = subprocess.run(
+                [program, str(script)], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode or not Path(self.output).is_dir():
+            raise BumpfitError(f"MadGraph ended with code {done.returncode}{_complaint(log)}; its output is in {log}")
+        return read_runs(self.output) if launches else []
+
+
+def find(executable: str = "mg5_aMC") -> str:
+    """Path of MadGraph's program; raises InputError in one sentence when it is not installed."""
+    program = shutil.which(executable)
+    if program is None:
+        raise InputError(
+            f"MadGraph5_aMC is not installed: there is no program '{executable}'; install it from "
+            "launchpad.net/mg5amcnlo and put its bin folder on the PATH, or print the script with --dry"
+        )
+    return program
+
+
+def _line(what: str, text: str) -> None:
+    """Raise InputError for text that would be more than one command."""
+    if not text.strip() or "\n" in text or ";" in text or text.lstrip().startswith("!"):
+        raise InputError(f"the {what} is {text!r}; expected one line without semicolons")
+
+
+def _written(value: Any) -> str:
+    return str(value) if not isinstance(value, list | tuple) else " ".join(str(v) for v in value)
+
+
+def _complaint(log: Path) -> str:
+    """What MadGraph said was wrong."""
+    rows = [" ".join(row.split()) for row in log.read_text(errors="replace").splitlines()]
+    wrong = next((row for row in rows if re.search(r"error|critical|command .* interrupted", row, re.IGNORECASE)), None)
+    return "" if wrong is None else f": {wrong[:200]}"

@@ -1,0 +1,168 @@
+"""A job (process, card, what is kept) and the work of one chunk of it, as a pure function of seed and chunk number."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.simulate import content
+from bumpfit.simulate.card import DELPHES, SEARCH, Card
+from bumpfit.simulate.detector import measure
+from bumpfit.simulate.generator import CrossSection, Generator, chunk_seed, pythia_version
+from bumpfit.simulate.processes import Process, boosted_w, qcd_dijets, qcd_jets
+
+BATCH = 250
+"""Events at once between Pythia and fastjet: enough that calls of libraries cost nothing, little memory."""
+POSITION = "__position__"
+"""Column of the parts: which of the generated events of the chunk a row is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is simulated and what is kept of it.
+
+    content    "search": a row an event that passes; "collections": every event, named as by Delphes
+    pt_min     of the leading large-radius jet in GeV, eta_max its largest |eta| (search only)
+    all_flow   keep every measured object, too (collections only)
+    chunk      events of a chunk: the unit of seeds, of parallel work and of what an interruption can lose
+    """
+
+    process: Process
+    card: Card
+    content: Literal["search", "collections"]
+    pt_min: float = 0.0
+    eta_max: float = 0.0
+    all_flow: bool = False
+    chunk: int = 500
+
+    def __post_init__(self) -> None:
+        if isinstance(self.chunk, bool) or self.chunk < 1:
+            raise InputError(f"a chunk of {self.chunk} events; expected at least 1")
+        if self.content == "search" and not (self.pt_min >= 0 and self.eta_max > 0):
+            raise InputError(
+                f"the leading jet has pT > {self.pt_min:g} and |eta| < {self.eta_max:g}; expected 0 or more"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form, for the run card."""
+        kept: dict[str, Any] = {"kind": self.content}
+        if self.content == "search":
+            kept |= {"pt_min": self.pt_min, "eta_max": self.eta_max}
+        else:
+            kept |= {"all_flow": self.all_flow}
+        return {
+            "process": self.process.name, "asked": dict(self.process.asked), "settings": list(self.process.settings),
+            "card": self.card.to_dict(), "content": kept, "chunk": self.chunk,
+        }  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Piece:
+    """One chunk: rows of the events that passed, events asked for and generated, cross section, particles dropped."""
+
+    index: int
+    asked: int
+    table: pa.Table
+    generated: int
+    cross_section: CrossSection
+    dropped: int
+
+
+def dijet(
+    process: Process | None = None,
+    card: Card = SEARCH,
+    *,
+    pt_min: float = 1200.0,
+    eta_max: float = 2.5,
+    chunk: int = 500,
+) -> Job:
+    """The table of the resonance search: QCD dijets by default, or `resonance(...)`."""
+    return Job(process or qcd_dijets(), card, "search", pt_min, eta_max, chunk=chunk)
+
+
+def wtag(
+    kind: Literal["signal", "background"],
+    card: Card = DELPHES,
+    *,
+    pt_min: float = 250.0,
+    pt_max: float = 300.0,
+    mpi: bool = True,
+    all_flow: bool = False,
+    chunk: int = 500,
+) -> Job:
+    """W tagging: boosted W -> q q' beside Z -> nu nu (signal), QCD dijets (background), 250 to 300 GeV."""
+    made = {"signal": boosted_w, "background": qcd_jets}
+    if kind not in made:
+        raise InputError(f"the sample is '{kind}'; expected signal or background")
+    return general(made[kind](pt_min=pt_min, pt_max=pt_max, mpi=mpi), card, all_flow=all_flow, chunk=chunk)
+
+
+def general(process: Process, card: Card = DELPHES, *, all_flow: bool = False, chunk: int = 500) -> Job:
+    """Every event of a process, in collections named as by Delphes."""
+    return Job(process, card, "collections", all_flow=all_flow, chunk=chunk)
+
+
+def versions() -> dict[str, str]:
+    """Versions that the numbers depend on.
+
+    Raises:
+        MissingExtraError: Pythia is not installed.
+    """
+    from bumpfit import __version__
+
+    names = ("fastjet", "numpy", "awkward")
+    return {"bumpfit": __version__, "pythia": pythia_version(), **{n: importlib.metadata.version(n) for n in names}}
+
+
+def digest(job: Job, seed: int) -> str:
+    """What makes two runs the same: job, seed and versions, as SHA-256."""
+    text = json.dumps([job.to_dict(), seed, versions()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_chunk(task: tuple[Job, int, int, int]) -> Piece:
+    """Simulate `events` events of chunk `index` of a job: task is (job, seed, index, events).
+
+    Raises:
+        BumpfitError: Pythia generates nothing.
+    """
+    job, seed, index, events = task
+    generator = Generator(job.process.settings, chunk_seed(seed, index), index * job.chunk)
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index))))
+    tables, generated, dropped = [], 0, 0
+    for first in range(0, events, BATCH):
+        particles = generator.batch(min(BATCH, events - first))
+        if not particles.events:
+            break
+        flow = measure(particles, job.card, rng)
+        if job.content == "search":
+            rows, columns = content.search_table(flow, particles.weight, job.card, job.pt_min, job.eta_max)
+        else:
+            number = index * job.chunk + generated
+            rows, columns = content.collections(flow, particles.weight, job.card, number, job.all_flow)
+        tables.append(_table(columns, rows + generated))
+        generated += particles.events
+        dropped += flow.dropped
+    if not generated:
+        raise BumpfitError(
+            f"Pythia gave none of the {events} events from {index * job.chunk + 1} on of the process "
+            f"{job.process.name}; check its settings, or whether a file of events ends there"
+        )
+    return Piece(index, events, pa.concat_tables(tables).combine_chunks(), generated, generator.finish(), dropped)
+
+
+def _table(columns: dict[str, Any], rows: Any) -> pa.Table:
+    import awkward as ak
+
+    arrays = {
+        name: pa.array(v) if isinstance(v, np.ndarray) else ak.to_arrow(v, extensionarray=False)
+        for name, v in columns.items()
+    }
+    return pa.table({**arrays, POSITION: pa.array(rows.astype(np.int64))})
