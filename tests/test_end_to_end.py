@@ -14,6 +14,8 @@ import pytest
 import bumpfit
 from bumpfit.search.config import SearchConfig
 
+pytestmark = pytest.mark.slow
+
 DATA = files("bumpfit") / "data"
 KEYS = {
     "version", "seed", "inputs", "runtime_s", "p_value", "claim", "resonance_mass", "daughter_masses", "decay",
