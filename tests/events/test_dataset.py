@@ -34,6 +34,8 @@ def test_build(flat: str) -> None:
     assert np.isnan(made.samples[:, 2]).any() and not np.isnan(made.samples[:, 0]).any()
     assert made.features == tuple(FEATURES) and made.classes == ("background", "signal")
     origin = made.provenance["classes"]["background"]
+    everything = float(np.sum(np.array(events.observable("met0.met", flat), dtype=np.float64)))
+    assert origin.pop("weight") == pytest.approx(everything)
     assert origin == {"files": {flat: sha256(flat)}, "events": 400, "passed": n}
     assert made.provenance["cuts"] == CUTS and made.provenance["representation"]["observables"] == FEATURES
 

@@ -162,13 +162,16 @@ def build(
     for number, (name, events) in enumerate(classes.items()):
         opened = events if isinstance(events, Source) else source.open(events)
         kept = left_out = 0
+        weight = 0.0
         with bar(f"events of {name}", len(opened), show=show) as advance:
             for chunk in opened.chunks():
                 passed = np.ones(len(chunk), bool)
                 for cut in compiled:
                     passed &= cut(chunk)
                 samples.append(shape.read(chunk)[passed].astype(np.float32))
-                factors.append(event_weights(chunk, given.get(name))[passed])
+                every = event_weights(chunk, given.get(name))
+                factors.append(every[passed])
+                weight += float(every.sum())
                 kept += int(passed.sum())
                 left_out += shape.left_out(chunk) if isinstance(shape, Image) else 0
                 advance(len(chunk))
@@ -177,7 +180,7 @@ def build(
                 f"none of the {len(opened)} events of the class '{name}' passes the cuts ({'; '.join(cuts) or 'none'})"
             )
         targets.append(np.full(kept, number, np.int32))
-        origin[name] = {"files": opened.sha256(), "events": len(opened), "passed": kept}
+        origin[name] = {"files": opened.sha256(), "events": len(opened), "weight": weight, "passed": kept}
         if isinstance(shape, Image):
             origin[name]["constituents_left_out"] = left_out
     provenance = {

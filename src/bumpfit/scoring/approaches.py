@@ -1,17 +1,20 @@
-"""Approaches: recipes that make scikit-learn classifiers of two samples."""
+"""Approaches: recipes that make classifiers; here trees and forests, and ensembles of them for two samples."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bumpfit.errors import InputError
+from bumpfit.scoring.classifier import Classifier, Labels, State, check_settings
+from bumpfit.scoring.trees import LightTrees, StoredTrees, binned
 
 Array = NDArray[np.float64]
+LEAST = 5  # events of a class, so that some can be held out to stop early
 
 
 class Estimator(Protocol):
@@ -50,29 +53,30 @@ class QuantileBinned:
     def fit(self, X: Array, y: NDArray[np.int64], sample_weight: Array | None = None) -> QuantileBinned:
         """Find the bins, then learn."""
         levels = np.linspace(0, 1, self.bins + 1)[1:-1]
-        self.edges = [np.unique(np.nanquantile(column, levels, method="averaged_inverted_cdf")) for column in X.T]
-        self.estimator.fit(self._binned(X), y, sample_weight=sample_weight)
+        known = [column[~np.isnan(column)] for column in X.T]
+        self.edges = [
+            np.unique(np.quantile(values, levels, method="averaged_inverted_cdf")) if len(values) else np.empty(0)
+            for values in known
+        ]
+        self.estimator.fit(binned(X, self.edges), y, sample_weight=sample_weight)
         return self
 
     def predict_proba(self, X: Array) -> Array:
         """Class probabilities, shape (N, 2)."""
-        return self.estimator.predict_proba(self._binned(X))
-
-    def _binned(self, features: Array) -> Array:
-        columns = [
-            np.where(np.isnan(column), np.nan, np.searchsorted(edges, column, side="left"))
-            for column, edges in zip(features.T, self.edges, strict=True)
-        ]
-        return np.column_stack(columns)
+        return self.estimator.predict_proba(binned(X, self.edges))
 
 
-@dataclasses.dataclass(frozen=True)
-class BoostedTrees:
-    """Histogram-based gradient-boosted trees of scikit-learn, stopped early on a random validation part.
+@dataclasses.dataclass(unsafe_hash=True)
+class BoostedTrees(Classifier):
+    """Histogram-based gradient-boosted trees, stopped early on a random validation part; several models averaged.
 
     Trees on a handful of physics features learn weak signals better than networks and survive features without
-    information (Finke et al., Phys. Rev. D 109 (2024) 034033, arXiv:2309.13111).
+    information (Finke et al., Phys. Rev. D 109 (2024) 034033, arXiv:2309.13111). `backend`: "sklearn"
+    (`HistGradientBoostingClassifier` on quantile bins) or "lightgbm". A missing value goes to the side of a split where
+    it lowers the loss.
     """
+
+    kind: ClassVar[str] = "trees"
 
     models: int = 4
     learning_rate: float = 0.08
@@ -83,8 +87,20 @@ class BoostedTrees:
     validation_fraction: float = 0.3
     patience: int = 10
 
+    backend: str = "sklearn"
+
     def estimator(self, seed: int) -> Estimator:
-        """One untrained `HistGradientBoostingClassifier` on quantile bins."""
+        """One untrained model of the backend."""
+        if self.backend == "lightgbm":
+            settings = {
+                "learning_rate": self.learning_rate,
+                "num_leaves": self.leaves,
+                "min_data_in_leaf": self.leaf_events,
+                "lambda_l2": self.l2,
+            }
+            return LightTrees(settings, self.iterations, self.validation_fraction, self.patience, seed)
+        if self.backend != "sklearn":
+            raise InputError(f"the backend is '{self.backend}'; expected sklearn or lightgbm")
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         return QuantileBinned(
@@ -99,6 +115,53 @@ class BoostedTrees:
                 n_iter_no_change=self.patience,
                 random_state=seed,
             )
+        )
+
+    def _train(self, features: Array, index: Labels, weights: Array, seed: int) -> None:
+        require_events(index, self.classes_)
+        if self.models < 1:
+            raise InputError(f"there are {self.models} models to average; expected at least 1")
+        seeds = np.random.SeedSequence(seed).generate_state(self.models)
+        with threadpool_limits(1):
+            self.members_: tuple[Any, ...] = tuple(
+                self.estimator(int(s)).fit(features, index, sample_weight=weights / weights.mean()) for s in seeds
+            )
+
+    def _probabilities(self, features: Array) -> Array:
+        """Geometric mean of the members: log odds are averaged."""
+        with threadpool_limits(1):
+            logs = [np.log(np.clip(member.predict_proba(features), 1e-12, 1.0)) for member in self.members_]
+        mean = np.exp(np.mean(logs, axis=0))
+        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+    def _state(self) -> State:
+        if self.backend == "lightgbm":
+            return State(files={f"member{i}.txt": m.text().encode() for i, m in enumerate(self.members_)})
+        arrays: dict[str, NDArray[Any]] = {}
+        for i, member in enumerate(self.members_):
+            stored = member if isinstance(member, StoredTrees) else StoredTrees.of(member.edges, member.estimator)
+            arrays |= {f"member{i}_{name}": array for name, array in stored.arrays().items()}
+        return State(arrays=arrays)
+
+    def _restore(self, state: State) -> None:
+        if self.backend == "lightgbm":
+            texts = [state.files[f"member{i}.txt"].decode() for i in range(self.models)]
+            self.members_ = tuple(LightTrees.from_text(text) for text in texts)
+            return
+        named = [
+            {name.removeprefix(f"member{i}_"): a for name, a in state.arrays.items() if name.startswith(f"member{i}_")}
+            for i in range(self.models)
+        ]
+        self.members_ = tuple(StoredTrees.from_arrays(arrays) for arrays in named)
+
+
+def require_events(index: Labels, classes: NDArray[Any]) -> None:
+    """Raise InputError when a class has too few events to hold some out for early stopping."""
+    counts = np.bincount(index, minlength=len(classes))
+    if counts.min() < LEAST:
+        raise InputError(
+            f"the class {classes[counts.argmin()]} has {counts.min()} events; expected at least {LEAST}, of which some "
+            "are held out to stop the training in time"
         )
 
 
@@ -127,10 +190,7 @@ def approach(name: str, **settings: Any) -> Approach:
     """The approach of this name; raises InputError for an unknown name or setting."""
     if name not in APPROACHES:
         raise InputError(f"there is no approach '{name}'; known: {', '.join(sorted(APPROACHES))}")
-    known = [field.name for field in dataclasses.fields(APPROACHES[name])]
-    for key in settings:
-        if key not in known:
-            raise InputError(f"the approach '{name}' has no setting '{key}'; it has {', '.join(known)}")
+    check_settings(APPROACHES[name], settings)
     return APPROACHES[name](**settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -97,10 +98,29 @@ def _bootstrap(
 ) -> float | None:
     if n == 0:
         return None
+    return spread(
+        lambda w: statistic(labels, scores, w), labels, np.ones(len(scores)) if weights is None else weights, n, seed
+    )
+
+
+def spread(
+    statistic: Callable[[Array], float], labels: NDArray[Any], weights: Array, n: int, seed: int
+) -> float | None:
+    """Standard deviation of `statistic(weights)` over n Poisson bootstrap replicas.
+
+    None for fewer than 2 replicas, and where a replica is infinite. A replica that has lost a whole class, which
+    happens to classes of a few events, is drawn again.
+    """
+    if n < 2:
+        return None
     rng = np.random.default_rng(seed)
-    w = np.ones(len(scores)) if weights is None else weights
-    values: list[float] = [statistic(labels, scores, w * rng.poisson(1.0, len(scores))) for _ in range(n)]
-    return float(np.std(values, ddof=1)) if n > 1 else None
+    groups = [group for group in (labels == label for label in np.unique(labels)) if weights[group].sum() > 0]
+    values: list[float] = []
+    while len(values) < n:
+        drawn = weights * rng.poisson(1.0, len(weights))
+        if all(drawn[group].sum() > 0 for group in groups):
+            values.append(float(statistic(drawn)))
+    return float(np.std(values, ddof=1)) if np.isfinite(values).all() else None
 
 
 def significance_improvement(

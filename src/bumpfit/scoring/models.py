@@ -1,0 +1,166 @@
+"""Trained models: an approach with the names of what it was trained on, in one safe file.
+
+The file is a ZIP archive of `bumpfit.json` (format, version, approach, settings, names, provenance), NumPy arrays
+(never pickled) and what a library writes itself (safetensors of PyTorch, text of LightGBM). Reading it runs no code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bumpfit import __version__
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.events.dataset import Dataset
+from bumpfit.files import atomic, require, sha256
+from bumpfit.results import plain
+from bumpfit.scoring.approaches import BoostedTrees
+from bumpfit.scoring.classifier import Array, Classifier, State, balanced, check_settings
+from bumpfit.scoring.cuts import CutAndCount
+from bumpfit.scoring.networks import CNN, MLP
+
+FORMAT, VERSION = "bumpfit-model", 1
+CLASSIFIERS: dict[str, type[Classifier]] = {kind.kind: kind for kind in (CutAndCount, BoostedTrees, MLP, CNN)}
+DAMAGE = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError)
+
+
+def classifier(name: str, **settings: Any) -> Classifier:
+    """The approach of this name ("cuts", "trees", "mlp", "cnn"); raises InputError for unknown names or settings."""
+    if name not in CLASSIFIERS:
+        raise InputError(f"there is no approach '{name}'; expected one of {', '.join(CLASSIFIERS)}")
+    check_settings(CLASSIFIERS[name], settings)
+    return CLASSIFIERS[name](**settings)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained approach; `classes` are the names of its classes, `features` of its inputs (none for images)."""
+
+    classifier: Classifier
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def probabilities(self, dataset: Dataset) -> Array:
+        """Class probabilities of the samples, shape (N, K).
+
+        Raises:
+            InputError: the data set has other features than the model was trained on.
+        """
+        if dataset.features != self.features:
+            raise InputError(
+                f"the model was trained on {_list(self.features)}, the data set holds {_list(dataset.features)}; make "
+                "the data set with the same observables in the same order"
+            )
+        return self.classifier.predict_proba(dataset.samples)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, complete or not at all."""
+        state = self.classifier.state()
+        described = {
+            "format": FORMAT,
+            "version": VERSION,
+            "approach": self.classifier.kind,
+            "settings": self.classifier.get_params(),
+            "features": list(self.features),
+            "classes": list(self.classes),
+            "state": state.plain,
+            "provenance": self.provenance,
+        }
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("bumpfit.json", json.dumps(plain(described), indent=1, allow_nan=False))
+            for name, array in state.arrays.items():
+                with archive.open(f"arrays/{name}.npy", "w") as stream:
+                    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+            for name, content in state.files.items():
+                archive.writestr(f"files/{name}", content)
+
+
+def train(
+    approach: Classifier, dataset: Dataset, *, seed: int = 0, balance: bool = True, source: str | None = None
+) -> Trained:
+    """Train an approach on the training part of a data set (all of it when it is not split).
+
+    Args:
+        approach: settings; it is trained in place.
+        dataset: the samples; other parts than "train" are not looked at.
+        seed: of the training.
+        balance: give every class the same total weight.
+        source: file of the data set, named in the provenance with its SHA-256.
+
+    Raises:
+        InputError: a class without events, negative or non-finite weights, images where observables are expected.
+    """
+    part = dataset if dataset.part is None else dataset.get("train")
+    counts = np.bincount(part.targets, weights=part.weights, minlength=len(part.classes))
+    if len(part.classes) < 2:
+        raise InputError(f"the data set has one class, '{part.classes[0]}'; training needs at least two")
+    if (counts <= 0).any():
+        raise InputError(
+            f"the class '{part.classes[int(counts.argmin())]}' has no events with weight in the training part"
+        )
+    if part.samples.ndim != approach.dimensions:
+        wanted, got = ("images", "observables") if approach.dimensions == 3 else ("observables", "images")
+        raise InputError(f"the approach '{approach.kind}' learns from {wanted}, but the data set holds {got}")
+    weights = balanced(part.weights, part.targets) if balance else part.weights
+    approach.fit(part.samples, part.targets, weights, seed=seed)
+    provenance = {
+        "bumpfit": __version__,
+        "seed": seed,
+        "balanced": balance,
+        "events": np.bincount(part.targets, minlength=len(part.classes)).tolist(),
+        "dataset": None if source is None else {"path": str(source), "sha256": sha256(source)},
+        "made_from": dict(dataset.provenance),
+    }
+    return Trained(approach, part.features, part.classes, provenance)
+
+
+def read(path: str | os.PathLike[str]) -> Trained:
+    """Read a model that `Trained.save` wrote.
+
+    Raises:
+        InputError: no such file, not a model, damaged, or of a newer version.
+        MissingExtraError: a network, and PyTorch is not installed.
+    """
+    file = require(path)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if "bumpfit.json" not in archive.namelist():
+                raise InputError(f"{file} is an archive, but not of a model: it has no bumpfit.json")
+            return _restored(archive, str(file))
+    except BumpfitError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            f"{file} cannot be read as a model: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+
+
+def _restored(archive: zipfile.ZipFile, label: str) -> Trained:
+    described = json.loads(archive.read("bumpfit.json"))
+    if described.get("format") != FORMAT or not isinstance(described.get("version"), int):
+        raise InputError(f"{label} has the format {described.get('format')!r}; expected {FORMAT!r}")
+    if described["version"] > VERSION:
+        raise InputError(
+            f"{label} has version {described['version']} of the format; this bumpfit reads up to {VERSION}"
+        )
+    arrays, files = {}, {}
+    for name in archive.namelist():
+        if name.startswith("arrays/"):
+            with archive.open(name) as stream:
+                arrays[name[len("arrays/") : -len(".npy")]] = np.lib.format.read_array(stream, allow_pickle=False)
+        elif name.startswith("files/"):
+            files[name[len("files/") :]] = archive.read(name)
+    model = classifier(described["approach"], **described["settings"])
+    model.restore(State(described["state"], arrays, files))
+    return Trained(model, tuple(described["features"]), tuple(described["classes"]), described["provenance"])
+
+
+def _list(features: tuple[str, ...]) -> str:
+    return ", ".join(features) or "images"
