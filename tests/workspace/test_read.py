@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyhf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +73,16 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], Any], list[str]]] = [
     ("text for a yield", lambda w: samples(w)[1]["data"].__setitem__(0, "many"), ["channels[0] 'SR'", "data[0]"]),
     ("NaN yield", lambda w: samples(w)[1]["data"].__setitem__(1, float("nan")), ["finite", "'bkg'", "data[1]"]),
     ("infinite yield", lambda w: samples(w)[1]["data"].__setitem__(1, float("inf")), ["finite", "'bkg'"]),
-    ("negative yield", lambda w: samples(w)[1]["data"].__setitem__(1, -3.0), ["negative", "-3.0", "allow_negative"]),
+    ("negative yield", lambda w: samples(w)[1]["data"].__setitem__(1, -3.0), ["negative", "-3.0", "--allow-negative"]),
+    ("integer beyond floating-point numbers", lambda w: samples(w)[1]["data"].__setitem__(1, 10**400), ["finite"]),
+    ("channel observed twice", lambda w: w["observations"].append({"name": "SR", "data": [1.0, 2.0]}),
+        ["observation of channel 'SR'", "twice"]),
+    ("twice the same measurement", lambda w: w["measurements"].append(w["measurements"][0]), ["'meas'", "twice"]),
+    ("parameter set twice", lambda w: settings(w).extend([{"name": "mu"}, {"name": "mu"}]), ["'mu'", "twice"]),
+    ("bounds of three numbers", lambda w: settings(w).append({"name": "mu", "bounds": [[0.0, 1.0, 2.0]]}),
+        ["pairs", "[0.0, 1.0, 2.0]", "bounds[0]"]),
+    ("NaN in bounds", lambda w: settings(w).append({"name": "mu", "bounds": [[float("nan"), 2.0]]}), ["pairs", "nan"]),
+    ("NaN start", lambda w: settings(w).append({"name": "mu", "inits": [float("nan")]}), ["finite", "inits[0]"]),
     ("negative data", lambda w: w["observations"][0]["data"].__setitem__(0, -1.0), ["negative", "observations[0]"]),
     ("unknown modifier", lambda w: modifiers(w)[0].update(type="lnN"), ["lnN", "modifiers[0]", "normsys"]),
     ("modifier without data", lambda w: modifiers(w)[0].pop("data"), ["modifiers[0] 'scale'", "'data'"]),
@@ -133,6 +143,19 @@ def test_files_that_are_not_workspaces(tmp_path: Path) -> None:
     path.write_text("[1, 2]")
     with pytest.raises(InputError, match="JSON object"):
         read(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="too deeply"):
+        read(path)
+    path.write_text(json.dumps(small()).replace("50.0", "9" * 5000))
+    with pytest.raises(InputError, match="too long"):
+        read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(rename(small(), channels={"SR": "région"}), ensure_ascii=False), encoding=encoding)
+    assert read(path).channels[0].name == "région"
 
 
 def test_negative_yields_when_allowed() -> None:
@@ -176,6 +199,12 @@ def test_patches_and_patchsets(tmp_path: Path) -> None:
         read(small(), [{"nonsense": 1}])
     with pytest.raises(InputError, match="not a patch"):
         read(small(), {"patches": 3})
+    with pytest.raises(InputError, match="no patches"):
+        read(small(), {"patches": []})
+    with pytest.raises(InputError, match="two patches of one name"):
+        read(small(), {"patches": patchset()["patches"][:1] * 2}, patch_name="mass_100")
+    with pytest.raises(InputError, match="does not fit"):
+        read(small(), [{"op": "replace", "path": "", "value": 3}])
 
 
 def test_measurements_and_interest() -> None:
@@ -187,6 +216,37 @@ def test_measurements_and_interest() -> None:
     assert read(spec, poi="").poi is None
     with pytest.raises(InputError, match="no measurement 'third'"):
         read(spec, measurement="third")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pyhf's own use of jsonschema
+def test_what_is_written_is_what_was_chosen(tmp_path: Path) -> None:
+    spec = small()
+    held = {"poi": "mu", "parameters": [{"name": "scale", "fixed": True, "inits": [0.5]}]}
+    spec["measurements"].append({"name": "other", "config": held})
+    model = read(spec, measurement="other", poi="shape")
+    write(model, tmp_path / "other.json")
+    again = read(tmp_path / "other.json")
+    assert again.poi == "shape"
+    assert again.parameters == model.parameters != read(spec).parameters
+    assert pyhf.Workspace(json.loads((tmp_path / "other.json").read_text())).model().config.poi_name == "shape"
+
+
+def test_range_without_width_holds_a_parameter() -> None:
+    spec = small()
+    settings(spec).append({"name": "scale", "bounds": [[0.0, 0.0]]})
+    assert [p.name for p in read(spec).parameters if p.fixed] == ["scale"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pyhf's own use of jsonschema
+def test_interest_in_the_only_bin_of_a_modifier() -> None:
+    """pyhf's tests/test_modifiers/issue1720_greedy_staterror.json has such a parameter of interest."""
+    spec = small()
+    del spec["channels"][0]["samples"][1]
+    samples(spec)[0].update(data=[5.0], modifiers=[{"name": "NP", "type": "staterror", "data": [1.5]}])
+    spec["observations"][0]["data"] = [4.0]
+    spec["measurements"][0]["config"]["poi"] = "NP"
+    assert read(spec).poi == "NP[0]"
+    assert pyhf.Workspace(spec).model().config.poi_index == 0
 
 
 def test_values_and_data_are_checked() -> None:

@@ -27,7 +27,9 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
             raise InputError(f"workspace {number} of the combination has no data or no measurement")
         for channel in spec["channels"]:
             if channel["name"] in channels:
-                raise InputError(f"channel '{channel['name']}' is in more than one workspace; rename it (`rename`)")
+                raise InputError(
+                    f"channel '{channel['name']}' is in more than one workspace; rename it (--rename 2:OLD=NEW, in Python `rename`)"
+                )
             channels[channel["name"]] = copy.deepcopy(channel)
         observations += copy.deepcopy(list(spec["observations"]))
         config = spec["measurements"][0]["config"]
@@ -38,8 +40,7 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
                 if merged.setdefault(key, copy.deepcopy(value)) != value:
                     raise InputError(
                         f"the workspaces set different {key} for parameter '{entry['name']}' ({merged[key]} and "
-                        f"{value}); "
-                        "rename it in one of them (`rename`) or make them agree"
+                        f"{value}); rename it in one of them (--rename, in Python `rename`) or make them agree"
                     )
     if poi is None:
         if len(set(interests)) > 1:

@@ -133,6 +133,13 @@ def _settings(name: str, config: Mapping[str, Any], key: str, size: int) -> Any:
     return value
 
 
+def _end(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond floating-point numbers
+        return math.copysign(math.inf, value)
+
+
 def _override(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
     """Apply the measurement's settings of one parameter."""
     if not default.inits:
@@ -154,10 +161,12 @@ def _override(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
         changes["inits"] = tuple(map(float, inits))
     bounds = _settings(name, config, "bounds", size)
     if bounds is not None:
-        changes["bounds"] = tuple((float(low), float(high)) for low, high in bounds)
-    fixed = config.get("fixed")
-    if fixed is not None:
-        changes["fixed"] = (bool(fixed),) * size
+        changes["bounds"] = tuple((_end(low), _end(high)) for low, high in bounds)
+    held = (bool(config["fixed"]),) * size if config.get("fixed") is not None else default.fixed
+    # a range without width holds a parameter, as minimisers read it
+    changes["fixed"] = tuple(
+        hold or low == high for hold, (low, high) in zip(held, changes.get("bounds", default.bounds), strict=True)
+    )
     return dataclasses.replace(default, **changes)
 
 
@@ -175,9 +184,9 @@ def _lumi(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
 def _check(found: ParameterSet) -> None:
     for i, (init, (low, high)) in enumerate(zip(found.inits, found.bounds, strict=True)):
         label = found.name if found.scalar else f"{found.name}[{i}]"
-        if not low < high:
+        if not low <= high:
             raise InputError(
-                f"the range of parameter '{label}' is [{low}, {high}]; the lower end must be below the upper"
+                f"the range of parameter '{label}' is [{low}, {high}]; the lower end must not be above the upper"
             )
         if found.widths and not (math.isfinite(found.widths[i]) and found.widths[i] > 0):
             raise InputError(f"the uncertainty of parameter '{label}' is out of the range of floating-point numbers")

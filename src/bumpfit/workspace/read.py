@@ -22,19 +22,25 @@ Patch = str | Path | Sequence[Any] | Mapping[str, Any]
 
 
 def load_json(path: str | Path) -> Any:
-    """The content of a JSON file; raises InputError for a missing file or invalid JSON, with the line."""
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32; raises InputError for a missing file or invalid JSON,
+    with the line.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is not a text file, so not JSON") from error
     try:
-        return json.loads(text)
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is not a text file in UTF-8 or UTF-16, so not JSON") from error
     except json.JSONDecodeError as error:
         raise InputError(
             f"'{path}' is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except RecursionError as error:
+        raise InputError(f"'{path}' is nested too deeply to be a workspace") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"'{path}' holds a number that is too long: {error}") from error
 
 
 def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> dict[str, Any]:
@@ -46,7 +52,10 @@ def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> 
 
     content: Any = load_json(patch) if isinstance(patch, str | Path) else patch
     if isinstance(content, Mapping):
-        patches = {str(p["metadata"]["name"]): p["patch"] for p in _patches(content)}
+        found = _patches(content)
+        patches = {str(p["metadata"]["name"]): p["patch"] for p in found}
+        if len(patches) < len(found):
+            raise InputError(f"the patchset has two patches of one name; it has {_some(list(patches))}")
         if name is None and len(patches) > 1:
             raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
         if name is not None and name not in patches:
@@ -59,7 +68,8 @@ def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> 
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"the patch does not fit the workspace: {reason[:200]}") from error
-    assert isinstance(result, dict)
+    if not isinstance(result, dict):
+        raise InputError("the patch does not fit the workspace: what is left of it is not a JSON object")
     return result
 
 
@@ -70,6 +80,8 @@ def _patches(content: Mapping[str, Any]) -> list[Any]:
         for p in patches
     ):
         raise InputError("not a patch: expected a list of JSON patch operations or a patchset with named 'patches'")
+    if not patches:
+        raise InputError("the patchset holds no patches")
     return patches
 
 
@@ -147,6 +159,9 @@ def compile_model(
         chosen = _measurement(spec["measurements"], measurement)
         settings = chosen["config"]["parameters"]
         poi = chosen["config"]["poi"] if poi is None else poi
+        # what was chosen comes first, so that the specification of the model stands for it
+        first = {**chosen, "config": {**chosen["config"], "poi": poi}}
+        spec = {**spec, "measurements": [first, *(m for m in spec["measurements"] if m is not chosen)]}
     else:
         settings = spec.get("parameters", [])
         poi = "mu" if poi is None else poi
@@ -160,6 +175,9 @@ def compile_model(
             Channel(channel["name"], offset, offset + size, tuple(sorted(s["name"] for s in channel["samples"])))
         )
         offset += size
+    interest = sets.get(poi) if poi else None
+    if interest is not None and not interest.scalar and len(interest.inits) == 1:
+        poi = f"{poi}[0]"  # pyhf names it without the index
     model = Model(
         spec=spec,
         channels=tuple(described),

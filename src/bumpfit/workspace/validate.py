@@ -103,12 +103,23 @@ def walk_modifiers(spec: Mapping[str, Any]) -> Iterator[tuple[list[Any], Mapping
                 yield ["channels", c, "samples", s, "modifiers", k], modifier
 
 
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond floating-point numbers
+        return False
+
+
 def _check_numbers(values: Sequence[float], path: Sequence[Any], spec: Any, *, allow_negative: bool, what: str) -> None:
     for i, value in enumerate(values):
-        if not math.isfinite(value):
-            raise InputError(f"{what} must be finite, got {value} at {place([*path, i], spec)}")
+        if not _finite(value):
+            raise InputError(
+                f"{what} must be finite, got {float('inf') if isinstance(value, int) else value} at {place([*path, i], spec)}"
+            )
         if value < 0 and not allow_negative:
-            hint = "" if what == "observed data" else "; read with allow_negative=True if it comes from event weights"
+            hint = ""
+            if what == "a yield":
+                hint = "; if it comes from event weights, allow it (--allow-negative, in Python allow_negative=True)"
             raise InputError(f"{what} must not be negative, got {value} at {place([*path, i], spec)}{hint}")
 
 
@@ -140,8 +151,25 @@ def check_content(spec: Mapping[str, Any], *, allow_negative: bool = False) -> N
     for o, observation in enumerate(spec.get("observations", ())):
         path = ["observations", o, "data"]
         _check_numbers(observation["data"], path, spec, allow_negative=False, what="observed data")
-    for measurement in spec.get("measurements", ()):
-        _unique([p["name"] for p in measurement["config"]["parameters"]], "parameter setting of")
+    _unique([observation["name"] for observation in spec.get("observations", ())], "the observation of channel")
+    _unique([measurement["name"] for measurement in spec.get("measurements", ())], "measurement")
+    for m, measurement in enumerate(spec.get("measurements", ())):
+        _check_settings(measurement["config"]["parameters"], ["measurements", m, "config", "parameters"], spec)
+    _check_settings(spec.get("parameters", ()), ["parameters"], spec)
+
+
+def _check_settings(settings: Sequence[Mapping[str, Any]], path: Sequence[Any], spec: Any) -> None:
+    _unique([setting["name"] for setting in settings], "the setting of parameter")
+    for k, setting in enumerate(settings):
+        for key in ("inits", "auxdata", "sigmas", "factors"):
+            where = [*path, k, key]
+            _check_numbers(setting.get(key, ()), where, spec, allow_negative=True, what=f"{key} of a parameter")
+        for i, ends in enumerate(setting.get("bounds", ())):
+            if len(ends) != 2 or any(isinstance(end, float) and math.isnan(end) for end in ends):
+                raise InputError(
+                    f"bounds are pairs of a lower and an upper end, got {list(ends)} at "
+                    f"{place([*path, k, 'bounds', i], spec)}"
+                )
 
 
 def _check_modifier(modifier: Mapping[str, Any], path: Sequence[Any], size: int, spec: Any) -> None:
@@ -153,7 +181,7 @@ def _check_modifier(modifier: Mapping[str, Any], path: Sequence[Any], size: int,
         arrays = {"": data}
     elif modifier["type"] == "normsys":
         for key in ("lo", "hi"):
-            if not (math.isfinite(data[key]) and data[key] > 0):
+            if not (_finite(data[key]) and data[key] > 0):
                 raise InputError(f"a normsys factor must be positive, got {key} = {data[key]} at {place(path, spec)}")
     for key, values in arrays.items():
         where = [*path, "data", *([key] if key else [])]
