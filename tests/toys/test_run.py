@@ -233,6 +233,84 @@ def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
         runs.run(engine, 300, seed=9, path=tmp_path / "full.parquet")
 
 
+def test_the_course_of_p_is_that_of_the_toys_in_order(engine, whole, tmp_path: Path) -> None:
+    thrown = toys.throw(engine.model, N, seed=2).statistic
+    fitted, hits = np.cumsum(whole.course, axis=0).T
+    assert (fitted[0], fitted[-1], hits[-1]) == (10, N, whole.hits(4.0))
+    assert len(fitted) > 30
+    np.testing.assert_array_equal(hits, [(thrown[:n] >= 4.0).sum() for n in fitted])
+    files = [tmp_path / f"{i}.parquet" for i in (1, 2)]
+    for i, file in enumerate(files, start=1):
+        runs.run(engine, N, seed=2, part=runs.shard(N, i, 2), path=file, observed=4.0)
+    merged = merge([read(file) for file in reversed(files)])
+    curve = toys.convergence(merged)
+    np.testing.assert_allclose(curve.p, [(thrown[: int(n)] >= 4.0).mean() for n in curve.x])
+    # for another observed value all toys are one group
+    other = toys.convergence(merged, 1.0)
+    assert (other.x.tolist(), other.p[0]) == ([N], merged.p_value(1.0)[0])
+    for value in (0.0, 0.004, 0.7, 1.999, 2.5):
+        coarse = runs.run(engine, N, seed=2, keep_above=2.0, observed=value)
+        assert sum(h for _, h in coarse.course) == coarse.hits(value)
+
+
+def test_progress_says_rate_and_p(engine, whole) -> None:
+    count = runs.Count(4.0)
+    assert count.note() == ""
+    count.add(whole, new=False)
+    p, error = whole.p_value(4.0)
+    assert count.note() == f"p = {p:.3g} ± {error:.1g}"
+    count.started = time.monotonic() - 2
+    count.add(whole, new=True)
+    rate, unit, *rest = count.note().split()
+    assert unit == "toys/s" and rest[:2] == ["p", "="]
+    assert float(rate.replace(",", "")) == pytest.approx(N / 2, rel=0.1)
+    rare = runs.Count(1e6)
+    rare.add(whole, new=False)
+    assert rare.note() == "p < 0.0002"
+
+
+def test_a_full_disk_keeps_what_is_done(engine, whole, tmp_path: Path) -> None:
+    """The system refuses files larger than the pieces but smaller than the result."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "toys.parquet"
+    whole.write(path)
+    size = path.stat().st_size
+    path.unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))
+    try:
+        with pytest.raises(BumpfitError, match=r"cannot write .*kept"):
+            runs.run(engine, N, seed=2, path=path, observed=4.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    pieces = sorted(tmp_path.glob("*.parts/*"))
+    assert sum(read(piece).n for piece in pieces) == N
+    assert [file.name for file in tmp_path.iterdir()] == ["toys.parquet.parts"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.__class__, "run", None)  # nothing is thrown again
+        assert same(runs.run(engine, N, seed=2, path=path, observed=4.0), whole)
+    assert same(read(path), whole)
+
+
+def test_a_disk_that_fills_in_the_middle(engine, whole, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "toys.parquet"
+    write, written = pq.write_table, []
+
+    def full(table, where, **how):
+        if len(written) == 4:
+            raise OSError(28, "No space left on device")
+        written.append(where)
+        write(table, where, **how)
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(BumpfitError, match=r"No space left on device.*kept"):
+        runs.run(engine, N, seed=2, path=path, observed=4.0)
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob("*.parts/part-*"))) == 4
+    found = runs.run(engine, N, seed=2, path=path, observed=4.0)
+    assert same(found, whole) and found.course == whole.course
+
+
 def test_missing_ranges() -> None:
     assert missing(0, 10, []) == [(0, 10)]
     assert missing(0, 10, [(2, 4), (6, 10)]) == [(0, 2), (4, 6)]

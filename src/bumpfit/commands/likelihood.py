@@ -208,12 +208,13 @@ def limit(
         )
     throwing: dict[str, Any] = {"seed": seed, "workers": workers, "data": data, "parameter": parameter}
     if test is not None:
-        if drawing.figure is not None:
-            raise InputError("--test has nothing to draw; leave out --figure, or --test")
+        if drawing.figure is not None and toys is None:
+            raise InputError("--test has nothing to draw without --toys; leave out --figure, or give --toys N")
         if toys is None:
             one = inference.cls(model, test, data, parameter=parameter, **settings)
         else:
             one = engine.cls(model, test, toys, **throwing)
+            drawing.draw(lambda: show.cls_figure(one, model, toys, throwing))
         output.give({**head, **one.to_dict()}, lambda: show.cls(one))
         return
     if toys is None:
@@ -225,10 +226,10 @@ def limit(
         from bumpfit.inference.limit import exclusion
         from bumpfit.report.profiles import cls_curve
 
-        if toys is not None:
-            raise InputError("the figure is drawn from asymptotic CLs; leave out --toys, or --figure")
-        tests = exclusion(model, data, parameter=parameter, **settings)
         top = 1.25 * max(value for value in (found.observed, *found.expected) if value is not None)
+        if toys is not None:
+            return cls_curve([engine.cls(model, top * (i + 1) / 20, toys, **throwing) for i in range(20)], level)
+        tests = exclusion(model, data, parameter=parameter, **settings)
         return cls_curve([tests.test(top * (i + 1) / 30) for i in range(30)], level)
 
     drawing.draw(draw)

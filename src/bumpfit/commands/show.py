@@ -221,6 +221,19 @@ def brazil_figure(found: MassScan) -> Figure:
     return brazil(found)
 
 
+def cls_figure(found: CLs, model: Model, toys: int, throwing: dict[str, Any]) -> Figure:
+    """The toys of a CLs under both hypotheses: thrown once more, they are the same."""
+    from bumpfit.report.toys import two_hypotheses
+    from bumpfit.toys import throw
+
+    both = [
+        throw(model, toys, statistic=found.statistic_name, mu=mu, test=found.mu, **throwing) for mu in (found.mu, 0.0)
+    ]
+    values = [one.statistic[one.valid] for one in both]
+    label = f"{model.poi if throwing['parameter'] is None else throwing['parameter']} = {found.mu:g}"
+    return two_hypotheses(values[0], values[1], found.statistic, found.statistic_name, label)
+
+
 def p_value_figure(found: MassScan) -> Figure:
     """Local p-values over mass as a figure."""
     import numpy as np

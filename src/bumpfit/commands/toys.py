@@ -1,21 +1,35 @@
-"""`bumpfit toys`: calibrate p-values with toys, in one go, in shards, or on a cluster."""
+"""`bumpfit toys`: calibrate p-values with toys, in one go, in shards, or on a cluster; and studies with toys."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bumpfit.commands import toy_studies
 from bumpfit.commands.options import Reading, Seed, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs, pairs, provenance
 from bumpfit.commands.show import number
 from bumpfit.errors import BumpfitError, InputError
 
+if TYPE_CHECKING:
+    from bumpfit.toys import Curve, Tally, Toys
+
 PARQUET = (".parquet", ".pq")
 AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
 """What the asymptotic law of a statistic has at zero; t~ has no simple law."""
+POINTS = 40
+"""Points of the curves in figures."""
+
+
+class InterruptionError(BumpfitError):
+    """The user stopped the command; the message says how to go on."""
+
+    exit_code = 130
 
 
 @grouped
@@ -39,6 +53,13 @@ def toys(
     tail: Annotated[bool, typer.Option("--tail", help="Importance sampling: small p-values from few toys.")] = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Throw only part I of N, to be merged.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Merge result files instead of throwing toys.")] = False,
+    submit: Annotated[
+        Literal["slurm", "htcondor"] | None,
+        typer.Option(help="Write the job files of a batch system into the folder of -o, and throw nothing."),
+    ] = None,
+    shards: Annotated[int | None, typer.Option(metavar="N", help="Jobs that --submit splits the toys into.")] = None,
+    minutes: Annotated[int, typer.Option(help="Time limit of a job of --submit.")] = 60,
+    cores: Annotated[int, typer.Option(help="Cores of a job of --submit.")] = 1,
     seed: Seed = 0,
     workers: Annotated[
         int | None, typer.Option(help="Threads (default: all cores); no number depends on it.", min=1)
@@ -48,7 +69,9 @@ def toys(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Result: .parquet (mergeable; an interrupted run goes on) or .json."),
+        typer.Option(
+            "-o", "--out", help="Result: .parquet (mergeable; an interrupted run goes on) or .json; folder of --submit."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -57,10 +80,26 @@ def toys(
     Toy i of a seed is the same however the work is split. Examples:
     bumpfit toys workspace.json -n 1000000 -o toys.parquet;
     bumpfit toys workspace.json -n 1000000000 --shard 3/100 -o part3.parquet;
-    bumpfit toys --merge part1.parquet part2.parquet -o all.parquet
+    bumpfit toys --merge part1.parquet part2.parquet -o all.parquet;
+    bumpfit toys workspace.json -n 1000000000 --submit slurm --shards 100 -o jobs
     """
     drawing.check()
-    check_outputs([*files, *reading.files], drawing.figure, None if not merge and out is None else out)
+    if submit is not None:
+        refused = {
+            "several workspaces": len(files) > 1, "--merge": merge, "--shard": shard, "--until": until,
+            "--tail": tail, "--dask": dask, "--workers (give --cores)": workers, "--figure": drawing.figure,
+        }  # fmt: skip
+        wrong = [name for name, value in refused.items() if value]
+        if wrong:
+            raise InputError(
+                f"--submit goes without {', '.join(wrong)}; jobs are merged with --merge when they are done"
+            )
+        kinds = {"statistic": statistic, "mu": mu, "test": test, "observed": observed, "seed": seed}
+        _submit(submit, files[0], reading, n, shards, out, kinds, cores, minutes, as_json)
+        return
+    if shards is not None:
+        raise InputError("--shards belongs to --submit; to throw one part here, give --shard I/N")
+    check_outputs([*files, *reading.files], drawing.figure, out)
     if merge:
         _merge(files, observed, out, as_json, drawing)
         return
@@ -92,54 +131,117 @@ def toys(
     if tail:
         _tail(model, n, statistic, mu, test, observed, common, head, drawing, Output(out, as_json))
         return
-    from bumpfit.toys import dask_executor, engine, run
+    from bumpfit.toys import dask_executor, engine, parse_shard, run
     from bumpfit.toys import shard as part_of
 
     chosen = engine(model, statistic=statistic, mu=mu, test=test)
-    part = None if shard is None else part_of(n, *_fraction(shard))
+    part = None if shard is None else part_of(n, *parse_shard(shard))
     keep = out if out is not None and out.suffix.lower() in PARQUET else None
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with _interruptible(keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         found = run(chosen, n, path=keep, part=part, until=until, observed=observed, executor=executor, **common)
     _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json))
 
 
-def _fraction(text: str) -> tuple[int, int]:
+@contextmanager
+def _interruptible(keep: Path | None) -> Iterator[None]:
+    """Say on Ctrl-C what is kept and how to go on."""
     try:
-        index, shards = (int(word) for word in text.split("/"))
-    except ValueError:
-        raise InputError(f"cannot read --shard {text}; expected I/N, for example 3/100") from None
-    return index, shards
+        yield
+    except KeyboardInterrupt:
+        if keep is None:
+            raise InterruptionError(
+                "interrupted, and nothing was kept; with -o NAME.parquet a run can be interrupted and goes on later"
+            ) from None
+        raise InterruptionError(
+            f"interrupted; the toys thrown so far are kept in {keep}.parts, and the same command goes on from there"
+        ) from None
 
 
-def _give(found: Any, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output) -> None:
-    """Give a tally: p-value with its error, the asymptotic one beside it, and the distribution as a figure."""
+def _submit(
+    system: Literal["slurm", "htcondor"], workspace: Path, reading: Reading, n: int | None, shards: int | None,
+    folder: Path | None, kinds: dict[str, Any], cores: int, minutes: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Write job files, after a look whether toys can be thrown at all."""
+    from bumpfit.toys import engine, job_files
+    from bumpfit.toys.throw import check_run
+
+    if n is None or shards is None or folder is None:
+        raise InputError("--submit needs the number of toys, of jobs and a folder: -n 1000000000 --shards 100 -o jobs")
+    check_run(n, kinds["seed"], cores)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --submit writes into a folder, for example -o jobs")
+    chosen = {key: kinds[key] for key in ("statistic", "mu", "test")}
+    engine(reading.model(workspace), **chosen)
+    options = _options({**kinds, **dataclasses.asdict(reading)})
+    written, commands = job_files(system, workspace, n, shards, folder, options=options, cores=cores, minutes=minutes)
+    result = {
+        **provenance("toys", [workspace, *reading.files], {**kinds, "submit": system, "shards": shards, "n": n}),
+        "files": [str(file) for file in written], "commands": commands,
+    }  # fmt: skip
+    rows = [(f"{n} toys", f"{shards} jobs of {cores} {'core' if cores == 1 else 'cores'}, {minutes} minutes at most")]
+    rows += [("written", str(file)) for file in written]
+    steps = ["", "submit with:", f"  {commands[0]}", "and when all jobs are done:", f"  {commands[1]}"]
+    Output(None, as_json).give(result, lambda: pairs(rows), steps)
+
+
+def _options(values: dict[str, Any]) -> list[str]:
+    """Options of a command line that differ from their defaults, files with their full paths."""
+    words: list[str] = []
+    for name, value in values.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words.append(f"{option}={value.resolve() if isinstance(value, Path) else value}")
+    return words
+
+
+def _give(
+    found: Tally, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output, notes: tuple[str, ...] = ()
+) -> None:
+    """Give a tally: p-value with its error, the asymptotic one beside it; distribution and running p as a figure."""
     result = {**head, **found.to_dict(), **_significance(found)}
 
     def draw() -> Any:
-        from bumpfit.report.profiles import toy_distribution
+        from bumpfit.report.toys import toy_distribution
 
         if found.fitted == 0:
             raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
         law = AT_ZERO.get(found.statistic) if found.thrown == found.tested else None
-        return toy_distribution(found.value, found.toys, found.observed, found.statistic, law)
+        return toy_distribution(
+            found.value,
+            found.toys.astype(float),
+            found.observed,
+            found.statistic,
+            law,
+            _running(found),
+            result["p_asymptotic"],
+        )
 
     drawing.draw(draw)
-    note = [] if keep is None else [f"toys written to {keep}"]
-    output.give(result, lambda: pairs(_rows(result)), note)
+    written = [] if keep is None else [f"toys written to {keep}"]
+    output.give(result, lambda: pairs(_rows(result)), [*notes, *written])
 
 
-def _significance(found: Any) -> dict[str, Any]:
+def _running(found: Tally | Toys) -> Curve | None:
+    """p after so many toys, None where there is nothing to compare with."""
+    from bumpfit.toys import convergence
+
+    return None if found.observed is None else convergence(found)
+
+
+def _significance(found: Tally) -> dict[str, Any]:
     """z of the p-value, whether p is an upper bound because no toy is as extreme, and the asymptotic p of q0."""
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
     if found.observed is None or found.fitted == 0:
         return {"z": None, "p_is_upper_bound": None, "p_asymptotic": None}
     p = found.p_value()[0]
     plain = found.statistic == "q0" and found.thrown == 0
     return {
-        "z": float(norm.isf(p)),
+        "z": -float(ndtri(p)),
         "p_is_upper_bound": found.hits(found.observed) == 0,
-        "p_asymptotic": float(norm.sf(max(found.observed, 0.0) ** 0.5)) if plain else None,
+        "p_asymptotic": float(ndtr(-(max(found.observed, 0.0) ** 0.5))) if plain else None,
     }
 
 
@@ -162,20 +264,26 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _merge(files: list[Path], observed: float | None, out: Path | None, as_json: bool, drawing: Drawing) -> None:
-    import dataclasses
-
     from bumpfit.toys import merge, read
+    from bumpfit.toys.tally import course, missing
 
     if out is not None and out.suffix.lower() not in (*PARQUET, ".json"):
         raise InputError(f"cannot write {out}: expected a name that ends in .parquet or .json")
-    found = merge([read(path) for path in files])
+    parts = [read(path) for path in files]
+    for path, part in zip(files[1:], parts[1:], strict=True):
+        try:
+            merge([parts[0], part])
+        except InputError as error:
+            raise InputError(f"{files[0]} and {path}: {error}") from None
+    found = merge(parts)
     if observed is not None:
-        found = dataclasses.replace(found, observed=observed)
+        found = dataclasses.replace(found, observed=observed, course=course(parts, observed))
     keep = out if out is not None and out.suffix.lower() in PARQUET else None
     if keep is not None:
         found.write(keep)
     head = provenance("toys", files, {"merge": True})
-    _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json))
+    gaps = [f"toys {first} to {end - 1} are missing" for first, end in missing(0, found.ranges[-1][1], found.ranges)]
+    _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json), tuple(gaps))
 
 
 def _tail(
@@ -183,14 +291,11 @@ def _tail(
     common: dict[str, Any], head: dict[str, Any], drawing: Drawing, output: Output,
 ) -> None:  # fmt: skip
     """A p-value by importance sampling."""
-    import dataclasses
+    import numpy as np
+    from scipy.special import ndtr, ndtri
 
-    from scipy.stats import norm
+    from bumpfit.toys import tail, tail_curve
 
-    from bumpfit.toys import tail
-
-    if drawing.figure is not None:
-        raise InputError("toys of --tail have weights and no distribution to draw; leave out --figure, or --tail")
     reach = None if observed is None or observed <= 0 else max(6.0, observed**0.5 + 1)
     found = tail(model, n, statistic=statistic, mu=mu, test=test, reach=reach, show=None, **common)
     if observed is not None:
@@ -198,11 +303,21 @@ def _tail(
     result = {**head, **found.to_dict()}
     p, q = result["p_value"], result["observed"]
     result |= {
-        "z": None if p is None else float(norm.isf(p)),
+        "z": None if p is None else -float(ndtri(p)),
         "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q).any()),
-        "p_asymptotic": float(norm.sf(q**0.5)) if q is not None and statistic == "q0" and mu == 0 else None,
+        "p_asymptotic": float(ndtr(-(q**0.5))) if q is not None and statistic == "q0" and mu == 0 else None,
         "method": "importance sampling",
     }  # fmt: skip
+
+    def draw() -> Any:
+        from bumpfit.report.toys import tail_probability
+
+        if not found.valid.any():
+            raise BumpfitError("no toy could be fitted, so there is no tail to draw")
+        values = np.linspace(0.0, float(found.statistic[found.valid].max()), POINTS)
+        return tail_probability(tail_curve(found, values), found.observed, found.name, _running(found))
+
+    drawing.draw(draw)
     output.give(result, lambda: pairs(_rows(result)))
 
 
@@ -212,22 +327,25 @@ def _scan(
 ) -> None:  # fmt: skip
     """Global p-value of a scan over the signals of several workspaces."""
     import numpy as np
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    from bumpfit.toys import scan_toys
+    from bumpfit.toys import global_curve, scan_toys
 
-    found = scan_toys([reading.model(path) for path in files], n, show=None, **common)
     if observed is not None:
         raise InputError("a mass scan takes its observed q0 from the data; leave out --observed")
+    found = scan_toys([reading.model(path) for path in files], n, show=None, **common)
     result: dict[str, Any] = {**head, **found.to_dict()}
     p = result["p_global"]
-    result["z_global"] = None if p is None else float(norm.isf(p))
+    result["z_global"] = None if p is None else -float(ndtri(p))
 
     def draw() -> Any:
-        from bumpfit.report.profiles import toy_distribution
+        from bumpfit.report.toys import global_p_value
 
         good = found.maximum[found.valid]
-        return toy_distribution(good, np.ones(good.size), found.observed, "largest q0 of a scan", None)
+        if good.size == 0:
+            raise BumpfitError("no toy could be fitted at all signals, so there is nothing to draw")
+        highest = max(float(good.max()), found.observed or 0.0) ** 0.5
+        return global_p_value(good, global_curve(found, np.linspace(0.0, 1.1 * highest, POINTS)), found.observed)
 
     drawing.draw(draw)
     rows = [
@@ -241,5 +359,6 @@ def _scan(
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
+    """Register the commands."""
     app.command()(toys)
+    toy_studies.add_to(app)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from bumpfit.errors import BumpfitError
 from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, panels, styled
@@ -18,9 +17,6 @@ Array = NDArray[np.float64]
 ONE_SIGMA = "#00CC00"
 TWO_SIGMA = "#FFCC00"
 """The colours of expected bands that gave the Brazil plot its name."""
-
-FAR = 1.6
-"""How far beyond the largest toy, relative to it, an observed value is still drawn."""
 
 
 @styled
@@ -117,48 +113,9 @@ def brazil(scan: MassScan) -> Figure:
     return figure
 
 
-@styled
-def toy_distribution(value: Array, toys: Array, observed: float | None, name: str, at_zero: float | None) -> Figure:
-    """Density of a test statistic of toys with its asymptotic law and the observed value.
-
-    `value`, `toys` (V,): values and how many toys have them. `at_zero`: what the law has at zero (0.5 for one-sided
-    statistics, 0 for two-sided ones), the rest being chi2(1); None: there is no law to draw.
-    """
-    figure, (axis,) = panels()
-    total = float(toys.sum())
-    highest_toy = max(1.0, float(value.max(initial=1.0)))
-    edges = np.linspace(0.0, highest_toy, 61)
-    counts = np.histogram(value, edges, weights=toys)[0]
-    width = edges[1] - edges[0]
-    seen = counts > 0
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    axis.errorbar(centres[seen], counts[seen] / total / width, np.sqrt(counts[seen]) / total / width, fmt="o",
-                  color=BLACK, elinewidth=1.0, label=f"{int(total)} toys")  # fmt: skip
-    highest = float(counts.max()) / total
-    if at_zero is not None:
-        law = np.diff(chi2.cdf(edges, 1)) * (1 - at_zero)
-        law[0] += at_zero
-        highest = max(highest, float(law.max()))
-        axis.stairs(law / width, edges, color=BLUE, label="Asymptotic law")
-    end = highest_toy
-    if observed is not None:
-        # an observed value far beyond the toys is told, not drawn
-        far = observed > FAR * highest_toy
-        end = highest_toy if far else max(end, 1.05 * observed)
-        label = f"Observed: {observed:.4g}{' (beyond)' if far else ''}"
-        axis.axvline(observed, color=VERMILION, linestyle="--", label=label)
-    axis.set_yscale("log")
-    axis.set_ylim(0.3 / total / width, 3 * highest / width)
-    axis.set_xlim(0.0, end)
-    axis.set_xlabel(name)
-    axis.set_ylabel("Toys / unit (normalised)")
-    axis.legend(loc="upper right")
-    return figure
-
-
 def plain_text(name: str) -> str:
     """A parameter's name as text: matplotlib would read $ as mathematics."""
     return name.replace("$", r"\$")
 
 
-__all__ = ["brazil", "cls_curve", "contours", "plain_text", "profile", "toy_distribution"]
+__all__ = ["brazil", "cls_curve", "contours", "plain_text", "profile"]

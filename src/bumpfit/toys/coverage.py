@@ -109,6 +109,8 @@ def sensitivity(
 ) -> Sensitivity:
     """Expected significance of a discovery at each strength: bands and power from n toys a strength."""
     _check(0.5, strengths)
+    if not (math.isfinite(threshold) and threshold >= 0):
+        raise InputError(f"the threshold is {threshold}; expected a significance from 0 on")
     throwing = Throwing(n, seed, workers, executor, data, parameter)
     levels = (0.02275, 0.15866, 0.5, 0.84134, 0.97725)
     bands, power = [], []

@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from bumpfit.errors import BumpfitError
 from bumpfit.results import Record
 from bumpfit.toys.look_elsewhere import GlobalToys
-from bumpfit.toys.tally import Tally
+from bumpfit.toys.tally import Tally, course
 from bumpfit.toys.throw import TIE, Toys
 
 Floats = NDArray[np.float64]
@@ -45,14 +45,27 @@ def tail_curve(toys: Toys | Tally, values: ArrayLike) -> Curve:
     return Curve(x, pairs[:, 0], pairs[:, 1], formula)
 
 
-def convergence(toys: Toys, observed: float | None = None, points: int = 50) -> Curve:
+def convergence(toys: Toys | Tally, observed: float | None = None, points: int = 50) -> Curve:
     """p-value after the first 10, ..., n toys (x), in equal steps of ln n.
+
+    A tally has forgotten the order of its toys but keeps how many of successive groups were as extreme as its observed
+    statistic: it has a point at the end of each group, and only for that statistic.
 
     Raises BumpfitError without an observed statistic or without fitted toys.
     """
     value = toys.observed if observed is None else observed
-    if value is None or not toys.valid.any():
+    good = toys.fitted > 0 if isinstance(toys, Tally) else bool(toys.valid.any())
+    if value is None or not good:
         raise BumpfitError("there is no p-value to follow: give an observed statistic, and toys that could be fitted")
+    if isinstance(toys, Tally):
+        x, hits = np.cumsum(np.array(course([toys], value), dtype=np.float64), axis=0).T
+        keep = np.flatnonzero(x >= min(10.0, x[-1]))
+        x, hits = x[keep], hits[keep]
+        return Curve(x, hits / x, np.sqrt(hits / x * np.maximum(1 - hits / x, 0.0) / x))
+    return _convergence(toys, value, points)
+
+
+def _convergence(toys: Toys, value: float, points: int) -> Curve:
     weights = np.ones(toys.n) if toys.weights is None else toys.weights
     good = toys.valid
     terms = np.where(toys.statistic >= value - TIE, weights, 0.0)[good]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -21,7 +22,7 @@ from bumpfit.errors import BumpfitError, InputError, MissingExtraError
 from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
 from bumpfit.toys.engine import Engine
-from bumpfit.toys.tally import Range, Tally, empty, merge, missing, read, tally
+from bumpfit.toys.tally import Range, Tally, course, empty, merge, missing, read, tally
 from bumpfit.toys.throw import check_run
 
 CHUNKS = 8
@@ -36,15 +37,15 @@ PART = "part-{first:015d}-{end:015d}.parquet"
 _engines: dict[str, Engine] = {}
 
 
-def _piece(task: tuple[Engine, int, int, int, float]) -> Tally:
+def _piece(task: tuple[Engine, int, int, int, float, float | None]) -> Tally:
     """Throw toys first to end of an engine; an engine that comes again in a worker keeps its tables."""
-    engine, first, end, seed, keep_above = task
+    engine, first, end, seed, keep_above, observed = task
     if engine.digest not in _engines:
         _engines.clear()
     known = _engines.setdefault(engine.digest, engine)
     size = known.chunk
     runs = ((begin, known.run(begin, min(size, end - begin), seed)) for begin in range(first, end, size))
-    return tally(known, runs, seed, keep_above)
+    return tally(known, runs, seed, keep_above, observed)
 
 
 def shard(n: int, index: int, shards: int) -> Range:
@@ -95,6 +96,8 @@ def run(
         keep_above = next((value for most, value in KEEP if n <= most), MOST)
     if not keep_above >= 0:
         raise InputError(f"keep_above is {keep_above}; expected a value of the statistic from 0 on")
+    if observed is not None and math.isnan(observed):
+        raise InputError("the observed statistic is not a number")
     known = engine.observed() if observed is None else observed
     if until is not None and known is None:
         raise InputError("there are no observed data, so the error of p has no target; give the observed statistic")
@@ -104,18 +107,18 @@ def run(
     count = Count(known)
     with bar("toys", end - first, show=show) as advance:
         for piece in done:
-            count.add(piece)
+            count.add(piece, new=False)
             advance(piece.n, count.note())
         if not count.settled(until):
-            for piece in _pieces(engine, left, seed, keep_above, workers, executor):
+            for piece in _pieces(engine, left, seed, keep_above, known, workers, executor):
                 if path is not None:
                     _keep(Path(path), piece)
                 done.append(piece)
-                count.add(piece)
+                count.add(piece, new=True)
                 advance(piece.n, count.note())
                 if count.settled(until):
                     break
-    total = dataclasses.replace(merge(done), observed=known)
+    total = dataclasses.replace(merge(done), observed=known, course=course(done, known))
     if path is not None:
         total.write(path)
         shutil.rmtree(_folder(Path(path)), ignore_errors=True)
@@ -124,15 +127,18 @@ def run(
 
 @dataclasses.dataclass
 class Count:
-    """Running p-value of a run: toys, and those at least as extreme as the observed statistic."""
+    """Running p-value of a run: toys, and those at least as extreme as the observed statistic; and their rate."""
 
     observed: float | None
     toys: int = 0
     hits: int = 0
+    new: int = 0
+    started: float = dataclasses.field(default_factory=time.monotonic)
 
-    def add(self, piece: Tally) -> None:
-        """Count the toys of a piece."""
+    def add(self, piece: Tally, *, new: bool) -> None:
+        """Count the toys of a piece, thrown now or found."""
         self.toys += piece.fitted
+        self.new += piece.n if new else 0
         if self.observed is not None:
             self.hits += piece.hits(self.observed)
 
@@ -141,20 +147,26 @@ class Count:
         return until is not None and self.hits > 0 and (1 - self.hits / self.toys) / self.hits < until**2
 
     def note(self) -> str:
-        """The p-value so far, for the progress bar."""
+        """Toys a second and the p-value so far, for the progress bar."""
+        rate = f"{self.new / max(time.monotonic() - self.started, 1e-9):,.0f} toys/s" if self.new else ""
         if self.observed is None or self.toys == 0:
-            return ""
-        if self.hits == 0:
-            return f"p < {1 / self.toys:.2g}"
-        return f"p = {self.hits / self.toys:.3g} +- {math.sqrt(self.hits) / self.toys:.1g}"
+            return rate
+        p = f"p = {self.hits / self.toys:.3g} ± {math.sqrt(self.hits) / self.toys:.1g}"
+        return f"{rate}  {p if self.hits else f'p < {1 / self.toys:.2g}'}".strip()
 
 
 def _pieces(
-    engine: Engine, ranges: list[Range], seed: int, keep_above: float, workers: int, executor: Executor | None
+    engine: Engine,
+    ranges: list[Range],
+    seed: int,
+    keep_above: float,
+    observed: float | None,
+    workers: int,
+    executor: Executor | None,
 ) -> Iterator[Tally]:
     size = CHUNKS * engine.chunk
     tasks = (
-        (engine, begin, min(begin + size, end), seed, keep_above)
+        (engine, begin, min(begin + size, end), seed, keep_above, observed)
         for first, end in ranges
         for begin in range(first, end, size)
     )

@@ -26,11 +26,14 @@ from bumpfit.toys.throw import TIE
 
 Floats = NDArray[np.float64]
 Range = tuple[int, int]
+Course = tuple[tuple[int, int], ...]
 
 BIN = 0.01
 """Width of the bins below the threshold."""
 SAME = ("model", "statistic", "thrown", "tested", "seed", "keep_above")
 """What has to be equal for results to be merged."""
+STEPS = 10
+"""Groups of toys a decade in the course of p."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +42,9 @@ class Tally(Record):
 
     `value` (V,) ascending and `toys` (V,): above `keep_above` values are exact, below they are lower edges of bins of
     width 0.01 (zero is always exact). `failed` toys have no value.
+
+    `course`: successive groups of toys as (fitted, at least as extreme as `observed`), from which the running p-value
+    is drawn; empty without an observed statistic.
     """
 
     model: str
@@ -53,6 +59,7 @@ class Tally(Record):
     toys: NDArray[np.int64]
     observed: float | None = None
     version: str = __version__
+    course: Course = ()
 
     @property
     def n(self) -> int:
@@ -89,9 +96,7 @@ class Tally(Record):
 
     def hits(self, observed: float) -> int:
         """Number of toys at least as extreme as a value of the statistic; see `p_value` about rounding."""
-        if 0 < observed <= self.keep_above:
-            observed = max(math.floor(observed / BIN), 0.5) * BIN
-        return int(self.toys[np.searchsorted(self.value, observed - TIE) :].sum())
+        return int(self.toys[np.searchsorted(self.value, _threshold(observed, self.keep_above)) :].sum())
 
     def quantile(self, level: float) -> float:
         """Value below which a fraction `level` of the toys lie."""
@@ -103,7 +108,7 @@ class Tally(Record):
         return float(self.value[min(place, self.value.size - 1)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Summary in plain JSON types, without the values."""
+        """Summary in plain JSON types, without the values and the course."""
         p, error = self.p_value() if self.observed is not None and self.fitted else (None, None)
         return {
             **self._provenance(),
@@ -124,7 +129,8 @@ class Tally(Record):
         import pyarrow.parquet as pq
 
         table = pa.table({"value": self.value, "toys": self.toys})
-        table = table.replace_schema_metadata({"bumpfit": json.dumps(self._provenance())})
+        content = {**self._provenance(), "course": self.course}
+        table = table.replace_schema_metadata({"bumpfit": json.dumps(content)})
         try:
             with atomic(path) as temporary:
                 pq.write_table(table, temporary, compression="zstd")
@@ -145,8 +151,8 @@ def read(path: str | Path) -> Tally:
         table = pq.read_table(path)
         content = json.loads((table.schema.metadata or {})[b"bumpfit"])
         value, toys = table["value"].to_numpy(), table["toys"].to_numpy()
-        ranges = tuple((int(first), int(end)) for first, end in content.pop("ranges"))
-        return Tally(ranges=ranges, value=value, toys=toys, **content)
+        ranges, course = (tuple((int(a), int(b)) for a, b in content.pop(name, ())) for name in ("ranges", "course"))
+        return Tally(ranges=ranges, course=course, value=value, toys=toys, **content)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {error}") from error
 
@@ -167,20 +173,55 @@ def empty(engine: Engine, seed: int, keep_above: float) -> Tally:
     )
 
 
-def tally(engine: Engine, batches: Iterable[tuple[int, Batch]], seed: int, keep_above: float) -> Tally:
-    """Count the toys of batches (first toy, results)."""
-    values, ranges, failed = [], [], 0
+def tally(
+    engine: Engine,
+    batches: Iterable[tuple[int, Batch]],
+    seed: int,
+    keep_above: float,
+    observed: float | None = None,
+) -> Tally:
+    """Count the toys of batches (first toy, results), and the course of p where there is an observed statistic."""
+    values, ranges = [], []
     for first, batch in batches:
         if batch.statistic.shape[1] != 1:
             raise InputError("these toys hold several signals; a tally holds one statistic")
-        good = batch.status == FITTED
-        failed += int((~good).sum())
-        values.append(batch.statistic[good, 0])
-        ranges.append((first, first + len(good)))
-    value, toys = _counted(np.concatenate(values) if values else np.zeros(0), keep_above)
+        values.append(np.where(batch.status == FITTED, batch.statistic[:, 0], np.nan))
+        ranges.append((first, first + len(batch.status)))
+    thrown = np.concatenate(values) if values else np.zeros(0)
+    good = np.isfinite(thrown)
+    value, toys = _counted(thrown[good], keep_above)
     return dataclasses.replace(
-        empty(engine, seed, keep_above), ranges=_joined(ranges), failed=failed, value=value, toys=toys
+        empty(engine, seed, keep_above), ranges=_joined(ranges), failed=int((~good).sum()), value=value, toys=toys,
+        observed=observed, course=() if observed is None else _groups(ranges, thrown, keep_above, observed),
+    )  # fmt: skip
+
+
+def _groups(ranges: Sequence[Range], statistic: Floats, keep_above: float, observed: float) -> Course:
+    """Course of p between the toys 10, 13, 16, ... of a run, in equal steps of their logarithm, in one piece of it."""
+    if not statistic.size:
+        return ()
+    first = ranges[0][0]
+    end = first + statistic.size
+    low, high = (STEPS * math.log10(max(toy, 10)) for toy in (first, end))
+    cuts = np.round(10 ** (np.arange(math.floor(low), math.ceil(high) + 1) / STEPS)).astype(np.int64)
+    edges = np.unique(np.concatenate([[first], cuts[(cuts > first) & (cuts < end)]])) - first
+    placed = np.where(statistic > keep_above, statistic, _lower_edge(statistic))
+    fitted, hits = (
+        np.add.reduceat(what.astype(np.int64), edges)
+        for what in (np.isfinite(statistic), placed >= _threshold(observed, keep_above))
     )
+    return tuple(zip(fitted.tolist(), hits.tolist(), strict=True))
+
+
+def _threshold(observed: float, keep_above: float) -> float:
+    """Smallest value of a tally that is at least as extreme as the observed one."""
+    return (float(_lower_edge(np.array(observed))) if 0 < observed <= keep_above else observed) - TIE
+
+
+def _lower_edge(value: Floats) -> Floats:
+    """Where a tally puts a value that it keeps in a bin; zero stays, and the first bin begins just above it."""
+    edge: Floats = np.maximum(np.floor(value / BIN), 0.5) * BIN
+    return np.where(value > 0, edge, value)
 
 
 def _counted(values: Floats, keep_above: float) -> tuple[Floats, NDArray[np.int64]]:
@@ -226,6 +267,7 @@ def merge(tallies: Sequence[Tally]) -> Tally:
     values = np.concatenate([t.value for t in tallies])
     counts = np.concatenate([t.toys for t in tallies])
     found, place = np.unique(values, return_inverse=True)
+    observed = next((t.observed for t in tallies if t.observed is not None), None)
     total = np.zeros(found.size, np.int64)
     np.add.at(total, place, counts)
     return dataclasses.replace(
@@ -234,8 +276,20 @@ def merge(tallies: Sequence[Tally]) -> Tally:
         failed=sum(t.failed for t in tallies),
         value=found,
         toys=total,
-        observed=next((t.observed for t in tallies if t.observed is not None), None),
+        observed=observed,
+        course=course(tallies, observed),
     )
+
+
+def course(tallies: Sequence[Tally], observed: float | None) -> Course:
+    """Course of p over several tallies; one that was made for another observed statistic is a single group."""
+    if observed is None:
+        return ()
+    groups: list[tuple[int, int]] = []
+    for one in sorted(tallies, key=lambda t: t.ranges[:1]):
+        own = one.course if one.observed == observed else ()
+        groups += own or ([(one.fitted, one.hits(observed))] if one.fitted else [])
+    return tuple(groups)
 
 
 def missing(n_first: int, n_end: int, done: Sequence[Range]) -> list[Range]:

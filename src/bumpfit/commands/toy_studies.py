@@ -1,0 +1,204 @@
+"""`bumpfit interval`, `coverage` and `sensitivity`: what toys say about intervals and about an experiment to come."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bumpfit.commands import show
+from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped
+from bumpfit.commands.output import Drawing, Output, check_outputs, pairs, provenance, table
+from bumpfit.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bumpfit.toys import Coverage, Sensitivity
+    from bumpfit.workspace import Model
+
+Strengths = Annotated[str, typer.Option(metavar="S1,S2,...", help="True strengths, with commas between them.")]
+Number = Annotated[int, typer.Option("-n", "--number", help="Toys at each strength.")]
+Threads = Annotated[int | None, typer.Option(help="Threads (default: all cores); no number depends on it.", min=1)]
+LEVELS = {"interval": 0.6827, "upper limit": 0.95}
+
+
+@grouped
+def interval(
+    workspace: Workspace,
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    method: Annotated[
+        Literal["profile", "feldman-cousins"],
+        typer.Option(help="Profile likelihood, or toys at each strength that is tried (Feldman and Cousins)."),
+    ] = "profile",
+    toys: Annotated[int | None, typer.Option("--toys", metavar="N", help="Toys a strength (default: 2000).")] = None,
+    level: Annotated[list[float] | None, typer.Option(help="Level of an interval; default: 0.6827 and 0.9545.")] = None,
+    parameter: Parameter = None,
+    seed: Seed = 0,
+    workers: Threads = None,
+) -> None:
+    """Confidence interval of a parameter, asymptotic or with coverage from toys.
+
+    Example: bumpfit interval workspace.json --method feldman-cousins --toys 10000 --level 0.9
+    """
+    from bumpfit import inference
+    from bumpfit import toys as engine
+    from bumpfit.execute import available_cores
+
+    files = [workspace, *reading.files]
+    check_outputs(files, output.out)
+    model = reading.model(workspace)
+    data, settings = fitting.data(model), fitting.settings(model)
+    levels = level or (0.6827, 0.9545)
+    if method == "profile":
+        if toys is not None:
+            raise InputError("--toys belongs to --method feldman-cousins")
+        found = [inference.interval(model, parameter, chosen, data, **settings) for chosen in levels]
+        options = fitting.given()
+    else:
+        if fitting.fix or fitting.start or fitting.range or fitting.free:
+            raise InputError(
+                "intervals from toys take no settings of parameters; leave out --fix, --start, --range and --free"
+            )
+        n = 2000 if toys is None else toys
+        found = [
+            engine.feldman_cousins(
+                model, n, chosen, seed=seed, workers=workers or available_cores(), data=data, parameter=parameter
+            )
+            for chosen in levels
+        ]
+        options = {**fitting.given(), "toys": n, "seed": seed}
+    result = {
+        **provenance("interval", files, {"method": method, **options}),
+        "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
+        "intervals": [one.to_dict() for one in found],
+    }  # fmt: skip
+    rows = [("best fit", f"{found[0].parameter} = {show.number(found[0].best, 6)}"), ("method", found[0].method)]
+    rows += [(f"interval at {one.level:.2%}", show.bounds(one)) for one in found]
+    output.give(result, lambda: pairs(rows))
+
+
+@grouped
+def coverage(
+    workspace: Workspace,
+    strengths: Strengths,
+    reading: Reading,
+    output: Output,
+    drawing: Drawing,
+    n: Number = 10_000,
+    kind: Annotated[Literal["interval", "upper-limit"], typer.Option(help="What should hold the truth.")] = "interval",
+    level: Annotated[float | None, typer.Option(help="Default: 0.6827, for upper limits 0.95.")] = None,
+    parameter: Parameter = None,
+    seed: Seed = 0,
+    workers: Threads = None,
+) -> None:
+    """How often do asymptotic intervals, or upper limits, hold the true strength?
+
+    Nuisance parameters are at their fit to the data with the strength held there. Example:
+    bumpfit coverage workspace.json --strengths 0,1,2,5 -n 10000 --figure coverage.png
+    """
+    from bumpfit import toys
+
+    model, common, head = _prepare("coverage", workspace, strengths, reading, output, drawing, parameter, seed, workers)
+    what: Any = kind.replace("-", " ")
+    found = toys.coverage(model, _numbers(strengths), n, LEVELS[what] if level is None else level, kind=what, **common)
+
+    def draw() -> Any:
+        from bumpfit.report.toys import coverage_ladder
+
+        return coverage_ladder(found, _name(model, parameter))
+
+    drawing.draw(draw)
+    output.give({**head, "parameter": _name(model, parameter), **found.to_dict()}, lambda: _coverage_table(found))
+
+
+@grouped
+def sensitivity(
+    workspace: Workspace,
+    strengths: Strengths,
+    reading: Reading,
+    output: Output,
+    drawing: Drawing,
+    n: Number = 10_000,
+    threshold: Annotated[float, typer.Option(help="Significance that counts as a discovery.")] = 5.0,
+    parameter: Parameter = None,
+    seed: Seed = 0,
+    workers: Threads = None,
+) -> None:
+    """Significance of a discovery to expect at each true strength: bands, and how often the threshold is reached.
+
+    Example: bumpfit sensitivity workspace.json --strengths 0,5,10,20 --threshold 3 --figure sensitivity.png
+    """
+    from bumpfit import toys
+
+    model, common, head = _prepare(
+        "sensitivity", workspace, strengths, reading, output, drawing, parameter, seed, workers
+    )
+    found = toys.sensitivity(model, _numbers(strengths), n, threshold=threshold, **common)
+
+    def draw() -> Any:
+        from bumpfit.report.toys import sensitivity_bands
+
+        return sensitivity_bands(found, _name(model, parameter))
+
+    drawing.draw(draw)
+    output.give({**head, "parameter": _name(model, parameter), **found.to_dict()}, lambda: _sensitivity_table(found))
+
+
+def _prepare(
+    command: str, workspace: Path, strengths: str, reading: Reading, output: Output, drawing: Drawing,
+    parameter: str | None, seed: int, workers: int | None,
+) -> tuple[Model, dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """The model, arguments of the study, and the first keys of its result, after all checks that cost nothing."""
+    from bumpfit.execute import available_cores
+
+    drawing.check()
+    _numbers(strengths)
+    files = [workspace, *reading.files]
+    check_outputs(files, output.out, drawing.figure)
+    common = {"seed": seed, "workers": workers or available_cores(), "parameter": parameter}
+    return reading.model(workspace), common, provenance(command, files, {"seed": seed})
+
+
+def _numbers(text: str) -> list[float]:
+    """The strengths of a list with commas; raises InputError for anything else."""
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(math.isfinite, found)):
+        raise InputError(f"cannot read --strengths {text}; expected numbers with commas between them, such as 0,1,2")
+    return found
+
+
+def _name(model: Model, parameter: str | None) -> str:
+    return parameter or model.poi or "strength"
+
+
+def _coverage_table(found: Coverage) -> RenderableType:
+    rows = [
+        [f"{mu:g}", f"{share:.4f} ± {error:.2g}"]
+        for mu, share, error in zip(found.strengths, found.coverage, found.errors, strict=True)
+    ]
+    failed = f", {found.failed} not fitted" if found.failed else ""
+    title = f"Coverage of the {found.kind} at {found.level:g}, {found.toys} toys a strength{failed}"
+    return table(title, ["strength", "coverage"], rows)
+
+
+def _sensitivity_table(found: Sensitivity) -> RenderableType:
+    rows = [
+        [f"{mu:g}", *(show.number(z, 3) for z in bands), show.number(power, 3)]
+        for mu, bands, power in zip(found.strengths, found.significance, found.power, strict=True)
+    ]
+    columns = ["strength", *show.BANDS, f"above {found.threshold:g}"]
+    return table(f"Expected significance, {found.toys} toys a strength", columns, rows)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (interval, coverage, sensitivity):
+        app.command()(command)

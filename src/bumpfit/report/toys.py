@@ -1,0 +1,266 @@
+"""Figures of toys: distributions, running and global p-values, coverage, expected significance, CLs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, plain_text
+from bumpfit.report.style import BLACK, BLUE, GREY, HEIGHT, VERMILION, WIDTH, headroom, panels, styled
+from bumpfit.toys.coverage import Coverage, Sensitivity
+from bumpfit.toys.curves import Curve
+
+Array = NDArray[np.float64]
+
+FAR = 1.6
+"""How far beyond the largest toy, relative to it, an observed value is still drawn."""
+BINS = 60
+SYMBOLS = {
+    "q0": "$q_0$",
+    "qmu": r"$q_\mu$",
+    "qtilde": r"$\tilde{q}_\mu$",
+    "tmu": r"$t_\mu$",
+    "ttilde": r"$\tilde{t}_\mu$",
+}
+
+
+@styled
+def toy_distribution(
+    value: Array,
+    toys: Array,
+    observed: float | None,
+    name: str,
+    at_zero: float | None,
+    running: Curve | None = None,
+    expected: float | None = None,
+) -> Figure:
+    """Density of a test statistic of toys with its asymptotic law and the observed value; beside it the running p.
+
+    `value`, `toys` (V,): values and how many toys have them. `at_zero`: what the law has at zero (0.5 for one-sided
+    statistics, 0 for two-sided ones), the rest being chi2(1); None: there is no law to draw. `running`: p after so many
+    toys, with the asymptotic p `expected`; None: no second panel.
+    """
+    figure, axes = _beside(1 if running is None else 2)
+    _density(axes[0], value, toys, observed, name, at_zero)
+    if running is not None:
+        _running(axes[1], running, expected)
+    return figure
+
+
+@styled
+def tail_probability(tail: Curve, observed: float | None, name: str, running: Curve | None) -> Figure:
+    """Probability of a statistic at least as large, from weighted toys, with its asymptotic law; beside it running p.
+
+    Points whose error is as large as they are say nothing and are left out.
+    """
+    figure, axes = _beside(1 if running is None else 2)
+    axis = axes[0]
+    known = tail.error < tail.p
+    _band(axis, tail.x[known], tail.p[known], tail.error[known], "Weighted toys")
+    if tail.formula is not None:
+        axis.plot(tail.x, tail.formula, color=BLUE, linestyle="--", label="Asymptotic law")
+    _mark(axis, observed, float(tail.x.max()))
+    axis.set_yscale("log")
+    axis.set_ylim(0.3 * float(tail.p[known].min(initial=1.0)), 3.0)
+    axis.set_xlabel(SYMBOLS.get(name, plain_text(name)))
+    axis.set_ylabel("Probability of a value at least as large")
+    axis.legend(loc="upper right")
+    if running is not None:
+        law = None
+        if observed is not None and tail.formula is not None:
+            law = float(np.exp(np.interp(observed, tail.x, np.log(tail.formula))))
+        _running(axes[1], running, law)
+    return figure
+
+
+@styled
+def global_p_value(maximum: Array, curve: Curve, observed: float | None) -> Figure:
+    """Largest q0 of each scan, and the global p-value over the largest local significance with the bound of Gross and
+    Vitells.
+
+    `maximum` (n,): largest q0 of the toys that could be fitted; `curve`: `toys.global_curve`. Significances that no toy
+    reaches have no point.
+    """
+    figure, (left, right) = _beside(2)
+    _density(left, maximum, np.ones(maximum.size), observed, "Largest $q_0$ of a scan", None)
+    seen = curve.x**2 <= maximum.max(initial=0.0)
+    right.errorbar(curve.x[seen], curve.p[seen], curve.error[seen], fmt="o", color=BLACK, elinewidth=1.0,
+                   label=f"{maximum.size} scanned toys")  # fmt: skip
+    if curve.formula is not None:
+        right.plot(curve.x, curve.formula, color=BLUE, label="Gross and Vitells")
+    right.plot(curve.x, 0.5 * chi2.sf(curve.x**2, 1), color=GREY, linestyle=":", label="Local p-value")
+    z = None if observed is None else math.sqrt(max(observed, 0.0))
+    _mark(right, z, float(curve.x.max()))
+    right.set_yscale("log")
+    lowest = min(0.3 / max(1, maximum.size), *(() if curve.formula is None else [0.3 * float(curve.formula.min())]))
+    right.set_ylim(lowest, 2.0)
+    right.set_xlabel("Largest local significance")
+    right.set_ylabel("Global p-value")
+    right.legend(loc="lower left")
+    return figure
+
+
+@styled
+def coverage_ladder(found: Coverage, parameter: str) -> Figure:
+    """Coverage at each true strength with its error, and the nominal level."""
+    figure, (axis,) = panels()
+    coverage, errors = np.array(found.coverage), np.array(found.errors)
+    axis.axhline(found.level, color=VERMILION, linestyle="--", label=f"Nominal: {found.level:.2%}")
+    axis.errorbar(found.strengths, coverage, errors, fmt="o", color=BLACK, elinewidth=1.0,
+                  label=f"{found.kind.capitalize()}, {found.toys} toys each")  # fmt: skip
+    low, high = min(found.level, (coverage - errors).min()), max(found.level, (coverage + errors).max())
+    room = max(0.3 * (high - low), 0.01)
+    axis.set_ylim(max(0.0, low - room), high + room)
+    headroom(axis, 0.2)
+    axis.margins(x=0.08)
+    axis.set_xlabel(f"True {plain_text(parameter)}")
+    axis.set_ylabel("Coverage")
+    axis.legend(loc="upper right", ncols=2)
+    return figure
+
+
+@styled
+def sensitivity_bands(found: Sensitivity, parameter: str) -> Figure:
+    """Expected significance of a discovery over the true strength with its bands, and below how often the threshold is
+    reached.
+    """
+    figure, (axis, below) = panels((2.2, 1.0), height=1.25 * HEIGHT)
+    order = np.argsort(found.strengths)
+    x, bands = np.array(found.strengths)[order], np.array(found.significance)[order]
+    axis.fill_between(x, bands[:, 0], bands[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
+    axis.fill_between(x, bands[:, 1], bands[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
+    axis.plot(x, bands[:, 2], color=BLACK, marker="o", markersize=3, linestyle="--", label="Median")
+    axis.axhline(found.threshold, color=VERMILION, linewidth=1.2, label=f"{found.threshold:g}$\\sigma$")
+    axis.set_ylim(0.0, 1.05 * max(found.threshold, float(bands.max())))
+    headroom(axis, 0.25)
+    axis.set_ylabel("Significance")
+    axis.legend(loc="upper left", ncols=2)
+    power = np.array(found.power)[order]
+    below.errorbar(x, power, np.sqrt(power * (1 - power) / found.toys), fmt="o", color=BLACK, elinewidth=1.0)
+    below.set_ylim(-0.05, 1.05)
+    below.set_ylabel(f"Power ({found.threshold:g}$\\sigma$)")
+    below.set_xlabel(f"True {plain_text(parameter)}")
+    return figure
+
+
+@styled
+def two_hypotheses(with_signal: Array, without: Array, observed: float | None, name: str, label: str) -> Figure:
+    """Distributions of a statistic under signal and background and under background alone, (n,) each; its CLs.
+
+    `label`: the strength under test in words.
+    """
+    figure, (axis,) = panels()
+    top = max(1.0, float(np.max(with_signal, initial=1.0)), float(np.max(without, initial=1.0)))
+    edges = np.linspace(0.0, top, BINS + 1)
+    lowest = 1.0
+    for values, color, words in ((without, BLUE, "Background"), (with_signal, VERMILION, label)):
+        density = np.histogram(values, edges)[0] / max(1, values.size) / (edges[1] - edges[0])
+        axis.stairs(density, edges, color=color, label=f"{words} ({values.size} toys)")
+        lowest = min(lowest, float(density[density > 0].min(initial=1.0)))
+    _mark(axis, observed, top, BLACK)
+    axis.set_yscale("log")
+    axis.set_ylim(0.5 * lowest, None)
+    headroom(axis, 0.25)
+    axis.set_xlabel(SYMBOLS.get(name, plain_text(name)))
+    axis.set_ylabel("Toys / unit (normalised)")
+    axis.legend(loc="upper right")
+    return figure
+
+
+def _beside(number: int) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with panels beside one another, each as large as a figure of one panel."""
+    width = number * WIDTH
+    figure = Figure(figsize=(width, HEIGHT))
+    FigureCanvasAgg(figure)
+    left, right, bottom, top = 0.85, 0.18, 0.58, 0.12
+    axes = figure.subplots(1, number, squeeze=False, gridspec_kw={
+        "left": left / width, "right": 1 - right / width, "bottom": bottom / HEIGHT, "top": 1 - top / HEIGHT,
+        "wspace": (left + right) / (WIDTH - left - right),
+    })  # fmt: skip
+    return figure, list(axes[0])
+
+
+def _density(axis: Axes, value: Array, toys: Array, observed: float | None, name: str, at_zero: float | None) -> None:
+    total = max(1.0, float(toys.sum()))
+    highest_toy = max(1.0, float(value.max(initial=1.0)))
+    edges = np.linspace(0.0, highest_toy, BINS + 1)
+    counts = np.histogram(value, edges, weights=toys)[0]
+    width = edges[1] - edges[0]
+    seen = counts > 0
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    axis.errorbar(centres[seen], counts[seen] / total / width, np.sqrt(counts[seen]) / total / width, fmt="o",
+                  color=BLACK, elinewidth=1.0, label=f"{int(toys.sum())} toys")  # fmt: skip
+    highest = float(counts.max()) / total
+    if at_zero is not None:
+        law = np.diff(chi2.cdf(edges, 1)) * (1 - at_zero)
+        law[0] += at_zero
+        highest = max(highest, float(law.max()))
+        axis.stairs(law / width, edges, color=BLUE, label="Asymptotic law")
+    _mark(axis, observed, highest_toy)
+    axis.set_yscale("log")
+    axis.set_ylim(0.3 / total / width, 3 * highest / width)
+    axis.set_xlabel(SYMBOLS.get(name, name))
+    axis.set_ylabel("Toys / unit (normalised)")
+    axis.legend(loc="upper right")
+
+
+def _mark(axis: Axes, observed: float | None, end: float, color: str = VERMILION) -> None:
+    """The line of an observed value on an axis from 0 to `end`; one far beyond is told, not drawn."""
+    axis.set_xlim(0.0, end)
+    if observed is None:
+        return
+    far = observed > FAR * end
+    axis.axvline(observed, color=color, linestyle="--", label=f"Observed: {observed:.4g}{' (beyond)' if far else ''}")
+    if not far:
+        axis.set_xlim(0.0, max(end, 1.05 * observed))
+
+
+def _running(axis: Axes, running: Curve, expected: float | None) -> None:
+    """p over the number of toys with its error; where no toy was as extreme, the bound that follows."""
+    x, p, error = running.x, running.p, running.error
+    axis.set_xlabel("Toys")
+    axis.set_xscale("log")
+    axis.set_xlim(x[0], max(x[-1], 1.1 * x[0]))
+    if p[-1] == 0:
+        axis.plot(x, 1 / x, color=BLACK, label="No toy so extreme: p < 1/n")
+        axis.set_yscale("log")
+        axis.set_ylabel("p-value")
+        axis.legend(loc="upper right")
+        return
+    power = min(0, math.floor(math.log10(p[-1])) + (p[-1] >= 0.1))
+    unit = 10.0**power
+    _band(axis, x, p / unit, error / unit, "p-value of the toys")
+    axis.axhline(p[-1] / unit, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+    highest = p[-1] + 3 * error[-1]
+    if expected is not None:
+        axis.axhline(expected / unit, color=BLUE, linestyle="--", label="Asymptotic law")
+        highest = max(highest, 1.2 * expected)
+    # the first toys scatter far and wide; the scale is that of the later ones
+    settled = x >= 0.01 * x[-1]
+    highest = max(highest, float((p + error)[settled].max()), 1.5 * p[-1])
+    axis.set_ylim(0.0, highest / unit)
+    headroom(axis, 0.2)
+    axis.set_ylabel("p-value" + (f" [$10^{{{power}}}$]" if power < 0 else ""))
+    axis.legend(loc="upper right")
+
+
+def _band(axis: Axes, x: Array, p: Array, error: Array, label: str) -> None:
+    axis.fill_between(x, np.maximum(p - error, 0.0), p + error, color=GREY, alpha=0.35, linewidth=0)
+    axis.plot(x, p, color=BLACK, marker="o", markersize=2.5, linewidth=1.0, label=label)
+
+
+__all__ = [
+    "coverage_ladder",
+    "global_p_value",
+    "sensitivity_bands",
+    "tail_probability",
+    "toy_distribution",
+    "two_hypotheses",
+]

@@ -1,0 +1,127 @@
+"""Figures of toys: what is drawn is what the records say."""
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from scipy.stats import chi2, norm
+
+from bumpfit.report import png
+from bumpfit.report.toys import (
+    coverage_ladder,
+    global_p_value,
+    sensitivity_bands,
+    tail_probability,
+    toy_distribution,
+    two_hypotheses,
+)
+from bumpfit.toys import Coverage, Curve, Sensitivity
+
+N = 20_000
+VALUES = np.maximum(np.random.default_rng(1).normal(size=N), 0.0) ** 2
+X = np.array([10.0, 100.0, 1000.0, 10_000.0])
+
+
+def labels(axis: Axes) -> list[str]:
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def drawn(axis: Axes, label: str) -> np.ndarray:
+    """Points (K, 2) of the line, or error bars, with a label."""
+    for artist in (*axis.get_lines(), *axis.containers):
+        if artist.get_label() == label:
+            line = artist if artist in axis.get_lines() else artist.lines[0]  # type: ignore[attr-defined]
+            return np.column_stack(line.get_data()).astype(float)
+    raise AssertionError(f"no {label} among {labels(axis)}")
+
+
+def running(p: float, *, hits: bool = True) -> Curve:
+    values = np.full(X.size, p if hits else 0.0)
+    return Curve(X, values, np.sqrt(values * (1 - values) / X))
+
+
+def test_distribution_follows_the_law_and_marks_the_data() -> None:
+    left, right = toy_distribution(VALUES, np.ones(N), 4.0, "q0", 0.5, running(0.023), norm.sf(2.0)).axes
+    points = drawn(left, f"{N} toys")
+    width = VALUES.max() / 60
+    inside = (points[:, 0] > width) & (points[:, 0] < 6)
+    centre, density = points[inside].T
+    law = 0.5 * (chi2.cdf(centre + width / 2, 1) - chi2.cdf(centre - width / 2, 1)) / width
+    assert np.all(np.abs(density - law) < 5 * np.sqrt(law / N / width))
+    assert drawn(left, "Observed: 4")[0, 0] == 4.0
+    assert right.get_ylabel() == "p-value [$10^{-2}$]"
+    np.testing.assert_allclose(drawn(right, "p-value of the toys"), np.column_stack([X, np.full(4, 2.3)]))
+    np.testing.assert_allclose(drawn(right, "Asymptotic law")[:, 1], 100 * norm.sf(2.0))
+
+
+def test_one_panel_without_data_and_a_bound_without_hits() -> None:
+    figure = toy_distribution(VALUES, np.ones(N), None, "ttilde", None)
+    assert len(figure.axes) == 1
+    assert labels(figure.axes[0]) == [f"{N} toys"]
+    far = toy_distribution(VALUES, np.ones(N), 1e4, "q0", 0.5, running(0, hits=False))
+    assert "Observed: 1e+04 (beyond)" in labels(far.axes[0])
+    assert far.axes[0].get_xlim()[1] == pytest.approx(VALUES.max())
+    np.testing.assert_allclose(drawn(far.axes[1], "No toy so extreme: p < 1/n")[:, 1], 1 / X)
+    assert png(far).startswith(b"\x89PNG")
+
+
+def test_one_toy_and_toys_that_are_all_zero() -> None:
+    for value in (0.0, 3.0):
+        single = Curve(np.array([1.0]), np.array([1.0]), np.array([0.0]))
+        assert png(toy_distribution(np.array([value]), np.ones(1), value, "q0", 0.5, single, 0.5)).startswith(
+            b"\x89PNG"
+        )
+
+
+def test_global_p_values_beside_the_bound() -> None:
+    z = np.linspace(0, 6, 13)
+    p = np.array([(z[i] ** 2 <= VALUES).mean() for i in range(13)])
+    curve = Curve(z, np.maximum(p, 1 / N), np.sqrt(p / N), np.minimum(1.0, 5 * norm.sf(z)))
+    left, right = global_p_value(VALUES, curve, 9.0).axes
+    assert drawn(left, "Observed: 9")[0, 0] == 9.0
+    assert drawn(right, "Observed: 3")[0, 0] == 3.0
+    points = drawn(right, f"{N} scanned toys")
+    assert points[-1, 0] ** 2 <= VALUES.max() < (points[-1, 0] + 0.5) ** 2
+    np.testing.assert_allclose(points[:, 1], p[: len(points)])
+    np.testing.assert_allclose(drawn(right, "Gross and Vitells")[:, 1], curve.formula)
+    np.testing.assert_allclose(drawn(right, "Local p-value")[:, 1], norm.sf(z))
+
+
+def test_tail_leaves_out_what_no_toy_knows() -> None:
+    x = np.array([1.0, 9.0, 25.0, 36.0])
+    p = norm.sf(np.sqrt(x))
+    curve = Curve(x, p, p * np.array([0.1, 0.1, 0.1, 1.0]), p)
+    left, right = tail_probability(curve, 16.0, "q0", running(norm.sf(4.0))).axes
+    np.testing.assert_allclose(drawn(left, "Weighted toys")[:, 0], x[:3])
+    assert right.get_ylabel() == "p-value [$10^{-5}$]"
+    assert png(tail_probability(curve, None, "q0", None)).startswith(b"\x89PNG")
+
+
+def test_coverage_and_the_nominal_level() -> None:
+    found = Coverage("upper limit", 0.95, (0.0, 1.0, 2.0), (1.0, 0.96, 0.951), (0.001, 0.002, 0.003), 5000, 0)
+    (axis,) = coverage_ladder(found, "mu_$x").axes
+    np.testing.assert_allclose(
+        drawn(axis, "Upper limit, 5000 toys each"), np.column_stack([found.strengths, found.coverage])
+    )
+    np.testing.assert_allclose(drawn(axis, "Nominal: 95.00%")[:, 1], 0.95)
+    low, high = axis.get_ylim()
+    assert low < 0.94 and high > 1.0
+    assert png(axis.figure).startswith(b"\x89PNG")  # type: ignore[arg-type]
+
+
+def test_bands_of_unsorted_strengths() -> None:
+    bands = ((3.0, 4.0, 5.0, 6.0, 7.0), (0.0, 0.0, 0.0, 1.0, 2.0))
+    axis, below = sensitivity_bands(Sensitivity((10.0, 0.0), bands, 5.0, (0.5, 0.0), 400), "mu").axes
+    np.testing.assert_allclose(drawn(axis, "Median"), [[0, 0], [10, 5]])
+    np.testing.assert_allclose(drawn(axis, r"5$\sigma$")[:, 1], 5.0)
+    (bars,) = below.containers
+    np.testing.assert_allclose(np.column_stack(bars.lines[0].get_data()), [[0, 0], [10, 0.5]])
+    segments = bars.lines[2][0].get_segments()
+    assert segments[1][1, 1] - 0.5 == pytest.approx(0.025)  # sqrt(0.5 0.5 / 400)
+
+
+def test_both_hypotheses_are_normalised() -> None:
+    (axis,) = two_hypotheses(VALUES / 2, VALUES, 1.5, "qtilde", "mu = 2").axes
+    for patch in axis.patches:
+        values, edges, _ = patch.get_data()
+        assert np.sum(values * np.diff(edges)) == pytest.approx(1.0)
+    assert labels(axis) == [f"Background ({N} toys)", f"mu = 2 ({N} toys)", "Observed: 1.5"]
