@@ -10,7 +10,7 @@ import click
 import typer
 from rich.console import Console
 
-from bumpfit.commands import likelihood, search, simulate, toys, workspaces
+from bumpfit.commands import likelihood, search, simulate, tagging, toys, workspaces
 from bumpfit.errors import BumpfitError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ workspaces.add_to(app)
 likelihood.add_to(app)
 toys.add_to(app)
 simulate.add_to(app)
+tagging.add_to(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -105,15 +105,19 @@ def binned(features: Array, edges: tuple[Array, ...] | list[Array]) -> Array:
 
 def _values(tree: NDArray[Any], x: Array) -> Array:
     """The value of the leaf that each event falls into."""
+    field = {name: np.ascontiguousarray(tree[name]) for name in NODES}
+    children = np.stack([field["right"], field["left"]], axis=1).astype(np.int64)
+    feature, threshold = field["feature_idx"].astype(np.int64), field["num_threshold"]
+    leaf, missing_left = field["is_leaf"] != 0, field["missing_go_to_left"] != 0
     at = np.zeros(len(x), dtype=np.int64)
-    rows = np.arange(len(x)) if not tree["is_leaf"][0] else np.empty(0, np.int64)
+    rows = np.arange(len(x)) if not leaf[0] else np.empty(0, np.int64)
     while len(rows):
-        node = tree[at[rows]]
-        value = x[rows, node["feature_idx"]]
-        left = np.where(np.isnan(value), node["missing_go_to_left"] == 1, value <= node["num_threshold"])
-        at[rows] = np.where(left, node["left"], node["right"])
-        rows = rows[tree["is_leaf"][at[rows]] == 0]
-    return np.asarray(tree["value"][at], dtype=np.float64)
+        node = at[rows]
+        value = x[rows, feature[node]]
+        left = (value <= threshold[node]) | (np.isnan(value) & missing_left[node])
+        at[rows] = node = children[node, left.astype(np.int64)]
+        rows = rows[~leaf[node]]
+    return np.asarray(field["value"][at], dtype=np.float64)
 
 
 class LightTrees:

@@ -1,0 +1,194 @@
+"""From templates to a HistFactory workspace, and from it to expected and observed significance and limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bumpfit import inference
+from bumpfit.errors import InputError
+from bumpfit.events.dataset import Dataset
+from bumpfit.histograms import fill
+from bumpfit.results import Discovery, Limit, Record
+from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
+from bumpfit.workspace.build import Spec, modifier, sample, workspace
+from bumpfit.workspace.read import compile_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What turns a data set into an experiment.
+
+    `luminosity` in fb^-1 and `cross_sections` in pb by class, or expected `events` by class; where neither is given the
+    weights of the data set are expected events. `luminosity_error` and `cross_section_errors` are relative (the latter
+    `background_error` for every class but the signal that is not named). `bins`: bins of the histogram before sparse
+    ones are joined; `edges` gives them instead; `least_background`: simulated background events that a bin must hold.
+    """
+
+    signal: str | None = None
+    luminosity: float | None = None
+    luminosity_error: float = 0.02
+    cross_sections: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    events: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    cross_section_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    background_error: float = 0.1
+    bins: int = 10
+    edges: tuple[float, ...] | None = None
+    least_background: int = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prospects(Record):
+    """What the experiment can say about the strength mu of the signal (1 as expected).
+
+    `expected` is the median significance of the signal at strength 1 (Asimov data), `observed` that of the data (None
+    without data); `limit` is the 95 % CLs limit on mu, its `observed` None without data. `yields` and `errors` are
+    expected events and their statistical errors a bin, `data` what was observed, or the expected background.
+    """
+
+    channel: str
+    edges: tuple[float, ...]
+    yields: Mapping[str, tuple[float, ...]]
+    errors: Mapping[str, tuple[float, ...]]
+    data: tuple[float, ...]
+    has_data: bool
+    expected: Discovery
+    observed: Discovery | None
+    limit: Limit
+    workspace: Spec
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the fits behind the significances and without the workspace."""
+        full = super().to_dict()
+        for name in ("expected", "observed"):
+            if full[name] is not None:
+                full[name] = {key: value for key, value in full[name].items() if not key.endswith("_fit")}
+        del full["workspace"]
+        return full
+
+
+def prospects(
+    dataset: Dataset,
+    values: ArrayLike,
+    setup: Setup = Setup(),
+    *,
+    name: str = "score",
+    part: str | None = "test",
+    observed: ArrayLike | None = None,
+) -> Prospects:
+    """Histogram a value of every event, build the likelihood and ask it.
+
+    Args:
+        dataset: all parts; templates are made of one and stand for all.
+        values: score or observable of every event of the data set, shape (N,).
+        name: what it is called.
+        part: which part the templates are made of, so that no training event is among them; None takes all.
+        observed: the same value of observed events, shape (M,).
+
+    Raises:
+        InputError: unknown classes, numbers out of range, values that cannot be binned.
+        BumpfitError: a fit does not converge.
+    """
+    _check(dataset, setup)
+    signal = dataset.classes[-1] if setup.signal is None else setup.signal
+    expected = expected_events(
+        dataset, luminosity=setup.luminosity, cross_sections=setup.cross_sections, events=setup.events
+    )
+    x = np.asarray(values, dtype=np.float64)
+    if x.shape != (len(dataset),):
+        raise InputError(f"there are {len(dataset)} samples and values of shape {x.shape}; expected one value a sample")
+    notes = []
+    if part is not None and dataset.part is None:
+        notes.append("the data set is not split: templates are made of all its events, training events among them")
+    if part is not None and dataset.part is not None:
+        rows = dataset.part == ("train", "test", "validation").index(part)
+        dataset, x = dataset.get(part), x[rows]
+    known = ~np.isnan(x)
+    if not known.any():
+        raise InputError(f"no event has a value of {name}")
+    is_signal = (dataset.targets == dataset.classes.index(signal))[known]
+    if setup.edges is not None:
+        edges: Array = np.array(setup.edges)
+    elif name == "score":
+        edges = score_edges(
+            x[known], is_signal, dataset.weights[known], setup.bins, least_background=setup.least_background
+        )
+    else:
+        edges = equal_edges(x[known], is_signal, setup.bins, least_background=setup.least_background)
+    made = templates(dataset, x, edges, expected, name)
+    notes += [f"{n} events of {label} have no value and are in no bin" for label, n in made.missing.items() if n]
+    counts = None
+    if observed is not None:
+        seen = np.asarray(observed, dtype=np.float64).ravel()
+        if np.isnan(seen).any():
+            notes.append(f"{int(np.isnan(seen).sum())} observed events have no value and are in no bin")
+        counts = fill(np.clip(seen[~np.isnan(seen)], edges[0], np.nextafter(edges[-1], -np.inf)), edges).counts
+    spec = build(made, signal, setup, counts)
+    model = compile_model(spec)
+    limit = inference.limit(model)
+    return Prospects(
+        channel=spec["channels"][0]["name"],
+        edges=tuple(edges.tolist()),
+        yields={label: tuple(h.counts.tolist()) for label, h in made.histograms.items()},
+        errors={label: tuple(np.sqrt(h.variances).tolist()) for label, h in made.histograms.items()},
+        data=tuple(spec["observations"][0]["data"]),
+        has_data=counts is not None,
+        expected=inference.discovery(model, inference.asimov(model, 1.0, fitted=False)),
+        observed=None if counts is None else inference.discovery(model),
+        limit=limit if counts is not None else dataclasses.replace(limit, observed=None),
+        workspace=spec,
+        notes=tuple(notes),
+    )
+
+
+def build(made: Templates, signal: str, setup: Setup, observed: Array | None = None) -> Spec:
+    """The HistFactory workspace of templates: strength mu of the signal, luminosity, cross-sections, staterror.
+
+    Without observed counts the data are the expected background.
+    """
+    if all(label == signal for label in made.histograms):
+        raise InputError(f"'{signal}' is the only class; a likelihood needs a background")
+    channel = re.sub(r"\W+", "_", made.name).strip("_") or "channel"
+    samples = []
+    for label, histogram in made.histograms.items():
+        effects = [modifier("normfactor", "mu")] if label == signal else []
+        if setup.luminosity_error > 0:
+            effects.append(modifier("lumi", "lumi"))
+        error = setup.cross_section_errors.get(label, 0.0 if label == signal else setup.background_error)
+        if error > 0:
+            effects.append(modifier("normsys", f"xsec_{label}", (1 - error, 1 + error)))
+        effects.append(modifier("staterror", f"stat_{channel}", np.sqrt(histogram.variances)))
+        samples.append(sample(label, histogram.counts, *effects))
+    background = np.sum([h.counts for label, h in made.histograms.items() if label != signal], axis=0)
+    data = background if observed is None else observed
+    total = float(made.histograms[signal].counts.sum())
+    if not total > 0:
+        raise InputError(f"no signal events of '{signal}' are expected in any bin")
+    top = max(10.0, 2 * float(data.sum() + background.sum()) / total)
+    settings: dict[str, Mapping[str, Any]] = {"mu": {"inits": [1.0], "bounds": [[0.0, top]]}}
+    if setup.luminosity_error > 0:
+        width = setup.luminosity_error
+        bounds = [[max(1 - 5 * width, 1e-3), 1 + 5 * width]]
+        settings["lumi"] = {"inits": [1.0], "bounds": bounds, "auxdata": [1.0], "sigmas": [width]}
+    return workspace({channel: samples}, {channel: data}, "mu", settings, measurement="tagging")
+
+
+def _check(dataset: Dataset, setup: Setup) -> None:
+    named: list[Sequence[str]] = [[setup.signal] if setup.signal else [], list(setup.cross_section_errors)]
+    for name in (name for names in named for name in names):
+        if name not in dataset.classes:
+            raise InputError(f"there is no class '{name}'; the data set has {', '.join(dataset.classes)}")
+    errors = {"luminosity": setup.luminosity_error, "backgrounds": setup.background_error, **setup.cross_section_errors}
+    for name, value in errors.items():
+        if not (np.isfinite(value) and 0 <= value < 1):
+            raise InputError(f"the relative error of '{name}' is {value}; expected a fraction from 0 to below 1")
+    if setup.bins < 1 or setup.least_background < 1:
+        raise InputError(
+            f"bins {setup.bins}, least_background {setup.least_background}; expected at least one bin and one event"
+        )
