@@ -32,7 +32,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         if target.is_dir():
             raise InputError(f"{path} is a folder; expected the name of a file to write")
-        yield target
+        try:
+            yield target
+        except OSError as error:
+            raise BumpfitError(f"cannot write {path} ({error.strerror})") from error
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

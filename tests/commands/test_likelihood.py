@@ -48,9 +48,11 @@ def test_settings_of_parameters(bumpfit: Run, multi: Path, theirs: tuple[pyhf.pd
     assert held["twice_nll"] == pytest.approx(float(expected), abs=1e-4)
     assert held["q0"] is None
     assert "mu" in held["discovery"]
-    bounded = bumpfit("fit", multi, "--range", "mu=0:0.5", "--start", "mu=0.2", "--json").json
-    assert bounded["at_bounds"] == ["mu"]
-    assert bounded["options"] == {"range": ["mu=0:0.5"], "start": ["mu=0.2"]}
+    free = bumpfit("fit", multi, "--json").json
+    bounded = bumpfit("fit", multi, "--range", "mu=0:0.9", "--start", "mu=0.2", "--json").json
+    assert bounded["mu"] == pytest.approx(free["mu"], abs=1e-5)
+    assert bounded["options"] == {"range": ["mu=0:0.9"], "start": ["mu=0.2"]}
+    assert "excludes the minimum" in refused(bumpfit("fit", multi, "--range", "mu=0:0.5"))
     # a name without index is all of its bins
     bins = bumpfit("fit", multi, "--fix", "stat_tight", "--json").json
     assert [name for name in bins["fixed"] if name.startswith("stat")] == [f"stat_tight[{i}]" for i in range(5)]
@@ -172,6 +174,11 @@ def test_contour(bumpfit: Run, multi: Path, tmp_path: Path, theirs: tuple[pyhf.p
         (["--fix", "mu=x"], "expected NAME or NAME=VALUE"),
         (["--range", "mu=1"], "expected NAME=LOW:HIGH"),
         (["--range", "mu=3:1"], "the lower end must be below the upper"),
+        (["--range", "mu=7:9"], "excludes the minimum, which is at 5; widen"),
+        (["--range", "mu=0:2"], "excludes the minimum, which is at 5; widen"),
+        (["--fix", "mu=1", "--fix", "mu=2"], "a second time"),
+        (["--fix", "mu=1", "--free", "mu"], "contradict each other"),
+        (["-o", "x" * 300 + ".json"], "File name too long"),
         (["--start", "mu=nan"], "must be finite"),
         (["--poi", "nothing"], "does not exist"),
         (["--patch", "missing.json"], "there is no file missing.json"),
@@ -203,6 +210,26 @@ def test_bad_files(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     negative.write_text(json.dumps(spec))
     assert "must not be negative" in refused(bumpfit("fit", negative, "-o", tmp_path / "out.json"))
     assert not (tmp_path / "out.json").exists()
+
+
+def test_ranges_may_end_where_strengths_do(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    """A deficit: 4 events expected, 1 seen."""
+    spec = json.loads(counting.read_text())
+    spec["observations"][0]["data"] = [1.0]
+    spec["measurements"][0]["config"]["parameters"][0]["bounds"] = [[-3, 50]]
+    path = tmp_path / "deficit.json"
+    path.write_text(json.dumps(spec))
+    assert bumpfit("fit", path, "--json").json["mu"] == pytest.approx(-3.0)
+    assert bumpfit("fit", path, "--range", "mu=-3:9", "--json").json["mu"] == pytest.approx(-3.0)
+    found = bumpfit("fit", path, "--range", "mu=0:9", "--json").json
+    assert found["mu"] == 0.0
+    assert found["at_bounds"] == ["mu"]
+    assert "excludes the minimum" in refused(bumpfit("limit", path, "--range", "mu=-1:9"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_full_disk(bumpfit: Run, counting: Path) -> None:
+    assert "No space left" in refused(bumpfit("fit", counting, "-o", "/dev/full"), code=1)
 
 
 def test_no_result_is_exit_code_1(bumpfit: Run, counting: Path, tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ PARSER: dict[str, str] = {
 }
 """How the settings of parameters are written."""
 
+NO_CHANGE = 1e-6
+"""Difference of -2 ln L that does not tell two minima apart."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
@@ -131,17 +134,62 @@ class Fitting:
         return FitOptions(minimiser=self.minimiser)
 
     def settings(self, model: Model) -> dict[str, Any]:
-        """The arguments `fixed`, `start`, `ranges`, `free` and `options` of every question."""
+        """The arguments `fixed`, `start`, `ranges`, `free` and `options` of every question.
+
+        Raises InputError for settings that cannot be read or contradict each other, and for ranges that exclude the
+        minimum (`_check_ranges`).
+        """
         fixed, start, ranges = (
-            {full: value for text in texts or () for full, value in _setting(kind, text, model)}
+            _settings(kind, texts or (), model)
             for kind, texts in (("fix", self.fix), ("start", self.start), ("range", self.range))
         )
         free = [full for name in self.free or () for full in _members(model, name)]
-        return {"fixed": fixed, "start": start, "ranges": ranges, "free": free, "options": self.options}
+        for name in free:
+            if name in fixed:
+                raise InputError(f"--fix and --free contradict each other for parameter '{name}'")
+        result = {"fixed": fixed, "start": start, "ranges": ranges, "free": free, "options": self.options}
+        if ranges:
+            _check_ranges(model, self.data(model), result)
+        return result
 
     def given(self) -> dict[str, Any]:
         """What was asked for, for the record."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, "newton")}
+
+
+def _settings(kind: str, texts: Sequence[str], model: Model) -> dict[str, Any]:
+    """Values by parameter; raises InputError when one option sets a parameter twice."""
+    result: dict[str, Any] = {}
+    for text in texts:
+        for name, value in _setting(kind, text, model):
+            if name in result:
+                raise InputError(f"--{kind} {text} sets parameter '{name}' a second time; give it once")
+            result[name] = value
+    return result
+
+
+def _check_ranges(model: Model, data: Data, settings: Mapping[str, Any]) -> None:
+    """Raise InputError for a range of `settings` at whose end a fit stops although the minimum lies beyond.
+
+    Two ends are accepted: that of the workspace itself, and zero, where a strength or yield ends by its nature.
+    """
+    from bumpfit.inference import fit
+
+    best = fit(model, data, **settings)
+    for name in best.at_bounds:
+        if name not in settings["ranges"]:
+            continue
+        i, value = model.index(name), best.values[name]
+        if value in (0.0, model.lower[i], model.upper[i]):
+            continue
+        wider = {key: ends for key, ends in settings["ranges"].items() if key != name}
+        beyond = fit(model, data, **{**settings, "ranges": wider, "start": {}})
+        if beyond.valid and beyond.twice_nll < best.twice_nll - NO_CHANGE:
+            low, high = settings["ranges"][name]
+            raise InputError(
+                f"the range [{low:g}, {high:g}] of parameter '{name}' excludes the minimum, which is at "
+                f"{beyond.values[name]:.6g}; widen the range, or hold the parameter: --fix {name}={value:g}"
+            )
 
 
 def _setting(kind: str, text: str, model: Model) -> list[tuple[str, Any]]:

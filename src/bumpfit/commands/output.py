@@ -75,9 +75,15 @@ def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
     """Raise InputError where an output is an input, which would be lost, or is a folder."""
     read = {path.resolve() for path in inputs}
     for path in outputs:
-        if path is not None and path.resolve() in read:
+        if path is None:
+            continue
+        try:
+            place, folder = path.resolve(), path.is_dir()
+        except OSError as error:
+            raise InputError(f"cannot write {path} ({error.strerror}); choose another output") from error
+        if place in read:
             raise InputError(f"{path} is an input of this command; choose another name for the output")
-        if path is not None and path.is_dir():
+        if folder:
             raise InputError(f"{path} is a folder; expected the name of a file to write")
 
 

@@ -28,7 +28,8 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
         for channel in spec["channels"]:
             if channel["name"] in channels:
                 raise InputError(
-                    f"channel '{channel['name']}' is in more than one workspace; rename it (--rename 2:OLD=NEW, in Python `rename`)"
+                    f"channel '{channel['name']}' is in more than one workspace; rename it "
+                    "(--rename 2:OLD=NEW, in Python `rename`)"
                 )
             channels[channel["name"]] = copy.deepcopy(channel)
         observations += copy.deepcopy(list(spec["observations"]))

@@ -113,9 +113,8 @@ def _finite(value: float) -> bool:
 def _check_numbers(values: Sequence[float], path: Sequence[Any], spec: Any, *, allow_negative: bool, what: str) -> None:
     for i, value in enumerate(values):
         if not _finite(value):
-            raise InputError(
-                f"{what} must be finite, got {float('inf') if isinstance(value, int) else value} at {place([*path, i], spec)}"
-            )
+            got = value if isinstance(value, float) else "an integer that is too large"
+            raise InputError(f"{what} must be finite, got {got} at {place([*path, i], spec)}")
         if value < 0 and not allow_negative:
             hint = ""
             if what == "a yield":
