@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= dev,root
+EXTRAS ?= dev,root,simulate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --timeout 30 --retries 5
 OUT ?= demo
 
