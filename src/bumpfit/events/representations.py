@@ -31,6 +31,7 @@ from bumpfit.events.arrays import Jagged, ak, double
 from bumpfit.events.names import normal
 from bumpfit.events.observables import evaluate, over_chunks
 from bumpfit.events.source import Chunk, Source
+from bumpfit.standard_output import captured
 
 ALGORITHMS = {"kt": "kt_algorithm", "cambridge": "cambridge_algorithm", "antikt": "antikt_algorithm"}
 _SUBJET = re.compile(r"subjet(\d+)", re.IGNORECASE)
@@ -253,7 +254,8 @@ def _subjets(subjets: Subjets, chunk: Chunk) -> Jagged:
         {"px": clean["px"], "py": clean["py"], "pz": clean["pz"], "E": clean["e"]}, with_name="Momentum4D"
     )
     definition = fastjet.JetDefinition(getattr(fastjet, ALGORITHMS[subjets.algorithm]), subjets.r)
-    jets = fastjet.ClusterSequence(ak.to_packed(particles[occupied]), definition).inclusive_jets(subjets.min_pt)
+    with captured():  # fastjet introduces itself on standard output, once
+        jets = fastjet.ClusterSequence(ak.to_packed(particles[occupied]), definition).inclusive_jets(subjets.min_pt)
     pt = np.hypot(jets["px"], jets["py"])
     order = ak.argsort(pt, axis=1, ascending=False)
     eta = np.arcsinh(jets["pz"] / pt)[order]

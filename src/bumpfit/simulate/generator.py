@@ -7,18 +7,14 @@ reset, and settings by which it would learn from earlier events (`PhaseSpace:inc
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
-import os
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError
+from bumpfit.standard_output import captured
 
 MILLIBARN = 1e9  # in pb
 MOST_SEEDS = 900_000_000  # Pythia's range of seeds
@@ -166,25 +162,3 @@ def _reason(text: str, line: str = "") -> str:
     words = [" ".join(row.split()) for row in text.splitlines() if row.strip()]
     words = [row.strip(":").removeprefix("PYTHIA ") for row in words if row != line]
     return f": {words[-1]}" if words else "; check that a process is switched on and that its phase space is not empty"
-
-
-@contextlib.contextmanager
-def captured() -> Iterator[Any]:
-    """Catch what C++ code writes to standard output; gives a function that returns the text so far."""
-    libc = ctypes.CDLL(None)
-    libc.fflush(None)
-    saved = os.dup(1)
-    with tempfile.TemporaryFile() as stream:
-
-        def said() -> str:
-            libc.fflush(None)
-            stream.seek(0)
-            return stream.read().decode(errors="replace")
-
-        try:
-            os.dup2(stream.fileno(), 1)
-            yield said
-        finally:
-            libc.fflush(None)
-            os.dup2(saved, 1)
-            os.close(saved)

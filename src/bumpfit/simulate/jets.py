@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bumpfit.errors import MissingExtraError
 from bumpfit.simulate import card
 from bumpfit.simulate.detector import Flow
-from bumpfit.simulate.generator import captured
+from bumpfit.standard_output import captured
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
