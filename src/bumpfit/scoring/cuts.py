@@ -67,7 +67,9 @@ class CutAndCount(Classifier):
         values are rounded to 32 bits. A feature without a crossing is not cut.
 
     `topology`: "sequential" optimises every cut for the events that pass all cuts before it (the text of the paper),
-    and with "significance" returns to every feature until nothing improves; "parallel" optimises every cut on all
+    and with "significance" begins with no cuts and with a box that was peeled patiently (`peel`: fraction of the
+    events that a slice takes), returns to every feature until nothing improves, and takes the better end; "parallel"
+    optimises every cut on all
     events; "previous" (hml only) on the events that pass the one cut before, which is what hml's code does under
     the name sequential.
 
@@ -83,9 +85,10 @@ class CutAndCount(Classifier):
     n_bins: int = 50
     background_error: float = 0.1
     least_gain: float = 0.01
+    peel: float = 0.05
     signal: float | None = None
     background: float | None = None
-    min_background: int = 10
+    min_background: int = 25
 
     def sentence(self, features: Sequence[str]) -> str:
         """All cuts as one sentence of `bumpfit.events.mask`; empty when nothing is cut."""
@@ -123,31 +126,79 @@ class CutAndCount(Classifier):
                 f"{self.background_error}, least_gain {self.least_gain}; expected at least 2 bins, "
                 "at least 1 event, and 0 or more"
             )
+        if not 0 < self.peel < 0.5:
+            raise InputError(f"peel is {self.peel}; expected a fraction above 0 and below 0.5")
         for name in ("signal", "background"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"the expected {name} is {value}; expected a positive number of events")
 
     def _significant(self, features: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Cut, ...]:
-        n_features = features.shape[1]
-        cuts = [Cut()] * n_features
-        passed = np.ones((n_features, len(features)), bool)
-        best = 0.0
+        nothing = (Cut(),) * features.shape[1]
+        if self.topology == "parallel":
+            return tuple(self._best(x, signal, weights)[0] for x in features.T)
+        starts = [nothing, self._peeled(features, signal, weights)]
+        climbed = [self._climbed(start, features, signal, weights) for start in starts]
+        return max(climbed, key=lambda pair: pair[1])[0]
+
+    def _best(self, x: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Cut, float]:
+        counts = Steps.of(x, signal, weights)
+        return counts.best(self.background_error, self.min_background, self.n_bins, 1 + self.least_gain)
+
+    def _value(self, kept: NDArray[np.bool_], signal: NDArray[np.bool_], weights: Array) -> float:
+        """Significance of the events that are kept; -1 where too little background is left."""
+        none = Steps.of(np.zeros(int(kept.sum())), signal[kept], weights[kept])
+        return none.best(self.background_error, self.min_background, self.n_bins)[1]
+
+    def _climbed(
+        self, start: tuple[Cut, ...], features: Array, signal: NDArray[np.bool_], weights: Array
+    ) -> tuple[tuple[Cut, ...], float]:
+        """Improve one cut after the other until no change of one of them helps; the cuts and their value."""
+        cuts, price = list(start), 1 + self.least_gain
+        passed = np.array([cut.passes(x) for cut, x in zip(cuts, features.T, strict=True)])
+        edges = sum(EDGES[cut.kind] for cut in cuts)
+        best = self._value(np.asarray(passed.all(axis=0)), signal, weights) * price**-edges
         for _ in range(ROUNDS):
             before = best
-            for f in range(n_features):
-                others = [place for place in range(n_features) if place != f and self.topology == "sequential"]
-                rest = np.asarray(passed[others].all(axis=0))
-                edges = sum(EDGES[cuts[place].kind] for place in others)
-                counts = Steps.of(features[rest, f], signal[rest], weights[rest])
-                price = 1 + self.least_gain
-                cut, value = counts.best(self.background_error, self.min_background, self.n_bins, price)
-                value *= price**-edges
-                if self.topology == "parallel" or value > best * (1 + 1e-9):
+            for f in range(len(cuts)):
+                rest = np.asarray(np.delete(passed, f, axis=0).all(axis=0))
+                cut, value = self._best(features[rest, f], signal[rest], weights[rest])
+                value *= price ** -sum(EDGES[other.kind] for place, other in enumerate(cuts) if place != f)
+                if value > best * (1 + 1e-9):
                     cuts[f], passed[f], best = cut, cut.passes(features[:, f]), value
-            if self.topology == "parallel" or best <= before * (1 + 1e-9):
+            if best <= before * (1 + 1e-9):
                 break
-        return tuple(cuts)
+        return tuple(cuts), best
+
+    def _peeled(self, features: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Cut, ...]:
+        """A box found patiently: peel off thin slices, each time the one that leaves the highest purity.
+
+        Patient rule induction, Friedman and Fisher, Stat. Comput. 9 (1999) 123. Tight cuts on the first feature, with
+        which a search one feature after the other begins, leave nothing for the others.
+        """
+        low, high = np.full(features.shape[1], -np.inf), np.full(features.shape[1], np.inf)
+        best, box = -1.0, (low.copy(), high.copy())
+        kept = np.ones(len(features), bool)
+        while (kept & ~signal).sum() >= self.min_background:
+            value = self._value(kept, signal, weights)
+            if value > best:
+                best, box = value, (low.copy(), high.copy())
+            slices = []
+            for f, x in enumerate(features.T):
+                inside = x[kept & ~np.isnan(x)]
+                if not len(inside) or inside.min() == inside.max():
+                    continue
+                for side, level in ((low, self.peel), (high, 1 - self.peel)):
+                    edge = float(np.quantile(inside, level))
+                    left = kept & ((x > edge) if side is low else (x < edge))
+                    s, b = float(weights[left & signal].sum()), float(weights[left & ~signal].sum())
+                    if s + b > 0:
+                        slices.append((s / (s + b), f, side is low, edge, left))
+            if not slices:
+                break
+            _, f, lower, edge, kept = max(slices, key=lambda slice_: slice_[0])
+            (low if lower else high)[f] = edge
+        return tuple(_box(*edges) for edges in zip(*box, strict=True))
 
     def _probabilities(self, features: Array) -> Array:
         if self.search == "hml":
@@ -160,6 +211,14 @@ class CutAndCount(Classifier):
 
     def _restore(self, state: State) -> None:
         self.cuts_ = tuple(Cut(**entry) for entry in state.plain["cuts"])
+
+
+def _box(low: float, high: float) -> Cut:
+    if np.isfinite(low) and np.isfinite(high):
+        return Cut("between", float(low), float(high))
+    if np.isfinite(low):
+        return Cut("above", float(low))
+    return Cut("below", float(high)) if np.isfinite(high) else Cut()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -121,6 +121,12 @@ def prospects(
         )
     else:
         edges = equal_edges(x[known], is_signal, setup.bins, least_background=setup.least_background)
+    if len(edges) == 2:
+        notes.append(
+            f"{name} has one bin: no more can hold {setup.least_background} simulated background events each"
+            if setup.edges is None and setup.bins > 1
+            else f"{name} has one bin"
+        )
     made = templates(dataset, x, edges, expected, name)
     notes += [f"{n} events of {label} have no value and are in no bin" for label, n in made.missing.items() if n]
     counts = None

@@ -78,10 +78,11 @@ def expected_events(
 def score_edges(
     values: Array, signal: NDArray[np.bool_], weights: Array, bins: int, *, least_background: int = 10
 ) -> Array:
-    """Bin edges: equal fractions of the signal, joined until each bin holds `least_background` background events.
+    """Bin edges for a score: fine where signal is, and every bin holds `least_background` background events.
 
-    They follow from the distribution of the signal alone and from where background events run out, not from any
-    significance. Few different values (as of cuts) get a bin each.
+    Edges lie where equal fractions of the signal begin, and where 1, 2, 4, ... times `least_background` background
+    events lie above; bins are then joined from the high end until each holds enough. They follow from these two
+    distributions, not from any significance. Few different values (as of cuts) get a bin each.
     """
     different = np.unique(values)
     if len(different) < 2:
@@ -92,7 +93,10 @@ def score_edges(
         order = np.argsort(values[signal], kind="stable")
         x, share = values[signal][order], np.cumsum(weights[signal][order])
         inner = x[np.searchsorted(share, np.arange(1, bins) / bins * share[-1])]
-        edges = np.unique(np.r_[different[0], inner, np.nextafter(different[-1], np.inf)])
+        falling = -np.sort(-values[~signal])
+        numbers = least_background * 2 ** np.arange(int(np.log2(max(1, len(falling) // least_background))) + 1)
+        purest = falling[numbers[numbers <= len(falling)] - 1]
+        edges = np.unique(np.r_[different[0], inner, purest, np.nextafter(different[-1], np.inf)])
     return joined(values[~signal], edges, least_background)
 
 
