@@ -358,6 +358,21 @@ def test_blinding_predicts_from_the_other_channels() -> None:
         blind(model, ["CR", "SR"])
 
 
+def test_blinding_with_a_staterror_of_several_channels() -> None:
+    """The error of the bins of CR must not move those of SR, which has the first parameters of `stat`."""
+    signal = build.sample("signal", [5.0, 5.0], build.modifier("normfactor", "mu"))
+    channels = {
+        "CR": [build.sample("bkg", [100.0], build.modifier("staterror", "stat", [10.0]))],
+        "A": [signal, build.sample("bkg", [10.0, 20.0], build.modifier("staterror", "stat", [1.0, 1.0]))],
+    }
+    settings = {"stat": {"inits": [1.0, 1.0, 1.1], "auxdata": [1.0, 1.0, 1.0]}}
+    model = read(build.workspace(channels, {"CR": [130.0], "A": [99.0, 99.0]}, "mu", settings))
+    hidden = blind(model, ["A"])
+    assert hidden.tolist() == pytest.approx([10.0, 20.0, 130.0, 1.0, 1.0, 1.0])
+    # 130 ln(gamma) - 100 gamma - 50 (gamma - 1)^2 is largest at gamma^2 = 1.3
+    assert fit(model, hidden, {"mu": 0.0}).values["stat[2]"] == pytest.approx(math.sqrt(1.3), rel=1e-6)
+
+
 def test_mass_scans_keep_going() -> None:
     broken = read(
         build.workspace(

@@ -11,6 +11,7 @@ from bumpfit.errors import InputError
 from bumpfit.inference.discovery import require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Settings, prepare, solve
 from bumpfit.workspace import Model, prune, read
+from bumpfit.workspace.combine import staterror_bins
 from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
@@ -53,13 +54,20 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
     main, aux = model.split(data)
     visible = read(prune(model.spec, channels), poi="", interpolation=model.interpolation, allow_negative=True)
     seen = {c.name: main[known[c.name].first : known[c.name].last] for c in visible.channels}
+    # the bins of a staterror are counted over all its channels
+    full = {
+        f"{name}[{k}]": f"{name}[{i}]"
+        for name, bins in staterror_bins(model.spec).items()
+        for k, i in enumerate(i for i, (channel, _) in enumerate(bins) if channel not in channels)
+    }
+    names = [full.get(name, name) for name in visible.names]
     position = {p.name: i for i, p in enumerate(_constrained(model))}
-    seen_aux = np.array([aux[position[p.name]] for p in _constrained(visible)])
+    seen_aux = np.array([aux[position[full.get(p.name, p.name)]] for p in _constrained(visible)])
     counts = np.concatenate([seen[c.name] for c in visible.channels])
     held = {model.poi: 0.0} if model.poi in visible.names else {}
     problem = prepare(visible, np.concatenate([counts, seen_aux]), held)
     best = require_valid(solve(problem, options), "the fit of the channels that are not blinded")
-    values = dict(zip(visible.names, map(float, best.x), strict=True))
+    values = dict(zip(names, map(float, best.x), strict=True))
     expected = model.expected({**values, **({model.poi: 0.0} if model.poi is not None else {})})
     result = main.copy()
     for name in channels:

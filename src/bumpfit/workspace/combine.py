@@ -85,8 +85,21 @@ def rename(
     return result
 
 
+def staterror_bins(spec: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
+    """Channel and bin that each parameter of every staterror belongs to, in the order of the parameters."""
+    result: dict[str, list[tuple[str, int]]] = {}
+    for channel in sorted(spec["channels"], key=lambda c: str(c["name"])):
+        names = {m["name"] for s in channel["samples"] for m in s["modifiers"] if m["type"] == "staterror"}
+        for name in names:
+            bins = range(len(channel["samples"][0]["data"]))
+            result.setdefault(name, []).extend((channel["name"], b) for b in bins)
+    return result
+
+
 def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
     """The workspace without these channels, and without settings of parameters that went with them.
+
+    A staterror that covers several channels loses the bins of those that went, and their settings.
 
     Raises InputError for a channel that does not exist, or when none would be left.
     """
@@ -100,7 +113,12 @@ def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
     if not result["channels"]:
         raise InputError("removing these channels leaves none")
     used = {m["name"] for c in result["channels"] for s in c["samples"] for m in s["modifiers"]}
+    stat = staterror_bins(spec)
     for measurement in result.get("measurements", []):
         config = measurement["config"]
         config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
+        for entry in config["parameters"]:
+            bins = stat.get(entry["name"], [])
+            for key in {"inits", "bounds", "auxdata", "sigmas"} & entry.keys() if bins else ():
+                entry[key] = [v for (channel, _), v in zip(bins, entry[key], strict=True) if channel not in channels]
     return result
