@@ -2,7 +2,7 @@
 
 The files are made by `bumpfit simulate wtag signal -n 10000 -o SIGNAL.root` and the same for background. Boosted trees
 on three observables are trained on 70 % of the events; the others, in bins of the score, are the templates. The study
-assumes 400 W jets over 20 000 QCD jets after the cuts, a luminosity known to 2 % and a QCD cross-section known to 10 %;
+assumes 80 W jets over 20 000 QCD jets after the cuts, a luminosity known to 2 % and a QCD cross-section known to 10 %;
 the data are the expected background.
 """
 
@@ -22,7 +22,7 @@ def main(signal: str, background: str, out: str) -> None:
         cuts=["fatjet.size > 0 and jet.size > 1"],
     ).split(0.7, 0.3, seed=1)
     trained = models.train(BoostedTrees(), data, seed=1)
-    setup = Setup(events={"background": 20_000, "signal": 400}, cross_section_errors={"background": 0.1})
+    setup = Setup(events={"background": 20_000, "signal": 80}, cross_section_errors={"background": 0.1})
     found = prospects(data, trained.probabilities(data)[:, 1], setup)
     low, middle, high = found.limit.expected[1:4]
     print(f"expected significance {found.expected.z:.2f}, limit on mu {middle:.3f} ({low:.3f} to {high:.3f})")
