@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 from scipy.stats import chi2, kstest, norm
 
 from bumpfit.errors import BumpfitError, InputError
@@ -371,6 +372,34 @@ def test_blinding_with_a_staterror_of_several_channels() -> None:
     assert hidden.tolist() == pytest.approx([10.0, 20.0, 130.0, 1.0, 1.0, 1.0])
     # 130 ln(gamma) - 100 gamma - 50 (gamma - 1)^2 is largest at gamma^2 = 1.3
     assert fit(model, hidden, {"mu": 0.0}).values["stat[2]"] == pytest.approx(math.sqrt(1.3), rel=1e-6)
+
+
+def test_many_parameters() -> None:
+    """250 bins with a staterror each and a common normalisation: profiled by hand, and beyond the size for LAPACK."""
+    rng = np.random.default_rng(3)
+    b, relative = rng.uniform(50, 200, 250), rng.uniform(0.02, 0.1, 250)
+    n = rng.poisson(b).astype(float)
+    stat, signal = build.modifier("staterror", "stat", b * relative), build.modifier("normfactor", "mu")
+    samples = [build.sample("bkg", b, stat), build.sample("signal", 0.1 * b, signal)]
+    ranges = {"mu": {"bounds": [[-5.0, 5.0]]}}
+    best = fit(read(build.workspace({"SR": samples}, {"SR": n}, "mu", ranges)))
+    assert best.valid
+
+    def profile(mu: float) -> float:
+        """-2 ln L without constants, each factor gamma from its own quadratic equation."""
+        s = 0.1 * mu * b
+        # d/dgamma: b - n b / (b gamma + s) + (gamma - 1) / relative^2 = 0
+        r2 = relative**2
+        p, q = s / b + b * r2 - 1, s * r2 - s / b - n * r2
+        gamma = (-p + np.sqrt(p**2 - 4 * q)) / 2
+        rate = b * gamma + s
+        return float(np.sum(2 * (rate - n * np.log(rate)) + ((gamma - 1) / relative) ** 2))
+
+    centre = minimize_scalar(profile, bracket=(-1.0, 1.0), tol=1e-12)
+    assert best.values["mu"] == pytest.approx(centre.x, abs=1e-5)
+    step = 1e-2
+    bend = (profile(centre.x + step) + profile(centre.x - step) - 2 * centre.fun) / step**2
+    assert best.errors["mu"] == pytest.approx(math.sqrt(2 / bend), rel=1e-4)
 
 
 def test_mass_scans_keep_going() -> None:

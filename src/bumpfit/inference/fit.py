@@ -21,6 +21,9 @@ Minimiser = Literal["newton", "minuit"]
 SINGULAR = 1e-11
 """Pivot or eigenvalue of the Hessian in units of its diagonal below which parameters are not determined."""
 
+LARGE = 200
+"""Size from which LAPACK, with its threads, inverts a matrix quicker than our own function."""
+
 STATUS = {
     newton.CONVERGED: "converged",
     newton.NO_PROGRESS: "no step lowers -ln L",
@@ -264,11 +267,29 @@ def covariance_at(problem: Problem, x: Floats) -> tuple[Floats | None, Floats, s
         if not chosen.any():
             return result, np.zeros(x.size), note
         index = np.ix_(chosen, chosen)
-        inverse = np.empty((int(chosen.sum()), int(chosen.sum())))
-        if newton.invert(np.ascontiguousarray(matrix[index]), SINGULAR, inverse):
+        inverse = _inverse(np.ascontiguousarray(matrix[index]))
+        if inverse is not None:
             result[index] = 0.5 * (inverse + inverse.T)
             return result, np.sqrt(np.diag(result)), note if at_bound.any() else ""
     return None, *_partial_errors(problem, matrix, chosen)
+
+
+def _inverse(matrix: Floats) -> Floats | None:
+    """Inverse of a positive definite matrix, None for one that is not (`SINGULAR`)."""
+    size = matrix.shape[0]
+    if size <= LARGE:
+        inverse = np.empty_like(matrix)
+        return inverse if newton.invert(matrix, SINGULAR, inverse) else None
+    try:
+        lower = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    if (np.diag(lower) ** 2 <= SINGULAR * np.diag(matrix)).any():
+        return None
+    from scipy.linalg import solve_triangular  # rarely needed, and slow to import
+
+    half = solve_triangular(lower, np.eye(size), lower=True)
+    return np.asarray(half.T @ half)
 
 
 def _partial_errors(problem: Problem, matrix: Floats, chosen: NDArray[np.bool_]) -> tuple[Floats, str]:
