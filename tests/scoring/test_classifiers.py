@@ -230,3 +230,20 @@ def test_lightgbm(tmp_path: Path) -> None:
         assert roc_auc_score(test.targets, score, multi_class="ovr") > 0.85
         trained.save(tmp_path / "light.model")
         np.testing.assert_allclose(models.read(tmp_path / "light.model").probabilities(test), p, atol=1e-12)
+
+
+def test_any_byte_may_be_wrong(tmp_path: Path) -> None:
+    """A damaged file ends in one sentence or, where the damage does not matter, in the model."""
+    models.train(clone(SMALL), dataset(60)).save(tmp_path / "a.model")
+    whole = bytearray((tmp_path / "a.model").read_bytes())
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[int(rng.integers(len(whole)))] ^= int(rng.integers(1, 256))
+        (tmp_path / "b.model").write_bytes(damaged)
+        try:
+            models.read(tmp_path / "b.model")
+        except InputError:
+            refused += 1
+    assert refused > 100

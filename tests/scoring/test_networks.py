@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,14 @@ def test_seed_threads_and_files(model: Network, tmp_path: Path) -> None:
     back = models.read(tmp_path / "net.model")
     np.testing.assert_array_equal(back.probabilities(data), p)
     assert back.classifier.get_params() == short.get_params()
+    with zipfile.ZipFile(tmp_path / "net.model") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    content["files/weights.safetensors"] = content["files/weights.safetensors"][:100]
+    with zipfile.ZipFile(tmp_path / "cut.model", "w") as archive:
+        for name, piece in content.items():
+            archive.writestr(name, piece)
+    with pytest.raises(InputError, match="weights of the network are damaged"):
+        models.read(tmp_path / "cut.model")
     torch.manual_seed(99)
     again = models.train(dataclasses.replace(short), data, seed=5)  # type: ignore[type-var]
     np.testing.assert_array_equal(again.probabilities(data), p)

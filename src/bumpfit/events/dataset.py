@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -29,7 +30,7 @@ from bumpfit.progress import bar
 
 FORMAT, VERSION = "bumpfit-dataset", 1
 PARTS = ("train", "test", "validation")
-DAMAGE = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,17 @@ from bumpfit.scoring.networks import CNN, MLP
 
 FORMAT, VERSION = "bumpfit-model", 1
 CLASSIFIERS: dict[str, type[Classifier]] = {kind.kind: kind for kind in (CutAndCount, BoostedTrees, MLP, CNN)}
-DAMAGE = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError)
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+)
 
 
 def classifier(name: str, **settings: Any) -> Classifier:
@@ -131,6 +142,9 @@ def read(path: str | os.PathLike[str]) -> Trained:
     file = require(path)
     try:
         with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()  # before anything is parsed: NumPy's parser of headers fails in many ways
+            if damaged is not None:
+                raise InputError(f"{file} cannot be read as a model: its part {damaged} is damaged")
             if "bumpfit.json" not in archive.namelist():
                 raise InputError(f"{file} is an archive, but not of a model: it has no bumpfit.json")
             return _restored(archive, str(file))

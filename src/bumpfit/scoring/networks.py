@@ -11,6 +11,7 @@ import abc
 import contextlib
 import copy
 import dataclasses
+import importlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -34,6 +35,13 @@ def _torch() -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError("torch", "deep", "a network") from error
     return torch
+
+
+def _safetensors(part: str = "") -> Any:
+    try:
+        return importlib.import_module("safetensors" + (f".{part}" if part else ""))
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("safetensors", "deep", "a file of a network") from error
 
 
 @contextlib.contextmanager
@@ -142,18 +150,18 @@ class Network(Classifier):
         return np.concatenate(pieces)
 
     def _state(self) -> State:
-        from safetensors.numpy import save
-
         weights = {name: tensor.numpy() for name, tensor in self._net.state_dict().items()}
         history = [dict(epoch) for epoch in self.history_]
-        return State({"history": history}, {}, {"weights.safetensors": save(weights)})
+        return State({"history": history}, {}, {"weights.safetensors": _safetensors("numpy").save(weights)})
 
     def _restore(self, state: State) -> None:
+        try:
+            weights = _safetensors("numpy").load(state.files["weights.safetensors"])
+        except _safetensors().SafetensorError as error:
+            raise ValueError(f"the weights of the network are damaged: {error}") from error
         with _alone(0) as torch:
-            from safetensors.torch import load
-
             self._net = self._build(torch)
-            self._net.load_state_dict(load(state.files["weights.safetensors"]))
+            self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
             self._net.eval()
         self.history_ = tuple(state.plain["history"])
 

@@ -162,8 +162,11 @@ class LightTrees:
     @classmethod
     def from_text(cls, text: str) -> LightTrees:
         """Back from the text."""
-        model = cls({}, 0, 0.0, 0, 0)
-        model.booster = _lightgbm().Booster(model_str=text)
+        model, lightgbm = cls({}, 0, 0.0, 0, 0), _lightgbm()
+        try:
+            model.booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(f"the text of the trees is damaged: {error}") from error
         return model
 
 
