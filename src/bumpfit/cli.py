@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
+from typing import TextIO
 
 import click
 import typer
 from rich.console import Console
 
 from bumpfit.commands import likelihood, search, simulate, tagging, toys, workspaces
-from bumpfit.errors import BumpfitError
+from bumpfit.errors import BumpfitError, InputWarning
 
 app = typer.Typer(
     name="bumpfit",
@@ -54,13 +56,24 @@ USAGE_ERRORS = _usage_errors()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; a user's mistake is one sentence on standard error, never a traceback."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def note(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+             file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
+        if issubclass(category, InputWarning):
+            errors.print(f"bumpfit: {message}", markup=False, style="yellow")
+        else:
+            usual(message, category, filename, lineno, file, line)
+
     try:
-        code = app(args=arguments, standalone_mode=False)
+        with warnings.catch_warnings():
+            usual, warnings.showwarning = warnings.showwarning, note
+            code = app(args=arguments, standalone_mode=False)
     except BumpfitError as error:
         errors.print(f"bumpfit: {error}", markup=False, style="red")
         sys.exit(error.exit_code)
     except USAGE_ERRORS as error:
-        errors.print(f"bumpfit: {error.format_message()} (try --help)", markup=False, style="red")
+        message = " ".join(error.format_message().split())
+        errors.print(f"bumpfit: {message} (try --help)", markup=False, style="red")
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         errors.print("bumpfit: interrupted; what was finished is kept where the command keeps its stages")

@@ -20,3 +20,7 @@ class MissingExtraError(InputError):
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed: pip install 'bumpfit[{extra}]'"
         )
+
+
+class InputWarning(UserWarning):
+    """Inputs that can be used but are probably not what was meant."""

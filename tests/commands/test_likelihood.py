@@ -212,6 +212,10 @@ def test_bad_files(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.json").exists()
 
 
+def test_usage_errors_are_one_line(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    assert "Missing option '--to'" in refused(bumpfit("convert", counting, tmp_path / "x.json"))
+
+
 def test_ranges_may_end_where_strengths_do(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     """A deficit: 4 events expected, 1 seen."""
     spec = json.loads(counting.read_text())

@@ -117,6 +117,21 @@ def test_patch(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     assert "name one of" in refused(bumpfit("fit", counting, "--patch", patchset))
 
 
+@pytest.mark.filterwarnings("always::bumpfit.errors.InputWarning")
+def test_patchset_of_another_workspace_is_said(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    patches = {
+        "metadata": {"digests": {"md5": "0" * 32}},
+        "patches": [{"metadata": {"name": "a", "values": [1]}, "patch": []}],
+        "version": "1.0.0",
+    }
+    patchset = tmp_path / "patchset.json"
+    patchset.write_text(json.dumps(patches))
+    done = bumpfit("fit", counting, "--patch", patchset, "--json")
+    assert done.json["mu"] == pytest.approx(5.0, abs=1e-6)
+    assert done.err.startswith("bumpfit: the patchset was made for another workspace")
+    assert len(done.err.splitlines()) == 1
+
+
 def test_validate(bumpfit: Run, multi: Path, tmp_path: Path) -> None:
     found = bumpfit("validate", multi, "--json").json
     model = pyhf.Workspace(json.loads(multi.read_text())).model()

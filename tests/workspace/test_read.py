@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, InputWarning
 from bumpfit.workspace import read, rename, write
 
 
@@ -205,6 +205,15 @@ def test_patches_and_patchsets(tmp_path: Path) -> None:
         read(small(), {"patches": patchset()["patches"][:1] * 2}, patch_name="mass_100")
     with pytest.raises(InputError, match="does not fit"):
         read(small(), [{"op": "replace", "path": "", "value": 3}])
+
+
+def test_patchset_of_another_workspace() -> None:
+    patches = patchset()
+    patches["metadata"]["digests"] = {"md5": pyhf.utils.digest(small(), "md5"), "sha256": pyhf.utils.digest(small())}
+    expected = read(small(), patches, patch_name="mass_200").expected({})
+    other = rename(small(), parameters={"mu": "strength"})
+    with pytest.warns(InputWarning, match=r"made for another workspace: its (md5|sha256)"):
+        assert read(other, patches, patch_name="mass_200").expected({}).tolist() == expected.tolist()
 
 
 def test_measurements_and_interest() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, InputWarning
 from bumpfit.workspace.compile import DEFAULT_INTERPOLATION, compile_spec
 from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
@@ -46,7 +48,8 @@ def load_json(path: str | Path) -> Any:
 def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> dict[str, Any]:
     """The specification with a JSON patch (a list of operations, or its file) or one patch of a patchset applied.
 
-    Raises InputError for a patch that does not fit, and for a patchset without `name` or with an unknown one.
+    Raises InputError for a patch that does not fit, and for a patchset without `name` or with an unknown one. Warns
+    (InputWarning) when the digests of a patchset are those of another workspace.
     """
     import jsonpatch
 
@@ -60,6 +63,7 @@ def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> 
             raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
         if name is not None and name not in patches:
             raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(patches))}")
+        _check_digests(content, spec)
         content = patches[name] if name is not None else next(iter(patches.values()))
     elif name is not None:
         raise InputError(f"the patch is a single one, so it has no patch named '{name}'")
@@ -71,6 +75,27 @@ def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> 
     if not isinstance(result, dict):
         raise InputError("the patch does not fit the workspace: what is left of it is not a JSON object")
     return result
+
+
+def _check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Warn when the patchset names other digests (of the JSON with sorted keys, as pyhf has it) than the workspace's.
+
+    No refusal: the file may have been edited on purpose, and single patches of a set are often applied without a check.
+    """
+    metadata = patchset.get("metadata")
+    digests = metadata.get("digests") if isinstance(metadata, Mapping) else None
+    for algorithm, expected in digests.items() if isinstance(digests, Mapping) else ():
+        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+            continue
+        content = json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()
+        found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+        if found != expected:
+            warnings.warn(
+                f"the patchset was made for another workspace: its {algorithm} is {expected}, that of this workspace "
+                f"{found}",
+                InputWarning,
+                stacklevel=4,
+            )
 
 
 def _patches(content: Mapping[str, Any]) -> list[Any]:
