@@ -176,15 +176,18 @@ def discoveries(found: MassScan) -> RenderableType:
 def impacts(found: Impacts, top: int) -> RenderableType:
     """The largest impacts."""
     lines = [
-        [row.parameter, *(number(v, 3) for v in (row.pull, row.constraint, row.up, row.down, row.prefit_up,
-                                                 row.prefit_down))]
+        [
+            row.parameter,
+            *("—" if v is None else f"{v:.3f}" for v in (row.pull, row.constraint)),
+            *(number(v, 2) for v in (row.up, row.down, row.prefit_up, row.prefit_down)),
+        ]
         for row in found.impacts[:top]
-    ]  # fmt: skip
-    columns = ["parameter", "pull", "constraint", "impact +", "impact -", "pre-fit +", "pre-fit -"]
+    ]
+    columns = ["parameter", "pull", "constraint", "after +", "after -", "before +", "before -"]
     best = f"{found.parameter} = {number(found.best)} ± {number(found.error)}"
     more = len(found.impacts) - top
     note = [] if more <= 0 else [pairs([("", f"and {more} parameters of smaller impact")])]
-    return stacked(table(f"Impacts on {best}", columns, lines), *note)
+    return stacked(table(f"Impacts on {best}, of ±1σ after and before the fit", columns, lines), *note)
 
 
 def goodness(found: Goodness) -> RenderableType:

@@ -150,6 +150,8 @@ def ranking(found: Impacts, top: int) -> Figure:
         for k, (color, sign) in enumerate(((BLUE, "+"), (VERMILION, "-"))):
             lengths = np.array([0.0 if pair[k] is None else pair[k] for pair in values])
             label = f"{sign}1$\\sigma$ impact, {'before' if hollow else 'after'} the fit"
+            if not lengths.any():
+                continue
             shifts.barh(places, lengths, height=0.72, label=label, edgecolor=color, zorder=1,
                         **({"facecolor": "none"} if hollow else {"facecolor": color, "alpha": 0.45}))  # fmt: skip
     pulled = [(y, row) for y, row in zip(places, rows, strict=True) if row.pull is not None]
@@ -159,9 +161,10 @@ def ranking(found: Impacts, top: int) -> Figure:
     axis.set_xlim(-reach, reach)
     half = 1.15 * max(abs(v) for row in rows for v in (row.up, row.down, row.prefit_up, row.prefit_down, 1e-12) if v)
     shifts.set_xlim(-half, half)
-    for z in (-1, 0, 1):
-        axis.axvline(z, color=GREY, linewidth=0.8, linestyle="-" if z == 0 else ":", zorder=0)
-    axis.set_ylim(-0.7, len(rows) - 0.3 + 0.12 * len(rows) + 1.2)
+    bottom, top_row = -0.7, len(rows) - 0.3
+    for z in (-1, 0, 1):  # not through the legend above the rows
+        axis.vlines(z, bottom, top_row, color=GREY, linewidth=0.8, linestyle="-" if z == 0 else ":", zorder=0)
+    axis.set_ylim(bottom, top_row + 0.12 * len(rows) + 1.2)
     axis.set_yticks(places, [plain_text(row.parameter) for row in rows], fontsize="x-small")
     axis.yaxis.set_minor_locator(NullLocator())
     axis.tick_params(axis="y", length=0)
