@@ -241,6 +241,21 @@ def test_wrong_questions() -> None:
         goodness(model, statistic="anderson")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no degree of freedom"):
         goodness(model)
+    with pytest.raises(InputError, match="unknown minimiser 'simplex'; choose from newton, minuit"):
+        FitOptions(minimiser="simplex")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="tolerance > 0"):
+        FitOptions(tolerance=-1.0)
+    for options in ({"n_points": 0}, {"n_sigma": math.nan}):
+        with pytest.raises(InputError, match="n_points >= 1 and n_sigma > 0"):
+            scan(model, **options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="points of a scan must be numbers"):
+        scan(model, points=["a"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="must be two numbers"):
+        fit(model, ranges={"mu": (0.0, 1.0, 2.0)})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="data must be numbers"):
+        fit(model, ["many"])
+    with pytest.raises(InputError, match="parameter 'mu' must be numbers"):
+        model.twice_nll({"mu": "one"})
 
 
 def test_impossible_hypothesis_is_explained() -> None:

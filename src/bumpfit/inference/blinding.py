@@ -45,6 +45,7 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
     determine stay at their suggested values. Auxiliary measurements are kept. Raises InputError for an unknown
     channel, or when no channel is left to look at.
     """
+    channels = [channels] if isinstance(channels, str) else channels
     known = {c.name: c for c in model.channels}
     unknown = sorted(set(channels) - set(known))
     if unknown:

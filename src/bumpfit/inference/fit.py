@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,15 @@ class FitOptions:
     tolerance: float = 1e-8
     max_iterations: int = 200
     minuit_strategy: int = 1
+
+    def __post_init__(self) -> None:
+        if self.minimiser not in get_args(Minimiser):
+            raise InputError(f"unknown minimiser {self.minimiser!r}; choose from {', '.join(get_args(Minimiser))}")
+        if not (self.tolerance > 0 and self.max_iterations >= 1 and self.minuit_strategy in (0, 1, 2)):
+            raise InputError(
+                "a minimisation needs tolerance > 0, max_iterations >= 1 and minuit_strategy 0, 1 or 2, got "
+                f"{self.tolerance}, {self.max_iterations} and {self.minuit_strategy}"
+            )
 
 
 class Settings(TypedDict, total=False):
@@ -105,7 +114,11 @@ def prepare(
     main, aux = model.split(data)
     begin = model.array(start or {})
     low, high = model.lower.copy(), model.upper.copy()
-    for name, (bottom, top) in (ranges or {}).items():
+    for name, ends in (ranges or {}).items():
+        try:
+            bottom, top = (float(end) for end in ends)
+        except (TypeError, ValueError):
+            raise InputError(f"the range of parameter '{name}' must be two numbers, got {ends!r}") from None
         if not bottom < top:
             raise InputError(
                 f"the range of parameter '{name}' is [{bottom}, {top}]; the lower end must be below the upper"

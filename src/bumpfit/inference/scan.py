@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -15,7 +16,7 @@ from bumpfit.inference.interval import LOWER, first_step
 from bumpfit.results import Scan
 from bumpfit.workspace import Model
 from bumpfit.workspace.kernels import Floats
-from bumpfit.workspace.model import Data
+from bumpfit.workspace.model import Data, numbers
 
 
 def scan(
@@ -35,6 +36,8 @@ def scan(
     non-finite points, BumpfitError when the free fit does not converge.
     """
     name = require_poi(model, parameter)
+    if points is None and not (n_points >= 1 and 0 < n_sigma < math.inf):
+        raise InputError(f"a scan needs n_points >= 1 and n_sigma > 0, got {n_points} and {n_sigma}")
     problem = prepare(model, data, **settings)
     require_free(problem, name)
     i = model.index(name)
@@ -44,7 +47,7 @@ def scan(
         low, high = max(problem.low[i], best.x[i] - reach), min(problem.high[i], best.x[i] + reach)
         values = np.linspace(low, high, n_points)
     else:
-        values = np.asarray(points, dtype=np.float64)
+        values = numbers(points, "the points of a scan")
         if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
             raise InputError("a scan needs a list of finite points")
     held = _walk(problem, name, values, best, options)

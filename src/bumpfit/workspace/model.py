@@ -28,6 +28,14 @@ def scratch(compiled: Compiled) -> tuple[Floats, Floats, Floats, Floats]:
     return np.empty(size), np.empty(size), np.empty((shift, 6)), np.empty((scale, 4))
 
 
+def numbers(values: ArrayLike, what: str) -> Floats:
+    """Values as an array of floating-point numbers; raises InputError for anything else."""
+    try:
+        return np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be numbers: {error}") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Channel:
     """A channel and the bins it takes in the array of all bins: `first` to `last` (exclusive)."""
@@ -95,13 +103,14 @@ class Model:
         if isinstance(values, Mapping):
             result = self.inits.copy()
             for name, value in values.items():
+                entries = numbers(value, f"the value of parameter '{name}'")
                 if isinstance(value, Sequence | np.ndarray):
-                    for i, entry in enumerate(np.asarray(value, dtype=np.float64)):
+                    for i, entry in enumerate(entries):
                         result[self.index(f"{name}[{i}]")] = entry
                 else:
-                    result[self.index(name)] = value
+                    result[self.index(name)] = entries[0]
         else:
-            result = np.ascontiguousarray(values, dtype=np.float64)
+            result = numbers(values, "parameter values")
             if result.shape != (len(self.parameters),):
                 raise InputError(
                     f"expected {len(self.parameters)} parameter values, got an array of shape {result.shape}"
@@ -127,7 +136,7 @@ class Model:
             missing = {c.name for c in self.channels} ^ {str(key) for key in data}
             if missing:
                 raise InputError(f"data and model disagree on the channels {', '.join(sorted(missing))}")
-            parts = [np.asarray(data[c.name], dtype=np.float64) for c in self.channels]
+            parts = [numbers(data[c.name], f"data of channel '{c.name}'") for c in self.channels]
             for channel, part in zip(self.channels, parts, strict=True):
                 if part.shape != (channel.last - channel.first,):
                     raise InputError(
@@ -136,7 +145,7 @@ class Model:
                     )
             main = np.concatenate(parts)
         else:
-            main = np.ascontiguousarray(data, dtype=np.float64)
+            main = numbers(data, "data")
             if main.shape == (n_bins + n_aux,):
                 main, aux = main[:n_bins], main[n_bins:]
             elif main.shape != (n_bins,):
