@@ -72,6 +72,15 @@ def test_one_toy_and_toys_that_are_all_zero() -> None:
         )
 
 
+def test_toys_that_exclude_the_hypothesis_are_counted_not_drawn() -> None:
+    values = np.append(VALUES, [np.inf] * 7)
+    (axis,) = toy_distribution(values, np.ones(values.size), 1.0, "q0", 0.5).axes
+    assert f"{N + 7} toys (7 at infinity)" in labels(axis)
+    bands = ((1.0, 2.0, np.inf, np.inf, np.inf),)
+    assert png(sensitivity_bands(Sensitivity((1.0,), bands, 5.0, (0.5,), 10), "mu")).startswith(b"\x89PNG")
+    assert png(two_hypotheses(values, VALUES, 1.5, "qtilde", "mu = 2")).startswith(b"\x89PNG")
+
+
 def test_global_p_values_beside_the_bound() -> None:
     z = np.linspace(0, 6, 13)
     p = np.array([(z[i] ** 2 <= VALUES).mean() for i in range(13)])

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pyhf
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from toy_models import dijet
 
 from bumpfit import toys, workspace
@@ -176,6 +176,77 @@ def test_splits_and_workers_of_general_models() -> None:
     assert (whole.status == 0).all()
     rest = toys.throw(model, 34, statistic="qtilde", mu=1.0, seed=3, first=30, workers=2)
     np.testing.assert_array_equal(whole.statistic[30:], rest.statistic)
+
+
+def one_channel(background: list, signal: list, data: list, modifiers: list, low: float = 0.0) -> workspace.Model:
+    samples = [
+        {"name": "background", "data": background, "modifiers": modifiers},
+        {"name": "signal", "data": signal, "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+    ]
+    config = {"poi": "mu", "parameters": [{"name": "mu", "bounds": [[low, 50.0]], "inits": [1.0]}]}
+    return workspace.read(
+        {
+            "channels": [{"name": "c", "samples": samples}],
+            "observations": [{"name": "c", "data": data}],
+            "measurements": [{"name": "m", "config": config}],
+            "version": "1.0.0",
+        }
+    )
+
+
+def test_systematics_that_reach_negative_yields_end() -> None:
+    """The likelihood has kinks and walls there; every toy ends, and those with a status of 0 are at a minimum."""
+    model = one_channel(
+        [5.0, 8.0],
+        [1.0, 1.0],
+        [9.0, 3.0],
+        [{"name": "h", "type": "histosys", "data": {"hi_data": [12.0, 0.0], "lo_data": [-1.0, 16.0]}}],
+    )
+    found = toys.throw(model, 100, statistic="tmu", mu=1.0)
+    assert found.valid.mean() > 0.9
+    engine = toys.engine(model, statistic="tmu", mu=1.0)
+    data = engine.data(np.arange(100), 0)
+    poi = model.index("mu")
+    for i in np.flatnonzero(found.valid)[:20]:
+        low = []
+        for fixed in (False, True):
+            best = math.inf
+            for shift in (-0.7, 0.0, 0.7):
+
+                def cost(x, fixed=fixed, row=data[i]):
+                    values = np.empty(2)
+                    values[poi], values[1 - poi] = (1.0, x[0]) if fixed else (x[1], x[0])
+                    if not 0 <= values[poi] <= 50:
+                        return 1e9
+                    return min(model.twice_nll(values, row), 1e9)
+
+                start = [shift] if fixed else [shift, max(found.strength[i], 0.1)]
+                best = min(best, optimize.minimize(cost, start, method="Nelder-Mead", tol=1e-9).fun)
+            low.append(best)
+        assert found.statistic[i] == pytest.approx(low[1] - low[0], abs=1e-4)
+
+
+def test_events_where_the_hypothesis_expects_none_exclude_it() -> None:
+    """A bin without background: any event there is a discovery, and P(none) = exp(-signal)."""
+    model = one_channel([0.0, 5.0], [1.0, 1.0], [0.0, 7.0], [])
+    found = toys.throw(model, 4000, mu=2.0, test=0.0)
+    assert found.valid.all()
+    certain = np.isinf(found.statistic)
+    assert certain.mean() == pytest.approx(1 - math.exp(-2.0), abs=0.03)
+    assert (toys.engine(model, mu=2.0, test=0.0).data(np.arange(4000), 0)[:, 0] > 0).tolist() == certain.tolist()
+    bands = toys.sensitivity(model, [2.0], 4000)
+    assert bands.significance[0][3] == math.inf
+    assert bands.power[0] >= certain.mean()
+    assert toys.throw(model, 1000).p_value()[0] == 1.0  # the data have none
+    assert toys.tail(model, 2000).p_value()[0] <= 1.0
+
+
+def test_intervals_end_where_strengths_do() -> None:
+    """Events of 3 expected: strengths below -3 are no hypothesis, those above 50 are not in the model."""
+    few = toys.feldman_cousins(one_channel([3.0], [1.0], [0.0], [], low=-10.0), 500, 0.9)
+    assert few.low == pytest.approx(-3.0, abs=1e-3) and not few.low_at_bound
+    many = toys.feldman_cousins(one_channel([3.0], [1.0], [50.0], []), 500, 0.9)
+    assert many.high == 50.0 and many.high_at_bound
 
 
 def test_bad_models() -> None:

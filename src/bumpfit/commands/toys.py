@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -84,6 +85,8 @@ def toys(
     bumpfit toys workspace.json -n 1000000000 --submit slurm --shards 100 -o jobs
     """
     drawing.check()
+    if observed is not None and not 0 <= observed < math.inf:
+        raise InputError(f"the observed statistic is {observed:g}; expected a finite number from 0 on")
     if submit is not None:
         refused = {
             "several workspaces": len(files) > 1, "--merge": merge, "--shard": shard, "--until": until,
@@ -220,7 +223,15 @@ def _give(
 
     drawing.draw(draw)
     written = [] if keep is None else [f"toys written to {keep}"]
-    output.give(result, lambda: pairs(_rows(result)), [*notes, *written])
+    output.give(result, lambda: pairs(_rows(result)), [*notes, *_lost(found), *written])
+
+
+def _lost(found: Tally) -> list[str]:
+    """How far toys without a fit could move the p-value."""
+    if not found.failed or found.observed is None:
+        return []
+    most = (found.hits(found.observed) + found.failed) / found.n
+    return [f"{found.failed} toys could not be fitted; were they all as extreme as the data, p would be {number(most)}"]
 
 
 def _running(found: Tally | Toys) -> Curve | None:
@@ -312,9 +323,10 @@ def _tail(
     def draw() -> Any:
         from bumpfit.report.toys import tail_probability
 
-        if not found.valid.any():
+        finite = found.statistic[np.isfinite(found.statistic)]
+        if finite.size == 0:
             raise BumpfitError("no toy could be fitted, so there is no tail to draw")
-        values = np.linspace(0.0, float(found.statistic[found.valid].max()), POINTS)
+        values = np.linspace(0.0, float(finite.max()), POINTS)
         return tail_probability(tail_curve(found, values), found.observed, found.name, _running(found))
 
     drawing.draw(draw)

@@ -18,6 +18,7 @@ CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 
 ROUNDING = 1e-14  # relative size of what rounding can leave of a singular pivot, or add to -ln L
 FLAT = 1e-8  # negative pivot relative to the diagonal that counts as curvature and not as a flat direction
+ENVELOPE = 200  # rows from which on a factorisation looks for leading zeros; below, whole rows by SIMD are quicker
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
@@ -32,20 +33,25 @@ def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
     1974): a positive definite matrix that differs only where the given one is not. With an empty `repair` the
     factorisation ends there and leaves the pivot on the diagonal. Returns the first row with a bad pivot, or n.
 
-    Zeros at the beginning of a row stay zeros of L and cost nothing (envelope method; George and Liu, Computer
-    Solution of Large Sparse Positive Definite Systems, 1981, chapter 4).
+    Zeros at the beginning of a row stay zeros of L and cost nothing in large matrices (envelope method; George and
+    Liu, Computer Solution of Large Sparse Positive Definite Systems, 1981, chapter 4).
     """
     n = matrix.shape[0]
     bad = n
     begin = np.zeros(n, np.int64)
     for i in range(n):
-        while begin[i] < i and matrix[i, begin[i]] == 0.0:
+        while n >= ENVELOPE and begin[i] < i and matrix[i, begin[i]] == 0.0:
             lower[i, begin[i]] = 0.0
             begin[i] += 1
         for j in range(begin[i], i + 1):
             total = matrix[i, j]
-            for k in range(max(begin[i], begin[j]), j):
-                total -= lower[i, k] * lower[j, k]
+            first = max(begin[i], begin[j])
+            if first == 0:  # a loop of its own: a variable start would keep it from SIMD
+                for k in range(j):
+                    total -= lower[i, k] * lower[j, k]
+            else:
+                for k in range(first, j):
+                    total -= lower[i, k] * lower[j, k]
             if i == j:
                 if not total > smallest * abs(matrix[i, i]):
                     bad = min(bad, i)
@@ -156,6 +162,7 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
         lower = np.zeros((n_active, n_active))
         step, repair = np.empty(n_active), np.empty(n_active)
         accepted = False
+        plain = False
         best = x
         while not accepted:
             for i in range(n_active):
@@ -178,9 +185,11 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
             trial_value = objective(trial, main, aux, m, rate)
             evaluations += 1
             noise = ROUNDING * abs(value)
-            if edm < tolerance + noise:
+            # a plain step that was refused (across a kink) is not tried twice
+            if edm < tolerance + noise and not (plain and damping > 0.0):
                 if damping > 0.0:
                     damping = 0.0  # the last step is a plain one
+                    plain = True
                     continue
                 # stationary, but perhaps a saddle: where a shape has one side only, its gradient vanishes at the start
                 saddle = False

@@ -133,12 +133,15 @@ def sensitivity_bands(found: Sensitivity, parameter: str) -> Figure:
     """
     figure, (axis, below) = panels((2.2, 1.0), height=1.25 * HEIGHT)
     order = np.argsort(found.strengths)
+    # infinite where the background cannot make such data: a line that leaves the figure
     x, bands = np.array(found.strengths)[order], np.array(found.significance)[order]
-    axis.fill_between(x, bands[:, 0], bands[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
-    axis.fill_between(x, bands[:, 1], bands[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
-    axis.plot(x, bands[:, 2], color=BLACK, marker="o", markersize=3, linestyle="--", label="Median")
+    beyond = np.nan_to_num(bands, posinf=1e6)
+    axis.fill_between(x, beyond[:, 0], beyond[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
+    axis.fill_between(x, beyond[:, 1], beyond[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
+    axis.plot(x, beyond[:, 2], color=BLACK, marker="o", markersize=3, linestyle="--", label="Median")
     axis.axhline(found.threshold, color=VERMILION, linewidth=1.2, label=f"{found.threshold:g}$\\sigma$")
-    axis.set_ylim(0.0, 1.05 * max(found.threshold, float(bands.max())))
+    top = 1.05 * max(found.threshold, float(bands.max(initial=0.0, where=np.isfinite(bands))))
+    axis.set_ylim(0.0, top)
     headroom(axis, 0.25)
     axis.set_ylabel("Significance")
     axis.legend(loc="upper left", ncols=2)
@@ -157,11 +160,11 @@ def two_hypotheses(with_signal: Array, without: Array, observed: float | None, n
     `label`: the strength under test in words.
     """
     figure, (axis,) = panels()
-    top = max(1.0, float(np.max(with_signal, initial=1.0)), float(np.max(without, initial=1.0)))
+    top = max(float(np.max(v, initial=1.0, where=np.isfinite(v))) for v in (with_signal, without))
     edges = np.linspace(0.0, top, BINS + 1)
     lowest = 1.0
     for values, color, words in ((without, BLUE, "Background"), (with_signal, VERMILION, label)):
-        density = np.histogram(values, edges)[0] / max(1, values.size) / (edges[1] - edges[0])
+        density = np.histogram(values[np.isfinite(values)], edges)[0] / max(1, values.size) / (edges[1] - edges[0])
         axis.stairs(density, edges, color=color, label=f"{words} ({values.size} toys)")
         lowest = min(lowest, float(density[density > 0].min(initial=1.0)))
     _mark(axis, observed, top, BLACK)
@@ -189,6 +192,9 @@ def _beside(number: int) -> tuple[Figure, Sequence[Axes]]:
 
 def _density(axis: Axes, value: Array, toys: Array, observed: float | None, name: str, at_zero: float | None) -> None:
     total = max(1.0, float(toys.sum()))
+    value, toys, label = *_finite(value, toys), f"{int(toys.sum())} toys"
+    if toys.sum() < total:
+        label += f" ({total - toys.sum():.0f} at infinity)"
     highest_toy = max(1.0, float(value.max(initial=1.0)))
     edges = np.linspace(0.0, highest_toy, BINS + 1)
     counts = np.histogram(value, edges, weights=toys)[0]
@@ -196,7 +202,7 @@ def _density(axis: Axes, value: Array, toys: Array, observed: float | None, name
     seen = counts > 0
     centres = 0.5 * (edges[1:] + edges[:-1])
     axis.errorbar(centres[seen], counts[seen] / total / width, np.sqrt(counts[seen]) / total / width, fmt="o",
-                  color=BLACK, elinewidth=1.0, label=f"{int(toys.sum())} toys")  # fmt: skip
+                  color=BLACK, elinewidth=1.0, label=label)  # fmt: skip
     highest = float(counts.max()) / total
     if at_zero is not None:
         law = np.diff(chi2.cdf(edges, 1)) * (1 - at_zero)
@@ -209,6 +215,12 @@ def _density(axis: Axes, value: Array, toys: Array, observed: float | None, name
     axis.set_xlabel(SYMBOLS.get(name, name))
     axis.set_ylabel("Toys / unit (normalised)")
     axis.legend(loc="upper right")
+
+
+def _finite(value: Array, toys: Array) -> tuple[Array, Array]:
+    """Without toys that the hypothesis cannot have made, whose statistic is infinite."""
+    finite = np.isfinite(value)
+    return value[finite], toys[finite]
 
 
 def _mark(axis: Axes, observed: float | None, end: float, color: str = VERMILION) -> None:

@@ -18,7 +18,7 @@ from scipy.special import chdtri, ndtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.results import Record
-from bumpfit.toys.limits import Throwing, lowest
+from bumpfit.toys.limits import Throwing, bounds
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -77,7 +77,11 @@ def coverage(
     if kind not in ("interval", "upper limit"):
         raise InputError(f"unknown kind '{kind}'; coverage knows 'interval' and 'upper limit'")
     throwing = Throwing(n, seed, workers, executor, data, parameter)
-    bounded = lowest(model, parameter) >= 0
+    low, high = bounds(model, parameter)
+    for mu in strengths:
+        if not low <= mu <= high:
+            raise InputError(f"the true strength {mu:g} is outside the range of the model, {low:g} to {high:g}")
+    bounded = low >= 0
     if kind == "interval":
         name, threshold = "ttilde" if bounded else "tmu", float(chdtri(1, 1 - level))
     else:
@@ -119,7 +123,7 @@ def sensitivity(
         z = np.sqrt(found.statistic[found.valid])
         if z.size == 0:
             raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no sensitivity")
-        bands.append(tuple(float(v) for v in np.quantile(z, levels)))
+        bands.append(tuple(float(v) for v in np.quantile(z, levels, method="inverted_cdf")))
         power.append(float(np.mean(z >= threshold)))
     return Sensitivity(tuple(map(float, strengths)), tuple(bands), threshold, tuple(power), n)
 

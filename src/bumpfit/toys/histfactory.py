@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bumpfit.errors import InputError
+from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
 from bumpfit.inference.discovery import require_free, require_valid
 from bumpfit.inference.fit import FitOptions, Problem, prepare, solve
@@ -295,7 +295,12 @@ class HistFactoryEngine:
         route[failed] = MINUIT
         status = np.full(len(out), FITTED, np.int8)
         for i in failed:
-            status[i] = FITTED if self._retry(mains[i], auxs[i], out[i]) else FAILED
+            try:
+                fitted = self._retry(mains[i], auxs[i], out[i])
+            except BumpfitError:  # no start has a likelihood
+                fitted = False
+            if not fitted:
+                status[i], out[i, :3] = FAILED, np.nan
         statistic = evaluate(self.name, self.tested, out[:, 0], out[:, 1], out[:, 2])
         statistic[status != FITTED] = np.nan
         forms = np.empty((len(out), 0)) if self.forms is None else np.hstack([mains, auxs]) @ self.forms.T
@@ -310,12 +315,28 @@ class HistFactoryEngine:
         problem = dataclasses.replace(self.problem, main=main, aux=aux, start=start, low=low, high=high)
         options = FitOptions(tolerance=TOLERANCE)
         best = solve(problem, options)
-        fixed = solve(problem.at(self.parameter, self.tested, best.x), options)
+        try:
+            fixed = solve(problem.at(self.parameter, self.tested, best.x), options)
+        except BumpfitError:
+            if best.valid and self._impossible(main):
+                row[:3] = best.value, np.inf, best.x[self.poi]
+                return True
+            # where the signal outweighs a negative background, the best fit is no start
+            fixed = solve(problem.at(self.parameter, self.tested), options)
         again = solve(dataclasses.replace(problem, start=np.clip(fixed.x, low, high)), options)
         if again.valid and (not best.valid or again.value < best.value):
             best = again
         row[:3] = best.value, fixed.value, best.x[self.poi]
         return best.valid and fixed.valid
+
+    def _impossible(self, main: Floats) -> bool:
+        """Whether a bin has events where the tested strength expects none, whatever the other parameters."""
+        values = self.values.copy()
+        values[self.poi] = self.tested
+        free = self.problem.free.copy()
+        free[self.poi] = False
+        moved = (self.model.jacobian(values)[free] != 0).any(axis=0)
+        return bool(((main > 0) & (self.model.expected(values) == 0) & ~moved).any())
 
 
 def _one_sided(nominal: Sequence[float], modifier: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.results import Interval
-from bumpfit.toys.limits import Throwing, lowest
+from bumpfit.toys.limits import Throwing, bounds
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import engine
 from bumpfit.workspace import Model
@@ -47,24 +47,27 @@ def feldman_cousins(
     if n * (1 - level) < 10:
         raise InputError(f"{n} toys cannot resolve a level of {level:g}; throw at least {math.ceil(10 / (1 - level))}")
     throwing = Throwing(n, seed, workers, executor, data, parameter)
-    bottom = lowest(model, parameter)
+    bottom, top = bounds(model, parameter)
     name = "ttilde" if bottom >= 0 else "tmu"
     best, sigma = _best(model, throwing)
     known: dict[float, bool] = {}
 
     def accepted(mu: float) -> bool:
         if mu not in known:
-            found = throwing.toys(model, name, mu, mu)
-            known[mu] = found.p_value()[0] > 1 - level
+            try:
+                known[mu] = throwing.toys(model, name, mu, mu).p_value()[0] > 1 - level
+            except InputError:
+                if mu == best:
+                    raise
+                known[mu] = False  # so negative that some bin expects fewer than no events: no hypothesis
         return known[mu]
 
     if not accepted(best):
         raise BumpfitError(
             f"even the best strength {best:g} is not accepted: too few toys, or a fit that does not converge"
         )
-    high = _end(accepted, best, sigma, math.inf)
-    low = _end(accepted, best, -sigma, max(bottom, 0.0) if name == "ttilde" else bottom)
-    at_bound = low is not None and low == (max(bottom, 0.0) if name == "ttilde" else bottom)
+    high = _end(accepted, best, sigma, top)
+    low = _end(accepted, best, -sigma, bottom)
     return Interval(
         parameter="mu" if isinstance(model, LogLinear) else (parameter or model.poi or "mu"),
         low=low,
@@ -72,7 +75,8 @@ def feldman_cousins(
         best=best,
         level=level,
         method="Feldman-Cousins, toys",
-        low_at_bound=at_bound,
+        low_at_bound=low == bottom,
+        high_at_bound=high == top,
     )
 
 
@@ -84,7 +88,7 @@ def _best(model: Model | LogLinear, throwing: Throwing) -> tuple[float, float]:
         raise InputError("there are no observed data to make an interval for; give data")
     toys = base.run(0, min(throwing.n, 200), throwing.seed)
     spread = float(np.std(toys.strength[toys.status == 0, 0])) if (toys.status == 0).any() else 1.0
-    return max(found[1], 0.0) if lowest(model, throwing.parameter) >= 0 else found[1], spread or 1.0
+    return found[1], spread or 1.0
 
 
 def _end(accepted, best: float, step: float, bound: float) -> float:  # type: ignore[no-untyped-def]

@@ -73,7 +73,7 @@ def cls(
 def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> CLs:
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
-    name = "qtilde" if lowest(model, throwing.parameter) >= 0 else "qmu"
+    name = "qtilde" if bounds(model, throwing.parameter)[0] >= 0 else "qmu"
     signal = throwing.toys(model, name, mu, mu)
     background = throwing.toys(model, name, 0.0, mu)
     seen = signal.observed
@@ -112,11 +112,15 @@ def _ratio(with_signal: Floats, without: Floats, value: float) -> tuple[float, f
     return _ratio_parts(with_signal, without, value)[:2]
 
 
-def lowest(model: Model | LogLinear, parameter: str | None) -> float:
-    """Lower end of the strength's range."""
+def bounds(model: Model | LogLinear, parameter: str | None) -> tuple[float, float]:
+    """Range of the strength; raises InputError when the model has none."""
     if isinstance(model, LogLinear):
-        return model.bounds[0]
-    return float(model.lower[model.index(model.poi or "" if parameter is None else parameter)])
+        return model.bounds
+    name = model.poi if parameter is None else parameter
+    if name is None:
+        raise InputError("the model has no parameter of interest; name a parameter")
+    place = model.index(name)
+    return float(model.lower[place]), float(model.upper[place])
 
 
 def limit(

@@ -96,8 +96,6 @@ def run(
         keep_above = next((value for most, value in KEEP if n <= most), MOST)
     if not keep_above >= 0:
         raise InputError(f"keep_above is {keep_above}; expected a value of the statistic from 0 on")
-    if observed is not None and math.isnan(observed):
-        raise InputError("the observed statistic is not a number")
     known = engine.observed() if observed is None else observed
     if until is not None and known is None:
         raise InputError("there are no observed data, so the error of p has no target; give the observed statistic")

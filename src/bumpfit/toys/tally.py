@@ -154,7 +154,8 @@ def read(path: str | Path) -> Tally:
         ranges, course = (tuple((int(a), int(b)) for a, b in content.pop(name, ())) for name in ("ranges", "course"))
         return Tally(ranges=ranges, course=course, value=value, toys=toys, **content)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {error}") from error
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {why}") from error
 
 
 def empty(engine: Engine, seed: int, keep_above: float) -> Tally:
@@ -188,7 +189,7 @@ def tally(
         values.append(np.where(batch.status == FITTED, batch.statistic[:, 0], np.nan))
         ranges.append((first, first + len(batch.status)))
     thrown = np.concatenate(values) if values else np.zeros(0)
-    good = np.isfinite(thrown)
+    good = ~np.isnan(thrown)
     value, toys = _counted(thrown[good], keep_above)
     return dataclasses.replace(
         empty(engine, seed, keep_above), ranges=_joined(ranges), failed=int((~good).sum()), value=value, toys=toys,
@@ -208,7 +209,7 @@ def _groups(ranges: Sequence[Range], statistic: Floats, keep_above: float, obser
     placed = np.where(statistic > keep_above, statistic, _lower_edge(statistic))
     fitted, hits = (
         np.add.reduceat(what.astype(np.int64), edges)
-        for what in (np.isfinite(statistic), placed >= _threshold(observed, keep_above))
+        for what in (~np.isnan(statistic), placed >= _threshold(observed, keep_above))
     )
     return tuple(zip(fitted.tolist(), hits.tolist(), strict=True))
 

@@ -32,8 +32,9 @@ TIE = 1e-6
 class Toys(Record):
     """Test statistics of n toys.
 
-    `statistic` (n,) is NaN where no fit converged, `status` (n,) is 0 for a fitted toy and 1 for a failed one,
-    `strength` (n,) the best strength, `route` (n,) says how it was fitted (0 Newton, 1 damped, 2 iminuit, 3 general
+    `statistic` (n,) is NaN where no fit converged and infinite where the tested strength cannot have made the toy
+    (events in a bin that expects none), `status` (n,) is 0 for a fitted toy and 1 for a failed one, `strength` (n,) the
+    best strength, `route` (n,) says how it was fitted (0 Newton, 1 damped, 2 iminuit, 3 general
     model). `thrown` and `tested` are the strengths of the toys and of the hypothesis, `observed` is the statistic of
     the data (None without data). `weights` (n,): for importance sampling, None for plain toys. With several signals the
     statistic has a second axis.
@@ -108,7 +109,7 @@ class Toys(Record):
             "p_value": p[0],
             "p_error": p[1],
             "floor": self.floor,
-            "quantiles": {str(q): float(np.quantile(good, q)) for q in levels}
+            "quantiles": {str(q): float(np.quantile(good, q, method="inverted_cdf")) for q in levels}
             if good.size and good.ndim == 1
             else None,
         }
@@ -126,7 +127,7 @@ def fraction(above: NDArray[np.bool_], weights: Floats | None = None) -> tuple[f
     if not above.any():
         return float(weights.max() / n), float(weights.max() / n)
     terms = np.where(above, weights, 0.0)
-    return float(terms.mean()), float(terms.std() / math.sqrt(n))
+    return min(1.0, float(terms.mean())), float(terms.std() / math.sqrt(n))
 
 
 def engine(
