@@ -40,6 +40,12 @@ def test_independent_bins_have_a_known_global_p_value() -> None:
     assert found.crossings == pytest.approx(19 * passes * (1 - passes), abs=5 * found.crossings_error)
 
 
+def test_every_scan_reaches_zero() -> None:
+    found = toys.scan_toys(scan([3000.0, 4000.0]), 500)
+    assert found.gross_vitells(0.0) == (1.0, 0.0)
+    assert found.p_value(0.0)[0] == 1.0
+
+
 def test_gross_vitells_bounds_the_toys() -> None:
     masses = np.linspace(2900, 6000, 40)
     found = toys.scan_toys(scan(masses), 30_000, workers=2)

@@ -179,6 +179,7 @@ def test_splits_and_workers_of_general_models() -> None:
 
 
 def one_channel(background: list, signal: list, data: list, modifiers: list, low: float = 0.0) -> workspace.Model:
+    """Background with modifiers and mu times a signal, which may be negative."""
     samples = [
         {"name": "background", "data": background, "modifiers": modifiers},
         {"name": "signal", "data": signal, "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
@@ -190,8 +191,27 @@ def one_channel(background: list, signal: list, data: list, modifiers: list, low
             "observations": [{"name": "c", "data": data}],
             "measurements": [{"name": "m", "config": config}],
             "version": "1.0.0",
-        }
+        },
+        allow_negative=True,
     )
+
+
+def test_signals_that_are_negative_somewhere() -> None:
+    """Interference: a known background and one parameter, so the statistic is a minimum along a line."""
+    model = one_channel([20.0, 30.0, 25.0], [2.0, -1.0, 0.5], [24.0, 26.0, 27.0], [])
+    found = toys.throw(model, 200, statistic="q0")
+    assert found.valid.all()
+    data = toys.engine(model).data(np.arange(200), 0)
+    for row, q0 in zip([*data[:20], [24.0, 26.0, 27.0]], [*found.statistic[:20], found.observed], strict=True):
+
+        def cost(mu, row=row):
+            rate = np.array([20 + 2 * mu, 30 - mu, 25 + 0.5 * mu])
+            return 2 * np.sum(rate - row * np.log(rate))
+
+        low = optimize.minimize_scalar(cost, bounds=(0, 29.9), method="bounded", options={"xatol": 1e-9})
+        assert q0 == pytest.approx(max(cost(0) - low.fun, 0.0), abs=1e-6)
+    p, error = found.p_value(4.0)
+    assert abs(p - stats.norm.sf(2.0)) < 5 * error
 
 
 def test_systematics_that_reach_negative_yields_end() -> None:

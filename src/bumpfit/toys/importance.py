@@ -124,5 +124,8 @@ def _least_favourable(base: Engine) -> tuple[Floats, float]:
     direction = signal - slopes @ absorbed
     information = float(direction @ (inverse * signal))
     if not information > 0:
-        raise InputError("the background can imitate the signal exactly, so there is no tail to sample")
+        raise InputError(
+            "the background can imitate the signal exactly, or expects nothing where it is, so there is no tail "
+            "to sample"
+        )
     return direction, 1 / math.sqrt(information)

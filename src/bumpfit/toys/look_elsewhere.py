@@ -67,6 +67,8 @@ class GlobalToys(Record):
     def gross_vitells(self, observed: float | None = None) -> tuple[float, float]:
         """Bound of Gross and Vitells on the global p-value, and its error from the counted crossings."""
         q = self._observed(observed)
+        if q <= TIE:  # every scan reaches zero
+            return 1.0, 0.0
         decay = math.exp(-(q - self.level) / 2)
         local = float(ndtr(-math.sqrt(max(q, 0.0))))
         return min(1.0, local + self.crossings * decay), self.crossings_error * decay

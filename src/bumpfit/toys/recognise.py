@@ -56,7 +56,8 @@ def as_log_linear(model: Model, poi: str, values: Floats) -> tuple[LogLinear, ND
         rate[bins] += yields * math.exp(exponent)
     free = np.flatnonzero([not p.fixed and i != strength for i, p in enumerate(model.parameters)])
     width = dict(zip(c.normal_parameter.tolist(), c.normal_sigma.tolist(), strict=True))
-    if not ((rate > 0).all() and signal.any()) or any(int(p) not in width for p in free):
+    # a signal that is negative in some bin (event weights) is left to the general engine
+    if not ((rate > 0).all() and signal.any() and (signal >= 0).all()) or any(int(p) not in width for p in free):
         return None
     place = dict(zip(c.normal_parameter.tolist(), c.normal_aux.tolist(), strict=True))
     sigma = np.array([width[int(p)] for p in free])

@@ -154,7 +154,7 @@ def read(path: str | Path) -> Tally:
         ranges, course = (tuple((int(a), int(b)) for a, b in content.pop(name, ())) for name in ("ranges", "course"))
         return Tally(ranges=ranges, course=course, value=value, toys=toys, **content)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else error
+        why = "a column or the provenance is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {why}") from error
 
 
