@@ -210,6 +210,9 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     file = require(path)
     try:
         with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()  # before anything is parsed: NumPy's parser of headers fails in many ways
+            if damaged is not None:
+                raise InputError(f"{file} cannot be read as a data set: its part {damaged} is damaged")
             names = set(archive.namelist())
             if "bumpfit.json" in names:
                 return _ours(archive, str(file))
