@@ -15,6 +15,8 @@ import pytest
 from command_line import Run, refused
 from scipy.stats import chi2, norm, poisson
 
+from bumpfit.toys.engine import LogLinearEngine
+
 
 def test_p_value_of_a_counting_experiment(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     out = tmp_path / "toys.parquet"
@@ -249,6 +251,19 @@ def test_an_interrupted_run_goes_on(how: signal.Signals, bumpfit: Run, counting:
         assert again[key] == whole[key], key
     tables = [pq.read_table(file) for file in (out, tmp_path / "whole.parquet")]
     assert tables[0].equals(tables[1], check_metadata=True)
+
+
+def test_interruption_before_anything_is_kept(
+    bumpfit: Run, counting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LogLinearEngine, "run", stop)
+    assert "nothing was kept; with -o NAME.parquet" in refused(bumpfit("toys", counting, "-n", "100"), 130)
+    done = bumpfit("toys", counting, "-n", "100", "-o", tmp_path / "toys.parquet", "--workers", "1")
+    assert "nothing was written" in refused(done, 130)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

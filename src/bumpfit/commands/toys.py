@@ -155,6 +155,8 @@ def _interruptible(keep: Path | None) -> Iterator[None]:
             raise InterruptionError(
                 "interrupted, and nothing was kept; with -o NAME.parquet a run can be interrupted and goes on later"
             ) from None
+        if not keep.with_name(keep.name + ".parts").exists():
+            raise InterruptionError("interrupted before the first toys were finished; nothing was written") from None
         raise InterruptionError(
             f"interrupted; the toys thrown so far are kept in {keep}.parts, and the same command goes on from there"
         ) from None
