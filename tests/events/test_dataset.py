@@ -1,6 +1,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,34 @@ def test_split_is_stratified_and_seeded(flat: str) -> None:
         made.take(np.array([0, 1, -1])).split()
 
 
+def test_varied_events_stay_in_their_parts(tmp_path: Path) -> None:
+    """The same events with another cut: what is in both data sets has one part; the others are shared out."""
+    rng = np.random.default_rng(5)
+    tables = {name: {"x": rng.uniform(size=4000)} for name in ("b", "s")}
+    nominal = dataset.build(tables, ["x"], cuts=["x > 0.4"]).split(0.5, 0.3, 0.2, seed=1)
+    varied = dataset.build({"s": tables["s"]}, ["x"], cuts=["x > 0.2 and x < 0.9"]).split_as(nominal, seed=2)
+    assert nominal.part is not None and varied.part is not None
+    parts = dict(zip(nominal.samples[nominal.targets == 1, 0], nominal.part[nominal.targets == 1], strict=True))
+    old = np.array([x in parts for x in varied.samples[:, 0]])
+    np.testing.assert_array_equal(old, varied.samples[:, 0] > 0.4)
+    np.testing.assert_array_equal(varied.part[old], [parts[x] for x in varied.samples[old, 0]])
+    np.testing.assert_allclose(np.bincount(varied.part[~old]) / (~old).sum(), [0.5, 0.3, 0.2], atol=0.06)
+    varied.save(tmp_path / "v.ds")
+    equal(dataset.read(tmp_path / "v.ds"), varied)
+    np.testing.assert_array_equal(nominal.get("test").index, nominal.index[nominal.part == 1])  # type: ignore[index]
+    other = dataset.build({"s": {"x": tables["s"]["x"][1:]}}, ["x"])
+    with pytest.raises(InputError, match="made of 3999 events here and of 4000 there"):
+        other.split_as(nominal)
+    with pytest.raises(InputError, match="the class 't' is not in"):
+        dataset.build({"t": tables["s"]}, ["x"]).split_as(nominal)
+    with pytest.raises(InputError, match="is not split itself"):
+        nominal.split_as(other)
+    with pytest.raises(InputError, match="does not say which events"):
+        replace(nominal, index=None).split_as(nominal)
+
+
 def equal(a: Dataset, b: Dataset) -> None:
-    for name in ("samples", "targets", "weights", "part"):
+    for name in ("samples", "targets", "weights", "part", "index"):
         x, y = getattr(a, name), getattr(b, name)
         assert (x is None) == (y is None)
         if x is not None:

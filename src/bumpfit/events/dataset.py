@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -18,19 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit import __version__
+from bumpfit import __version__, archives
 from bumpfit.errors import InputError
 from bumpfit.events import cuts as language
 from bumpfit.events import source
 from bumpfit.events.cutflow import event_weights
 from bumpfit.events.representations import Image, Representation, Set
 from bumpfit.events.source import Source
-from bumpfit.files import atomic, require
 from bumpfit.progress import bar
 
 FORMAT, VERSION = "bumpfit-dataset", 1
 PARTS = ("train", "test", "validation")
-DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +36,8 @@ class Dataset:
 
     `samples` (N, features) or (N, rows, columns), 32-bit, NaN where an object is missing; `targets` (N,) numbers of
     `classes`; `weights` (N,) of 0 or more; `part` (N,) numbers of `PARTS`, or None before a split. `features` names the
-    columns (empty for images). `provenance` holds cuts, files with their SHA-256, representation and seed.
+    columns (empty for images). `provenance` holds cuts, files with their SHA-256, representation and seed. `index` (N,)
+    is the row of each event among all events of its class, before cuts (None where it is not known).
     """
 
     samples: NDArray[np.float32]
@@ -49,11 +47,13 @@ class Dataset:
     classes: tuple[str, ...]
     part: NDArray[np.int8] | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    index: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.samples)
         lengths = {"targets": len(self.targets), "weights": len(self.weights)}
         lengths |= {} if self.part is None else {"part": len(self.part)}
+        lengths |= {} if self.index is None else {"index": len(self.index)}
         wrong = {name: length for name, length in lengths.items() if length != n}
         if wrong:
             raise InputError(f"there are {n} samples but {wrong}; expected equal numbers")
@@ -75,9 +75,11 @@ class Dataset:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Dataset:
         """The samples of these rows."""
         part = None if self.part is None else self.part[rows]
+        index = None if self.index is None else self.index[rows]
         return dataclasses.replace(
-            self, samples=self.samples[rows], targets=self.targets[rows], weights=self.weights[rows], part=part
-        )
+            self, samples=self.samples[rows], targets=self.targets[rows], weights=self.weights[rows], part=part,
+            index=index,
+        )  # fmt: skip
 
     def get(self, part: str) -> Dataset:
         """One part of a split data set: "train", "test" or "validation"."""
@@ -111,23 +113,52 @@ class Dataset:
         split = {"train": train, "test": test, "validation": validation, "seed": seed}
         return dataclasses.replace(self, part=part, provenance={**self.provenance, "split": split})
 
+    def split_as(self, other: Dataset, *, seed: int = 0) -> Dataset:
+        """Put every event into the part that it has in `other`, made of the same events in another variation.
+
+        Without this an event that trained a model could be, varied, among those that the model is tested on. Events
+        that `other` does not hold (they passed the cuts here only) are assigned at random with its fractions.
+
+        Raises:
+            InputError: `other` is not split, either does not know its events, or they are not the same events.
+        """
+        if other.part is None:
+            raise InputError("the data set to split alike is not split itself")
+        if self.index is None or other.index is None:
+            raise InputError("a data set does not say which events it holds, so parts cannot be alike; make it again")
+        split = other.provenance.get("split", {})
+        fractions = [split.get(name, float((other.part == place).mean())) for place, name in enumerate(PARTS)]
+        part = np.random.default_rng(seed).choice(len(PARTS), len(self), p=fractions).astype(np.int8)
+        for number, name in enumerate(self.classes):
+            if name not in other.classes:
+                raise InputError(
+                    f"the class '{name}' is not in the data set to split alike: {', '.join(other.classes)}"
+                )
+            here, there = (each.provenance.get("classes", {}).get(name, {}).get("events") for each in (self, other))
+            if here is None or here != there:
+                raise InputError(
+                    f"'{name}' is made of {here} events here and of {there} there; expected the same events"
+                )
+            mine, theirs = self.targets == number, other.targets == other.classes.index(name)
+            known = np.full(here, -1, np.int8)
+            known[other.index[theirs]] = other.part[theirs]
+            found = known[self.index[mine]]
+            part[mine] = np.where(found >= 0, found, part[mine])
+        return dataclasses.replace(self, part=part, provenance={**self.provenance, "split": {**split, "alike": True}})
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the data set, complete or not at all."""
         described = {
-            "format": FORMAT,
-            "version": VERSION,
             "features": list(self.features),
             "classes": list(self.classes),
             "provenance": self.provenance,
         }
-        arrays = {"samples": self.samples, "targets": self.targets, "weights": self.weights}
-        if self.part is not None:
-            arrays["part"] = self.part
-        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("bumpfit.json", json.dumps(described, indent=1))
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
-                    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+        arrays: dict[str, NDArray[Any]] = {
+            "samples": self.samples, "targets": self.targets, "weights": self.weights,
+        }  # fmt: skip
+        optional = {"part": self.part, "index": self.index}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
+        archives.write(path, FORMAT, VERSION, described, arrays)
 
 
 def build(
@@ -158,7 +189,7 @@ def build(
     unknown = sorted(set(given) - set(classes))
     if unknown or not classes:
         raise InputError(f"there are weights for '{unknown[0]}', which is no class" if unknown else "no class is given")
-    samples, targets, factors = [], [], []
+    samples, targets, factors, rows = [], [], [], []
     origin: dict[str, dict[str, Any]] = {}
     for number, (name, events) in enumerate(classes.items()):
         opened = events if isinstance(events, Source) else source.open(events)
@@ -172,6 +203,7 @@ def build(
                 samples.append(shape.read(chunk)[passed].astype(np.float32))
                 every = event_weights(chunk, given.get(name))
                 factors.append(every[passed])
+                rows.append(chunk.start + np.flatnonzero(passed))
                 weight += float(every.sum())
                 kept += int(passed.sum())
                 left_out += shape.left_out(chunk) if isinstance(shape, Image) else 0
@@ -198,6 +230,7 @@ def build(
         tuple(shape.observables) if isinstance(shape, Set) else (),
         tuple(classes),
         provenance=provenance,
+        index=np.concatenate(rows).astype(np.int64),
     )
 
 
@@ -207,52 +240,31 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: no such file, not an archive of a data set, damaged, or of a newer version.
     """
-    file = require(path)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()  # before anything is parsed: NumPy's parser of headers fails in many ways
-            if damaged is not None:
-                raise InputError(f"{file} cannot be read as a data set: its part {damaged} is damaged")
-            names = set(archive.namelist())
-            if "bumpfit.json" in names:
-                return _ours(archive, str(file))
-            if "configs.json" in names:
-                return _hml(archive, str(file))
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(
-            f"{file} cannot be read as a data set: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+    with archives.opened(path, "data set") as archive:
+        names = set(archive.namelist())
+        if archives.DESCRIPTION in names:
+            return _ours(archive)
+        if "configs.json" in names:
+            return _hml(archive, str(path))
     raise InputError(
-        f"{file} is an archive, but not of a data set: it has no bumpfit.json (and no configs.json of hml)"
+        f"{path} is an archive, but not of a data set: it has no bumpfit.json (and no configs.json of hml)"
     )
 
 
-def _ours(archive: zipfile.ZipFile, label: str) -> Dataset:
-    described = json.loads(archive.read("bumpfit.json"))
-    if described.get("format") != FORMAT or not isinstance(described.get("version"), int):
-        raise InputError(f"{label} has the format {described.get('format')!r}; expected {FORMAT!r}")
-    if described["version"] > VERSION:
-        raise InputError(
-            f"{label} has version {described['version']} of the format; this bumpfit reads up to {VERSION}"
-        )
-    arrays = {name: _array(archive, f"{name}.npy") for name in ("samples", "targets", "weights")}
+def _ours(archive: zipfile.ZipFile) -> Dataset:
+    described = archives.description(archive, FORMAT, VERSION)
+    arrays = {name: archives.array(archive, name) for name in ("samples", "targets", "weights")}
+    there = archive.namelist()
     return Dataset(
         arrays["samples"].astype(np.float32, copy=False),
         arrays["targets"].astype(np.int32, copy=False),
         arrays["weights"].astype(np.float64, copy=False),
         tuple(described["features"]),
         tuple(described["classes"]),
-        _array(archive, "part.npy") if "part.npy" in archive.namelist() else None,
+        archives.array(archive, "part") if "part.npy" in there else None,
         described["provenance"],
+        archives.array(archive, "index") if "index.npy" in there else None,
     )
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    with archive.open(name) as stream:
-        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
 
 
 def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:

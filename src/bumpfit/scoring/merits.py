@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from bumpfit.errors import InputError
 from bumpfit.results import Record
 from bumpfit.scoring.hml import hml_rejection, hml_significance
-from bumpfit.scoring.metrics import Curve, Merit, curve, rejection, spread
+from bumpfit.scoring.metrics import Found, Merit, curve, measured, rejection, spread
 from bumpfit.scoring.significance import asimov, simple
 
 Array = NDArray[np.float64]
@@ -129,7 +129,7 @@ def max_significance(
     y, x = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     w = _weights(weights, len(y))
 
-    def at(v: Array) -> tuple[Curve, Array, int]:
+    def at(v: Array) -> Found:
         c = curve(y, x, v)
         s = c.signal * (1.0 if signal is None else signal / c.total_signal)
         b = c.background * (1.0 if background is None else background / c.total_background)
@@ -146,16 +146,7 @@ def max_significance(
             )
         return c, value, int(np.argmax(np.where(allowed, value, -1.0)))
 
-    c, value, best = at(w)
-    error = spread(lambda v: float((r := at(v))[1][r[2]]), y, w, bootstrap, seed)
-    return Merit(
-        value=float(value[best]),
-        error=error,
-        threshold=float(c.threshold[best]),
-        signal_efficiency=float(c.signal[best] / c.total_signal),
-        background_efficiency=float(c.background[best] / c.total_background),
-        background_events=float(c.background_entries[best]),
-    )
+    return measured(at, y, w, bootstrap, seed)
 
 
 def evaluate(

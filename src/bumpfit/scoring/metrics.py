@@ -13,7 +13,6 @@ from bumpfit.errors import InputError
 from bumpfit.results import Record
 
 Array = NDArray[np.float64]
-Statistic = Callable[[Array, Array, Array], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +37,10 @@ class Curve:
     background_entries: Array
     total_signal: float
     total_background: float
+
+
+Found = tuple[Curve, Array, int]
+"""A curve, a figure of merit at each of its thresholds, and the threshold that was chosen."""
 
 
 def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Curve:
@@ -77,29 +80,18 @@ def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
     )
 
 
-def _merit(c: Curve, value: Array, at: int, error: float | None) -> Merit:
+def measured(
+    at: Callable[[Array], Found], labels: NDArray[Any], weights: Array, bootstrap: int = 0, seed: int = 0
+) -> Merit:
+    """What `at(weights)` finds (a curve, the figure of merit along it and a place), with the bootstrap error of it."""
+    c, value, place = at(weights)
     return Merit(
-        value=float(value[at]),
-        error=error,
-        threshold=float(c.threshold[at]),
-        signal_efficiency=float(c.signal[at] / c.total_signal),
-        background_efficiency=float(c.background[at] / c.total_background),
-        background_events=float(c.background_entries[at]),
-    )
-
-
-def _bootstrap(
-    labels: Array,
-    scores: Array,
-    weights: Array | None,
-    statistic: Statistic,
-    n: int,
-    seed: int,
-) -> float | None:
-    if n == 0:
-        return None
-    return spread(
-        lambda w: statistic(labels, scores, w), labels, np.ones(len(scores)) if weights is None else weights, n, seed
+        value=float(value[place]),
+        error=spread(lambda w: float((found := at(w))[1][found[2]]), labels, weights, bootstrap, seed),
+        threshold=float(c.threshold[place]),
+        signal_efficiency=float(c.signal[place] / c.total_signal),
+        background_efficiency=float(c.background[place] / c.total_background),
+        background_events=float(c.background_entries[place]),
     )
 
 
@@ -147,8 +139,8 @@ def significance_improvement(
         InputError: bad labels, scores or weights; no threshold leaves `min_background` events.
     """
 
-    def at(y: ArrayLike, s: ArrayLike, w: ArrayLike | None) -> tuple[Curve, Array, int]:
-        c = curve(y, s, w)
+    def at(w: Array) -> Found:
+        c = curve(labels, scores, w)
         eps_b = c.background / c.total_background
         value = np.divide(c.signal / c.total_signal, np.sqrt(eps_b), out=np.zeros_like(eps_b), where=eps_b > 0)
         if background_efficiency is not None:
@@ -163,11 +155,9 @@ def significance_improvement(
             )
         return c, value, int(np.argmax(np.where(allowed, value, -1.0)))
 
-    c, value, best = at(labels, scores, weights)
-    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    w0 = None if weights is None else np.asarray(weights, dtype=np.float64)
-    error = _bootstrap(y, s, w0, lambda a, b, w: float((r := at(a, b, w))[1][r[2]]), bootstrap, seed)
-    return _merit(c, value, best, error)
+    y = np.asarray(labels)
+    w = np.ones(y.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    return measured(at, y, w, bootstrap, seed)
 
 
 def rejection(
@@ -187,15 +177,13 @@ def rejection(
     if not 0 < efficiency <= 1:
         raise InputError(f"the signal efficiency is {efficiency:g}; expected a number above 0 and at most 1")
 
-    def at(y: ArrayLike, s: ArrayLike, w: ArrayLike | None) -> tuple[Curve, Array, int]:
-        c = curve(y, s, w)
+    def at(w: Array) -> Found:
+        c = curve(labels, scores, w)
         value = np.divide(
             c.total_background, c.background, out=np.full_like(c.background, np.inf), where=c.background > 0
         )
         return c, value, int(np.argmax(c.signal / c.total_signal >= efficiency * (1 - 1e-12)))
 
-    c, value, best = at(labels, scores, weights)
-    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    w0 = None if weights is None else np.asarray(weights, dtype=np.float64)
-    error = _bootstrap(y, s, w0, lambda a, b, w: float((r := at(a, b, w))[1][r[2]]), bootstrap, seed)
-    return _merit(c, value, best, error)
+    y = np.asarray(labels)
+    w = np.ones(y.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    return measured(at, y, w, bootstrap, seed)

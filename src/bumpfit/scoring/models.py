@@ -7,20 +7,17 @@ The file is a ZIP archive of `bumpfit.json` (format, version, approach, settings
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from bumpfit import __version__
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit import __version__, archives
+from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
-from bumpfit.files import atomic, require, sha256
-from bumpfit.results import plain
+from bumpfit.files import sha256
 from bumpfit.scoring.approaches import BoostedTrees
 from bumpfit.scoring.classifier import Array, Classifier, State, balanced, check_settings
 from bumpfit.scoring.cuts import CutAndCount
@@ -28,17 +25,6 @@ from bumpfit.scoring.networks import CNN, MLP
 
 FORMAT, VERSION = "bumpfit-model", 1
 CLASSIFIERS: dict[str, type[Classifier]] = {kind.kind: kind for kind in (CutAndCount, BoostedTrees, MLP, CNN)}
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-)
 
 
 def classifier(name: str, **settings: Any) -> Classifier:
@@ -75,8 +61,6 @@ class Trained:
         """Write the model, complete or not at all."""
         state = self.classifier.state()
         described = {
-            "format": FORMAT,
-            "version": VERSION,
             "approach": self.classifier.kind,
             "settings": self.classifier.get_params(),
             "features": list(self.features),
@@ -84,13 +68,9 @@ class Trained:
             "state": state.plain,
             "provenance": self.provenance,
         }
-        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("bumpfit.json", json.dumps(plain(described), indent=1, allow_nan=False))
-            for name, array in state.arrays.items():
-                with archive.open(f"arrays/{name}.npy", "w") as stream:
-                    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
-            for name, content in state.files.items():
-                archive.writestr(f"files/{name}", content)
+        arrays = {f"arrays/{name}": array for name, array in state.arrays.items()}
+        contents = {f"files/{name}": content for name, content in state.files.items()}
+        archives.write(path, FORMAT, VERSION, described, arrays, contents)
 
 
 def train(
@@ -139,38 +119,21 @@ def read(path: str | os.PathLike[str]) -> Trained:
         InputError: no such file, not a model, damaged, or of a newer version.
         MissingExtraError: a network, and PyTorch is not installed.
     """
-    file = require(path)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()  # before anything is parsed: NumPy's parser of headers fails in many ways
-            if damaged is not None:
-                raise InputError(f"{file} cannot be read as a model: its part {damaged} is damaged")
-            if "bumpfit.json" not in archive.namelist():
-                raise InputError(f"{file} is an archive, but not of a model: it has no bumpfit.json")
-            return _restored(archive, str(file))
-    except BumpfitError:
-        raise
-    except DAMAGE as error:
-        raise InputError(
-            f"{file} cannot be read as a model: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+    with archives.opened(path, "model") as archive:
+        if archives.DESCRIPTION not in archive.namelist():
+            raise InputError(f"{path} is an archive, but not of a model: it has no bumpfit.json")
+        return _restored(archive)
 
 
-def _restored(archive: zipfile.ZipFile, label: str) -> Trained:
-    described = json.loads(archive.read("bumpfit.json"))
-    if described.get("format") != FORMAT or not isinstance(described.get("version"), int):
-        raise InputError(f"{label} has the format {described.get('format')!r}; expected {FORMAT!r}")
-    if described["version"] > VERSION:
-        raise InputError(
-            f"{label} has version {described['version']} of the format; this bumpfit reads up to {VERSION}"
-        )
+def _restored(archive: zipfile.ZipFile) -> Trained:
+    described = archives.description(archive, FORMAT, VERSION)
     arrays, files = {}, {}
     for name in archive.namelist():
         if name.startswith("arrays/"):
-            with archive.open(name) as stream:
-                arrays[name[len("arrays/") : -len(".npy")]] = np.lib.format.read_array(stream, allow_pickle=False)
+            stem = name.removesuffix(".npy")
+            arrays[stem.removeprefix("arrays/")] = archives.array(archive, stem)
         elif name.startswith("files/"):
-            files[name[len("files/") :]] = archive.read(name)
+            files[name.removeprefix("files/")] = archive.read(name)
     model = classifier(described["approach"], **described["settings"])
     model.restore(State(described["state"], arrays, files))
     return Trained(model, tuple(described["features"]), tuple(described["classes"]), described["provenance"])
