@@ -2,5 +2,17 @@
 
 from bumpfit.tagging.prospects import Prospects, Setup, prospects
 from bumpfit.tagging.templates import Templates, score_edges, templates
+from bumpfit.tagging.variations import Effect, Variation, Varied, scaled
 
-__all__ = ["Prospects", "Setup", "Templates", "prospects", "score_edges", "templates"]
+__all__ = [
+    "Effect",
+    "Prospects",
+    "Setup",
+    "Templates",
+    "Variation",
+    "Varied",
+    "prospects",
+    "scaled",
+    "score_edges",
+    "templates",
+]

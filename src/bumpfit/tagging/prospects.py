@@ -16,6 +16,7 @@ from bumpfit.events.dataset import Dataset
 from bumpfit.histograms import fill
 from bumpfit.results import Discovery, Limit, Record
 from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
+from bumpfit.tagging.variations import Effect, Variation, effects, modifiers
 from bumpfit.workspace.build import Spec, modifier, sample, workspace
 from bumpfit.workspace.read import compile_model
 
@@ -28,6 +29,7 @@ class Setup:
     weights of the data set are expected events. `luminosity_error` and `cross_section_errors` are relative (the latter
     `background_error` for every class but the signal that is not named). `bins`: bins of the histogram before sparse
     ones are joined; `edges` gives them instead; `least_background`: simulated background events that a bin must hold.
+    `variation_norms`: False lets systematic variations change shapes, not the expected events of a class.
     """
 
     signal: str | None = None
@@ -40,6 +42,7 @@ class Setup:
     bins: int = 10
     edges: tuple[float, ...] | None = None
     least_background: int = 10
+    variation_norms: bool = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class Prospects(Record):
     `expected` is the median significance of the signal at strength 1 (Asimov data), `observed` that of the data (None
     without data); `limit` is the 95 % CLs limit on mu, its `observed` None without data. `yields` and `errors` are
     expected events and their statistical errors a bin, `data` what was observed, or the expected background.
+    `variations` are the expected events of the classes that a systematic uncertainty changes, at +1 and -1 of it.
     """
 
     channel: str
@@ -61,6 +65,8 @@ class Prospects(Record):
     observed: Discovery | None
     limit: Limit
     workspace: Spec
+    signal: str
+    variations: Mapping[str, Mapping[str, Effect]]
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +87,7 @@ def prospects(
     name: str = "score",
     part: str | None = "test",
     observed: ArrayLike | None = None,
+    variations: Mapping[str, Variation] | None = None,
 ) -> Prospects:
     """Histogram a value of every event, build the likelihood and ask it.
 
@@ -90,9 +97,10 @@ def prospects(
         name: what it is called.
         part: which part the templates are made of, so that no training event is among them; None takes all.
         observed: the same value of observed events, shape (M,).
+        variations: systematic uncertainties by name, each with varied data sets and the same value of their events.
 
     Raises:
-        InputError: unknown classes, numbers out of range, values that cannot be binned.
+        InputError: unknown classes, numbers out of range, values that cannot be binned, variations that do not fit.
         BumpfitError: a fit does not converge.
     """
     _check(dataset, setup)
@@ -104,6 +112,7 @@ def prospects(
     if x.shape != (len(dataset),):
         raise InputError(f"there are {len(dataset)} samples and values of shape {x.shape}; expected one value a sample")
     notes = []
+    whole = dataset
     if part is not None and dataset.part is None:
         notes.append("the data set is not split: templates are made of all its events, training events among them")
     if part is not None and dataset.part is not None:
@@ -129,13 +138,20 @@ def prospects(
         )
     made = templates(dataset, x, edges, expected, name)
     notes += [f"{n} events of {label} have no value and are in no bin" for label, n in made.missing.items() if n]
+    by_weight = frozenset(dataset.classes) - set(setup.cross_sections) - set(setup.events)
+    changes = {}
+    for label, variation in (variations or {}).items():
+        changes[label], told = effects(
+            label, variation, whole, made, expected, part=part, by_weight=by_weight, norms=setup.variation_norms
+        )
+        notes += told
     counts = None
     if observed is not None:
         seen = np.asarray(observed, dtype=np.float64).ravel()
         if np.isnan(seen).any():
             notes.append(f"{int(np.isnan(seen).sum())} observed events have no value and are in no bin")
         counts = fill(np.clip(seen[~np.isnan(seen)], edges[0], np.nextafter(edges[-1], -np.inf)), edges).counts
-    spec = build(made, signal, setup, counts)
+    spec = build(made, signal, setup, counts, changes)
     model = compile_model(spec)
     limit = inference.limit(model)
     return Prospects(
@@ -149,12 +165,21 @@ def prospects(
         observed=None if counts is None else inference.discovery(model),
         limit=limit if counts is not None else dataclasses.replace(limit, observed=None),
         workspace=spec,
+        signal=signal,
+        variations=changes,
         notes=tuple(notes),
     )
 
 
-def build(made: Templates, signal: str, setup: Setup, observed: Array | None = None) -> Spec:
-    """The HistFactory workspace of templates: strength mu of the signal, luminosity, cross-sections, staterror.
+def build(
+    made: Templates,
+    signal: str,
+    setup: Setup,
+    observed: Array | None = None,
+    changes: Mapping[str, Mapping[str, Effect]] | None = None,
+) -> Spec:
+    """The HistFactory workspace of templates: strength mu of the signal, luminosity, cross-sections, staterror, and
+    the systematic `changes`.
 
     Without observed counts the data are the expected background.
     """
@@ -163,14 +188,17 @@ def build(made: Templates, signal: str, setup: Setup, observed: Array | None = N
     channel = re.sub(r"\W+", "_", made.name).strip("_") or "channel"
     samples = []
     for label, histogram in made.histograms.items():
-        effects = [modifier("normfactor", "mu")] if label == signal else []
+        attached = [modifier("normfactor", "mu")] if label == signal else []
         if setup.luminosity_error > 0:
-            effects.append(modifier("lumi", "lumi"))
+            attached.append(modifier("lumi", "lumi"))
         error = setup.cross_section_errors.get(label, 0.0 if label == signal else setup.background_error)
         if error > 0:
-            effects.append(modifier("normsys", f"xsec_{label}", (1 - error, 1 + error)))
-        effects.append(modifier("staterror", f"stat_{channel}", np.sqrt(histogram.variances)))
-        samples.append(sample(label, histogram.counts, *effects))
+            attached.append(modifier("normsys", f"xsec_{label}", (1 - error, 1 + error)))
+        attached.append(modifier("staterror", f"stat_{channel}", np.sqrt(histogram.variances)))
+        for name, affected in (changes or {}).items():
+            if label in affected:
+                attached += modifiers(name, affected[label], histogram.counts)
+        samples.append(sample(label, histogram.counts, *attached))
     background = np.sum([h.counts for label, h in made.histograms.items() if label != signal], axis=0)
     data = background if observed is None else observed
     total = float(made.histograms[signal].counts.sum())
