@@ -8,7 +8,9 @@ import bumpfit
 
 ROOT = Path(bumpfit.__file__).parent
 FLOORS = {
-    **dict.fromkeys(("types", "results", "errors", "progress", "execute", "files", "archives", "standard_output"), 0),
+    **dict.fromkeys(
+        ("types", "results", "errors", "progress", "execute", "files", "archives", "normal", "standard_output"), 0
+    ),
     **dict.fromkeys(("events", "simulate", "shapes", "histograms", "data"), 1),
     **dict.fromkeys(("scoring", "workspace"), 2),
     "inference": 3,

@@ -10,7 +10,9 @@ import pandas as pd
 import pyhf
 import pytest
 from command_line import EXAMPLES, Run, refused
+from typer.main import get_command
 
+from bumpfit.cli import MODULES, application
 from bumpfit.inference.counting import on_off_q0
 
 
@@ -200,6 +202,14 @@ def test_help_starts_without_heavy_modules() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_command_is_in_the_module_that_is_named_for_it() -> None:
+    everything = {name for names in MODULES.values() for name in names}
+    assert set(get_command(application()).commands) == everything
+    for module, names in MODULES.items():
+        for name in names:
+            assert set(get_command(application(name)).commands) == set(names), module
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from decimal import Decimal, getcontext
+
 import numpy as np
 import pytest
 from numba import njit
@@ -5,7 +7,7 @@ from scipy import stats
 
 from bumpfit.errors import InputError
 from bumpfit.toys.lanes import store
-from bumpfit.toys.poisson import GOLDEN, alias_draw, alias_draws, alias_tables, normal, stream, uniform
+from bumpfit.toys.poisson import GOLDEN, _support, alias_draw, alias_draws, alias_tables, normal, stream, uniform
 
 
 @njit
@@ -49,6 +51,26 @@ def test_tables_hold_the_exact_probabilities() -> None:
     np.testing.assert_allclose(probability, expected, atol=1e-15)
     far = stats.poisson.pmf(40, mean)
     assert probability[40] == pytest.approx(far, rel=1e-3)  # a 1e-17 tail is there with its right weight
+
+
+@pytest.mark.parametrize("mean", [1e-5, 0.3, 1.0, 17.0, 17.5, 3e4])
+def test_support_holds_the_law_at_any_mean(mean: float) -> None:
+    first, probability = _support(mean)
+    counts = first + np.arange(probability.size)
+    np.testing.assert_allclose(probability, stats.poisson.pmf(counts, mean), rtol=1e-9, atol=1e-18)
+    assert probability.sum() == pytest.approx(1, abs=1e-15)
+
+
+def test_support_of_a_large_mean_is_exact() -> None:
+    """Against ln p in 50 digits with Stirling's series; 64 bits lose 1e-5 of p in k ln(mean) - mean - ln k!."""
+    first, probability = _support(1.9e9)
+    getcontext().prec = 50
+    mean = Decimal("1.9e9")
+    pi = Decimal("3.14159265358979323846264338327950288419716939937511")
+    for i in (0, probability.size // 3, probability.size // 2, probability.size - 1):
+        k = Decimal(first + i)
+        factorial = k * k.ln() - k + (2 * pi * k).ln() / 2 + 1 / (12 * k) - 1 / (360 * k**3)
+        assert probability[i] == pytest.approx(float((k * mean.ln() - mean - factorial).exp()), rel=1e-10)
 
 
 def test_zero_rate_gives_zero() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import math
 import typing
@@ -266,11 +267,17 @@ def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _start_numba_alone() -> None:
-    """Keep numba from importing other packages' extensions (awkward, vector and sympy: two seconds), unused here.
+    """Keep numba from importing what is not used here: other packages' extensions (awkward, vector and sympy: two
+    seconds), and scipy.linalg, which it tries only to learn that the scipy we require is there.
 
-    Numba has no public switch for them; where its marker is missing, the start is slower and nothing else changes.
+    Numba has no public switch for either; where its names are missing, the start is slower and nothing else changes.
     """
     from numba.core import entrypoints
+    from numba.np import linalg
 
     if hasattr(entrypoints, "_already_initialized"):
         entrypoints._already_initialized = True
+    if hasattr(linalg, "ensure_blas"):
+        check, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+        importlib.import_module("numba.np.arraymath")
+        linalg.ensure_blas = check

@@ -16,6 +16,7 @@ from bumpfit.commands.options import Reading, Seed, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs, pairs, provenance
 from bumpfit.commands.show import number
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.normal import significance, upper_tail
 
 if TYPE_CHECKING:
     from bumpfit.toys import Curve, Tally, Toys
@@ -245,16 +246,14 @@ def _running(found: Tally | Toys) -> Curve | None:
 
 def _significance(found: Tally) -> dict[str, Any]:
     """z of the p-value, whether p is an upper bound because no toy is as extreme, and the asymptotic p of q0."""
-    from scipy.special import ndtr, ndtri
-
     if found.observed is None or found.fitted == 0:
         return {"z": None, "p_is_upper_bound": None, "p_asymptotic": None}
     p = found.p_value()[0]
     plain = found.statistic == "q0" and found.thrown == 0
     return {
-        "z": -float(ndtri(p)),
+        "z": significance(p),
         "p_is_upper_bound": found.hits(found.observed) == 0,
-        "p_asymptotic": float(ndtr(-(max(found.observed, 0.0) ** 0.5))) if plain else None,
+        "p_asymptotic": upper_tail(max(found.observed, 0.0) ** 0.5) if plain else None,
     }
 
 
@@ -305,7 +304,6 @@ def _tail(
 ) -> None:  # fmt: skip
     """A p-value by importance sampling."""
     import numpy as np
-    from scipy.special import ndtr, ndtri
 
     from bumpfit.toys import tail, tail_curve
 
@@ -316,9 +314,9 @@ def _tail(
     result = {**head, **found.to_dict()}
     p, q = result["p_value"], result["observed"]
     result |= {
-        "z": None if p is None else -float(ndtri(p)),
+        "z": None if p is None else significance(p),
         "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q).any()),
-        "p_asymptotic": float(ndtr(-(q**0.5))) if q is not None and statistic == "q0" and mu == 0 else None,
+        "p_asymptotic": upper_tail(q**0.5) if q is not None and statistic == "q0" and mu == 0 else None,
         "method": "importance sampling",
     }  # fmt: skip
 
@@ -341,7 +339,6 @@ def _scan(
 ) -> None:  # fmt: skip
     """Global p-value of a scan over the signals of several workspaces."""
     import numpy as np
-    from scipy.special import ndtri
 
     from bumpfit.toys import global_curve, scan_toys
 
@@ -350,7 +347,7 @@ def _scan(
     found = scan_toys([reading.model(path) for path in files], n, show=None, **common)
     result: dict[str, Any] = {**head, **found.to_dict()}
     p = result["p_global"]
-    result["z_global"] = None if p is None else -float(ndtri(p))
+    result["z_global"] = None if p is None else significance(p)
 
     def draw() -> Any:
         from bumpfit.report.toys import global_p_value

@@ -6,11 +6,11 @@ import math
 from typing import Unpack
 
 import numpy as np
-from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import require_free, require_valid
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
+from bumpfit.normal import chi2_quantile
 from bumpfit.results import Contour
 from bumpfit.workspace import Model
 from bumpfit.workspace.kernels import Floats
@@ -48,7 +48,7 @@ def contour(
     covariance, _, note = covariance_at(problem, best.x)
     if covariance is None or not np.all(np.diag(covariance)[indices] > 0):
         raise BumpfitError(f"no contour of '{x}' and '{y}': {note or 'the data do not determine them'}")
-    threshold = float(chdtri(2, 1 - level))
+    threshold = chi2_quantile(level, freedom=2)
     axes = np.linalg.cholesky(covariance[np.ix_(indices, indices)]) * math.sqrt(threshold)
     points, closed = [], True
     for k in range(n_points):

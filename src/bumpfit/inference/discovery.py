@@ -10,10 +10,9 @@ import dataclasses
 import math
 from typing import Unpack
 
-from scipy.special import ndtr
-
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, report, solve
+from bumpfit.normal import upper_tail
 from bumpfit.results import Discovery
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -88,7 +87,7 @@ def discovery(
     free_fit = report(problem, best, options)
     return Discovery(
         q0=statistic,
-        p=float(ndtr(-math.sqrt(statistic))),
+        p=upper_tail(math.sqrt(statistic)),
         z=math.sqrt(statistic),
         mu=free_fit.values[name],
         mu_error=free_fit.errors[name] or None,

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlogy
 
 from bumpfit.errors import InputError
 from bumpfit.results import Interval
@@ -29,6 +28,8 @@ def accepts(n: int, signals: Floats, background: float, level: float) -> NDArray
 
     n is in it when the counts that rank before it hold less than the level.
     """
+    from scipy.special import gammaln, xlogy  # here, for a quicker start
+
     mean = signals[:, None] + background
     top = float(mean.max(initial=n))
     counts = np.arange(int(top + 10 * math.sqrt(top + 1) + 10) + 1)

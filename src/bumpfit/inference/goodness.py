@@ -11,7 +11,6 @@ import math
 from typing import Literal, Unpack
 
 import numpy as np
-from scipy.special import chdtrc
 
 from bumpfit.errors import InputError
 from bumpfit.inference.discovery import require_valid
@@ -98,6 +97,8 @@ def goodness(
     observed, parts = statistic_of(problem, best, statistic)
     freedom = degrees_of_freedom(problem)
     if toys == 0:
+        from scipy.special import chdtrc  # here, for a quicker start
+
         if statistic != "ks" and freedom < 1:
             raise InputError(
                 f"{int(model.reachable.sum())} bins and {int(problem.free.sum())} free parameters leave no degree of "

@@ -9,11 +9,11 @@ import dataclasses
 from typing import Literal, Unpack
 
 import numpy as np
-from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import require_free, require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
+from bumpfit.normal import chi2_quantile
 from bumpfit.results import Interval
 from bumpfit.workspace import Model
 from bumpfit.workspace.kernels import Floats
@@ -141,7 +141,7 @@ def interval(
         raise InputError(f"side must be 'both', 'low' or 'high', got {side!r}")
     if side != "both" and level <= 0.5:
         raise InputError(f"a one-sided level must be above 0.5, got {level}")
-    threshold = float(chdtri(1, 1 - level if side == "both" else 2 - 2 * level))
+    threshold = chi2_quantile(level if side == "both" else 2 * level - 1)
     problem = prepare(model, data, **settings)
     require_free(problem, name)
     directions = [direction for direction, other in ((-1, "high"), (1, "low")) if side != other]

@@ -17,11 +17,11 @@ from functools import cached_property
 from typing import Literal, Unpack
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.discovery import free_and_null, require_free, require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
+from bumpfit.normal import upper_tail
 from bumpfit.results import CLs, Limit
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
@@ -110,8 +110,8 @@ class Exclusion:
             mu=mu,
             observed=math.exp(log_cls(value, root)),
             expected=tuple(math.exp(log_cls(-float(n), root)) for n in SIGMAS),
-            cl_sb=float(ndtr(-value - root)),
-            cl_b=float(ndtr(-value)),
+            cl_sb=upper_tail(value + root),
+            cl_b=upper_tail(value),
             statistic=self.q(mu),
             statistic_name=self.statistic,
             parameter=self.parameter,
@@ -120,6 +120,8 @@ class Exclusion:
 
 def log_cls(value: float, root: float) -> float:
     """ln CLs = ln p(s+b) - ln p(b); the logarithm stays finite far out, where both p-values underflow."""
+    from scipy.special import log_ndtr  # here, for a quicker start
+
     return float(log_ndtr(-value - root) - log_ndtr(-value))
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import HistogramLike, as_histogram
+from bumpfit.normal import chi2_quantile
 from bumpfit.results import Fit, Interval
 from bumpfit.shapes.fitting import fit, merged_limits
 from bumpfit.shapes.shape import Bounds, Shape
@@ -55,7 +55,7 @@ def interval(
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
     spectrum = as_histogram(histogram)
-    threshold = float(chdtri(1, 1 - level))
+    threshold = chi2_quantile(level)
     low_end, high_end = merged_limits(shape, spectrum.edges, limits or {})[shape.parameters.index(parameter)]
     best = _valid(fit(shape, spectrum, fixed=held, limits=limits), "the fit")
     for _ in range(RESTARTS):

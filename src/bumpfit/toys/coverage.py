@@ -14,9 +14,9 @@ from concurrent.futures import Executor
 from typing import Literal
 
 import numpy as np
-from scipy.special import chdtri, ndtri
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.normal import chi2_quantile, significance
 from bumpfit.results import Record
 from bumpfit.toys.limits import Throwing, bounds
 from bumpfit.toys.loglinear import LogLinear
@@ -83,9 +83,9 @@ def coverage(
             raise InputError(f"the true strength {mu:g} is outside the range of the model, {low:g} to {high:g}")
     bounded = low >= 0
     if kind == "interval":
-        name, threshold = "ttilde" if bounded else "tmu", float(chdtri(1, 1 - level))
+        name, threshold = "ttilde" if bounded else "tmu", chi2_quantile(level)
     else:
-        name, threshold = "qtilde" if bounded else "qmu", float(ndtri(level)) ** 2
+        name, threshold = "qtilde" if bounded else "qmu", significance(1 - level) ** 2
     covered, errors, failed = [], [], 0
     for mu in strengths:
         found = throwing.toys(model, name, float(mu), float(mu))

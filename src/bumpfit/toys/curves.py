@@ -8,7 +8,6 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from bumpfit.errors import BumpfitError
 from bumpfit.results import Record
@@ -37,6 +36,8 @@ def tail_curve(toys: Toys | Tally, values: ArrayLike) -> Curve:
     x = np.asarray(values, dtype=np.float64)
     pairs = np.array([toys.p_value(float(v)) for v in x]).reshape(-1, 2)
     name = toys.name if isinstance(toys, Toys) else toys.statistic
+    from scipy.special import ndtr  # here, for a quicker start
+
     formula: Floats | None = ndtr(-np.sqrt(np.maximum(x, 0.0)))
     if name in ("tmu", "ttilde"):
         formula = 2 * np.asarray(formula)

@@ -12,9 +12,9 @@ from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.normal import upper_tail
 from bumpfit.results import CLs, Limit
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import TIE, Toys, engine, throw
@@ -82,7 +82,7 @@ def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> CLs:
         raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no CLs")
     expected = []
     for sigma in SIGMAS:
-        value = float(np.quantile(without, 1 - ndtr(sigma), method="inverted_cdf"))
+        value = float(np.quantile(without, upper_tail(sigma), method="inverted_cdf"))
         expected.append(_ratio(with_signal, without, value)[0])
     observed, error, clsb, clb = (None,) * 4 if seen is None else _ratio_parts(with_signal, without, seen)
     return CLs(

@@ -17,10 +17,10 @@ from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.execute import ordered_map
+from bumpfit.normal import upper_tail
 from bumpfit.progress import bar
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Engine, LogLinearEngine
@@ -70,7 +70,7 @@ class GlobalToys(Record):
         if q <= TIE:  # every scan reaches zero
             return 1.0, 0.0
         decay = math.exp(-(q - self.level) / 2)
-        local = float(ndtr(-math.sqrt(max(q, 0.0))))
+        local = upper_tail(math.sqrt(max(q, 0.0)))
         return min(1.0, local + self.crossings * decay), self.crossings_error * decay
 
     def _observed(self, observed: float | None) -> float:

@@ -17,7 +17,6 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from bumpfit.errors import InputError
 from bumpfit.toys.lanes import BITS, DOUBLES, WIDTH, constant, intrinsic, lanes_type, whole
@@ -77,10 +76,14 @@ def _support(mean: float) -> tuple[int, Floats]:
     """First count and the probabilities of all counts that are more likely than `TAIL`."""
     reach = 9.0 * math.sqrt(mean) + 40.0  # beyond 1e-18 on both sides for any mean (Chernoff bound)
     first = max(0, math.floor(mean - reach))
-    counts = np.arange(first, math.ceil(mean + reach) + 1)
     if mean == 0:
         return 0, np.ones(1)
-    probability = np.exp(counts * math.log(mean) - mean - gammaln(counts + 1))
+    # ratios from the most probable count on: at large means logarithms would cancel
+    mode = max(first, math.floor(mean))
+    above = np.cumprod(mean / np.arange(mode + 1.0, math.ceil(mean + reach) + 1.0))
+    below = np.cumprod(np.arange(mode, first, -1.0) / mean)[::-1]
+    probability = np.concatenate([below, [1.0], above])
+    probability /= probability.sum()
     inside = np.flatnonzero(probability > TAIL)
     return first + int(inside[0]), probability[inside[0] : inside[-1] + 1]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 
 from bumpfit.errors import InputError
 from bumpfit.workspace import kernels
@@ -251,6 +250,8 @@ class Model:
 
     def saturated_twice_nll(self, data: Data = None) -> float:
         """-2 ln L of the saturated model (every expectation equal to its measurement); the constant of `twice_nll`."""
+        from scipy.special import gammaln  # here, for a quicker start
+
         main, aux = self.split(data)
         counts = np.concatenate([main, aux[self.compiled.poisson_aux]])
         logs = np.log(np.where(counts > 0, counts, 1.0))
