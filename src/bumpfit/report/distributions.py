@@ -20,6 +20,7 @@ from bumpfit.report.style import (
     SKY,
     VERMILION,
     WIDTH,
+    band,
     event_scale,
     headroom,
     panels,
@@ -63,7 +64,7 @@ def data_and_background(
     if background is not None:
         expected, error = background.counts * scale, np.sqrt(background.variances) * scale
         stairs(main, expected, edges, histtype="fill", color=SKY, alpha=0.75, label="Background table, scaled")
-        _band(main, edges, expected - error, expected + error)
+        band(main, expected - error, expected + error, edges)
     if signal is not None:
         stairs(main, signal, edges, color=VERMILION, linestyle="--", label=signal_name)
     points(main, counts, poisson_errors(counts), edges, label="Data")
@@ -78,7 +79,7 @@ def data_and_background(
     main.set_xlim(edges[0], edges[-1])
     if background is not None:
         safe = np.where(expected > 0, expected, np.nan)
-        _band(axes[1], edges, 1 - error / safe, 1 + error / safe)
+        band(axes[1], 1 - error / safe, 1 + error / safe, edges)
         shown = counts > 0
         ratio = np.where(shown, counts / safe, np.nan)
         points(axes[1], ratio, poisson_errors(counts) / safe, edges)
@@ -139,11 +140,6 @@ def shape_label(efficiency: float, chi2: float, bins: int, p: float) -> str:
     value = probability(p).replace("{", "").replace("}", "")
     power = f"${value.replace('× 10^', chr(92) + 'times 10^{').replace('−', '-')}}}$" if "^" in value else value
     return f"{efficiency:.2%} of background: $\\chi^2$ = {chi2:.1f} in {bins} bins, p = {power}"
-
-
-def _band(axis: Axes, edges: Array, low: Array, high: Array) -> None:
-    """Hatched band of the statistical error of the background table."""
-    axis.stairs(high, edges, baseline=low, fill=True, facecolor="none", edgecolor=GREY, hatch="/////", linewidth=0)
 
 
 def _mark_beyond(axis: Axes, ratio: Array, edges: Array) -> None:

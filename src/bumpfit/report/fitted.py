@@ -20,11 +20,12 @@ from bumpfit.report.style import (
     SKY,
     VERMILION,
     WIDTH,
+    band,
     event_scale,
     headroom,
+    observed,
     panels,
-    points,
-    poisson_errors,
+    pulls,
     stairs,
     styled,
 )
@@ -59,8 +60,7 @@ def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
         layers.append((top + stacks[1], VERMILION, "Signal"))
     for values, color, name in reversed(layers):
         stairs(main, values, edges, histtype="fill", color=color, label=plain_text(name))
-    main.stairs(total + error, edges, baseline=np.maximum(total - error, 0.0), fill=True, facecolor="none",
-                edgecolor=GREY, hatch="/////", linewidth=0, label="Uncertainty")  # fmt: skip
+    band(main, np.maximum(total - error, 0.0), total + error, edges, label="Uncertainty")
     main.set_ylabel("Events / bin")
     main.set_xlim(0, size)
     drawn = total
@@ -68,18 +68,12 @@ def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
         data = np.concatenate([np.array(channel.data) for channel in found.channels])
         drawn = np.append(total, data)
         event_scale(main, drawn)
-        shown = np.where(data > 0, data, np.nan) if main.get_yscale() == "log" else data
-        points(main, shown, poisson_errors(data), edges, label="Data")
-        pulls = (data - total) / np.sqrt(np.maximum(total, 1e-9))
-        stairs(lower, pulls, edges, histtype="fill", color=GREY, alpha=0.55)
-        reach = max(3.0, 1.15 * float(np.abs(pulls).max()))
-        lower.set_ylim(-reach, reach)
+        observed(main, data, edges)
+        pulls(lower, (data - total) / np.sqrt(np.maximum(total, 1e-9)), edges)
     else:
         event_scale(main, drawn)
-        lower.set_ylim(-3, 3)
+        pulls(lower, np.zeros(size), edges)
     headroom(main, 0.08 * (1 + (len(layers) + 3) // 2))
-    lower.axhline(0.0, color=BLACK, linewidth=0.8)
-    lower.set_ylabel("Pull", loc="center")
     _channels(main, lower, found)
     main.legend(loc="upper right", ncols=2, fontsize="small", title=found.stage, alignment="right")
     return figure

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from bumpfit.report.style import (
+    BLACK,
     BLUE,
     SKY,
     VERMILION,
@@ -47,19 +49,14 @@ class Bins:
 def mass_peak(bins: Bins, label: str, position: str) -> Figure:
     """A mass spectrum with its fit: background and signal stacked, the table as it is, and data minus background."""
     figure, (main, lower) = panels((2.6, 1.2))
-    stairs(main, bins.background + bins.signal, bins.edges, histtype="fill", color=VERMILION, alpha=0.55,
-           label="Fitted signal")  # fmt: skip
-    stairs(main, bins.background, bins.edges, histtype="fill", color=SKY, label="Fitted background")
-    stairs(main, bins.table, bins.edges, color=BLUE, linestyle=":", linewidth=1.2, label="Background table, scaled")
-    points(main, bins.data, poisson_errors(bins.data), bins.edges, label="Data")
+    _stacked(main, bins, bins.edges, "Fitted signal")
     main.set_xlim(bins.edges[0], bins.edges[-1])
     event_scale(main, np.maximum(bins.data, bins.background + bins.signal), ratio=np.inf)
     headroom(main, 0.37)
-    main.set_ylabel("Events / bin")
     main.legend(loc="upper right", ncols=2, title=position, alignment="right", fontsize="small")
     points(lower, bins.data - bins.background, poisson_errors(bins.data), bins.edges)
     stairs(lower, bins.signal, bins.edges, color=VERMILION)
-    lower.axhline(0.0, color="black", linewidth=0.8)
+    lower.axhline(0.0, color=BLACK, linewidth=0.8)
     lower.set_ylabel("Data − bkg.", loc="center")
     lower.set_xlabel(label)
     return figure
@@ -74,19 +71,15 @@ def score_bins(bins: Bins, label: str, signal_name: str) -> Figure:
     figure, (main, lower) = panels((2.6, 1.2))
     number = bins.data.size
     places = np.arange(number + 1, dtype=np.float64)
-    stairs(main, bins.background + bins.signal, places, histtype="fill", color=VERMILION, alpha=0.55, label=signal_name)
-    stairs(main, bins.background, places, histtype="fill", color=SKY, label="Fitted background")
-    stairs(main, bins.table, places, color=BLUE, linestyle=":", linewidth=1.2, label="Background table, scaled")
-    points(main, bins.data, poisson_errors(bins.data), places, label="Data")
+    _stacked(main, bins, places, signal_name)
     event_scale(main, bins.data, ratio=0.0)
     headroom(main, 0.33)
     main.set_xlim(0, number)
-    main.set_ylabel("Events / bin")
     main.legend(loc="upper right", ncols=2, fontsize="small")
     error = np.sqrt(np.maximum(bins.data, 1.0))
     points(lower, (bins.data - bins.background) / error, np.ones(number), places)
     stairs(lower, bins.signal / error, places, color=VERMILION)
-    lower.axhline(0.0, color="black", linewidth=0.8)
+    lower.axhline(0.0, color=BLACK, linewidth=0.8)
     lower.set_ylabel("(Data − bkg.)\n/ √data", loc="center", fontsize="small")
     inner = [i for i in range(1, number) if np.isfinite(bins.edges[i])]
     lower.xaxis.set_major_locator(FixedLocator(inner))
@@ -95,3 +88,13 @@ def score_bins(bins: Bins, label: str, signal_name: str) -> Figure:
     lower.tick_params(axis="x", labelsize="x-small")
     lower.set_xlabel(label)
     return figure
+
+
+def _stacked(axis: Axes, bins: Bins, edges: Array, signal_name: str) -> None:
+    """Fitted background and signal stacked, the table as it is, and data, between `edges` of the drawing."""
+    total = bins.background + bins.signal
+    stairs(axis, total, edges, histtype="fill", color=VERMILION, alpha=0.55, label=signal_name)
+    stairs(axis, bins.background, edges, histtype="fill", color=SKY, label="Fitted background")
+    stairs(axis, bins.table, edges, color=BLUE, linestyle=":", linewidth=1.2, label="Background table, scaled")
+    points(axis, bins.data, poisson_errors(bins.data), edges, label="Data")
+    axis.set_ylabel("Events / bin")

@@ -20,9 +20,9 @@ from bumpfit.report.style import (
     VERMILION,
     event_scale,
     headroom,
+    observed,
     panels,
-    points,
-    poisson_errors,
+    pulls,
     stairs,
     styled,
 )
@@ -63,14 +63,12 @@ def spectrum(
     main.set_ylabel("Events / bin")
     drawn = n if fitted is None else np.concatenate([n, np.maximum(fitted, 0.3)])
     event_scale(main, drawn if signal is None else np.append(drawn, signal.max()))
-    shown = np.where(n > 0, n, np.nan) if main.get_yscale() == "log" else n  # a logarithmic axis has no place for 0
-    points(main, shown, poisson_errors(n), edges, label="Data")
+    observed(main, n, edges)
     headroom(main, 0.4 if note else 0.3)
     main.set_xlim(edges[0], edges[-1])
     main.legend(loc="upper right", title=note or None, alignment="right")
     if fitted is not None:
-        pulls = (n - fitted) / np.sqrt(np.maximum(fitted, 1e-9))
-        _pulls(axes[1], pulls, edges)
+        pulls(axes[1], (n - fitted) / np.sqrt(np.maximum(fitted, 1e-9)), edges)
         if signal is not None:
             stairs(axes[1], signal / np.sqrt(np.maximum(fitted, 1e-9)), edges, color=VERMILION, linestyle="--")
     axes[-1].set_xlabel(label)
@@ -108,12 +106,3 @@ def sigma_lines(axis: Axes, top: int) -> None:
             f"{z}$\\sigma$", (1.0, float(norm.sf(z))), xycoords=("axes fraction", "data"), xytext=(4, 0),
             textcoords="offset points", va="center", fontsize="small", color=GREY, annotation_clip=False,
         )  # fmt: skip
-
-
-def _pulls(axis: Axes, pulls: Array, edges: Array) -> None:
-    stairs(axis, pulls, edges, histtype="fill", color=GREY, alpha=0.55)
-    axis.set_ylim(min(-3.0, 1.15 * float(pulls.min())), max(3.0, 1.15 * float(pulls.max())))
-    axis.axhline(0.0, color="black", linewidth=0.8)
-    for z in (-2, 2):
-        axis.axhline(z, color=GREY, linestyle=":", linewidth=1.0)
-    axis.set_ylabel("Pull", loc="center")

@@ -145,6 +145,29 @@ def points(axis: Axes, values: Array, errors: Array, edges: Array, **how: Any) -
     mplhep.histplot(values, edges, yerr=errors, ax=axis, histtype="errorbar", flow="none", **look)
 
 
+def observed(axis: Axes, counts: Array, edges: Array, **how: Any) -> None:
+    """Counts with their Poisson errors; a logarithmic axis has no place for bins without events."""
+    shown = np.where(counts > 0, counts, np.nan) if axis.get_yscale() == "log" else counts
+    points(axis, shown, poisson_errors(counts), edges, label="Data", **how)
+
+
+def band(axis: Axes, low: Array, high: Array, edges: Array, **how: Any) -> None:
+    """Hatched band of an uncertainty."""
+    axis.stairs(
+        high, edges, baseline=low, fill=True, facecolor="none", edgecolor=GREY, hatch="/////", linewidth=0, **how
+    )
+
+
+def pulls(axis: Axes, values: Array, edges: Array) -> None:
+    """A panel of pulls, with lines at 0 and +-2."""
+    stairs(axis, values, edges, histtype="fill", color=GREY, alpha=0.55)
+    axis.set_ylim(min(-3.0, 1.15 * float(values.min())), max(3.0, 1.15 * float(values.max())))
+    axis.axhline(0.0, color=BLACK, linewidth=0.8)
+    for z in (-2, 2):
+        axis.axhline(z, color=GREY, linestyle=":", linewidth=1.0)
+    axis.set_ylabel("Pull", loc="center")
+
+
 def poisson_errors(counts: Array) -> Array:
     """68.27 % central intervals of Poisson counts as error bars, shape (2, B) (Garwood, Biometrika 28 (1936) 437)."""
     from scipy.stats import chi2
