@@ -188,6 +188,18 @@ ERRORS = [
     ("(" * 300 + "1 < 2" + ")" * 300, "brackets inside each other", 60),
     ("not " * 3000 + "1 < 2", "one inside the other", 240),
     ("-" * 3000 + "1 < 2", "signs in a row", 60),
+    ("2" + "**2" * 3000 + " > 1", "powers in a row", 180),
+    ("jet.size > 1 and " + "veto " * 3000 + "jet.size > 2", "one inside the other", 317),
+    ("jet0.pt => 100", "'=>' is written '>='", 8),
+    ("jet0.pt =< 100", "'=<' is written '<='", 8),
+    ('jet0.pt > "3"', "'\"' is not part", 10),
+    ("jet99999999999999999999.pt > 3", "expected at most 2147483647", 0),
+    ("jet:2000000000.pt > 3", "longer than 10000; leave its end open: 0:", 0),
+    ("jet.size > 1 and jet5:3.pt > 3", "the range 5:3 of Jet holds nothing", 17),
+    ("jet:0.pt > 3", "holds nothing", 0),
+    ("jet0.min_delta_phi > 1", "no pair", 0),
+    ("jet0,jet1.pt > 1", "pt takes 1 object, got 2", 0),
+    ("jet0.delta_r > 1", "delta_r takes 2 objects, got 1: separate them by commas", 0),
 ]
 
 
@@ -197,8 +209,48 @@ def test_errors_show_the_place(sentence: str, message: str, place: int, source: 
         events.mask(sentence, source)
     said, shown, caret = str(failure.value).split("\n")
     assert message in said
-    assert shown == f"  {sentence}" and caret.index("^") == place + 2
+    if len(sentence) <= 100:
+        assert shown == f"  {sentence}" and caret.index("^") == place + 2
+    else:  # a part of it, around the place
+        assert len(shown) <= 108 and shown.strip().strip(".") in sentence
+        assert shown[caret.index("^")] == sentence[place]
     assert isinstance(failure.value, InputError) and failure.value.exit_code == 2
+
+
+def test_the_caret_stands_under_its_place_behind_tabs_and_line_ends(source: Source) -> None:
+    with pytest.raises(grammar.CutError) as failure:
+        events.mask("jet0.pt\t>\n\t\x07> 1", source)
+    _, shown, caret = str(failure.value).split("\n")
+    assert "\t" not in shown and "\x07" not in shown and shown[caret.index("^")] == "?"
+
+
+def test_long_sentences(source: Source) -> None:
+    one = events.mask("jet0.pt > 50", source)
+    np.testing.assert_array_equal(events.mask(" and ".join(["jet0.pt > 50"] * 500), source), one)
+    np.testing.assert_array_equal(events.mask("jet0.pt" + " + 1" * 2000 + " > 2050", source), one)
+    np.testing.assert_array_equal(events.mask("jet0.pt" + " * 1" * 2000 + " > 50", source), one)
+
+
+def test_what_is_not_finite_passes_no_comparison(source: Source) -> None:
+    there = events.mask("jet0.pt > 0", source)
+    for sentence in (
+        "jet0.pt / 0 > 1",
+        "jet0.pt > 1 / 0",
+        "log(0 * jet0.pt) < 0",
+        "exp(1000 * jet0.pt) > 1",
+        "0/0 == 0/0",
+    ):
+        assert not events.mask(sentence, source).any(), sentence
+    assert not events.mask("jet.pt / 0 > 1 [any]", source).any()
+    np.testing.assert_array_equal(events.mask("not jet0.pt / 0 > 1", source), np.ones(len(there), bool))
+    mixed = events.open({"x": [[1.0, 2.0], [0.0]]})
+    assert events.mask("1 / x > 0.4", mixed).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("values", [[1 + 2j, 3], np.array(["2020-01-01"] * 2, "M8[D]"), ["a", "b"]])
+def test_only_numbers_are_compared(values: object) -> None:
+    with pytest.raises(grammar.CutError, match="'x' holds no numbers"):
+        events.mask("x > 1", {"x": values})
 
 
 COLUMNS = ("jet0.pt", "jet1.eta", "met0.met", "jet0,jet1.delta_r", "jet.size", "muon0.charge")

@@ -272,7 +272,7 @@ def test_registering_is_one_line(flat: str, same: Same) -> None:
         ("fatjet0.pt", "no branch 'fatjet0'; the file has Electron, Jet, MissingET, Muon"),
         ("jett.pt", "did you mean Jet"),
         ("jet0.ptt", r"no observable 'ptt' \(did you mean PT\?\); stored: BTag, Charge, Eta"),
-        ("jet0,jet1.pt", "pt takes 1 objects, got 2"),
+        ("jet0,jet1.pt", "pt takes 1 object, got 2"),
         ("jet0.delta_r", "delta_r takes 2 objects, got 1"),
         ("jet0,jet1.nope", "not an observable of several objects; those are"),
         ("jet0.constituents.pt", "no observable 'constituents'"),
@@ -293,3 +293,52 @@ def test_undefined_momenta_are_none_and_do_not_count() -> None:
     source = events.open({"Tower": far})
     assert ak.to_list(events.observable("tower.pz", source)) == [[None, 0.0]]
     assert events.observable("tower.inv_mass", source)[0] == pytest.approx(0.0)
+
+
+def test_single_references() -> None:
+    """`Track.Particle` is one reference an object (TRef), `fUniqueID` has the process id in its upper 8 bits."""
+    process = 3 << 24
+    columns = {
+        "Track.PT": [[5.0, 4.0], [3.0], []],
+        "Track.Phi": [[0.1, 0.2], [0.3], []],
+        "Track.Particle": [[12, 11], [11], []],
+        "Particle.fUniqueID": [[process + 11, process + 12], [process + 11], []],
+        "Particle.PID": [[211, -13], [22], []],
+        "Particle.Phi": [[0.5, 0.6], [3.0], []],
+    }
+    source = events.open(columns)
+    for name, expected in {
+        "track.particle.pid": [[-13, 211], [22], []],
+        "track0.particle.pid": [-13, 22, None],
+        "track:1.particle.pid": [[-13], [22], [None]],
+        "track0.particle.size": [1, 1, 0],
+        "track.particle.size": [[1, 1], [1], []],
+    }.items():
+        assert ak.to_list(events.observable(name, source)) == expected, name
+    gap = events.observable("track.particle,track0.delta_phi", source)
+    assert ak.to_list(gap)[:2] == [[pytest.approx(0.5), pytest.approx(0.4)], [pytest.approx(2.7)]]
+    assert events.mask("track.particle.pid > 0 [any]", source).tolist() == [True, True, False]
+    assert events.mask("track.particle.pid > 0 and track.pt < 4.5 [any]", source).tolist() == [True, True, False]
+    with pytest.raises(InputError, match="Track has one particle each"):
+        events.observable("track0.particle0.pid", source)
+
+
+def test_masses_from_energies() -> None:
+    """Without a stored mass it follows from E (as in tables of pT, eta, phi, E); rounding makes no mass."""
+    rng = np.random.default_rng(3)
+    pt, eta, phi, m = (rng.uniform(low, high, 500) for low, high in ((20, 500), (-4, 4), (-3, 3), (5, 100)))
+    massive = vector.array({"pt": pt, "eta": eta, "phi": phi, "mass": m})
+    one = [[{"pt": a, "eta": b, "phi": c, "e": d}] for a, b, c, d in zip(pt, eta, phi, massive.energy, strict=True)]
+    table = events.open({"Jet": ak.Array(one)})
+    for name in ("jet0.m", "jet0.inv_mass"):
+        np.testing.assert_allclose(events.observable(name, table), m, rtol=1e-6)
+    light = vector.array({"pt": pt, "eta": eta, "phi": phi, "mass": np.zeros(500)})
+    small = {"ET": pt, "Eta": eta, "Phi": phi, "E": light.energy}
+    tower = ak.unflatten(ak.zip({k: v.astype("f4") for k, v in small.items()}), np.ones(500, int))
+    np.testing.assert_array_equal(events.observable("tower0.m", {"Tower": tower}), 0)
+    whole = {k: v.astype("f4").astype("f8") for k, v in {"pt": pt, "eta": eta, "phi": phi, "mass": 0 * pt}.items()}
+    first, second = (vector.array({k: v[part] for k, v in whole.items()}) for part in (slice(250), slice(250, None)))
+    both = ak.concatenate([tower[:250], tower[250:]], axis=1)
+    np.testing.assert_allclose(
+        events.observable("tower0,tower1.inv_mass", {"Tower": both}), (first + second).mass, rtol=1e-6
+    )

@@ -162,6 +162,34 @@ def test_a_truncated_event_file(finished: Path) -> None:
         read_runs(finished)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("run_01_tag_1_banner.txt", "16.0123", "1.2.3", "banner.txt is damaged: '1.2.3' stands where a number"),
+        ("run_01_tag_1_banner.txt", "16.0123", "nan", "'nan' stands where a number"),
+        ("run_01_tag_1_banner.txt", "6500.0", "many", "'many' stands where a number"),
+        ("run_01_tag_1_banner.txt", None, "", "no banner of MadGraph"),
+        ("events.lhe", "1.200000e+01", "lots", "'lots' stands where a number"),
+        ("events.lhe", "1.200000e+01 3.000000e-02 1.200000e+01 1", "12.0", "no cross section with an error"),
+    ],
+)
+def test_damaged_files_of_a_run(finished: Path, file: str, old: str | None, new: str, words: str) -> None:
+    place = finished / "Events" / "run_01"
+    (place / "unweighted_events.lhe.gz").unlink()
+    (place / "events.lhe").write_text(LHE)
+    (finished / "crossx.html").unlink()
+    text = (place / file).read_text()
+    assert old is None or old in text
+    (place / file).write_text("" if old is None else text.replace(old, new))
+    with pytest.raises(InputError, match=words):
+        read_runs(finished)
+
+
+def test_a_damaged_summary_page_is_no_number(finished: Path) -> None:
+    page(finished, {"run": "run_01", "tag": "tag_1", "cross": "1.6.01", "error": "0.051", "events": 9998})
+    assert read_runs(finished)[0].error == pytest.approx(0.05)  # that of the event file
+
+
 WZ = MadGraph(("p p > w+ z", "p p > w- z"), "out/wz", definitions={"j": "g u d", "v": "ve vm vt"})
 
 
@@ -224,6 +252,14 @@ def test_several_launches_and_runs() -> None:
         (lambda: MadGraph(("p p w+",), "x"), "no process; expected"),
         (lambda: MadGraph(("p p > z\nexit",), "x"), "one line"),
         (lambda: MadGraph(("p p > z",), "my folder"), "without blanks"),
+        (lambda: MadGraph(("p p > z",), "wz;exit"), "semicolons"),
+        (lambda: MadGraph(("p p > z",), "-f"), "begins with none of"),
+        (lambda: MadGraph((" > z",), "x"), "no process; expected"),
+        (lambda: Launch(seed=1.5), "seed is 1.5; expected a whole number"),  # type: ignore[arg-type]
+        (lambda: Launch(multi_run=1.5), "multi_run is 1.5"),  # type: ignore[arg-type]
+        (lambda: Launch(seed=1, settings={"ISEED": 2}), "given twice"),
+        (lambda: Launch(settings={"nevents": ""}), "setting is ''"),
+        (lambda: Launch(cards=("a\nexit",)), "the card is"),
         (lambda: MadGraph(("p p > z",), "x", definitions={"j": "g; exit"}), "definition"),
     ],
 )
@@ -258,6 +294,20 @@ def test_madgraph_that_fails(tmp_path: Path) -> None:
         process.run(Launch(), executable=program(tmp_path, f'echo "{said}"; exit 1'))
     with pytest.raises(InputError, match="there is no card"):
         process.run(Launch(cards=("none.dat",)), executable=program(tmp_path, ""))
+
+
+def test_madgraph_that_cannot_start(tmp_path: Path) -> None:
+    process = MadGraph(("p p > w+ z",), str(tmp_path / "new"))
+    path = tmp_path / "mg5_aMC"
+    path.write_text("#!/no/such/interpreter\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    with pytest.raises(InputError, match="mg5_aMC cannot be started"):
+        process.run(Launch(), executable=str(path))
+    assert [file.name for file in tmp_path.iterdir()] == ["mg5_aMC"]
+    for output in (path / "new", tmp_path / "made"):
+        (tmp_path / "made.log").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=r"cannot write .*\.log .*; choose another output"):
+            MadGraph(("p p > w+ z",), str(output)).run(Launch(), executable=program(tmp_path, ""))
 
 
 def test_madgraph_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

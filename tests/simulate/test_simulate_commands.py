@@ -31,7 +31,7 @@ def test_a_table_for_the_search(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert made["events"] == 5 == len(pd.read_parquet(out))
     assert made["card"]["fat_jets"]["radius"] == 0.8
     assert made["card"]["subjettiness"]["axes"] == "KT_Axes"
-    assert made["asked"]["prongs_first"], made["asked"]["prongs_second"] == (2, 3)
+    assert (made["asked"]["prongs_first"], made["asked"]["prongs_second"]) == (2, 3)
 
 
 def test_any_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +55,10 @@ def test_any_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (("dijet", "-o", "x.parquet"), "one of the two"),
         (("dijet", "--resonance", "3500,500", "-n", "5", "-o", "x.parquet"), "expected 3 numbers"),
         (("dijet", "--resonance", "3500,500,100", "--prongs", "2.5", "-n", "5", "-o", "x.parquet"), "--prongs 2.5"),
+        (("dijet", "--prongs", "3", "-n", "5", "-o", "x.parquet"), "--prongs means nothing for QCD: add --resonance"),
+        (("dijet", "--resonance", "3500,500,100", "--parton-pt", "9", "-n", "5", "-o", "x.root"), "--parton-pt means"),
+        (("dijet", "--resonance", "3500,500,100", "--width", "50", "-n", "5", "-o", "x.root"), "width is 50"),
+        (("dijet", "--energy", "1e12", "-n", "5", "-o", "x.parquet"), "at most 1e+06"),
         (("wtag", "both", "-n", "5", "-o", "x.root"), "expected signal or background"),
         (("process", "--settings", "none.cmnd", "-n", "5", "-o", "x.root"), "there is no file none.cmnd"),
         (("response", "-o", "x.parquet", "--grid", "a"), "--grid a"),

@@ -84,6 +84,25 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert stopped.read_bytes() == whole.read_bytes()
 
 
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "run_chunk", lambda task: pytest.fail("simulated"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot make the folder .*; choose another output"):
+        simulate.events(RESONANCE, 5, tmp_path / "file" / "x.parquet")
+
+
+def test_a_failure_in_the_first_chunk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(task: tuple[Job, int, int, int]) -> Piece:
+        raise BumpfitError("Pythia gave none")
+
+    monkeypatch.setattr(running, "run_chunk", failing)
+    with pytest.raises(BumpfitError):
+        simulate.events(RESONANCE, 5, tmp_path / "x.parquet")
+    assert not list(tmp_path.iterdir())
+
+
 def test_damaged_chunks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet.parts").mkdir()
     (tmp_path / "x.parquet.parts" / "part-00000000.parquet").write_bytes(b"PAR1")

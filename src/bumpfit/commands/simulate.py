@@ -95,6 +95,12 @@ def dijet(
     from bumpfit import simulate
     from bumpfit.simulate.card import SEARCH
 
+    ignored = {"prongs": prongs != "2", "width": width != 1e-3}
+    if resonance is not None:
+        ignored = {"parton-pt": parton_pt != 1000.0, "parton-mass": parton_mass != 2100.0}
+    for name in (name for name, given in ignored.items() if given):
+        kind = "QCD: add --resonance A,B,C" if resonance is None else "a resonance: leave it out"
+        raise InputError(f"--{name} means nothing for {kind}")
     if resonance is None:
         process = simulate.qcd_dijets(pt_min=parton_pt, mass_min=parton_mass, energy=energy, mpi=mpi)
     else:

@@ -4,9 +4,9 @@
     events.mask("jet.pt > 30 and abs(jet.eta) < 2.5 [any]", source)
     events.mask("veto muon.pt > 10 [any]", source)
 
-Rules: a comparison with None (a missing object, an undefined value) is False. One value an event and a list combine:
-the event's value holds for every entry. Lists combine with equal lists only (`jet.pt > 30 and jet.eta < 2`, not
-`jet.pt > muon.pt`). What is still a list at the end must hold for all entries; `[any]` or `any` and `[all]` or `all`
+Rules: a comparison with None (a missing object, an undefined value as 1 / 0) is False. One value an event and a list
+combine: the event's value holds for every entry. Lists combine with equal lists only (`jet.pt > 30 and jet.eta < 2`,
+not `jet.pt > muon.pt`). What is still a list at the end must hold for all entries; `[any]` or `any` and `[all]` or `all`
 say which is meant. `all` of an empty list is False, as in the paper (an event without jets has no jets that pass);
 `empty=True` makes it True, as in logic. `any` of an empty list is False. `veto` keeps the events that do not pass what
 follows it; of a list, those in which not all entries pass: write `veto muon.pt > 10 [any]` against any muon.
@@ -43,6 +43,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "/": lambda a, b: a / b,
     "**": lambda a, b: a**b,
 }
+_NO_NUMBERS = ("string", "bytes", "complex", "datetime", "timedelta", "union")
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     name: getattr(np, name)
     for name in ("abs", "sqrt", "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")
@@ -106,7 +107,7 @@ class _Evaluation:
     def node(self, node: Node) -> _Value:
         match node:
             case Number():
-                return _Value(node.value)
+                return _Value(np.float64(node.value))
             case Observable():
                 return self.observable(node)
             case Operation():
@@ -130,17 +131,26 @@ class _Evaluation:
             raise
         except InputError as error:
             raise CutError(str(error), self.cut.text, node.at) from error
-        if ak.fields(array) or "string" in str(ak.type(array)):
+        kind = str(ak.type(array))
+        if ak.fields(array) or any(word in kind for word in _NO_NUMBERS):
             raise CutError(f"'{node.name.text}' holds no numbers", self.cut.text, node.at)
         return _Value(filled(array) if array.ndim == 1 else array, axes)
 
     def operation(self, node: Operation) -> _Value:
-        values = [self.node(operand) for operand in node.operands]
-        with np.errstate(all="ignore"):
-            if len(values) == 1:
-                return _Value(-_wide(values[0].array), values[0].axes)
-            first, second, axes = self.aligned(values[0], values[1], node.at)
-            return _Value(_ARITHMETIC[node.operator](_wide(first), _wide(second)), axes)
+        if len(node.operands) == 1:
+            value = self.node(node.operands[0])
+            return _Value(-_wide(value.array), value.axes)
+        left: Node = node
+        later: list[Operation] = []
+        while isinstance(left, Operation) and len(left.operands) == 2:  # a long sum is a deep tree on its left side
+            later.append(left)
+            left = left.operands[0]
+        value = self.node(left)
+        for step in reversed(later):
+            first, second, axes = self.aligned(value, self.node(step.operands[1]), step.at)
+            with np.errstate(all="ignore"):
+                value = _Value(_known(_ARITHMETIC[step.operator](_wide(first), _wide(second))), axes)
+        return value
 
     def call(self, node: Call) -> _Value:
         values = [self.node(argument) for argument in node.arguments]
@@ -160,7 +170,7 @@ class _Evaluation:
                     first, second = _wide(first), _wide(second)
                     value = _Value(np.minimum(first, second) if smaller else np.maximum(first, second), axes)
                 return value
-            return _Value(_FUNCTIONS[node.function](_wide(value.array)), value.axes)
+            return _Value(_known(_FUNCTIONS[node.function](_wide(value.array))), value.axes)
 
     def comparison(self, node: Comparison) -> _Value:
         values = [self.node(operand) for operand in node.operands]
@@ -221,3 +231,11 @@ def _of(axes: tuple[str, ...]) -> str:
 def _wide(array: Jagged) -> Jagged:
     """Double precision for arithmetic: integers neither wrap around nor divide to integers."""
     return array if isinstance(array, float) else double(array)
+
+
+def _known(array: Jagged) -> Jagged:
+    """NaN, which every comparison refuses, for results that are not finite (division by zero, overflow)."""
+    if isinstance(array, np.ndarray | float):
+        return np.where(np.isfinite(array), array, np.nan)[()]
+    flat = ak.to_numpy(ak.flatten(array, axis=None), allow_missing=True)
+    return array if np.isfinite(flat).all() else ak.where(np.isfinite(array), array, np.nan)

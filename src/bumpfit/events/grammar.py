@@ -14,8 +14,10 @@ and `[all]` hold for everything before them in their sentence or bracket, back t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+from collections.abc import Iterator
 
 from bumpfit.errors import InputError
 from bumpfit.events import names
@@ -29,6 +31,7 @@ FUNCTIONS = {  # least and most numbers of arguments
     **dict.fromkeys(("min", "max"), (1, None)),
 }
 DEEPEST = 60
+SHOWN = 100  # characters of a long sentence that an error shows around its place
 
 _TOKEN = re.compile(
     rf"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))|(?P<name>{DOTTED})"
@@ -118,7 +121,13 @@ class CutError(InputError):
     """A cut sentence that cannot be used; the message shows the place by a caret."""
 
     def __init__(self, message: str, text: str, at: int) -> None:
-        super().__init__(f"{message}\n  {text}\n  {' ' * min(at, len(text))}^")
+        # one column a character: tabs and line ends would move the caret, the others the terminal
+        plain = "".join(" " if mark.isspace() else mark if mark.isprintable() else "?" for mark in text)
+        at = min(at, len(plain))
+        first = 0 if len(plain) <= SHOWN else max(0, min(at - SHOWN // 2, len(plain) - SHOWN))
+        shown = plain[first : first + SHOWN]
+        before, after = "..." if first else "", "..." if first + SHOWN < len(plain) else ""
+        super().__init__(f"{message}\n  {before}{shown}{after}\n  {' ' * (len(before) + at - first)}^")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +147,6 @@ def parse(text: str) -> Node:
     Raises:
         CutError: not a sentence of the grammar, or not a condition; the message shows where.
     """
-    if "\n" in text:
-        text = " ".join(text.split("\n"))
     return _Parser(text).whole()
 
 
@@ -151,11 +158,13 @@ def _tokens(text: str) -> list[_Token]:
             continue
         match = _TOKEN.match(text, at)
         if match is None:
+            if text[at] == "=" and text[at + 1 : at + 2] in ("<", ">"):
+                raise CutError(f"'={text[at + 1]}' is written '{text[at + 1]}='", text, at)
             if text[at] == "=":
                 raise CutError("'=' compares nothing; write '==' for equal", text, at)
             if text[at].isdigit():
                 raise CutError("this is neither a number nor a name (names start with a letter)", text, at)
-            raise CutError(f"'{text[at]}' is not part of the cut language", text, at)
+            raise CutError(f"{text[at]!r} is not part of the cut language", text, at)
         kind, word = match.lastgroup or "", match.group()
         if word.lower() in (*_WORDS, *_FRONT):
             kind, word = "word", _WORDS.get(word.lower(), word.lower())
@@ -189,6 +198,17 @@ class _Parser:
         self.place += 1
         return token
 
+    @contextlib.contextmanager
+    def deeper(self, what: str) -> Iterator[None]:
+        """One level further in; what Python's own stack holds is limited."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.fail(f"more than {DEEPEST} {what}")
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
     def is_(self, *texts: str) -> bool:
         return self.token.kind in ("word", "symbol") and self.token.text in texts
 
@@ -207,19 +227,13 @@ class _Parser:
         return node
 
     def sentence(self) -> Node:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.fail(f"more than {DEEPEST} brackets inside each other")
-        word = self.token
-        glued = self.next().text == "(" and self.next().at == word.end
-        if word.kind == "word" and word.text in _FRONT and not glued:
-            self.take()
-            inside = self.condition_of(self.sentence(), word)
-            self.depth -= 1
-            return Quantified(word.text, inside, word.at)
-        node = self.clauses()
-        self.depth -= 1
-        return node
+        with self.deeper("brackets inside each other"):
+            word = self.token
+            glued = self.next().text == "(" and self.next().at == word.end
+            if word.kind == "word" and word.text in _FRONT and not glued:
+                self.take()
+                return Quantified(word.text, self.condition_of(self.sentence(), word), word.at)
+            return self.clauses()
 
     def clauses(self) -> Node:
         """Clauses with `and` and `or` between; quantifiers gather what stands before them."""
@@ -247,12 +261,8 @@ class _Parser:
         token = self.token
         if self.is_("not"):
             self.take()
-            self.depth += 1
-            if self.depth > DEEPEST:
-                raise self.fail(f"more than {DEEPEST} words one inside the other")
-            inside = self.condition_of(self.clause(), token)
-            self.depth -= 1
-            return Logic("not", (inside,), token.at)
+            with self.deeper("words one inside the other"):
+                return Logic("not", (self.condition_of(self.clause(), token),), token.at)
         if self.is_(*_FRONT):
             return self.fronted()
         return self.comparison()
@@ -270,7 +280,8 @@ class _Parser:
             raise self.fail(
                 f"'{token.text}' stands inside a sentence; put its part in brackets: {token.text}(...)", token
             )
-        inside = self.condition_of(self.clause(), token)
+        with self.deeper("words one inside the other"):
+            inside = self.condition_of(self.clause(), token)
         if self.token.kind == "quantifier":
             mark = self.take()
             inside = Quantified(mark.text.strip("[] ").lower(), inside, mark.at)
@@ -314,11 +325,8 @@ class _Parser:
         if not self.is_("+", "-"):
             return self.power()
         token = self.take()
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.fail(f"more than {DEEPEST} signs in a row")
-        inside = self.value(self.sign())
-        self.depth -= 1
+        with self.deeper("signs in a row"):
+            inside = self.value(self.sign())
         return inside if token.text == "+" else Operation("-", (inside,), token.at)
 
     def power(self) -> Node:
@@ -326,7 +334,8 @@ class _Parser:
         if not self.is_("**"):
             return node
         token = self.take()
-        return Operation("**", (self.value(node), self.value(self.sign())), token.at)
+        with self.deeper("powers in a row"):
+            return Operation("**", (self.value(node), self.value(self.sign())), token.at)
 
     def value(self, node: Node) -> Node:
         if isinstance(node, TRUTH):

@@ -175,6 +175,7 @@ def _some(names: Iterable[str], most: int = 60) -> str:
 
 
 def _close(name: str, there: Iterable[str]) -> str:
-    near = difflib.get_close_matches(normal(name), [normal(other) for other in there], 1, 0.75)
-    original = next((other for other in there if near and normal(other) == near[0]), None)
+    others = [other for other in there if normal(other) != normal(name)]
+    near = difflib.get_close_matches(normal(name), [normal(other) for other in others], 1, 0.75)
+    original = next((other for other in others if near and normal(other) == near[0]), None)
     return f" (did you mean {original}?)" if original else ""

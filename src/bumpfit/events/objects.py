@@ -1,8 +1,8 @@
 """Objects of an event by reference, and their four-momenta.
 
 A value is the stored branch if there is one of that name, else it is computed from the four-momentum (pT, eta, phi, m),
-where pT may be stored as PT, ET or MET, and a missing mass is 0. What is computed is in double precision; what is not
-finite is None, like a missing object.
+where pT may be stored as PT, ET or MET; a mass that is not stored follows from the energy if that is, else it is 0.
+What is computed is in double precision and None where it is not finite, like a missing object.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from bumpfit.events.layout import LEPTONS, REFERENCES, SINGLE, Collection, Field
 from bumpfit.events.names import Part, normal
 from bumpfit.events.source import Chunk
 
+LONGEST = 10_000  # objects of a closed range: as many are kept for every event, None where there are fewer
+LARGEST = 2**31 - 1  # position in a list
+MASSLESS = 2e-6  # relative difference of E and p in single precision that is rounding: pT, eta and E are rounded alike
 MISSING_ENERGY = ("missinget", "genmissinget", "met", "genmet", "puppimissinget", "puppimet")
 
 
@@ -81,6 +84,10 @@ class Objects:
             self._second = select(parts[1], digits, self._inner)
             inner = f"{label}.{self._inner}{self._second}"
             axes = ((label,) if not self._first.single else ()) + ((inner,) if not self._second.single else ())
+            if self._read(self._collection.fields[normal(self._inner)]).ndim == 2:  # one reference an object (TRef)
+                if self._second != Selection():
+                    raise InputError(f"{inner} has a position, but {self._collection.name} has one {self._inner} each")
+                self._second, axes = Selection(0), axes[:-1]
             label = inner
         else:
             axes = () if self._first.single else (label,)
@@ -113,8 +120,7 @@ class Objects:
             array = self._stored_inside(observable)
             if array is None:
                 return None
-            array = self._first.take(array, 1)
-            return self._second.take(array, 1 if self._first.single else 2)
+            return self._within(array)
         if self._leptons:
             array = self._stored_lepton(observable)
             return None if array is None else self._first.take(array, 1)
@@ -146,24 +152,36 @@ class Objects:
     def transverse(self) -> Jagged:
         """Transverse momentum."""
         pt = self.stored("pt")
-        return double(pt) if pt is not None else np.hypot(self._component("px"), self._component("py"))
+        return double(pt) if pt is not None else np.hypot(self._component("px", "pt"), self._component("py", "pt"))
 
     def rapidity(self) -> Jagged:
         """Pseudorapidity; 0 for missing energy (Delphes stores a number there)."""
         eta = self.stored("eta")
         if normal(self._collection.name) in MISSING_ENERGY:
             return self.transverse() * 0.0
-        return double(eta) if eta is not None else np.arcsinh(self._component("pz") / self.transverse())
+        return double(eta) if eta is not None else np.arcsinh(self._component("pz", "eta") / self.transverse())
 
     def azimuth(self) -> Jagged:
         """Azimuthal angle."""
         phi = self.stored("phi")
-        return double(phi) if phi is not None else np.arctan2(self._component("py"), self._component("px"))
+        if phi is not None:
+            return double(phi)
+        return np.arctan2(self._component("py", "phi"), self._component("px", "phi"))
 
     def mass(self) -> Jagged:
-        """Mass, 0 where none is stored."""
+        """Mass; where none is stored that of the stored energy, 0 without one."""
         mass = self.stored("m")
-        return double(mass) if mass is not None else self.transverse() * 0.0
+        if mass is not None:
+            return double(mass)
+        energy = self.stored("e")
+        pt = self.transverse()
+        if energy is None or normal(self._collection.name) in MISSING_ENERGY:
+            return pt * 0.0
+        single = "float64" not in str(ak.type(energy))
+        e, p = double(energy), pt * np.cosh(self.rapidity())
+        excess = (e - p) * (e + p)
+        massive = excess > (MASSLESS if single else 0.0) * e * e
+        return np.sqrt(np.abs(excess) * massive)
 
     def lacks(self, observable: str) -> InputError:
         """The error for an observable that is neither stored nor computable."""
@@ -172,11 +190,18 @@ class Objects:
 
         return unknown_observable(observable, self._described(), known())
 
-    def _component(self, name: str) -> Jagged:
+    def _component(self, name: str, wanted: str) -> Jagged:
         array = self.stored(name)
         if array is None:
-            raise self.lacks("momentum")
+            raise self.lacks(wanted)
         return double(array)
+
+    def _within(self, array: Jagged) -> Jagged:
+        """Both selections of a nested reference."""
+        array = self._first.take(array, 1)
+        if array.ndim - (not self._first.single) < 2:  # one an object
+            return array
+        return self._second.take(array, 1 if self._first.single else 2)
 
     @property
     def _last(self) -> Selection:
@@ -189,9 +214,8 @@ class Objects:
     def _any_field(self) -> Jagged:
         if self._inner is not None:
             field = self._collection.fields[normal(self._inner)]
-            array = self._first.take(self._read(field), 1)
-            array = array if not ak.fields(array) else array[ak.fields(array)[0]]
-            return self._second.take(array, 1 if self._first.single else 2)
+            array = self._read(field)
+            return self._within(array if not ak.fields(array) else array[ak.fields(array)[0]])
         for name in ("pt", "eta", "funiqueid", *self._collection.fields):
             array = self.stored(name)
             if array is not None:
@@ -240,7 +264,15 @@ class Objects:
 
 
 def select(part: Part, digits: str, name: str) -> Selection:
-    """What a part selects, given the digits that do not belong to the branch name."""
+    """What a part selects, given the digits that do not belong to the branch name.
+
+    Raises:
+        InputError: digits and brackets, a range that holds nothing or too much, a position that no list has.
+    """
+    return _sensible(_selected(part, digits, name), name)
+
+
+def _selected(part: Part, digits: str, name: str) -> Selection:
     if part.index is not None or part.low is not None:
         if digits:
             raise InputError(f"there is no branch '{part.stem}{part.digits}'; did you mean {name}?")
@@ -248,6 +280,18 @@ def select(part: Part, digits: str, name: str) -> Selection:
     if part.ranged:
         return Selection(low=int(digits or 0), high=part.high)
     return Selection(int(digits)) if digits else Selection()
+
+
+def _sensible(selection: Selection, name: str) -> Selection:
+    """Raise InputError for positions that no list has and ranges that hold nothing or far too much."""
+    index, low, high = selection.index, selection.low, selection.high
+    if max(index or 0, low, high or 0) > LARGEST:
+        raise InputError(f"{name} has a position of {max(index or 0, low, high or 0):.3g}; expected at most {LARGEST}")
+    if high is not None and high <= low:
+        raise InputError(f"the range {low}:{high} of {name} holds nothing; expected its end above its start")
+    if high is not None and high - low > LONGEST:
+        raise InputError(f"the range {low}:{high} of {name} is longer than {LONGEST}; leave its end open: {low}:")
+    return selection
 
 
 def _leptons(chunk: Chunk) -> Collection:

@@ -103,8 +103,9 @@ def of_objects(objects: Sequence[Objects], observable: str) -> Jagged:
             raise InputError(f"'{observable}' is not an observable of several objects; those are {', '.join(pairs)}")
         raise objects[0].lacks(observable)
     if len(objects) < entry.least or (entry.most is not None and len(objects) > entry.most):
-        expected = entry.least if entry.least == entry.most else f"{entry.least} to {entry.most or 'any number'}"
-        raise InputError(f"{observable} takes {expected} objects, got {len(objects)}: separate them by commas")
+        expected = str(entry.least) if entry.least == entry.most else f"{entry.least} to {entry.most or 'any number'}"
+        few = ": separate them by commas, as in jet0,jet1" if len(objects) < entry.least else ""
+        raise InputError(f"{observable} takes {expected} object{'s'[: expected != '1']}, got {len(objects)}{few}")
     return entry.function(*objects)
 
 
@@ -189,6 +190,8 @@ def _delta_r(a: Objects, b: Objects) -> Jagged:
 def _min_delta_phi(*objects: Objects) -> Jagged:
     """Smallest |delta phi| of the last object to any of the others; of one collection, between any two of its own."""
     if len(objects) == 1:
+        if not objects[0].axes:
+            raise InputError(f"min_delta_phi of one object has no pair; expected several, as in jet,{objects[0].label}")
         pairs = ak.combinations(objects[0].azimuth(), 2, axis=-1)
         return ak.min(np.abs(_wrap(pairs["0"] - pairs["1"])), axis=-1)
     smallest = []
@@ -213,12 +216,11 @@ def _transverse_mass(a: Objects, b: Objects | None = None) -> Jagged:
 
 def _components(objects: Objects) -> tuple[Jagged, Jagged, Jagged, Jagged]:
     pt, eta, phi, mass = objects.momentum()
-    energy = objects.stored("e")
     return (
         pt * np.cos(phi),
         pt * np.sin(phi),
         pt * np.sinh(eta),
-        np.hypot(pt * np.cosh(eta), mass) if energy is None else double(energy),
+        np.hypot(pt * np.cosh(eta), mass),
     )
 
 

@@ -109,7 +109,7 @@ class Table(Source):
     """Columns in memory: a frame or a dictionary of arrays."""
 
     def __init__(self, columns: Mapping[str, Jagged], paths: Sequence[str] = ()) -> None:
-        self._columns = {str(name): _array(values) for name, values in columns.items()}
+        self._columns = {str(name): _array(str(name), values) for name, values in columns.items()}
         lengths = {len(values) for values in self._columns.values()}
         if len(lengths) > 1:
             raise InputError(f"the columns have different lengths: {sorted(lengths)}; expected one value an event")
@@ -122,9 +122,15 @@ class Table(Source):
         return self._columns[column][start:stop]
 
 
-def _array(values: Jagged) -> Jagged:
+def _array(name: str, values: Jagged) -> Jagged:
     mixed = isinstance(values, np.ndarray) and values.dtype.kind == "O"
-    return ak.from_iter(values.tolist()) if mixed else ak.Array(values)
+    try:
+        array = ak.from_iter(values.tolist()) if mixed else ak.Array(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the column {name} is {type(values).__name__}; expected one value an event") from error
+    if array.layout.is_union and not mixed:
+        raise InputError(f"the column {name} mixes values and lists; expected one or the other for all events")
+    return array
 
 
 def open(
@@ -171,6 +177,8 @@ def open(
 
 
 def _files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    if not isinstance(path, str | os.PathLike | Sequence):
+        raise InputError(f"got {type(path).__name__}; expected a file, a list of files, a frame or columns by name")
     given = [path] if isinstance(path, str | os.PathLike) else list(path)
     found: list[str] = []
     for entry in given:

@@ -17,7 +17,6 @@ tracker by the ECAL, everything else that is visible by the HCAL.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import tomllib
 from typing import Any
@@ -109,7 +108,23 @@ class Subjettiness:
     most: int = 5
 
 
-POSITIVE = ("radius", "cell", "beta", "most", "eta_max")
+RANGES = {
+    "eta_max": (1e-3, 20.0),
+    "cell": (1e-4, 3.2),
+    "radius": (1e-3, 3.2),
+    "beta": (1e-2, 10.0),
+    "most": (1, 20),
+    "stochastic": (0.0, 100.0),
+    "constant": (0.0, 10.0),
+    "noise": (0.0, 1e4),
+    "pt_constant": (0.0, 10.0),
+    "pt_slope": (0.0, 10.0),
+    "efficiency": (0.0, 1.0),
+    "efficiency_low": (0.0, 1.0),
+}
+"""Values of which detectors and jets make sense; beyond them numbers overflow, or fastjet ends the process
+(a radius above 1000, more than 20 axes). Other values: from 0 to `MOST`."""
+MOST = 1e6
 
 
 def _check(name: str, value: Any) -> None:
@@ -122,10 +137,9 @@ def _check(name: str, value: Any) -> None:
         if value not in ALGORITHMS:
             raise InputError(f"{name} is '{value}'; expected one of {', '.join(ALGORITHMS)}")
     elif short != "merge":
-        if not math.isfinite(value) or value < 0 or (short in POSITIVE and value == 0):
-            raise InputError(f"{name} is {value}; expected {'a positive number' if short in POSITIVE else '0 or more'}")
-        if short.startswith("efficiency") and short != "efficiency_pt" and value > 1:
-            raise InputError(f"{name} is {value}; expected a probability from 0 to 1")
+        low, high = RANGES.get(short, (0.0, MOST))
+        if not low <= value <= high:
+            raise InputError(f"{name} is {value}; expected a number from {low:g} to {high:g}")
 
 
 @dataclasses.dataclass(frozen=True)

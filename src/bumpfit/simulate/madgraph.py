@@ -61,14 +61,17 @@ class Launch:
             raise InputError("a detector needs showered events; add shower=Pythia8")
         if self.decays and self.madspin == "OFF":
             raise InputError("decays are made by MadSpin; add madspin=ON, or write them into the process")
-        if isinstance(self.multi_run, bool) or self.multi_run < 1:
-            raise InputError(f"multi_run is {self.multi_run}; expected at least 1")
-        if self.seed is not None and not 0 < self.seed < MOST_SEED:
+        if not _whole(self.multi_run) or self.multi_run < 1:
+            raise InputError(f"multi_run is {self.multi_run}; expected a whole number of at least 1")
+        if self.seed is not None and not (_whole(self.seed) and 0 < self.seed < MOST_SEED):
             raise InputError(f"the seed is {self.seed}; expected a whole number from 1 to {MOST_SEED - 1}")
-        if self.seed is not None and "iseed" in self.settings:
+        if self.seed is not None and "iseed" in (name.lower() for name in self.settings):
             raise InputError("the seed is given twice, as seed and as the setting iseed")
         for name, value in self.settings.items():
-            _line("setting", f"{name} {value}")
+            _line("setting", name)
+            _line("setting", _written(value))
+        for card in self.cards:
+            _line("card", card)
         for decay in self.decays:
             _line("decay", decay)
             if ">" not in decay:
@@ -102,11 +105,12 @@ class MadGraph:
             raise InputError("there is no process; expected at least one, as 'p p > w+ z'")
         for process in self.processes:
             _line("process", process)
-            if ">" not in process:
+            if not all(side.strip() for side in process.split(">")) or ">" not in process:
                 raise InputError(f"'{process}' is no process; expected as in 'p p > w+ z'")
-        if not self.output or any(mark.isspace() for mark in self.output):
+        if not self.output or self.output[0] in "-#!" or any(mark.isspace() or mark == ";" for mark in self.output):
             raise InputError(
-                f"the output folder is '{self.output}'; expected a path without blanks (MadGraph splits there)"
+                f"the output folder is '{self.output}'; expected a path without blanks and semicolons (MadGraph splits "
+                "there) that begins with none of - # !"
             )
         _line("model", self.model)
         for name, value in self.definitions.items():
@@ -126,7 +130,7 @@ class MadGraph:
         """Run MadGraph with the script and read what it made; its output goes to the file `OUTPUT.log`.
 
         Raises:
-            InputError: the executable or a card is missing, or the output folder exists.
+            InputError: the executable or a card is missing, the output folder exists or cannot be made.
             BumpfitError: MadGraph ends with an error or makes no run.
         """
         program = find(executable)
@@ -137,13 +141,24 @@ class MadGraph:
         if Path(self.output).exists():
             raise InputError(f"{self.output} exists; choose another output folder, or read its runs")
         log = Path(f"{self.output}.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text("")
+        except OSError as error:
+            raise InputError(f"cannot write {log} ({error.strerror}); choose another output") from error
         with tempfile.TemporaryDirectory() as folder, open(log, "w") as stream:
             script = Path(folder) / "script.mg5"
             script.write_text(self.script(*launches))
-            done = subprocess.run(
-                [program, str(script)], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False
-            )
+            try:
+                done = subprocess.run(
+                    [program, str(script)], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                    check=False,
+                )  # fmt: skip
+            except OSError as error:
+                log.unlink()
+                raise InputError(
+                    f"{program} cannot be started ({error.strerror}); expected MadGraph's mg5_aMC"
+                ) from error
         if done.returncode or not Path(self.output).is_dir():
             raise BumpfitError(f"MadGraph ended with code {done.returncode}{_complaint(log)}; its output is in {log}")
         return read_runs(self.output) if launches else []
@@ -164,6 +179,10 @@ def _line(what: str, text: str) -> None:
     """Raise InputError for text that would be more than one command."""
     if not text.strip() or "\n" in text or ";" in text or text.lstrip().startswith("!"):
         raise InputError(f"the {what} is {text!r}; expected one line without semicolons")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _written(value: Any) -> str:

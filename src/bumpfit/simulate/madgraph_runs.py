@@ -10,17 +10,19 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import html
+import math
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 from bumpfit.errors import InputError
 
 EVENT_FILES = (".lhe", ".lhe.gz", ".hepmc", ".hepmc.gz", ".root", ".lhco", ".lhco.gz")
-NUMBER = r"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?"
-WEIGHT = re.compile(rf"#\s*(Matched )?Integrated weight \(pb\)\s*:\s*({NUMBER})")
+NUMBER = r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?(?![\w.])"
+WEIGHT = re.compile(r"#[ \t]*(Matched )?Integrated weight \(pb\)[ \t]*:[ \t]*(\S*)")
 EVENTS = re.compile(r"#\s*Number of Events\s*:\s*(\d+)")
-SETTING = re.compile(r"^\s*(\S+)\s*=\s*(\w+)", re.MULTILINE)
+SETTING = re.compile(r"^[ \t]*(\S+)[ \t]*=[ \t]*(\w+)", re.MULTILINE)
 ROW = re.compile(
     r"HTML/(?P<run>[^/\"]+)/results\.html[\"']?\s*>\s*"
     rf"(?P<cross>{NUMBER})\s*(?:<font[^>]*>)?\s*±\s*(?:</font>)?\s*(?P<error>{NUMBER})"
@@ -56,7 +58,7 @@ def read_runs(folder: str | Path) -> list[Run]:
     """The runs of a process folder in the order of their names; parts of a multi_run inside the run that joins them.
 
     Raises:
-        InputError: no such folder, it is not one of MadGraph's, or it has no finished run.
+        InputError: no such folder, it is not one of MadGraph's, it has no finished run, or a file of a run is damaged.
     """
     place = Path(folder)
     events = place / "Events"
@@ -87,7 +89,11 @@ def _run(path: Path, rows: dict[str, tuple[float, float, int]]) -> Run:
     except OSError as wrong:
         raise InputError(f"cannot read {banner} ({wrong.strerror})") from wrong
     settings = {name: value for value, name in SETTING.findall(text)}
-    weights = {bool(matched): float(value) for matched, value in WEIGHT.findall(text)}
+    weights = {bool(matched): _number(value, banner) for matched, value in WEIGHT.findall(text)}
+    if not settings and not weights:
+        raise InputError(
+            f"{banner} is no banner of MadGraph (empty or damaged): it holds neither a run card nor weights"
+        )
     asked = EVENTS.search(text)
     cross, error, events = rows.get(path.name, (None, None, None))
     files = sorted(file for file in path.iterdir() if file.name.endswith(EVENT_FILES))
@@ -96,7 +102,7 @@ def _run(path: Path, rows: dict[str, tuple[float, float, int]]) -> Run:
     return Run(
         name=path.name,
         tag=banner.name.removeprefix(f"{path.name}_").removesuffix("_banner.txt"),
-        collider=_collider(settings),
+        collider=_collider(settings, banner),
         cross_section=weights.get(False, cross),
         error=error,
         matched=weights.get(True),
@@ -141,19 +147,31 @@ def _init(files: list[Path]) -> tuple[float | None, float | None]:
                     if started:
                         inside.append(line)
                     started = started or line.strip() == "<init>"
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise InputError(f"{file} cannot be read as an event file (cut off or damaged): {error}") from error
-        processes = [[float(word) for word in line.split()[:2]] for line in inside[1:]]
+        processes = [[_number(word, file) for word in line.split()[:2]] for line in inside[1:] if line.strip()]
+        if any(len(process) < 2 for process in processes):
+            raise InputError(f"{file} is damaged: a line of <init> has no cross section with an error")
         if processes:
             return sum(x for x, _ in processes), sum(e**2 for _, e in processes) ** 0.5
     return None, None
 
 
-def _collider(settings: dict[str, str]) -> str:
+def _number(text: str, file: Path) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{file} is damaged: '{text[:40]}' stands where a number is expected")
+    return value
+
+
+def _collider(settings: dict[str, str], banner: Path) -> str:
     if not {"lpp1", "lpp2", "ebeam1", "ebeam2"} <= settings.keys():
         return ""
     names = " ".join(BEAMS.get(settings[beam], settings[beam]) for beam in ("lpp1", "lpp2"))
-    energies = " x ".join(f"{float(settings[beam]):g}" for beam in ("ebeam1", "ebeam2"))
+    energies = " x ".join(f"{_number(settings[beam], banner):g}" for beam in ("ebeam1", "ebeam2"))
     return f"{names} {energies} GeV"
 
 

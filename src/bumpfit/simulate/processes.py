@@ -10,6 +10,7 @@ from bumpfit.errors import InputError
 from bumpfit.files import require, sha256
 
 ENERGY = 13000.0
+MOST_ENERGY = 1e6
 OURS = ("random:", "print:", "stat:", "main:numberofevents", "main:timesallowerrors", "init:show", "next:number")
 """Settings that this program sets itself, or that steer a main program: left out of files that hold them."""
 
@@ -57,6 +58,8 @@ def resonance(
         InputError: masses that are not positive or do not fit, another number of prongs.
     """
     _positive(mass=mass, first=first, second=second, width=width, energy=energy)
+    if width >= 1:
+        raise InputError(f"width is {width}; expected the width relative to the mass, as 0.01")
     if first + second >= 0.8 * mass:
         raise InputError(
             f"a resonance of {mass:g} GeV cannot decay to {first:g} and {second:g} GeV over its whole line shape; "
@@ -151,3 +154,5 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; expected a positive number")
+        if name == "energy" and value > MOST_ENERGY:
+            raise InputError(f"energy is {value:g} GeV; expected at most {MOST_ENERGY:g} (Pythia does not end beyond)")

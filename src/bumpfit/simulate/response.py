@@ -102,13 +102,13 @@ def build(
     ]
     frames: list[pd.DataFrame] = []
     generated = 0
-    with bar("responses", len(tasks), show=show) as advance:
-        for frame, tried in ordered_map(_task, tasks, workers=workers):
-            frames.append(frame)
-            generated += tried
-            advance(1)
-    table = calibrated(frames).astype(np.float32).astype({"prongs": np.int8})
-    with atomic(path) as temporary:
+    with atomic(path) as temporary:  # a place that cannot be written is found before anything is simulated
+        with bar("responses", len(tasks), show=show) as advance:
+            for frame, tried in ordered_map(_task, tasks, workers=workers):
+                frames.append(frame)
+                generated += tried
+                advance(1)
+        table = calibrated(frames).astype(np.float32).astype({"prongs": np.int8})
         table.to_parquet(temporary, compression="zstd", index=False)
     return Library(len(tasks), len(table), generated)
 

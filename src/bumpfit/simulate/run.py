@@ -6,6 +6,7 @@ its events are the same for any number of workers and interruptions, because eve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -85,17 +86,15 @@ def events(
     file = Path(path)
     _check(n, generate, file, seed)
     check(job.process.settings)
-    folder = file.with_name(file.name + ".parts")
     run = digest(job, seed)
-    have = _found(folder, run, job)
     used: list[_Part] = []
     total = n if generate is None else generate
-    with bar(job.process.name, total, show=show) as advance:
-        for part in _parts(job, n, generate, seed, workers, folder, run, have):
+    with _folder(file) as folder, bar(job.process.name, total, show=show) as advance:
+        for part in _parts(job, n, generate, seed, workers, folder, run, _found(folder, run, job)):
             used.append(part)
-            generated = sum(p.generated for p in used)
+            done = sum(p.generated for p in used)
             passed = sum(p.rows for p in used)
-            advance(part.rows if generate is None else part.generated, f"{passed} of {generated} events")
+            advance(part.rows if generate is None else part.generated, f"{passed} of {done} events")
     # what was generated after the last event of the file does not count
     summary = _summary(job, seed, used, n)
     tables = (_trimmed(part, n, sum(p.rows for p in used[:place])) for place, part in enumerate(used))
@@ -108,6 +107,24 @@ def events(
 def run_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The run card of a file of simulated events; raises InputError when it has none."""
     return store.run_card(path)
+
+
+@contextlib.contextmanager
+def _folder(file: Path) -> Iterator[Path]:
+    """The folder of finished chunks, made before anything is simulated; gone again where no chunk came to be."""
+    folder = file.with_name(file.name + ".parts")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder} ({error.strerror}); choose another output") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write into the folder {folder} (permission denied); choose another output")
+    try:
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):  # it holds chunks
+            folder.rmdir()
+        raise
 
 
 @dataclasses.dataclass(frozen=True)
