@@ -1,4 +1,5 @@
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,112 @@ def test_dataset(bumpfit: Run, files: dict[str, Path], tmp_path: Path) -> None:
     assert sets.read(tmp_path / "b.ds").weights[-1] == 0.5
 
 
+def png_size(path: Path) -> tuple[int, int]:
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", path.read_bytes()[16:24])
+
+
+def test_cut_flow_in_all_forms(bumpfit: Run, files: dict[str, Path], tmp_path: Path) -> None:
+    """Scaled to cross-section x luminosity / N, as a table, JSON, HTML and figure; N-1 by hand."""
+    more = ("--cut", "tau21 < 0.5", "--luminosity", 2, "--cross-section", "qcd=0.3", "--cross-section", "w=0.01",
+            "--cutflow-figure", tmp_path / "flow.png", "--cutflow-html", tmp_path / "flow.html",
+            "--figure", tmp_path / "seen.png")  # fmt: skip
+    told = make(bumpfit, files, tmp_path / "a.ds", *more).json  # type: ignore[attr-defined]
+    for name, sigma in (("qcd", 0.3), ("w", 0.01)):
+        table = pd.read_parquet(files[name])
+        heavy, narrow = table["mass"] > 20, table["tau21"] < 0.5
+        flow = next(entry for entry in told["cutflow"] if entry["name"] == name)
+        assert flow["weighted"] == pytest.approx(sigma * 2000)
+        assert flow["steps"][1]["weighted"] == pytest.approx(sigma * 2000 * (heavy & narrow).mean())
+        assert flow["steps"][0]["others"] == narrow.sum()
+        assert flow["steps"][0]["alone"] == pytest.approx((heavy & narrow).sum() / narrow.sum())
+    assert (tmp_path / "flow.html").read_text().count("<table") == 2
+    assert min(png_size(tmp_path / "flow.png")) > 300 and min(png_size(tmp_path / "seen.png")) > 300
+    classes = [word for name, file in files.items() for word in ("--class", f"{name}={file}")]
+    shown = bumpfit("dataset", *classes, "--observable", "mass", "--cut", "mass > 20", "--cutflow",
+                    "-o", tmp_path / "b.ds", "--weight", "w=0.5")  # fmt: skip
+    assert "cut flow of qcd" in shown.out and "cut flow of w" in shown.out and "350 ±" in shown.out
+
+
+def test_figures_of_a_score_and_of_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / name for name in ("score.png", "template.png")]
+    asked = ("--bootstrap", 20, *LIKELIHOOD, "--figure", pictures[0], "--template-figure", pictures[1])
+    shown = bumpfit("train", data, "-m", tmp_path / "t.model", *QUICK, *asked)
+    assert shown.code == 0 and "figure written to" in shown.out and "figure of the histogram" in shown.out
+    assert all(min(png_size(picture)) > 500 for picture in pictures)
+    for picture in pictures:
+        picture.unlink()
+    found = bumpfit("metrics", data, "--observable", "mass", *LIKELIHOOD, "--observed", data,
+                    "--template-figure", pictures[1])  # fmt: skip
+    assert found.code == 0 and min(png_size(pictures[1])) > 500
+    wrong = bumpfit("metrics", data, "--observable", "mass", *LIKELIHOOD, "--figure", pictures[0])
+    assert "--template-figure draws its histogram" in refused(wrong)
+    assert "expected a name that ends in" in refused(bumpfit("train", data, *QUICK, "--figure", tmp_path / "x.doc"))
+
+
+def test_systematic_variations(
+    bumpfit: Run, files: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jets 5 % heavier and lighter, events in their parts: yields by hand, a scale of the feature, and refusals."""
+    varied = {}
+    for side, factor in (("up", 1.05), ("down", 0.95)):
+        moved = {}
+        for name, file in files.items():
+            moved[name] = tmp_path / f"{name}_{side}.parquet"
+            table = pd.read_parquet(file)
+            table.assign(mass=table["mass"] * factor).to_parquet(moved[name])
+        varied[side] = tmp_path / f"{side}.ds"
+        assert make(bumpfit, moved, varied[side], "--split-as", data).code == 0  # type: ignore[attr-defined]
+    model, workspace = tmp_path / "t.model", tmp_path / "w.json"
+    both = f"jes={varied['up']},{varied['down']}"
+    told = bumpfit("train", data, "-m", model, *QUICK, "--bootstrap", 0, *LIKELIHOOD, "--variation", both,
+                   "--scale", "tau21=0.1", "--workspace", workspace, "--json").json  # fmt: skip
+    found = told["likelihood"]
+    assert found["notes"] == [] and set(found["variations"]) == {"jes", "scale_tau21"}
+    for side, factor in (("up", 1.05), ("down", 0.95)):
+        for name, total in (("qcd", 0.2e4), ("w", 20)):
+            mass = pd.read_parquet(files[name])["mass"]
+            nominal = total * (mass > 20).mean() if name == "qcd" else total  # a cross-section; events after cuts
+            wanted = nominal * (mass * factor > 20).sum() / (mass > 20).sum()
+            assert sum(found["variations"]["jes"][name][side]) == pytest.approx(wanted)
+            assert sum(found["variations"]["scale_tau21"][name][side]) == pytest.approx(nominal)
+    kinds = {
+        (m["name"], m["type"]) for m in json.loads(workspace.read_text())["channels"][0]["samples"][0]["modifiers"]
+    }
+    assert {("jes", "normsys"), ("jes", "histosys"), ("scale_tau21", "histosys")} <= kinds
+    assert bumpfit("limit", workspace, "--json").json["expected"] == pytest.approx(found["limit"]["expected"])
+    shown = bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--variation", both, "--shape-only")
+    assert shown.code == 0 and "systematic uncertainty" in shown.out and "jes" in shown.out
+    assert [len(entry["path"]) > 0 for entry in told["inputs"]] == [True] * 3
+    for words, message in (
+        (("--variation", f"jes={varied['up']},{varied['down']},x.ds"), "expected one file, or two"),
+        (("--variation", both, "--variation", both), "is given twice"),
+        (("--variation", f"mu={varied['up']}"), "cannot be called 'mu'"),
+        (("--variation", "jes=nothing.ds"), "there is no file nothing.ds"),
+        (("--scale", "pt=0.1"), "has no 'pt'"),
+        (("--scale", "mass=1.5"), "between 0 and 1"),
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert message in refused(bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, *words))
+
+
+def test_varied_events_that_trained_are_refused(
+    bumpfit: Run, files: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    looser, model = tmp_path / "looser.ds", tmp_path / "t.model"
+    classes = [word for name, file in files.items() for word in ("--class", f"{name}={file}")]
+    same = (*classes, "--observable", "mass", "--observable", "tau21", "--cut", "mass > 15")
+    assert bumpfit("train", data, "-m", model, *QUICK, "--bootstrap", 0).code == 0
+    assert bumpfit("dataset", *same, "-o", looser, "--seed", 4).code == 0
+    ask = ("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--variation", f"cut={looser}")
+    assert "are training events of the data set; make it with bumpfit dataset --split-as" in refused(bumpfit(*ask))
+    assert bumpfit("dataset", *same, "-o", looser, "--split-as", data).code == 0
+    assert bumpfit(*ask).code == 0
+    assert "--split or --split-as" in refused(
+        bumpfit("dataset", *same, "-o", looser, "--split-as", data, "--split", "0.5,0.5")
+    )
+
+
 def test_train_then_metrics(bumpfit: Run, data: Path, tmp_path: Path) -> None:
     model = tmp_path / "trees.model"
     told = bumpfit("train", data, "-m", model, *QUICK, "--bootstrap", 20, "--json").json
@@ -115,6 +222,9 @@ def test_on_to_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
         (("--approach", "cnn"), "learns from images, but the data set holds observables"),
         (("--cross-section", "qcd=1"), "needs a luminosity"),
         (("--luminosity", "1", "--cross-section", "qcd=x"), "'x' is no number"),
+        (("--expected", "qcd=1", "--expected", "qcd=2"), "is given twice"),
+        (("--edges", "3,2"), "must increase"),
+        (("--observed", "none.ds"), "there is no file none.ds"),
     ],
 )
 def test_train_refuses(bumpfit: Run, data: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
@@ -137,6 +247,15 @@ def test_other_refusals(bumpfit: Run, files: dict[str, Path], data: Path, tmp_pa
     missing = bumpfit("dataset", *both, "--observable", "mas", *new)
     assert "mas" in refused(missing)
     assert "add up to 1" in refused(bumpfit("dataset", *both, "--observable", "mass", "--split", "0.5,0.4", *new))
+    flow = (*both, "--observable", "mass", *new)
+    assert "there is no --cut" in refused(bumpfit("dataset", *flow, "--cutflow"))
+    cut = (*flow, "--cut", "mass > 20", "--cutflow")
+    assert "needed together" in refused(bumpfit("dataset", *cut, "--luminosity", 1))
+    assert "no --cross-section of 'w'" in refused(
+        bumpfit("dataset", *cut, "--luminosity", 1, "--cross-section", "qcd=1")
+    )
+    assert "ask for it with --cutflow" in refused(bumpfit("dataset", *flow, "--luminosity", 1))
+    assert "expected a name that ends in" in refused(bumpfit("dataset", *cut, "--cutflow-figure", tmp_path / "x.txt"))
     assert not (tmp_path / "new.ds").exists()
     assert "give --model or --observable" in refused(bumpfit("metrics", data))
     assert "cannot be read as a model" in refused(bumpfit("metrics", data, "-m", files["qcd"]))

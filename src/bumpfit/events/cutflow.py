@@ -68,7 +68,7 @@ def cutflow(
     cuts: Sequence[str] | Mapping[str, str],
     *,
     name: str = "events",
-    weights: str | NDArray[np.float64] | None = None,
+    weights: str | float | NDArray[np.float64] | None = None,
     cross_section: float | None = None,
     luminosity: float | None = None,
     empty: bool = False,
@@ -80,7 +80,7 @@ def cutflow(
         events: what `bumpfit.events.open` returned or takes; read in chunks.
         cuts: cut sentences, or a mapping from short labels to sentences.
         name: what the sample is called.
-        weights: name of an observable or column, or one weight an event; 1 by default.
+        weights: name of an observable or column, one weight for all, or one an event; 1 by default.
         cross_section: of the sample in pb; needs `luminosity`.
         luminosity: in fb^-1; event weights are then scaled by cross-section x luminosity / sum of weights.
         empty: what `all` of an empty list is.

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from bumpfit import inference
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
-from bumpfit.histograms import fill
+from bumpfit.histograms import check_edges, fill
 from bumpfit.results import Discovery, Limit, Record
 from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
 from bumpfit.tagging.variations import Effect, Variation, effects, modifiers
@@ -69,6 +69,15 @@ class Prospects(Record):
     variations: Mapping[str, Mapping[str, Effect]]
     notes: tuple[str, ...] = ()
 
+    def totals(self) -> dict[str, tuple[Array, Array]]:
+        """Expected events of all classes a bin, (B,), at +1 and -1 of each systematic uncertainty."""
+        found = {}
+        for name, affected in self.variations.items():
+            sides = [{**self.yields, **{c: getattr(e, side) for c, e in affected.items()}} for side in ("up", "down")]
+            up, down = (np.sum(list(side.values()), axis=0) for side in sides)
+            found[name] = (up, down)
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the fits behind the significances and without the workspace."""
         full = super().to_dict()
@@ -103,11 +112,8 @@ def prospects(
         InputError: unknown classes, numbers out of range, values that cannot be binned, variations that do not fit.
         BumpfitError: a fit does not converge.
     """
-    _check(dataset, setup)
+    expected = check(dataset, setup)
     signal = dataset.classes[-1] if setup.signal is None else setup.signal
-    expected = expected_events(
-        dataset, luminosity=setup.luminosity, cross_sections=setup.cross_sections, events=setup.events
-    )
     x = np.asarray(values, dtype=np.float64)
     if x.shape != (len(dataset),):
         raise InputError(f"there are {len(dataset)} samples and values of shape {x.shape}; expected one value a sample")
@@ -213,7 +219,12 @@ def build(
     return workspace({channel: samples}, {channel: data}, "mu", settings, measurement="tagging")
 
 
-def _check(dataset: Dataset, setup: Setup) -> None:
+def check(dataset: Dataset, setup: Setup) -> dict[str, float]:
+    """Expected events of each class.
+
+    Raises:
+        InputError: unknown classes, numbers out of range, edges that do not increase.
+    """
     named: list[Sequence[str]] = [[setup.signal] if setup.signal else [], list(setup.cross_section_errors)]
     for name in (name for names in named for name in names):
         if name not in dataset.classes:
@@ -226,3 +237,8 @@ def _check(dataset: Dataset, setup: Setup) -> None:
         raise InputError(
             f"bins {setup.bins}, least_background {setup.least_background}; expected at least one bin and one event"
         )
+    if setup.edges is not None:
+        check_edges(setup.edges)
+    return expected_events(
+        dataset, luminosity=setup.luminosity, cross_sections=setup.cross_sections, events=setup.events
+    )
