@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 EXTRAS ?= dev,root,simulate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --timeout 30 --retries 5
 OUT ?= demo
+comma := ,
+READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
 .PHONY: demo test lint format setup clean
 
-setup: $(VENV)/.ready
+setup: $(READY)
 
-$(VENV)/.ready: pyproject.toml
+$(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
