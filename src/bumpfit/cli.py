@@ -63,6 +63,7 @@ def _usage_errors() -> tuple[type[click.ClickException], ...]:
 
 
 USAGE_ERRORS = _usage_errors()
+INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,6 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
             usual, warnings.showwarning = warnings.showwarning, note
             given = sys.argv[1:] if arguments is None else arguments
             code = application(given[0] if given else None)(args=given, standalone_mode=False)
+            if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
+                raise KeyboardInterrupt
     except BumpfitError as error:
         errors.print(f"bumpfit: {error}", markup=False, style="red")
         sys.exit(error.exit_code)
@@ -91,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         errors.print("bumpfit: interrupted; what was finished is kept where the command keeps its stages")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

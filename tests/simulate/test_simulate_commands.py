@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bumpfit.cli import main
+from bumpfit.simulate.task import Piece, run_chunk
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -46,6 +47,30 @@ def test_any_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "5 of 5 generated" in text
     code, _, error = call(capsys, "process", "--settings", settings, "-n", 5, "-o", settings)
     assert (code, error.startswith("bumpfit: ")) == (2, True)
+
+
+def test_an_interruption_is_said_and_keeps_finished_chunks(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pythia8mc")
+    pytest.importorskip("fastjet")
+    from bumpfit.simulate import run as running
+
+    def interrupted(task: tuple[object, ...]) -> Piece:
+        if task[2] == 1:
+            raise KeyboardInterrupt
+        return run_chunk(task)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running, "run_chunk", interrupted)
+    settings = tmp_path / "z.cmnd"
+    settings.write_text("WeakSingleBoson:ffbar2gmZ = on\nPartonLevel:all = off\nHadronLevel:all = off\n")
+    out = tmp_path / "z.parquet"
+    code, text, error = call(
+        capfd, "process", "--settings", settings, "-n", 20, "--chunk", 10, "-o", out, "--workers", 1
+    )
+    assert (code, text) == (130, "")
+    assert error.startswith("bumpfit: interrupted; what was finished is kept")
+    assert sorted(path.name for path in tmp_path.rglob("*.parquet")) == ["part-00000000.parquet"]
 
 
 @pytest.mark.parametrize(

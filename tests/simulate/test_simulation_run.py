@@ -103,6 +103,15 @@ def test_a_failure_in_the_first_chunk_leaves_nothing(tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_files_of_others_beside_the_chunks_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "x.parquet.parts"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / ".1234abcd.part-00000001.parquet").write_text("half-written when the process was killed")
+    simulate.events(z_to_muons(), 5, tmp_path / "x.parquet")
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
 def test_damaged_chunks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet.parts").mkdir()
     (tmp_path / "x.parquet.parts" / "part-00000000.parquet").write_bytes(b"PAR1")

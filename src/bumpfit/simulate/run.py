@@ -12,7 +12,6 @@ import itertools
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def events(
     tables = (_trimmed(part, n, sum(p.rows for p in used[:place])) for place, part in enumerate(used))
     with atomic(file) as temporary:
         store.write(temporary, tables, summary.card)
-    shutil.rmtree(folder)
+    _remove(folder)
     return summary
 
 
@@ -125,6 +124,15 @@ def _folder(file: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # it holds chunks
             folder.rmdir()
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Chunks that are joined, those that a killed run left half-written, and the folder unless it holds other files."""
+    for pattern in ("part-*.parquet", ".*.part-*.parquet"):
+        for path in folder.glob(pattern):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 @dataclasses.dataclass(frozen=True)
