@@ -21,6 +21,8 @@ FLAT = 1e-8  # negative pivot relative to the diagonal that counts as curvature 
 ENVELOPE = 200  # rows from which on a factorisation looks for leading zeros; below, whole rows by SIMD are quicker
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
+# events that stand for none along walls; the last bounds the error of -ln L per bin
+WALLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 
 
@@ -121,8 +123,8 @@ def downhill(matrix, direction):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
-    """Minimise -ln L over the free parameters within their ranges.
+def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
+    """Minimise -ln L over the free parameters within their ranges, where it is smooth at the minimum.
 
     `start`, `low`, `high` (P,), `free` (P,) of bool, `main` (B,), `aux` (A,), `m` the compiled model, `tolerance` on
     the estimated distance to the minimum of -ln L. Returns (x, value, edm, iterations, evaluations, status); value
@@ -234,3 +236,69 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
                 if damping > _LAST_DAMPING:
                     return x, value, edm, iteration, evaluations, NO_PROGRESS
     return x, value, edm, max_iterations, evaluations, TOO_MANY_ITERATIONS
+
+
+@njit(cache=True, error_model="numpy")
+def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
+    """As `descend`, for a minimum at which a bin without events expects none.
+
+    Beyond lies a wall: a systematic could drive the rate below zero, and -ln L still falls towards it, so that its
+    gradient does not vanish at the minimum. A few events eps in place of none add -eps ln(rate), the barrier of an
+    interior-point method (Fiacco and McCormick 1968); at its minimum -ln L is above the one sought by at most eps
+    for every bin at its wall. eps is lowered in steps; each starts where the line through the last two answers, as a
+    function of eps, leads: close to a wall a plain Newton step would cross it.
+    """
+    x = start.copy()
+    rate, shifted, factor = np.empty(m.n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
+    shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
+    rates(x, m, rate, shifted, factor, shift, scale)
+    walled = (main == 0.0) & (rate > 0.0)
+    edm, iterations, evaluations = np.inf, 0, 1
+    if not walled.any():
+        return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, NO_PROGRESS
+    status = CONVERGED
+    before = x
+    for k in range(len(WALLS)):
+        data = np.where(walled, WALLS[k], main)
+        ahead = x
+        if k > 1:
+            ahead = x + (x - before) * (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
+            rates(np.minimum(np.maximum(ahead, low), high), m, rate, shifted, factor, shift, scale)
+            if not np.isfinite(objective(ahead, data, aux, m, rate)):
+                ahead = x
+        before = x
+        x, _, edm, more, calls, status = descend(ahead, free, low, high, data, aux, m, tolerance, max_iterations)
+        iterations += more
+        evaluations += calls
+        if status not in (CONVERGED, NO_PROGRESS):
+            break
+    rates(x, m, rate, shifted, factor, shift, scale)
+    return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, status
+
+
+@njit(cache=True, error_model="numpy")
+def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
+    """Minimise -ln L over the free parameters within their ranges: `descend`, and `along_walls` where that fails.
+
+    Arguments and results as for `descend`.
+    """
+    x, value, edm, iterations, evaluations, status = descend(
+        start, free, low, high, main, aux, m, tolerance, max_iterations
+    )
+    if status in (CONVERGED, BAD_START) or not (main == 0.0).any():
+        return x, value, edm, iterations, evaluations, status
+    # from the start, and from a little inside of where the descent ended; of several minima the lower one counts
+    above = tolerance + WALLS[-1] * np.count_nonzero(main == 0.0)
+    for k in range(2):
+        begin = start if k == 0 else x + 0.1 * (start - x)
+        y, walled, distance, more, calls, ended = along_walls(
+            begin, free, low, high, main, aux, m, tolerance, max_iterations
+        )
+        iterations += more
+        evaluations += calls
+        if ended == CONVERGED and walled <= value + above:
+            if walled <= value:
+                x, value = y, walled
+            # the descent may have arrived without knowing it: then its end is as good
+            edm, status, above = distance, CONVERGED, 0.0
+    return x, value, edm, iterations, evaluations, status

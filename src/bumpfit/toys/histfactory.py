@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""
-ITERATIONS = 200
+ITERATIONS, RETRY_ITERATIONS = 200, 5000
 
 
 @njit(nogil=True, cache=True)
@@ -181,13 +181,14 @@ class HistFactoryEngine:
 
     @cached_property
     def twice(self) -> bool:
-        """Whether the likelihood can have several minima: both ends of a systematic change a yield the same way.
+        """Whether the likelihood can have several minima: both ends of a systematic change a yield the same way, or one
+        end makes it vanish.
 
         In a published likelihood of this kind (ATLAS sbottom A) 5 % of the toys end in a higher minimum from one
         start, 0.5 % from two.
         """
         samples = [s for channel in self.model.spec["channels"] for s in channel["samples"]]
-        return any(_one_sided(s["data"], m) for s in samples for m in s["modifiers"])
+        return any(_bends(s["data"], m) for s in samples for m in s["modifiers"])
 
     @property
     def chunk(self) -> int:
@@ -313,7 +314,7 @@ class HistFactoryEngine:
         start = self.values.copy()
         start[self.poi] = np.clip(start[self.poi], self.plan.low, self.plan.high)
         problem = dataclasses.replace(self.problem, main=main, aux=aux, start=start, low=low, high=high)
-        options = FitOptions(tolerance=TOLERANCE)
+        options = FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS)
         best = solve(problem, options)
         try:
             fixed = solve(problem.at(self.parameter, self.tested, best.x), options)
@@ -339,14 +340,15 @@ class HistFactoryEngine:
         return bool(((main > 0) & (self.model.expected(values) == 0) & ~moved).any())
 
 
-def _one_sided(nominal: Sequence[float], modifier: Mapping[str, Any]) -> bool:
-    """Whether a systematic moves some yield to the same side at both ends."""
+def _bends(nominal: Sequence[float], modifier: Mapping[str, Any]) -> bool:
+    """Whether a systematic moves a yield to the same side at both ends, or to zero within two standard deviations."""
     data = modifier["data"]
     if modifier["type"] == "normsys":
         return bool((data["hi"] - 1) * (data["lo"] - 1) > 0)
     if modifier["type"] == "histosys":
         middle = np.asarray(nominal)
-        return bool(((np.asarray(data["hi_data"]) - middle) * (np.asarray(data["lo_data"]) - middle) > 0).any())
+        up, down = np.asarray(data["hi_data"]) - middle, np.asarray(data["lo_data"]) - middle
+        return bool((up * down > 0).any() or ((middle > 0) & (middle + 2 * np.minimum(up, down) <= 0)).any())
     return False
 
 

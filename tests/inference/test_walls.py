@@ -1,0 +1,92 @@
+"""Minima at which a bin without events expects none, because a systematic could drive its yield below zero."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from bumpfit import toys, workspace
+from bumpfit.inference import newton
+from bumpfit.inference.fit import Problem, prepare
+from bumpfit.workspace import Model
+
+
+def falling(bins: int, seed: int) -> Model:
+    """Two systematics of which each takes a third to all of the background, with statistical errors of 30 %."""
+    r = np.random.default_rng(seed)
+    b, s = r.uniform(0.5, 6, bins), r.uniform(0.2, 3, bins)
+    shapes: list[dict[str, Any]] = [
+        {"name": f"h{k}", "type": "histosys", "data": {
+            "hi_data": list(b * (1 + r.uniform(0.3, 1.2, bins))), "lo_data": list(b * (1 - r.uniform(0.3, 1.2, bins)))}}
+        for k in range(2)
+    ]  # fmt: skip
+    shapes.append({"name": "stat", "type": "staterror", "data": list(0.3 * b)})
+    signal = {"name": "s", "data": list(s), "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]}
+    strength = {"name": "mu", "bounds": [[0, 20]], "inits": [1.0]}
+    return workspace.read(
+        {
+            "channels": [{"name": "c", "samples": [signal, {"name": "b", "data": list(b), "modifiers": shapes}]}],
+            "observations": [{"name": "c", "data": [float(n) for n in r.poisson(b)]}],
+            "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [strength]}}],
+            "version": "1.0.0",
+        }
+    )
+
+
+def run(kernel: Any, problem: Problem, tolerance: float = 1e-9) -> Any:
+    p = problem
+    return kernel(p.start, p.free, p.low, p.high, p.main, p.aux, p.model.compiled, tolerance, 200)
+
+
+def constrained(problem: Problem, start: Any) -> float:
+    """-ln L at the minimum that SLSQP finds with every expectation kept from being negative."""
+    model, free = problem.model, problem.free
+
+    def full(y: Any) -> Any:
+        x = problem.start.copy()
+        x[free] = y
+        return x
+
+    def value(y: Any) -> float:
+        rates = np.maximum(model.expected(full(y)), 1e-12)
+        n = problem.main
+        logs = n * np.log(np.where(n > 0, rates, 1.0) / np.where(n > 0, n, 1.0))
+        pulls = (full(y)[model.compiled.normal_parameter] - problem.aux[model.compiled.normal_aux]) / (
+            model.compiled.normal_sigma
+        )
+        return float(np.sum(rates - n - logs) + 0.5 * np.sum(pulls**2))
+
+    found = minimize(
+        value, start[free], method="SLSQP", bounds=list(zip(problem.low[free], problem.high[free], strict=True)),
+        constraints={"type": "ineq", "fun": lambda y: model.expected(full(y))}, options={"ftol": 1e-12, "maxiter": 300},
+    )  # fmt: skip
+    return value(found.x) if (model.expected(full(found.x)) > -1e-9).all() else np.inf
+
+
+@pytest.mark.parametrize("bins", [1, 2, 5])
+def test_minimum_at_a_wall_is_the_constrained_minimum(bins: int) -> None:
+    model = falling(bins, 0)
+    data = toys.engine(model).data(np.arange(1500), 1)
+    problems = [prepare(model, row).at("mu", 0.0) for row in data]
+    walled = [p for p in problems if run(newton.descend, p)[5] != newton.CONVERGED][:12]
+    assert walled  # otherwise this tests nothing
+    lower = 0
+    for problem in walled:
+        x, value, *_, status = run(newton.minimise, problem)
+        assert status == newton.CONVERGED
+        rates = model.expected(x)
+        assert (rates >= 0).all()
+        assert rates[problem.main == 0].min() < 1e-6
+        # ours is where SLSQP stays when it starts there; such likelihoods can have other minima
+        assert constrained(problem, x) == pytest.approx(value, abs=2e-6)
+        lower += constrained(problem, problem.start) < value - 2e-6
+    assert lower <= 2
+
+
+def test_no_toy_is_lost_at_a_wall() -> None:
+    for bins in (1, 2, 5, 12):
+        model = falling(bins, 2)
+        for statistic, mu in (("q0", 0.0), ("qtilde", 1.0)):
+            thrown = toys.throw(model, 1000, statistic=statistic, mu=mu, seed=3)
+            assert (thrown.status == 0).all()
