@@ -37,6 +37,18 @@ def test_brute_force_at_three_sigma(spectrum: LogLinear) -> None:
     assert weighted.weights.mean() == pytest.approx(1, abs=5 * weighted.weights.std() / math.sqrt(60_000))
 
 
+def test_absurdly_significant_data_are_no_accident(spectrum: LogLinear) -> None:
+    """Warnings are errors here: ratios of probabilities beyond the range of doubles must not overflow."""
+    data = spectrum.rate + 400 * np.sqrt(spectrum.rate) * (spectrum.signal > 0.1 * spectrum.signal.max())
+    found = toys.tail(spectrum, 4000, data=data)
+    assert found.observed is not None
+    assert found.observed > 1e4
+    # no toy reaches it, and the bound is that of 37 sigma
+    assert (found.statistic[found.valid] < found.observed).all()
+    assert found.p_value()[0] < 1e-200
+    assert np.isfinite(found.statistic[found.valid]).all()
+
+
 def test_five_sigma_of_a_spectrum_is_asymptotic(spectrum: LogLinear) -> None:
     p, error = toys.tail(spectrum, 60_000).p_value(25.0)
     assert error < 0.05 * p

@@ -145,7 +145,8 @@ def test_more_toys_extend_a_finished_run(engine, tmp_path: Path) -> None:
 def test_a_killed_process_loses_nothing(how: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "from test_run import SmallChunks, dijet, runs\n"
         f"runs.run(SmallChunks(dijet(6000)), 3_000_000, seed=2, path={str(tmp_path / 'toys.parquet')!r}, workers=2)\n"
     )
@@ -195,10 +196,35 @@ def test_dask(engine, whole) -> None:
         assert same(found, whole)
 
 
+def test_longer_runs_put_what_shorter_ones_kept_into_bins(engine, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "KEEP", ((1000, 0.0), (4000, 1.0)))
+    path = tmp_path / "toys.parquet"
+    for n, keep_above in ((500, 0.0), (3000, 1.0), (N, 9.0)):
+        found = runs.run(engine, n, seed=2, path=path, observed=2.0)
+        assert found.keep_above == keep_above
+        assert same(found, runs.run(engine, n, seed=2))
+        assert sum(h for _, h in found.course) == found.hits(2.0)
+    with pytest.raises(InputError, match="other toys"):
+        runs.run(engine, N, seed=2, path=path, keep_above=0.0)  # what is in bins stays there
+
+
+def test_a_result_knows_how_long_its_run_is(engine, tmp_path: Path) -> None:
+    path = tmp_path / "first.parquet"
+    runs.run(engine, N, seed=2, part=runs.shard(N, 1, 3), path=path)
+    assert (read(path).wanted, read(path).n) == (N, N // 3)
+
+
 def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
     for index, shards in ((0, 3), (4, 3), (1, 0), (-1, 2)):
         with pytest.raises(InputError, match="no shard"):
             runs.shard(N, index, shards)
+    with pytest.raises(InputError, match="at most as many shards as toys"):
+        runs.shard(10, 3, 11)
+    with pytest.raises(InputError, match="numbered up to"):
+        runs.run(engine, 10**23, seed=2)
+    for address in ("", "nonsense", "tcp://", "host", "tcp://host:port"):
+        with pytest.raises(InputError, match="no address of a Dask scheduler"), runs.dask_executor(address):
+            pass
     path = tmp_path / "toys.parquet"
     runs.run(engine, 200, seed=2, path=path)
     with pytest.raises(InputError, match="other toys"):

@@ -47,11 +47,11 @@ class Batch:
     fixed: Floats  # (n, M) the same with the strength under test
 
 
-class Engine(Protocol):
-    """Makes and fits toys."""
+class Source(Protocol):
+    """Makes toys with a statistic each."""
 
     @property
-    def name(self) -> Name:
+    def name(self) -> str:
         """The statistic."""
 
     @property
@@ -70,6 +70,20 @@ class Engine(Protocol):
     def digest(self) -> str:
         """Hash of the model, the strengths and the statistic: equal for equal toys."""
 
+    def run(self, first: int, n: int, seed: int) -> Batch:
+        """Toys first .. first + n of the seed."""
+
+    def observed(self) -> float | None:
+        """The statistic of the observed data; None without data or with several signals."""
+
+
+class Engine(Source, Protocol):
+    """Makes and fits toys."""
+
+    @property
+    def name(self) -> Name:
+        """The statistic."""
+
     @property
     def center(self) -> Floats:
         """Expectation of the data that the toys are thrown from: counts, then auxiliary measurements, shape (B +
@@ -79,12 +93,6 @@ class Engine(Protocol):
     @property
     def width(self) -> Floats:
         """Standard deviations of the Gaussian measurements, shape (B + A,); 0 for counts."""
-
-    def run(self, first: int, n: int, seed: int) -> Batch:
-        """Toys first .. first + n of the seed."""
-
-    def observed(self) -> float | None:
-        """The statistic of the observed data; None without data or with several signals."""
 
     def observed_fit(self) -> tuple[float, float] | None:
         """The statistic and the best strength of the observed data; None as above."""
@@ -158,7 +166,8 @@ class LogLinearEngine:
         """Expected counts that the toys are thrown from, shape (B,)."""
         if self.source is not None:
             return self.source[: self.model.rate.size]
-        rates = self.model.rate + self.thrown * self.model.signals[0]
+        with np.errstate(over="ignore"):
+            rates = self.model.rate + self.thrown * self.model.signals[0]
         if not (rates >= 0).all():
             raise InputError(
                 f"at strength {self.thrown:g} bin {int(np.argmin(rates))} expects {rates.min():g} events; "

@@ -33,6 +33,8 @@ STEP = 1.25
 """Distance between neighbouring worlds in standard deviations of the strength: their toys overlap well."""
 REACH = 6.0
 """Significance up to which the worlds go when no larger one was observed."""
+FARTHEST = 37.0
+"""Significance beyond which p is zero in double precision."""
 LEAST = 0.05
 """No world expects less than this fraction of the hypothesis in a bin, which keeps weights bounded for deficits."""
 
@@ -64,7 +66,7 @@ def tail(
         reach = max(REACH, 0.0 if observed is None else math.sqrt(observed) + 1)
     if not reach > 0:
         raise InputError(f"the significance to reach is {reach}; expected a positive number")
-    centers = worlds(base, reach)
+    centers = worlds(base, min(reach, FARTHEST))
     if n < len(centers):
         raise InputError(f"{n} toys are too few for {len(centers)} worlds; throw at least some thousands")
     forms, constants = _log_ratios(base, centers)
@@ -75,7 +77,9 @@ def tail(
         found, sums = collect(source, int(share), seed=seed, first=int(shares[:k].sum()), workers=workers,
                               executor=executor, show=show)  # fmt: skip
         parts.append(found)
-        weights.append(1 / np.sum(shares / n * np.exp(sums + constants), axis=1))
+        logs = sums + constants
+        largest = logs.max(axis=1)
+        weights.append(np.exp(-largest) / np.sum(shares / n * np.exp(logs - largest[:, None]), axis=1))
     return dataclasses.replace(
         parts[0],
         statistic=np.concatenate([p.statistic for p in parts]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,8 +22,8 @@ from typing import Any
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError
 from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
-from bumpfit.toys.engine import Engine
-from bumpfit.toys.tally import Range, Tally, course, empty, merge, missing, read, tally
+from bumpfit.toys.engine import Source
+from bumpfit.toys.tally import Range, Tally, coarser, course, empty, merge, missing, read, tally
 from bumpfit.toys.throw import check_run
 
 CHUNKS = 8
@@ -34,10 +35,10 @@ CONNECT = "5s"
 """How long a Dask scheduler may take to answer."""
 PART = "part-{first:015d}-{end:015d}.parquet"
 
-_engines: dict[str, Engine] = {}
+_engines: dict[str, Source] = {}
 
 
-def _piece(task: tuple[Engine, int, int, int, float, float | None]) -> Tally:
+def _piece(task: tuple[Source, int, int, int, float, float | None]) -> Tally:
     """Throw toys first to end of an engine; an engine that comes again in a worker keeps its tables."""
     engine, first, end, seed, keep_above, observed = task
     if engine.digest not in _engines:
@@ -49,9 +50,14 @@ def _piece(task: tuple[Engine, int, int, int, float, float | None]) -> Tally:
 
 
 def shard(n: int, index: int, shards: int) -> Range:
-    """Toys of shard `index` (from 1) of `shards` in a run of n toys; raises InputError when there is no such shard."""
+    """Toys of shard `index` (from 1) of `shards` in a run of n toys.
+
+    Raises InputError when there is no such shard, or none of its toys.
+    """
     if shards < 1 or not 1 <= index <= shards:
         raise InputError(f"there is no shard {index}/{shards}; shards are numbered 1/{max(shards, 1)} to the last")
+    if n < shards:
+        raise InputError(f"{n} toys cannot be split into {shards} shards; ask for at most as many shards as toys")
     return n * (index - 1) // shards, n * index // shards
 
 
@@ -60,12 +66,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     index, _, shards = text.partition("/")
     if not (index.isascii() and index.isdigit() and shards.isascii() and shards.isdigit()):
         raise InputError(f"'{text}' is not a shard; expected its number and how many there are, such as 3/8")
-    shard(int(shards), int(index), int(shards))
+    shard(max(1, int(shards)), int(index), int(shards))
     return int(index), int(shards)
 
 
 def run(
-    engine: Engine,
+    engine: Source,
     n: int,
     *,
     seed: int = 0,
@@ -81,7 +87,8 @@ def run(
     """Throw n toys (or those of `part`, a shard's range) and count the values of the statistic.
 
     path        result file; finished pieces are kept beside it, and a run that starts again continues
-    keep_above  statistics above are kept exactly, those below in bins of 0.01; by default see `KEEP`
+    keep_above  statistics above are kept exactly, those below in bins of 0.01; by default see `KEEP` (what earlier,
+                shorter runs kept in more detail is put into bins then)
     until       stop when the relative error of the observed p-value is below this
     observed    statistic to compare with; by default that of the model's data
     workers     threads; or an `executor` of any kind
@@ -99,7 +106,7 @@ def run(
     known = engine.observed() if observed is None else observed
     if until is not None and known is None:
         raise InputError("there are no observed data, so the error of p has no target; give the observed statistic")
-    done = [dataclasses.replace(empty(engine, seed, keep_above), observed=known)]
+    done = [dataclasses.replace(empty(engine, seed, keep_above), observed=known, wanted=n)]
     done += [] if path is None else _found(Path(path), done[0])
     left = missing(first, end, _ranges(done, first, end))
     count = Count(known)
@@ -154,7 +161,7 @@ class Count:
 
 
 def _pieces(
-    engine: Engine,
+    engine: Source,
     ranges: list[Range],
     seed: int,
     keep_above: float,
@@ -188,7 +195,9 @@ def _found(path: Path, mine: Tally) -> list[Tally]:
     files += sorted(_folder(path).glob("part-*.parquet"))
     result: list[Tally] = []
     for file in files:
-        piece = read(file)
+        piece = coarser(read(file), mine.keep_above)
+        if not piece.ranges:
+            continue
         try:
             merge([mine, piece])
         except InputError as error:
@@ -224,6 +233,8 @@ def dask_executor(address: str) -> Iterator[Executor]:
 
     Raises MissingExtraError without the package, BumpfitError when the scheduler cannot be reached.
     """
+    if not re.fullmatch(r"([a-z]+://)?[^\s/:]+:\d{1,5}", address):
+        raise InputError(f"'{address}' is no address of a Dask scheduler; expected one like tcp://host:8786")
     try:
         import distributed
     except ImportError as error:

@@ -21,12 +21,13 @@ from bumpfit import __version__
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic
 from bumpfit.results import Record
-from bumpfit.toys.engine import FITTED, Batch, Engine
+from bumpfit.toys.engine import FITTED, Batch, Source
 from bumpfit.toys.throw import TIE
 
 Floats = NDArray[np.float64]
 Range = tuple[int, int]
 Course = tuple[tuple[int, int], ...]
+Sums = tuple[tuple[float, float], ...]
 
 BIN = 0.01
 """Width of the bins below the threshold."""
@@ -44,7 +45,8 @@ class Tally(Record):
     width 0.01 (zero is always exact). `failed` toys have no value.
 
     `course`: successive groups of toys as (fitted, at least as extreme as `observed`), from which the running p-value
-    is drawn; empty without an observed statistic.
+    is drawn; empty without an observed statistic. `sums`: sum and sum of squares, over the fitted toys, of each further
+    number that comes with a toy. `wanted`: toys of the whole run that these belong to.
     """
 
     model: str
@@ -60,6 +62,8 @@ class Tally(Record):
     observed: float | None = None
     version: str = __version__
     course: Course = ()
+    sums: Sums = ()
+    wanted: int = 0
 
     @property
     def n(self) -> int:
@@ -120,7 +124,7 @@ class Tally(Record):
         }
 
     def _provenance(self) -> dict[str, Any]:
-        names = ("version", *SAME, "ranges", "failed", "observed")
+        names = ("version", *SAME, "wanted", "ranges", "failed", "observed")
         return {name: getattr(self, name) for name in names}
 
     def write(self, path: str | Path) -> None:
@@ -129,7 +133,7 @@ class Tally(Record):
         import pyarrow.parquet as pq
 
         table = pa.table({"value": self.value, "toys": self.toys})
-        content = {**self._provenance(), "course": self.course}
+        content = {**self._provenance(), "course": self.course, "sums": self.sums}
         table = table.replace_schema_metadata({"bumpfit": json.dumps(content)})
         try:
             with atomic(path) as temporary:
@@ -152,13 +156,14 @@ def read(path: str | Path) -> Tally:
         content = json.loads((table.schema.metadata or {})[b"bumpfit"])
         value, toys = table["value"].to_numpy(), table["toys"].to_numpy()
         ranges, course = (tuple((int(a), int(b)) for a, b in content.pop(name, ())) for name in ("ranges", "course"))
-        return Tally(ranges=ranges, course=course, value=value, toys=toys, **content)
+        sums = tuple((float(a), float(b)) for a, b in content.pop("sums", ()))
+        return Tally(ranges=ranges, course=course, sums=sums, value=value, toys=toys, **content)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         why = "a column or the provenance is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {why}") from error
 
 
-def empty(engine: Engine, seed: int, keep_above: float) -> Tally:
+def empty(engine: Source, seed: int, keep_above: float) -> Tally:
     """No toys yet of an engine."""
     return Tally(
         model=engine.digest,
@@ -175,25 +180,28 @@ def empty(engine: Engine, seed: int, keep_above: float) -> Tally:
 
 
 def tally(
-    engine: Engine,
+    engine: Source,
     batches: Iterable[tuple[int, Batch]],
     seed: int,
     keep_above: float,
     observed: float | None = None,
 ) -> Tally:
     """Count the toys of batches (first toy, results), and the course of p where there is an observed statistic."""
-    values, ranges = [], []
+    values, ranges, sums = [], [], np.zeros((0, 2))
     for first, batch in batches:
         if batch.statistic.shape[1] != 1:
             raise InputError("these toys hold several signals; a tally holds one statistic")
         values.append(np.where(batch.status == FITTED, batch.statistic[:, 0], np.nan))
         ranges.append((first, first + len(batch.status)))
+        further = batch.forms[batch.status == FITTED]
+        sums = np.column_stack([further.sum(axis=0), (further**2).sum(axis=0)]) + (sums if sums.size else 0.0)
     thrown = np.concatenate(values) if values else np.zeros(0)
     good = ~np.isnan(thrown)
     value, toys = _counted(thrown[good], keep_above)
     return dataclasses.replace(
         empty(engine, seed, keep_above), ranges=_joined(ranges), failed=int((~good).sum()), value=value, toys=toys,
         observed=observed, course=() if observed is None else _groups(ranges, thrown, keep_above, observed),
+        sums=tuple((float(a), float(b)) for a, b in sums),
     )  # fmt: skip
 
 
@@ -279,6 +287,29 @@ def merge(tallies: Sequence[Tally]) -> Tally:
         toys=total,
         observed=observed,
         course=course(tallies, observed),
+        sums=_added([t.sums for t in tallies if t.fitted]),
+        wanted=max(t.wanted for t in tallies),
+    )
+
+
+def _added(sums: Sequence[Sums]) -> Sums:
+    total = [[math.fsum(column) for column in zip(*entries, strict=True)] for entries in zip(*sums, strict=True)]
+    return tuple((a, b) for a, b in total)
+
+
+def coarser(found: Tally, keep_above: float) -> Tally:
+    """The same toys with values up to a higher threshold in bins."""
+    if keep_above <= found.keep_above:
+        return found
+    fine = (found.value > found.keep_above) & (found.value <= keep_above)
+    value = np.where(fine, _lower_edge(found.value), found.value)
+    edges, place = np.unique(value, return_inverse=True)
+    total = np.zeros(edges.size, np.int64)
+    np.add.at(total, place, found.toys)
+    # what rounding of the observed value makes of a group of toys is not known any more
+    known = found.observed is not None and found.observed > keep_above
+    return dataclasses.replace(
+        found, keep_above=keep_above, value=edges, toys=total, course=found.course if known else ()
     )
 
 

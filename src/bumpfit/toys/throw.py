@@ -24,6 +24,8 @@ from bumpfit.workspace.model import Data
 
 Floats = NDArray[np.float64]
 
+EXTREME = 10
+"""Number of weighted toys whose probability bounds that of values which none of them reached."""
 TIE = 1e-6
 """Statistics that differ by less are equal: with few events whole groups of toys share a value with the data."""
 
@@ -71,8 +73,9 @@ class Toys(Record):
     def p_value(self, observed: float | None = None) -> tuple[float, float]:
         """Fraction of toys at least as extreme as the observed statistic (by default that of the data), and its error.
 
-        Where no toy is, the result is the floor as an upper bound, with an error of the same size. Raises BumpfitError
-        when there is nothing to compare with or no toy was fitted, InputError for a value that is not a number.
+        Where no toy is, the result is an upper bound: the floor, with an error of the same size; of weighted toys the
+        probability of the ten most extreme ones. Raises BumpfitError when there is nothing to compare with or no toy
+        was fitted, InputError for a value that is not a number.
         """
         value = self.observed if observed is None else float(observed)
         if value is None:
@@ -80,13 +83,17 @@ class Toys(Record):
         if math.isnan(value):
             raise InputError("the observed statistic is not a number")
         if self.statistic.ndim != 1:
-            raise InputError("these toys hold several signals; use bumpfit.toys.global_p_value, or one signal's column")
+            raise InputError("these toys hold several signals; compare one column, or use bumpfit.toys.scan_toys")
         good = self.valid
         n = int(good.sum())
         if n == 0:
             raise BumpfitError("no toy could be fitted, so there is no p-value; look at one toy's fit by itself")
         above = self.statistic[good] >= value - TIE
-        return fraction(above, None if self.weights is None else self.weights[good])
+        if self.weights is None:
+            return fraction(above)
+        if not above.any():
+            above = self.statistic[good] >= np.sort(self.statistic[good])[-min(EXTREME, n)]
+        return fraction(above, self.weights[good])
 
     def to_dict(self) -> dict[str, Any]:
         """Summary in plain JSON types: settings, numbers of toys, quantiles; not the toys themselves."""
@@ -116,16 +123,14 @@ class Toys(Record):
 
 
 def fraction(above: NDArray[np.bool_], weights: Floats | None = None) -> tuple[float, float]:
-    """Estimate and standard error of the probability of `above`, shape (n,); (1/n, 1/n) as a bound where it never
-    is.
+    """Estimate and standard error of the probability of `above`, shape (n,); without weights (1/n, 1/n) as a bound
+    where it never is.
     """
     n = len(above)
     if weights is None:
         hits = int(np.count_nonzero(above))
         p = hits / n
         return (1 / n, 1 / n) if hits == 0 else (p, math.sqrt(p * max(1 - p, 1 / n) / n))
-    if not above.any():
-        return float(weights.max() / n), float(weights.max() / n)
     terms = np.where(above, weights, 0.0)
     return min(1.0, float(terms.mean())), float(terms.std() / math.sqrt(n))
 
@@ -209,6 +214,8 @@ def check_run(n: int, seed: int, workers: int) -> None:
     """Raise InputError for a number of toys, a seed or a number of workers that cannot be."""
     if not (isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0):
         raise InputError(f"the number of toys is {n!r}; expected a whole number of at least 1")
+    if n >= 2**63:
+        raise InputError(f"the number of toys is {n}; toys are numbered up to 2^63")
     if isinstance(workers, bool) or int(workers) != workers or workers < 1:
         raise InputError(f"workers is {workers!r}; expected a whole number of at least 1")
     if not 0 <= seed < 2**63:
