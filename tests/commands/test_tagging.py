@@ -153,6 +153,21 @@ def test_systematic_variations(
         assert message in refused(bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, *words))
 
 
+def test_what_may_be_a_mistake_is_told(bumpfit: Run, files: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    """Other cuts, a variation without effect, events outside of the edges, a file given twice."""
+    loose = tmp_path / "loose.ds"
+    twice = bumpfit("dataset", "--class", f"d={files['qcd']}", "--class", f"d={files['qcd']}", "--observable", "mass",
+                    "-o", loose)  # fmt: skip
+    assert twice.code == 0 and "is given 2 times: its events count as often" in twice.out
+    told = bumpfit("metrics", data, "--observable", "mass", *LIKELIHOOD, "--edges", "50,100", "--observed", loose,
+                   "--variation", f"same={data}", "--json").json["likelihood"]["notes"]  # fmt: skip
+    test = sets.read(data).get("test").samples[:, 0]
+    outside = int(((test < 50) | (test > 100)).sum())
+    assert f"{outside} of {len(test)} events lie outside of the edges and count in the outermost bins" in told
+    assert "the variation 'same' changes nothing" in told
+    assert "the observed events passed other cuts (none) than the data set (mass > 20)" in told
+
+
 def test_varied_events_that_trained_are_refused(
     bumpfit: Run, files: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +239,10 @@ def test_on_to_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
         (("--luminosity", "1", "--cross-section", "qcd=x"), "'x' is no number"),
         (("--expected", "qcd=1", "--expected", "qcd=2"), "is given twice"),
         (("--edges", "3,2"), "must increase"),
+        (("--efficiency", "2"), "above 0 and at most 1"),
+        (("--background-error", "-1"), "from 0 to below 1"),
+        (("--shape-only",), "give --variation or --scale"),
+        (("--figure", "same.png", "--template-figure", "same.png"), "the name of two outputs"),
         (("--observed", "none.ds"), "there is no file none.ds"),
     ],
 )
@@ -243,7 +262,13 @@ def test_other_refusals(bumpfit: Run, files: dict[str, Path], data: Path, tmp_pa
     assert "none of the 900 events of the class 'qcd' passes" in refused(none)
     assert "expected NAME=VALUE" in refused(bumpfit("dataset", "--class", "qcd", "--observable", "mass", *new))
     negative = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=-1", *new)
-    assert "weights" in refused(negative)
+    assert "weights of the class 'w': 700 of 700 weights are negative" in refused(negative)
+    nothing = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=0", *new)
+    assert "the class 'w' have no weight" in refused(nothing)
+    assert "'mass' is named twice" in refused(
+        bumpfit("dataset", *both, "--observable", "mass", "--observable", "mass", *new)
+    )
+    assert "--extent is 0" in refused(bumpfit("dataset", *both, "--image", "x", "--extent", 0, *new))
     missing = bumpfit("dataset", *both, "--observable", "mas", *new)
     assert "mas" in refused(missing)
     assert "add up to 1" in refused(bumpfit("dataset", *both, "--observable", "mass", "--split", "0.5,0.4", *new))

@@ -72,8 +72,9 @@ class Drawing:
 
 
 def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
-    """Raise InputError where an output is an input, which would be lost, or is a folder."""
+    """Raise InputError where an output is an input or another output, which would be lost, or is a folder."""
     read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
     for path in outputs:
         if path is None:
             continue
@@ -85,6 +86,9 @@ def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
             raise InputError(f"{path} is an input of this command; choose another name for the output")
         if folder:
             raise InputError(f"{path} is a folder; expected the name of a file to write")
+        if place in written and (place.is_file() or not place.exists()):  # a device takes all
+            raise InputError(f"{path} is the name of two outputs; choose another name for one of them")
+        written.add(place)
 
 
 def provenance(command: str, inputs: Sequence[Path], options: Mapping[str, Any] | None = None) -> dict[str, Any]:

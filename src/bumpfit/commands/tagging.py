@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -56,7 +57,7 @@ def train(
     if data.part is None:
         raise InputError(f"{source} is not split into training and test events; make it with bumpfit dataset --split")
     made = models.classifier(approach, **settings(models.CLASSIFIERS[approach], setting))
-    likelihood.check(data, _signal(data, judging), judging.background_error)
+    likelihood.check(data, judging.check(data), judging.background_error)
     trained = models.train(made, data, seed=seed, balance=balance, source=str(source))
     head = {
         **provenance("train", files, {"seed": seed, "balance": balance}),
@@ -101,7 +102,7 @@ def metrics(
         raise InputError("--figure draws a score, and --observable has none; --template-figure draws its histogram")
     data = sets.read(source)
     head = provenance("metrics", files, {"part": part, "seed": seed})
-    likelihood.check(data, _signal(data, judging), judging.background_error)
+    likelihood.check(data, judging.check(data), judging.background_error)
     if model is None:
         assert observable is not None
         if observable not in data.features:
@@ -185,7 +186,7 @@ def _prospects(
     from bumpfit.files import write_json
     from bumpfit.tagging import Variation, Varied, prospects, scaled
 
-    label = _signal(data, judging)
+    label = judging.check(data)
 
     def value(events: Dataset, what: str = "the data set has") -> Any:
         if trained is not None:
@@ -197,10 +198,19 @@ def _prospects(
     def varied(events: Dataset) -> Varied:
         return Varied(events, value(events, "a varied data set has"))
 
-    seen = None if likelihood.observed is None else value(sets.read(likelihood.observed), "the observed events have")
+    told: list[str] = []
+    seen = None
+    if likelihood.observed is not None:
+        events = sets.read(likelihood.observed)
+        seen = value(events, "the observed events have")
+        told += _other_cuts(data, events, "the observed events")
     variations: dict[str, Variation] = {}
     for title, files in likelihood.varied.items():
-        variations[title] = Variation(*(varied(sets.read(file)) for file in files))
+        made = [sets.read(file) for file in files]
+        told += [
+            note for events in made for note in _other_cuts(data, events, f"the events of the variation '{title}'")
+        ]
+        variations[title] = Variation(*(varied(events) for events in made))
     for feature, error in likelihood.scales.items():
         variations[f"scale_{feature}"] = Variation(*(varied(scaled(data, feature, 1 + d)) for d in (error, -error)))
     found = prospects(
@@ -218,14 +228,15 @@ def _prospects(
                 data=found.data if found.has_data else None, variations=found.totals(),
             )
         )  # fmt: skip
-    return found
+    return dataclasses.replace(found, notes=(*found.notes, *dict.fromkeys(told)))
 
 
-def _signal(data: Dataset, judging: Judging) -> str:
-    label = data.classes[-1] if judging.signal is None else judging.signal
-    if label not in data.classes:
-        raise InputError(f"there is no class '{label}'; the data set has {', '.join(data.classes)}")
-    return label
+def _other_cuts(data: Dataset, other: Dataset, who: str) -> list[str]:
+    """A note where events passed other cuts than those of the data set."""
+    mine, theirs = (each.provenance.get("cuts") for each in (data, other))
+    if mine is None or theirs is None or list(mine) == list(theirs):
+        return []
+    return [f"{who} passed other cuts ({'; '.join(theirs) or 'none'}) than the data set ({'; '.join(mine) or 'none'})"]
 
 
 def _table(found: Prospects) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,6 +100,8 @@ def dataset(
         raise InputError("give --observable (one or more) or --image, one of the two")
     if split is not None and split_as is not None:
         raise InputError("give --split or --split-as, one of the two")
+    if not (extent > 0 and math.isfinite(extent)):
+        raise InputError(f"--extent is {extent:g}; expected a positive number")
     fractions = _fractions(split or "0.7,0.3")
     wanted = cutflow or cutflow_figure is not None or cutflow_html is not None
     sections = numbers("cross-section", cross_section)
@@ -151,6 +154,11 @@ def dataset(
         return stacked(shown, *(cut_flow_table(entry) for entry in flows))
 
     notes = [f"{n} events have no {name}" for name, n in _missing(made).items()]
+    notes += [
+        f"{path} is given {inputs.count(path)} times: its events count as often"
+        for path in dict.fromkeys(inputs)
+        if inputs.count(path) > 1
+    ]
     written = {"data set": out, "figure": figure, "figure of the cut flow": cutflow_figure, "cut flow": cutflow_html}
     notes += [f"{what} written to {path}" for what, path in written.items() if path is not None]
     Output(as_json=as_json).give(result, show, notes)

@@ -31,6 +31,18 @@ class Judging:
     ] = None
     bootstrap: Annotated[int, typer.Option(help="Bootstrap replicas for the errors; 0 for none.", min=0)] = 100
 
+    def check(self, data: Dataset) -> str:
+        """The signal class; raises InputError for an unknown one, and for numbers out of range."""
+        label = data.classes[-1] if self.signal is None else self.signal
+        if label not in data.classes:
+            raise InputError(f"there is no class '{label}'; the data set has {', '.join(data.classes)}")
+        if not 0 <= self.background_error < 1:
+            raise InputError(f"--background-error is {self.background_error:g}; expected a fraction from 0 to below 1")
+        for efficiency in self.efficiency or ():
+            if not 0 < efficiency <= 1:
+                raise InputError(f"the signal efficiency is {efficiency:g}; expected a number above 0 and at most 1")
+        return label
+
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
@@ -104,6 +116,8 @@ class Likelihood:
         from bumpfit.files import require
         from bumpfit.tagging import check, scaled
 
+        if self.shape_only and not (self.variation or self.scale):
+            raise InputError("--shape-only is about systematic uncertainties; give --variation or --scale")
         if not self.wanted:
             return
         Drawing(self.template_figure).check()

@@ -23,7 +23,7 @@ from bumpfit.events import cuts as language
 from bumpfit.events import source
 from bumpfit.events.cutflow import event_weights
 from bumpfit.events.representations import Image, Representation, Set
-from bumpfit.events.source import Source
+from bumpfit.events.source import Chunk, Source
 from bumpfit.progress import bar
 
 FORMAT, VERSION = "bumpfit-dataset", 1
@@ -184,16 +184,22 @@ def build(
         InputError: a class none of whose events passes, wrong names, cuts or weights.
     """
     shape = representation if isinstance(representation, Set | Image) else Set(tuple(representation))
+    names = list(shape.observables) if isinstance(shape, Set) else []
     compiled = [language.compile(cut, empty=empty) for cut in cuts]
     given = dict(weights or {})
     unknown = sorted(set(given) - set(classes))
     if unknown or not classes:
         raise InputError(f"there are weights for '{unknown[0]}', which is no class" if unknown else "no class is given")
-    samples, targets, factors, rows = [], [], [], []
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise InputError(f"the observable '{twice[0]}' is named twice; name it once")
+    samples, targets, rows = [], [], []
+    factors: list[NDArray[np.float64]] = []
     origin: dict[str, dict[str, Any]] = {}
     for number, (name, events) in enumerate(classes.items()):
         opened = events if isinstance(events, Source) else source.open(events)
         kept = left_out = 0
+        first = len(factors)
         weight = 0.0
         with bar(f"events of {name}", len(opened), show=show) as advance:
             for chunk in opened.chunks():
@@ -201,7 +207,7 @@ def build(
                 for cut in compiled:
                     passed &= cut(chunk)
                 samples.append(shape.read(chunk)[passed].astype(np.float32))
-                every = event_weights(chunk, given.get(name))
+                every = _weights(chunk, given.get(name), name)
                 factors.append(every[passed])
                 rows.append(chunk.start + np.flatnonzero(passed))
                 weight += float(every.sum())
@@ -211,6 +217,10 @@ def build(
         if not kept:
             raise InputError(
                 f"none of the {len(opened)} events of the class '{name}' passes the cuts ({'; '.join(cuts) or 'none'})"
+            )
+        if not sum(float(each.sum()) for each in factors[first:]) > 0:
+            raise InputError(
+                f"the events of the class '{name}' have no weight: all weights are 0; expected some above 0"
             )
         targets.append(np.full(kept, number, np.int32))
         origin[name] = {"files": opened.sha256(), "events": len(opened), "weight": weight, "passed": kept}
@@ -227,11 +237,18 @@ def build(
         np.concatenate(samples),
         np.concatenate(targets),
         np.concatenate(factors),
-        tuple(shape.observables) if isinstance(shape, Set) else (),
+        tuple(names),
         tuple(classes),
         provenance=provenance,
         index=np.concatenate(rows).astype(np.int64),
     )
+
+
+def _weights(chunk: Chunk, weights: str | float | NDArray[np.float64] | None, name: str) -> NDArray[np.float64]:
+    try:
+        return event_weights(chunk, weights)
+    except InputError as error:
+        raise InputError(f"weights of the class '{name}': {error}") from error
 
 
 def read(path: str | os.PathLike[str]) -> Dataset:

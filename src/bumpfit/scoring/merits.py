@@ -182,6 +182,8 @@ def evaluate(
         raise InputError(f"probabilities have the shape {p.shape}; expected {(len(y), len(classes))}")
     if not np.isfinite(p).all():
         raise InputError(f"{int((~np.isfinite(p)).sum())} probabilities are not finite numbers")
+    if not (np.isfinite(background_error) and background_error >= 0):
+        raise InputError(f"the background error is {background_error}; expected a fraction of 0 or more")
     name = classes[-1] if signal is None else signal
     for given in (name, *(expected or {})):
         if given not in classes:

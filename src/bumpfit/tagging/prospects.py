@@ -142,6 +142,11 @@ def prospects(
             if setup.edges is None and setup.bins > 1
             else f"{name} has one bin"
         )
+    outside = known & ((x < edges[0]) | (x > edges[-1]))
+    if outside.any():
+        notes.append(
+            f"{outside.sum()} of {known.sum()} events lie outside of the edges and count in the outermost bins"
+        )
     made = templates(dataset, x, edges, expected, name)
     notes += [f"{n} events of {label} have no value and are in no bin" for label, n in made.missing.items() if n]
     by_weight = frozenset(dataset.classes) - set(setup.cross_sections) - set(setup.events)
@@ -151,6 +156,8 @@ def prospects(
             label, variation, whole, made, expected, part=part, by_weight=by_weight, norms=setup.variation_norms
         )
         notes += told
+        if not any(modifiers(label, effect, made.histograms[c].counts) for c, effect in changes[label].items()):
+            notes.append(f"the variation '{label}' changes nothing")
     counts = None
     if observed is not None:
         seen = np.asarray(observed, dtype=np.float64).ravel()
