@@ -209,3 +209,27 @@ def test_damaged_root_file(tmp_path: Path, flat: str) -> None:
             failed += 1
             assert "\n" not in str(error).split("\n  ")[0]
     assert failed > 0
+
+
+@pytest.mark.parametrize("packed", ["LZ4", "ZSTD", "ZLIB", "LZMA"])
+@pytest.mark.parametrize("kind", ["mktree", "mkrntuple"])
+def test_damaged_content_of_every_compression(tmp_path: Path, packed: str, kind: str) -> None:
+    columns = {"x": np.arange(4000.0) % 17, "y": np.arange(4000) % 5}
+    path = tmp_path / "whole.root"
+    with uproot.recreate(path, compression=getattr(uproot, packed)(4)) as file:
+        getattr(file, kind)("Events", {name: values.dtype for name, values in columns.items()}).extend(columns)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    assert events.mask("x > 3", events.open(path)).sum() == (columns["x"] > 3).sum()
+    rng = np.random.default_rng(5)
+    failed = 0
+    for _ in range(30):
+        broken = whole.copy()
+        start = rng.integers(300, len(whole) - 60)
+        broken[start : start + 40] = rng.integers(0, 256, 40)
+        (tmp_path / "broken.root").write_bytes(broken.tobytes())
+        try:
+            assert events.mask("x > 3 and y > 1", events.open(tmp_path / "broken.root")).dtype == bool
+        except InputError as error:
+            failed += 1
+            assert "\n" not in str(error).split("\n  ")[0]
+    assert failed > 0

@@ -6,10 +6,10 @@
 
 Rules: a comparison with None (a missing object, an undefined value as 1 / 0) is False. One value an event and a list
 combine: the event's value holds for every entry. Lists combine with equal lists only (`jet.pt > 30 and jet.eta < 2`,
-not `jet.pt > muon.pt`). What is still a list at the end must hold for all entries; `[any]` or `any` and `[all]` or `all`
-say which is meant. `all` of an empty list is False, as in the paper (an event without jets has no jets that pass);
-`empty=True` makes it True, as in logic. `any` of an empty list is False. `veto` keeps the events that do not pass what
-follows it; of a list, those in which not all entries pass: write `veto muon.pt > 10 [any]` against any muon.
+not `jet.pt > muon.pt`). What is still a list at the end must hold for all entries; `[any]` or `any` and `[all]` or
+`all` say which is meant. `all` of an empty list is False, as in the paper (an event without jets has no jets that
+pass); `empty=True` makes it True, as in logic. `any` of an empty list is False. `veto` keeps the events that do not
+pass what follows it; of a list, those in which not all entries pass: write `veto muon.pt > 10 [any]` against any muon.
 """
 
 from __future__ import annotations

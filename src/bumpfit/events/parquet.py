@@ -46,7 +46,9 @@ class ParquetFiles(Source):
             try:
                 table = self._files[place].read_row_group(group, columns=[column])
             except (pa.ArrowException, OSError) as error:
-                raise ReadError(f"{self.paths[place]} cannot be read as Parquet: {error}") from error
+                raise ReadError(
+                    f"{self.paths[place]} cannot be read as Parquet: {str(error).splitlines()[0]}"
+                ) from error
             pieces.append(table.column(column).slice(max(start - low, 0), min(stop - low, rows) - max(start - low, 0)))
         if not pieces:
             empty = self._files[0].schema_arrow.field(column).type

@@ -14,6 +14,7 @@ from bumpfit.events.layout import build
 from bumpfit.events.source import ReadError, Source
 
 try:
+    import cramjam  # what uproot decompresses with
     import uproot
 except ModuleNotFoundError as _error:
     raise MissingExtraError("uproot", "root", "reading ROOT files") from _error
@@ -36,7 +37,11 @@ DAMAGE = (
     AssertionError,
     OverflowError,
     NotImplementedError,
+    RecursionError,
+    MemoryError,
+    StopIteration,
     struct.error,
+    cramjam.DecompressionError,
     zlib.error,
     uproot.deserialization.DeserializationError,
 )
@@ -55,9 +60,11 @@ class RootFiles(Source):
             lacking = sorted(set(first) - set(branches))
             if lacking:
                 raise InputError(f"{path} has no branch {lacking[0]}, which {paths[0]} has; expected equal branches")
-            starts.append(starts[-1] + int(self._opened[path][0].num_entries))
+            tree = self._opened[path][0]
+            starts.append(starts[-1] + _damaged(path, lambda tree=tree: int(tree.num_entries)))
         self._starts = starts
-        jagged = [name for name, branch in first.items() if "." not in name and _lists(branch)]
+        plain = {name: branch for name, branch in first.items() if "." not in name}
+        jagged = _damaged(paths[0], lambda: [name for name, branch in plain.items() if _lists(branch)])
         super().__init__(paths, build(dict.fromkeys(first, None), jagged), starts[-1])
 
     def read(self, column: str, start: int, stop: int) -> Jagged:
