@@ -59,6 +59,12 @@ def test_tables(source: Source, flat: str) -> None:
     assert "+-" in weighted
 
 
+def test_one_sentence_is_one_cut(flat: str) -> None:
+    flow = cutflow.cutflow(flat, "jet.size > 1", weights=0.5)
+    assert [step.cut for step in flow.steps] == ["jet.size > 1"]
+    assert flow.steps[0].weighted == 0.5 * events.mask("jet.size > 1", flat).sum() == 0.5 * flow.steps[0].events
+
+
 def test_nothing_left(flat: str) -> None:
     flow = cutflow.cutflow(flat, ["jet0.pt > 1e9", "jet.size > 0"])
     assert flow.steps[0].events == 0 and flow.steps[1].efficiency is None
@@ -75,6 +81,8 @@ def test_nothing_left(flat: str) -> None:
         ({"weights": "jet.pt"}, "is a list in every event"),
         ({"weights": "jet0.eta"}, "weights are negative or not finite"),
         ({"weights": np.full(400, np.nan)}, "400 of 400 weights"),
+        ({"weights": ["a"]}, "the weights are no numbers"),
+        ({"cuts": ["jet.size > 1", "jet.size > 1"]}, "given twice"),
         ({"weights": np.ones(3)}, r"shape \(3,\); expected one for each of 400"),
     ],
 )

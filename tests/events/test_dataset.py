@@ -38,6 +38,8 @@ def test_build(flat: str) -> None:
     everything = float(np.sum(np.array(events.observable("met0.met", flat), dtype=np.float64)))
     assert origin.pop("weight") == pytest.approx(everything)
     assert origin == {"files": {flat: sha256(flat)}, "events": 400, "passed": n}
+    one = dataset.build({"background": flat}, FEATURES, cuts=CUTS[0])
+    assert one.provenance["cuts"] == CUTS[:1] and len(one) == events.mask(CUTS[0], flat).sum()
     assert made.provenance["cuts"] == CUTS and made.provenance["representation"]["observables"] == FEATURES
 
 

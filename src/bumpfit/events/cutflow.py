@@ -65,7 +65,7 @@ class CutFlow(Record):
 
 def cutflow(
     events: Source | Any,
-    cuts: Sequence[str] | Mapping[str, str],
+    cuts: str | Sequence[str] | Mapping[str, str],
     *,
     name: str = "events",
     weights: str | float | NDArray[np.float64] | None = None,
@@ -78,7 +78,7 @@ def cutflow(
 
     Args:
         events: what `bumpfit.events.open` returned or takes; read in chunks.
-        cuts: cut sentences, or a mapping from short labels to sentences.
+        cuts: cut sentences (or one), or a mapping from short labels to sentences.
         name: what the sample is called.
         weights: name of an observable or column, one weight for all, or one an event; 1 by default.
         cross_section: of the sample in pb; needs `luminosity`.
@@ -89,7 +89,11 @@ def cutflow(
     Raises:
         InputError: no cuts, a wrong sentence, negative or non-finite weights.
     """
-    sentences = dict(cuts) if isinstance(cuts, Mapping) else {cut: cut for cut in cuts}
+    single = [cuts] if isinstance(cuts, str) else list(cuts)
+    twice = [cut for place, cut in enumerate(single) if cut in single[:place]]
+    if twice:
+        raise InputError(f"the cut '{twice[0]}' is given twice; give it once, or a mapping from labels to sentences")
+    sentences = dict(cuts) if isinstance(cuts, Mapping) else {cut: cut for cut in single}
     if not sentences:
         raise InputError("a cut flow needs at least one cut")
     compiled = [language.compile(sentence, empty=empty) for sentence in sentences.values()]
@@ -138,7 +142,10 @@ def event_weights(chunk: Chunk, weights: str | NDArray[np.float64] | float | Non
             )
         value = np.asarray(ak.to_numpy(ak.fill_none(array, np.nan)), dtype=np.float64)
     else:
-        whole = np.asarray(weights, dtype=np.float64)
+        try:
+            whole = np.asarray(weights, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the weights are no numbers ({error}); expected one for each event, or a name") from error
         if whole.shape != (len(chunk.source),):
             raise InputError(f"the weights have the shape {whole.shape}; expected one for each of {len(chunk.source)}")
         value = whole[chunk.start : chunk.stop]
@@ -146,7 +153,8 @@ def event_weights(chunk: Chunk, weights: str | NDArray[np.float64] | float | Non
     if bad.any():
         raise InputError(
             f"{bad.sum()} of {len(value)} weights are negative or not finite "
-            f"(first at event {chunk.start + int(np.argmax(bad))}: {value[np.argmax(bad)]}); expected 0 or more"
+            f"(first at event {chunk.start + int(np.argmax(bad))}: {value[np.argmax(bad)]}) in the events {chunk.start} to "
+            f"{chunk.stop - 1}; expected 0 or more"
         )
     return value
 

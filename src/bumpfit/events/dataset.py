@@ -165,7 +165,7 @@ def build(
     classes: Mapping[str, Source | Any],
     representation: Representation | Sequence[str],
     *,
-    cuts: Sequence[str] = (),
+    cuts: str | Sequence[str] = (),
     weights: Mapping[str, str | float | NDArray[np.float64]] | None = None,
     empty: bool = False,
     show: bool | None = None,
@@ -184,6 +184,7 @@ def build(
         InputError: a class none of whose events passes, wrong names, cuts or weights.
     """
     shape = representation if isinstance(representation, Set | Image) else Set(tuple(representation))
+    cuts = [cuts] if isinstance(cuts, str) else list(cuts)
     names = list(shape.observables) if isinstance(shape, Set) else []
     compiled = [language.compile(cut, empty=empty) for cut in cuts]
     given = dict(weights or {})
