@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from bumpfit import toys, workspace
+from bumpfit import inference, toys, workspace
 from bumpfit.inference import newton
 from bumpfit.inference.fit import Problem, prepare
 from bumpfit.workspace import Model
@@ -82,6 +82,21 @@ def test_minimum_at_a_wall_is_the_constrained_minimum(bins: int) -> None:
         assert constrained(problem, x) == pytest.approx(value, abs=2e-6)
         lower += constrained(problem, problem.start) < value - 2e-6
     assert lower <= 2
+
+
+def test_null_fit_does_not_need_the_signal_of_the_free_fit() -> None:
+    """A signal on top of a negative background may fit best; without it the likelihood is zero there."""
+    model = falling(1, 2)
+    data = toys.engine(model, mu=3.0, values={}).data(np.arange(40), 5)
+    refused = 0
+    for row in data:
+        found = inference.discovery(model, row)
+        best = np.array(list(found.free_fit.values.values()))
+        best[model.index("mu")] = 0.0
+        refused += not np.isfinite(model.twice_nll(best, row))
+        assert found.null_fit.valid
+        assert found.q0 >= 0
+    assert refused  # otherwise this tests nothing
 
 
 def test_no_toy_is_lost_at_a_wall() -> None:

@@ -62,7 +62,10 @@ class Settings(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """A likelihood with data, ranges and a start: what a minimiser needs, resolved and checked. All arrays (P,)."""
+    """A likelihood with data, ranges and a start: what a minimiser needs, resolved and checked. All arrays (P,).
+
+    `origin` is the start that was asked for; `start` may be the answer of another fit, which is nearer.
+    """
 
     model: Model
     main: Floats
@@ -73,14 +76,15 @@ class Problem:
     free: NDArray[np.bool_]
     undetermined: tuple[str, ...]
     constant: float
+    origin: Floats
 
     def at(self, parameter: str, value: float, start: Floats | None = None) -> Problem:
         """The same with one parameter held at a value (which may lie outside its range, as in pyhf)."""
         i = self.model.index(parameter)
-        begin = (self.start if start is None else start).copy()
+        begin, origin = (self.start if start is None else start).copy(), self.origin.copy()
         free = self.free.copy()
-        begin[i], free[i] = value, False
-        return dataclasses.replace(self, start=begin, free=free)
+        begin[i], origin[i], free[i] = value, value, False
+        return dataclasses.replace(self, start=begin, origin=origin, free=free)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,6 +156,7 @@ def prepare(
         free=loose & ~idle,
         undetermined=tuple(name for name, i in zip(model.names, idle, strict=True) if i),
         constant=model.saturated_twice_nll(data),
+        origin=begin,
     )
 
 
@@ -183,13 +188,18 @@ def solve(problem: Problem, options: FitOptions = FitOptions()) -> Minimum:
 
 
 def _starts(problem: Problem) -> list[tuple[str, Floats]]:
-    """The given start, then unconstrained parameters at one, then in the middle of their ranges."""
+    """The given start, the one that was asked for (without the signal of another fit there may be nothing left where
+    that ended), then unconstrained parameters at one, and in the middle of their ranges.
+    """
     loose = problem.free & np.array([p.constraint == "none" for p in problem.model.parameters])
     one = np.where(loose, np.clip(1.0, problem.low, problem.high), problem.start)
     bounded = loose & np.isfinite(problem.low) & np.isfinite(problem.high)
     middle = problem.start.copy()
     middle[bounded] = 0.5 * (problem.low[bounded] + problem.high[bounded])
-    return [("the start", problem.start), ("one", one), ("the middle of the ranges", middle)]
+    first = [("the start", problem.start)]
+    if not np.array_equal(problem.start, problem.origin):
+        first.append(("the first start", problem.origin))
+    return [*first, ("one", one), ("the middle of the ranges", middle)]
 
 
 def _why_zero(problem: Problem) -> str:

@@ -313,7 +313,7 @@ class HistFactoryEngine:
         low[self.poi], high[self.poi] = self.plan.low, self.plan.high
         start = self.values.copy()
         start[self.poi] = np.clip(start[self.poi], self.plan.low, self.plan.high)
-        problem = dataclasses.replace(self.problem, main=main, aux=aux, start=start, low=low, high=high)
+        problem = dataclasses.replace(self.problem, main=main, aux=aux, start=start, origin=start, low=low, high=high)
         options = FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS)
         best = solve(problem, options)
         try:
@@ -322,8 +322,7 @@ class HistFactoryEngine:
             if best.valid and self._impossible(main):
                 row[:3] = best.value, np.inf, best.x[self.poi]
                 return True
-            # where the signal outweighs a negative background, the best fit is no start
-            fixed = solve(problem.at(self.parameter, self.tested), options)
+            raise
         again = solve(dataclasses.replace(problem, start=np.clip(fixed.x, low, high)), options)
         if again.valid and (not best.valid or again.value < best.value):
             best = again
