@@ -151,10 +151,10 @@ def event_weights(chunk: Chunk, weights: str | NDArray[np.float64] | float | Non
         value = whole[chunk.start : chunk.stop]
     bad = ~np.isfinite(value) | (value < 0)
     if bad.any():
+        first = int(np.argmax(bad))
         raise InputError(
-            f"{bad.sum()} of {len(value)} weights are negative or not finite "
-            f"(first at event {chunk.start + int(np.argmax(bad))}: {value[np.argmax(bad)]}) in the events {chunk.start} to "
-            f"{chunk.stop - 1}; expected 0 or more"
+            f"{bad.sum()} of {len(value)} weights are negative or not finite in the events {chunk.start} to "
+            f"{chunk.stop - 1} (first at event {chunk.start + first}: {value[first]}); expected 0 or more"
         )
     return value
 
