@@ -37,6 +37,9 @@ def test_shards_merge_to_the_whole(bumpfit: Run, counting: Path, tmp_path: Path)
         assert bumpfit("toys", counting, "-n", "3000", "--shard", f"{i}/3", "-o", part).code == 0
     merged = bumpfit("toys", "--merge", *parts, "-o", tmp_path / "all.parquet", "--json").json
     assert (merged["p_value"], merged["toys"]) == (whole["p_value"], 3000)
+    some = bumpfit("toys", "--merge", parts[0], parts[1], "-n", "3000").out
+    assert "toys 2000 to 2999 are missing" in some
+    assert "missing" not in bumpfit("toys", "--merge", *parts, "-n", "3000").out
     assert "more than one result" in refused(bumpfit("toys", "--merge", parts[0], parts[0]))
     assert "is not a result of 'bumpfit toys'" in refused(bumpfit("toys", "--merge", counting))
 
@@ -51,6 +54,22 @@ def test_tail(bumpfit: Run, counting: Path) -> None:
     found = bumpfit("toys", counting, "-n", "20000", "--tail", "--seed", "2", "--json").json
     assert found["p_value"] == pytest.approx(poisson.sf(8, 4.0), abs=4 * found["p_error"])
     assert found["p_error"] / found["p_value"] < 0.1
+
+
+def test_tail_far_beyond_all_numbers(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "tail.png"
+    found = bumpfit("toys", counting, "-n", "3000", "--tail", "--observed", "1e300", "--figure", figure, "--json").json
+    assert found["p_is_upper_bound"]
+    assert figure.stat().st_size > 1000
+
+
+def test_results_say_what_was_asked(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    patch = tmp_path / "patch.json"
+    patch.write_text(json.dumps([{"op": "replace", "path": "/observations/0/data/0", "value": 3}]))
+    found = bumpfit(
+        "toys", counting, "-n", "100", "--statistic", "qtilde", "--mu", "2", "--patch", patch, "--json"
+    ).json
+    assert found["options"] == {"n": 100, "statistic": "qtilde", "mu": 2.0, "seed": 0, "patch": str(patch)}
 
 
 def test_table(bumpfit: Run, counting: Path) -> None:
@@ -70,6 +89,9 @@ def test_table(bumpfit: Run, counting: Path) -> None:
         (["-n", "10", "--shard", "half", "-o", "x.parquet"], "expected its number and how many there are"),
         (["-n", "10", "--shard", "0/2", "-o", "x.parquet"], "there is no shard 0/2"),
         (["-n", "-4"], "expected a whole number of at least 1"),
+        (["-n", "10", "--shard", "1/11", "-o", "x.parquet"], "at most as many shards as toys"),
+        (["--merge", "--until", "0.1"], "leave out --until"),
+        (["--merge", "--tail"], "leave out --tail"),
         (["-n", "10", "--observed", "nan"], "expected a finite number"),
         (["-n", "10", "--observed", "-1"], "expected a finite number"),
         (["-n", "10", "--shards", "3"], "belongs to --submit"),

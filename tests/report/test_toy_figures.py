@@ -59,7 +59,7 @@ def test_one_panel_without_data_and_a_bound_without_hits() -> None:
     assert labels(figure.axes[0]) == [f"{N} toys"]
     far = toy_distribution(VALUES, np.ones(N), 1e4, "q0", 0.5, running(0, hits=False))
     assert "Observed: 1e+04 (beyond)" in labels(far.axes[0])
-    assert far.axes[0].get_xlim()[1] == pytest.approx(VALUES.max())
+    assert far.axes[0].get_xlim()[1] == pytest.approx(1.02 * VALUES.max())
     np.testing.assert_allclose(drawn(far.axes[1], "No toy so extreme: p < 1/n")[:, 1], 1 / X)
     assert png(far).startswith(b"\x89PNG")
 
@@ -99,8 +99,9 @@ def test_tail_leaves_out_what_no_toy_knows() -> None:
     x = np.array([1.0, 9.0, 25.0, 36.0])
     p = norm.sf(np.sqrt(x))
     curve = Curve(x, p, p * np.array([0.1, 0.1, 0.1, 1.0]), p)
-    left, right = tail_probability(curve, 16.0, "q0", running(norm.sf(4.0))).axes
+    left, right = tail_probability(curve, 16.0, "q0", running(norm.sf(4.0)), norm.sf(4.0)).axes
     np.testing.assert_allclose(drawn(left, "Weighted toys")[:, 0], x[:3])
+    np.testing.assert_allclose(drawn(right, "Asymptotic law")[:, 1], 1e5 * norm.sf(4.0))
     assert right.get_ylabel() == "p-value [$10^{-5}$]"
     assert png(tail_probability(curve, None, "q0", None)).startswith(b"\x89PNG")
 
@@ -128,9 +129,43 @@ def test_bands_of_unsorted_strengths() -> None:
     assert segments[1][1, 1] - 0.5 == pytest.approx(0.025)  # sqrt(0.5 0.5 / 400)
 
 
+def test_lines_of_observed_values_are_seen_and_stay_clear_of_the_legend() -> None:
+    z = np.linspace(0, 6, 13)
+    curve = Curve(z, norm.sf(z), 0.01 * norm.sf(z), norm.sf(z))
+    for seen in (0.0, 9.0, VALUES.max()):
+        axes = [
+            *toy_distribution(VALUES, np.ones(N), seen, "q0", 0.5).axes,
+            *tail_probability(Curve(z**2, curve.p, curve.error, curve.p), seen, "q0", None).axes,
+            *global_p_value(VALUES, curve, seen).axes,
+            *two_hypotheses(VALUES / 2, VALUES, seen, "qtilde", "mu = 2").axes,
+        ]
+        assert len(axes) == 5
+        for axis in axes:
+            axis.figure.canvas.draw()
+            (line,) = (one for one in axis.get_lines() if str(one.get_label()).startswith("Observed"))
+            box = axis.get_legend().get_window_extent()
+            assert axis.transAxes.transform((0, line.get_ydata()[1]))[1] < box.y0
+            low, high = axis.get_xlim()
+            assert low < line.get_xdata()[0] < high
+            # points at the edges are drawn whole
+            assert high > max((max(points.get_data()[0]) for points in axis.get_lines()), default=0.0)
+
+
+def test_running_p_begins_where_it_can_be_seen() -> None:
+    x = np.geomspace(10, 1e6, 51)
+    p = np.where(x > 2e5, 1e-5, 0.0)
+    (_, axis) = toy_distribution(VALUES, np.ones(N), 18.0, "q0", 0.5, Curve(x, p, np.sqrt(p / x)), 1e-5).axes
+    seen = drawn(axis, "p-value of the toys")
+    assert seen[0, 1] == 0.0 and (seen[1:, 1] > 0).all()
+    assert axis.get_xlim()[0] == pytest.approx(1e5)
+
+
 def test_both_hypotheses_are_normalised() -> None:
     (axis,) = two_hypotheses(VALUES / 2, VALUES, 1.5, "qtilde", "mu = 2").axes
     for patch in axis.patches:
         values, edges, _ = patch.get_data()
         assert np.sum(values * np.diff(edges)) == pytest.approx(1.0)
     assert labels(axis) == [f"Background ({N} toys)", f"mu = 2 ({N} toys)", "Observed: 1.5"]
+    values, edges, _ = axis.patches[0].get_data()
+    segments = axis.containers[0].lines[2][0].get_segments()
+    assert np.ptp(segments[0][:, 1]) / 2 == pytest.approx(np.sqrt(values[0] / N / np.diff(edges)[0]))

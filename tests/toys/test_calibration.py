@@ -13,6 +13,7 @@ from bumpfit import inference, toys, workspace
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.feldman_cousins import accepts
 from bumpfit.toys import LogLinear
+from bumpfit.toys.look_elsewhere import _engines
 from bumpfit.workspace import build
 
 
@@ -88,6 +89,33 @@ def test_a_scan_of_workspaces_is_the_scan_of_the_spectrum() -> None:
         )
 
 
+def test_ranges_of_the_strengths_do_not_matter_to_a_scan() -> None:
+    """Workspaces of `bumpfit build` allow as many signal events as lie in the range, a number that changes with the
+    mass; such a scan stays as fast as one of equal ranges.
+    """
+    model = dijet(6000)
+    counts = np.random.default_rng(3).poisson(model.rate)
+    signals = [dijet(6000, peak=m).signal for m in (3000.0, 3600.0, 4200.0)]
+
+    def models(*ranges):
+        return [
+            workspace.read(build.spectrum(counts, model.rate, model.basis, signal, poi_range=ends))
+            for signal, ends in zip(signals, ranges, strict=True)
+        ]
+
+    unequal = models((0.0, 100.0), (-3.0, 200.0), (0.0, 131.7))
+    assert len(_engines(unequal)) == 1
+    assert len(_engines(models((0.0, 100.0), (0.5, 200.0), (0.0, 131.7)))) == 3
+    same, other = (toys.scan_toys(m, 300, seed=2) for m in (models(*[(0.0, 100.0)] * 3), unequal))
+    np.testing.assert_allclose(other.maximum, same.maximum, atol=1e-6)
+    np.testing.assert_allclose(other.scan, same.scan, atol=1e-6)
+    # ranges that hold the strengths back
+    short = models((0.0, 1.0), (0.0, 0.3), (0.0, 0.1))
+    assert len(_engines(short)) == 1
+    expected = np.max([toys.throw(m, 300, seed=2).statistic for m in short], axis=0)
+    np.testing.assert_allclose(toys.scan_toys(short, 300, seed=2).maximum, expected, atol=1e-6)
+
+
 def test_a_scan_of_general_models() -> None:
     other = {**MIXED, "channels": [dict(MIXED["channels"][0]), MIXED["channels"][1]]}
     samples = [dict(s) for s in other["channels"][0]["samples"]]
@@ -112,6 +140,18 @@ def test_cls_of_a_counting_experiment(n: int, background: float) -> None:
     median = int(stats.poisson.median(background))
     assert found.expected[2] == pytest.approx(enumerated_cls(median, background, 6.0), rel=0.1)
     assert list(found.expected) == sorted(found.expected)
+
+
+def test_cls_that_no_toy_reaches_is_a_bound_and_never_grows_with_the_statistic() -> None:
+    """b = 4, mu = 20: P(N <= n | 24) is below 1e-5 up to n = 6, so 500 toys know no more than 1 / 500 / CLb."""
+    found = toys.cls(counting(4.0, 2.0), 20.0, 500)
+    exact = stats.poisson.cdf(2, 24.0) / stats.poisson.cdf(2, 4.0)
+    assert found.cl_sb == 0.0
+    assert exact < found.observed == pytest.approx(1 / 500 / stats.poisson.cdf(2, 4.0), rel=0.3)
+    assert found.expected[0] > 0
+    assert np.all(np.diff(found.expected) >= 0)
+    for seed in range(20):
+        assert np.all(np.diff(toys.cls(counting(4.0, 9.0), 10.0, 2000, seed=seed).expected) >= 0)
 
 
 def test_upper_limit_without_events_is_three() -> None:

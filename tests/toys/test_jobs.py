@@ -44,7 +44,9 @@ def test_slurm(place: Path) -> None:
     ]  # fmt: skip
     assert commands[0] == f"sbatch '{files[0]}'"
     merged = arguments(place, ["bash", "-c", f"touch '{jobs}/shard-1.parquet'; {commands[1]}"])
-    assert merged == ["toys", "--merge", str(jobs / "shard-1.parquet"), "-o", str(jobs / "toys.parquet")]
+    assert merged == [
+        "toys", "--merge", str(jobs / "shard-1.parquet"), "-n", "1000", "-o", str(jobs / "toys.parquet"),
+    ]  # fmt: skip
 
 
 def test_htcondor_counts_from_zero(place: Path) -> None:

@@ -26,6 +26,8 @@ AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
 """What the asymptotic law of a statistic has at zero; t~ has no simple law."""
 POINTS = 40
 """Points of the curves in figures."""
+FARTHEST = 37.0
+"""Largest significance that --tail looks for: beyond it a p-value is below the smallest double-precision number."""
 
 
 class InterruptionError(BumpfitError):
@@ -104,8 +106,13 @@ def toys(
     if shards is not None:
         raise InputError("--shards belongs to --submit; to throw one part here, give --shard I/N")
     check_outputs([*files, *reading.files], drawing.figure, out)
+    others = {"--until": until, "--shard": shard, "--dask": dask}
+    unfit = [name for name, value in others.items() if value is not None]
     if merge:
-        _merge(files, observed, out, as_json, drawing)
+        unfit += ["--tail"] if tail else []
+        if unfit:
+            raise InputError(f"--merge joins toys that were thrown; leave out {', '.join(unfit)}")
+        _merge(files, n, observed, out, as_json, drawing)
         return
     if n is None:
         raise InputError("give the number of toys, for example -n 100000")
@@ -113,49 +120,57 @@ def toys(
         raise InputError(f"cannot write {out}: expected a name that ends in .parquet or .json")
     if shard is not None and (out is None or out.suffix.lower() not in PARQUET):
         raise InputError("a shard is merged later, so it needs a result file: -o NAME.parquet")
-    if len(files) > 1 or tail:
-        wrong = [
-            name for name, value in (("--until", until), ("--shard", shard), ("--dask", dask)) if value is not None
-        ]
-        if wrong or (out is not None and out.suffix.lower() in PARQUET):
-            what = "a mass scan" if len(files) > 1 else "--tail"
-            raise InputError(f"{what} goes without {', '.join([*wrong, 'a Parquet result'])}; take -o NAME.json")
+    if (len(files) > 1 or tail) and (unfit or (out is not None and out.suffix.lower() in PARQUET)):
+        what = "a mass scan" if len(files) > 1 else "--tail"
+        raise InputError(f"{what} goes without {', '.join([*unfit, 'a Parquet result'])}; take -o NAME.json")
     from bumpfit.execute import available_cores
 
-    head = provenance("toys", [*files, *reading.files])
+    options = {
+        "n": n, "statistic": statistic, "mu": mu, "test": test, "observed": observed, "until": until, "shard": shard,
+        "tail": tail or None, "seed": seed, **dataclasses.asdict(reading),
+    }  # fmt: skip
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+    head = provenance("toys", [*files, *reading.files], given)
     common: dict[str, Any] = {"seed": seed, "workers": workers or available_cores()}
     if len(files) > 1:
         if statistic != "q0" or mu != 0 or test is not None or tail:
             raise InputError(
                 "a mass scan compares q0 of background-only toys; leave out --statistic, --mu, --test, --tail"
             )
-        _scan(files, reading, n, observed, common, head, drawing, Output(out, as_json))
+        with _interruptible(None, "such results are written at the end"):
+            _scan(files, reading, n, observed, common, head, drawing, Output(out, as_json))
         return
-    model = reading.model(files[0])
     if tail:
-        _tail(model, n, statistic, mu, test, observed, common, head, drawing, Output(out, as_json))
+        with _interruptible(None, "such results are written at the end"):
+            model = reading.model(files[0])
+            _tail(model, n, statistic, mu, test, observed, common, head, drawing, Output(out, as_json))
         return
     from bumpfit.toys import dask_executor, engine, parse_shard, run
     from bumpfit.toys import shard as part_of
 
-    chosen = engine(model, statistic=statistic, mu=mu, test=test)
     part = None if shard is None else part_of(n, *parse_shard(shard))
     keep = out if out is not None and out.suffix.lower() in PARQUET else None
-    with _interruptible(keep), nullcontext() if dask is None else dask_executor(dask) as executor:
-        found = run(chosen, n, path=keep, part=part, until=until, observed=observed, executor=executor, **common)
+    with _interruptible(keep):
+        chosen = engine(reading.model(files[0]), statistic=statistic, mu=mu, test=test)
+        with nullcontext() if dask is None else dask_executor(dask) as executor:
+            found = run(chosen, n, path=keep, part=part, until=until, observed=observed, executor=executor, **common)
     _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json))
 
 
 @contextmanager
-def _interruptible(keep: Path | None) -> Iterator[None]:
-    """Say on Ctrl-C what is kept and how to go on."""
+def _interruptible(
+    keep: Path | None, advice: str = "with -o NAME.parquet a run can be interrupted and goes on later"
+) -> Iterator[None]:
+    """Say on Ctrl-C what is kept and how to go on; `advice` where nothing is."""
     try:
         yield
     except KeyboardInterrupt:
         if keep is None:
-            raise InterruptionError(
-                "interrupted, and nothing was kept; with -o NAME.parquet a run can be interrupted and goes on later"
-            ) from None
+            raise InterruptionError(f"interrupted, and nothing was kept; {advice}") from None
         if not keep.with_name(keep.name + ".parts").exists():
             raise InterruptionError("interrupted before the first toys were finished; nothing was written") from None
         raise InterruptionError(
@@ -275,7 +290,10 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _merge(files: list[Path], observed: float | None, out: Path | None, as_json: bool, drawing: Drawing) -> None:
+def _merge(
+    files: list[Path], n: int | None, observed: float | None, out: Path | None, as_json: bool, drawing: Drawing
+) -> None:
+    """Join result files; `n`: how many toys the whole run has."""
     from bumpfit.toys import merge, read
     from bumpfit.toys.tally import course, missing
 
@@ -294,7 +312,8 @@ def _merge(files: list[Path], observed: float | None, out: Path | None, as_json:
     if keep is not None:
         found.write(keep)
     head = provenance("toys", files, {"merge": True})
-    gaps = [f"toys {first} to {end - 1} are missing" for first, end in missing(0, found.ranges[-1][1], found.ranges)]
+    end = max((end for _, end in found.ranges), default=0)
+    gaps = [f"toys {a} to {b - 1} are missing" for a, b in missing(0, max(end, n or 0), found.ranges)]
     _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json), tuple(gaps))
 
 
@@ -306,8 +325,9 @@ def _tail(
     import numpy as np
 
     from bumpfit.toys import tail, tail_curve
+    from bumpfit.toys.throw import TIE
 
-    reach = None if observed is None or observed <= 0 else max(6.0, observed**0.5 + 1)
+    reach = None if observed is None else _reach(observed)
     found = tail(model, n, statistic=statistic, mu=mu, test=test, reach=reach, show=None, **common)
     if observed is not None:
         found = dataclasses.replace(found, observed=observed)
@@ -315,7 +335,7 @@ def _tail(
     p, q = result["p_value"], result["observed"]
     result |= {
         "z": None if p is None else significance(p),
-        "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q).any()),
+        "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q - TIE).any()),
         "p_asymptotic": upper_tail(q**0.5) if q is not None and statistic == "q0" and mu == 0 else None,
         "method": "importance sampling",
     }  # fmt: skip
@@ -326,11 +346,20 @@ def _tail(
         finite = found.statistic[np.isfinite(found.statistic)]
         if finite.size == 0:
             raise BumpfitError("no toy could be fitted, so there is no tail to draw")
-        values = np.linspace(0.0, float(finite.max()), POINTS)
-        return tail_probability(tail_curve(found, values), found.observed, found.name, _running(found))
+        # beyond the worlds that were thrown there are chance toys only, whose errors cannot be trusted
+        end = min(float(finite.max()), _reach(found.observed) ** 2)
+        curve = tail_curve(found, np.linspace(0.0, end, POINTS))
+        return tail_probability(curve, found.observed, found.name, _running(found), result["p_asymptotic"])
 
     drawing.draw(draw)
     output.give(result, lambda: pairs(_rows(result)))
+
+
+def _reach(observed: float | None) -> float:
+    """Significance up to which worlds of importance sampling go for an observed statistic."""
+    from bumpfit.toys.importance import REACH
+
+    return min(max(REACH, math.sqrt(observed or 0.0) + 1), FARTHEST)
 
 
 def _scan(

@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 FAR = 1.6
 """How far beyond the largest toy, relative to it, an observed value is still drawn."""
 BINS = 60
+LEGEND = 0.27
+"""Share of the height above the data that is kept for the legend; lines of observed values end below it."""
 SYMBOLS = {
     "q0": "$q_0$",
     "qmu": r"$q_\mu$",
@@ -55,8 +57,11 @@ def toy_distribution(
 
 
 @styled
-def tail_probability(tail: Curve, observed: float | None, name: str, running: Curve | None) -> Figure:
-    """Probability of a statistic at least as large, from weighted toys, with its asymptotic law; beside it running p.
+def tail_probability(
+    tail: Curve, observed: float | None, name: str, running: Curve | None, expected: float | None = None
+) -> Figure:
+    """Probability of a statistic at least as large, from weighted toys, with its asymptotic law; beside it running p
+    with the asymptotic p `expected`.
 
     Points whose error is as large as they are say nothing and are left out.
     """
@@ -69,14 +74,12 @@ def tail_probability(tail: Curve, observed: float | None, name: str, running: Cu
     _mark(axis, observed, float(tail.x.max()))
     axis.set_yscale("log")
     axis.set_ylim(0.3 * float(tail.p[known].min(initial=1.0)), 3.0)
+    headroom(axis, LEGEND)
     axis.set_xlabel(SYMBOLS.get(name, plain_text(name)))
     axis.set_ylabel("Probability of a value at least as large")
     axis.legend(loc="upper right")
     if running is not None:
-        law = None
-        if observed is not None and tail.formula is not None:
-            law = float(np.exp(np.interp(observed, tail.x, np.log(tail.formula))))
-        _running(axes[1], running, law)
+        _running(axes[1], running, expected)
     return figure
 
 
@@ -101,9 +104,10 @@ def global_p_value(maximum: Array, curve: Curve, observed: float | None) -> Figu
     right.set_yscale("log")
     lowest = min(0.3 / max(1, maximum.size), *(() if curve.formula is None else [0.3 * float(curve.formula.min())]))
     right.set_ylim(lowest, 2.0)
+    headroom(right, LEGEND)
     right.set_xlabel("Largest local significance")
     right.set_ylabel("Global p-value")
-    right.legend(loc="lower left")
+    right.legend(loc="upper right")
     return figure
 
 
@@ -155,7 +159,7 @@ def sensitivity_bands(found: Sensitivity, parameter: str) -> Figure:
 
 @styled
 def two_hypotheses(with_signal: Array, without: Array, observed: float | None, name: str, label: str) -> Figure:
-    """Distributions of a statistic under signal and background and under background alone, (n,) each; its CLs.
+    """Distributions of a statistic under signal and background and under background alone, (n,) each.
 
     `label`: the strength under test in words.
     """
@@ -164,13 +168,17 @@ def two_hypotheses(with_signal: Array, without: Array, observed: float | None, n
     edges = np.linspace(0.0, top, BINS + 1)
     lowest = 1.0
     for values, color, words in ((without, BLUE, "Background"), (with_signal, VERMILION, label)):
-        density = np.histogram(values[np.isfinite(values)], edges)[0] / max(1, values.size) / (edges[1] - edges[0])
+        counts = np.histogram(values[np.isfinite(values)], edges)[0]
+        unit = max(1, values.size) * (edges[1] - edges[0])
+        density, seen = counts / unit, counts > 0
         axis.stairs(density, edges, color=color, label=f"{words} ({values.size} toys)")
+        axis.errorbar(0.5 * (edges[1:] + edges[:-1])[seen], density[seen], np.sqrt(counts[seen]) / unit, fmt="none",
+                      ecolor=color, elinewidth=0.8)  # fmt: skip
         lowest = min(lowest, float(density[density > 0].min(initial=1.0)))
     _mark(axis, observed, top, BLACK)
     axis.set_yscale("log")
     axis.set_ylim(0.5 * lowest, None)
-    headroom(axis, 0.25)
+    headroom(axis, LEGEND)
     axis.set_xlabel(SYMBOLS.get(name, plain_text(name)))
     axis.set_ylabel("Toys / unit (normalised)")
     axis.legend(loc="upper right")
@@ -211,7 +219,8 @@ def _density(axis: Axes, value: Array, toys: Array, observed: float | None, name
         axis.stairs(law / width, edges, color=BLUE, label="Asymptotic law")
     _mark(axis, observed, highest_toy)
     axis.set_yscale("log")
-    axis.set_ylim(0.3 / total / width, 3 * highest / width)
+    axis.set_ylim(0.3 / total / width, 2 * highest / width)
+    headroom(axis, LEGEND)
     axis.set_xlabel(SYMBOLS.get(name, name))
     axis.set_ylabel("Toys / unit (normalised)")
     axis.legend(loc="upper right")
@@ -225,21 +234,25 @@ def _finite(value: Array, toys: Array) -> tuple[Array, Array]:
 
 def _mark(axis: Axes, observed: float | None, end: float, color: str = VERMILION) -> None:
     """The line of an observed value on an axis from 0 to `end`; one far beyond is told, not drawn."""
-    axis.set_xlim(0.0, end)
+    axis.set_xlim(0.0, 1.02 * end)
     if observed is None:
         return
     far = observed > FAR * end
-    axis.axvline(observed, color=color, linestyle="--", label=f"Observed: {observed:.4g}{' (beyond)' if far else ''}")
+    axis.axvline(observed, ymax=0.98 - LEGEND, color=color, linestyle="--",
+                 label=f"Observed: {observed:.4g}{' (beyond)' if far else ''}")  # fmt: skip
     if not far:
-        axis.set_xlim(0.0, max(end, 1.05 * observed))
+        # a line on the frame would not be seen
+        axis.set_xlim(-0.02 * end if observed < 0.01 * end else 0.0, max(1.02 * end, 1.05 * observed))
 
 
 def _running(axis: Axes, running: Curve, expected: float | None) -> None:
     """p over the number of toys with its error; where no toy was as extreme, the bound that follows."""
-    x, p, error = running.x, running.p, running.error
+    begin = max(0, int(np.argmax(running.p > 0)) - 1)  # before, there is nothing to see
+    x, p, error = running.x[begin:], running.p[begin:], running.error[begin:]
     axis.set_xlabel("Toys")
     axis.set_xscale("log")
-    axis.set_xlim(x[0], max(x[-1], 1.1 * x[0]))
+    # whole decades have room for their labels
+    axis.set_xlim(10.0 ** math.floor(math.log10(x[0])), 1.1 * x[-1])
     if p[-1] == 0:
         axis.plot(x, 1 / x, color=BLACK, label="No toy so extreme: p < 1/n")
         axis.set_yscale("log")

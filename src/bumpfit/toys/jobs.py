@@ -78,7 +78,7 @@ def job_files(
         ["bumpfit", "toys", str(Path(workspace).resolve()), "-n", str(n), "--workers", str(cores), *options]
     )
     values = {"shards": shards, "cores": cores, "minutes": minutes, "seconds": 60 * minutes, "command": command}
-    merge = f"bumpfit toys --merge {place}/shard-*.parquet -o {shlex.quote(str(target / 'toys.parquet'))}"
+    merge = f"bumpfit toys --merge {place}/shard-*.parquet -n {n} -o {shlex.quote(str(target / 'toys.parquet'))}"
     if system == "slurm":
         script = target / "toys.sbatch"
         _write(script, SLURM.format(folder=place, **values))

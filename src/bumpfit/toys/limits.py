@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from concurrent.futures import Executor
 
 import numpy as np
@@ -64,13 +65,20 @@ def cls(
 ) -> CLs:
     """Observed and expected CLs of strength mu from n toys of each hypothesis; arguments as for `throw`.
 
-    Expected values are those of background-only data at -2 .. 2 standard deviations. Raises InputError for a strength
-    that is not positive.
+    Expected values are those of background-only data at -2 .. 2 standard deviations. Where no toy with signal is as
+    extreme, the result is what one toy would give, an upper bound. Raises InputError for a strength that is not
+    positive.
     """
-    return _cls(model, mu, Throwing(n, seed, workers, executor, data, parameter))
+    found, floors = _cls(model, mu, Throwing(n, seed, workers, executor, data, parameter))
+    observed = None if found.observed is None else max(found.observed, floors[-1])
+    expected = _falling(max(value, floor) for value, floor in zip(found.expected, floors, strict=False))
+    return dataclasses.replace(found, observed=observed, expected=expected)
 
 
-def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> CLs:
+def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> tuple[CLs, list[float]]:
+    """CLs, zero where no toy with signal is as extreme, and what one such toy would make of the expected and the
+    observed.
+    """
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
     name = "qtilde" if bounds(model, throwing.parameter)[0] >= 0 else "qmu"
@@ -80,15 +88,15 @@ def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> CLs:
     with_signal, without = signal.statistic[signal.valid], background.statistic[background.valid]
     if with_signal.size == 0 or without.size == 0:
         raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no CLs")
-    expected = []
-    for sigma in SIGMAS:
-        value = float(np.quantile(without, upper_tail(sigma), method="inverted_cdf"))
-        expected.append(_ratio(with_signal, without, value)[0])
-    observed, error, clsb, clb = (None,) * 4 if seen is None else _ratio_parts(with_signal, without, seen)
-    return CLs(
+    values = [float(np.quantile(without, upper_tail(sigma), method="inverted_cdf")) for sigma in SIGMAS]
+    parts = [_ratio_parts(with_signal, without, value) for value in (*values, *([] if seen is None else [seen]))]
+    floors = [min(1.0, 1 / with_signal.size / max(part[3], 1 / without.size)) for part in parts]
+    expected = _falling(part[0] for part in parts[: len(SIGMAS)])
+    observed, error, clsb, clb = (None,) * 4 if seen is None else parts[-1]
+    found = CLs(
         mu=mu,
         observed=observed,
-        expected=tuple(expected),
+        expected=expected,
         cl_sb=clsb,
         cl_b=clb,
         statistic=seen,
@@ -96,6 +104,12 @@ def _cls(model: Model | LogLinear, mu: float, throwing: Throwing) -> CLs:
         method="toys",
         observed_error=error,
     )
+    return found, floors
+
+
+def _falling(expected: Iterable[float]) -> tuple[float, ...]:
+    """Expected CLs at `SIGMAS` without what chance toys add: CLs never grows with the statistic."""
+    return tuple(np.minimum.accumulate(list(expected)[::-1])[::-1].tolist())
 
 
 def _ratio_parts(with_signal: Floats, without: Floats, value: float) -> tuple[float, float, float, float]:
@@ -106,10 +120,6 @@ def _ratio_parts(with_signal: Floats, without: Floats, value: float) -> tuple[fl
         math.sqrt((1 - clsb) / max(clsb * with_signal.size, 1)), math.sqrt((1 - clb) / max(clb * without.size, 1))
     )
     return ratio, max(ratio * relative, 1 / with_signal.size), clsb, clb
-
-
-def _ratio(with_signal: Floats, without: Floats, value: float) -> tuple[float, float]:
-    return _ratio_parts(with_signal, without, value)[:2]
 
 
 def bounds(model: Model | LogLinear, parameter: str | None) -> tuple[float, float]:
@@ -150,7 +160,7 @@ def limit(
 
     def at(mu: float) -> CLs:
         if mu not in known:
-            known[mu] = _cls(model, mu, throwing)
+            known[mu] = _cls(model, mu, throwing)[0]
         return known[mu]
 
     start = _first_guess(model, throwing)

@@ -164,12 +164,24 @@ def _engines(models: LogLinear | Sequence[Model]) -> list[Engine]:
     if all(isinstance(e, LogLinearEngine) for e in engines):
         fast = [e for e in engines if isinstance(e, LogLinearEngine)]
         base = fast[0].model
-        if all(np.allclose(e.model.basis, base.basis) and e.model.bounds == base.bounds for e in fast):
-            joined = base.with_signal(np.concatenate([e.model.signals for e in fast]))
+        signals = [e.model.signals * k for e in fast if (k := _scale(e.model.bounds, base.bounds)) is not None]
+        if all(np.allclose(e.model.basis, base.basis) for e in fast) and len(signals) == len(fast):
+            joined = base.with_signal(np.concatenate(signals))
             # a toy that leaves the log-linear range would need the general models one by one
             if all(e.general is None for e in fast) or _far(joined):
                 return [LogLinearEngine(joined)]
     return [e.general if isinstance(e, LogLinearEngine) and e.general is not None else e for e in engines]
+
+
+def _scale(own: tuple[float, float], other: tuple[float, float]) -> float | None:
+    """Factor of a signal with which a strength in the range `other` means what it meant in its `own`; None: there is
+    none.
+
+    q0 looks at strengths from 0 on only, and at a signal only through strength times yield.
+    """
+    (low, high), (other_low, other_high) = ((max(0.0, low), high) for low, high in (own, other))
+    scale = 1.0 if high == other_high else high / other_high
+    return scale if 0 < scale < math.inf and math.isclose(scale * other_low, low) else None
 
 
 def _far(model: LogLinear) -> bool:
