@@ -281,3 +281,19 @@ def test_bad_models() -> None:
         toys.throw(workspace.read({**MIXED, "measurements": held}), 10)
     with pytest.raises(InputError, match="expected a model"):
         toys.throw("workspace.json", 10)
+
+
+@pytest.mark.parametrize("spectrum", [True, False])
+def test_given_data_are_the_observed_data(portable, spectrum: bool) -> None:
+    """A blinded or Asimov question must not look at the model's own data, in counts or in auxiliary measurements."""
+    model = portable if spectrum else workspace.read(MIXED)
+    rng = np.random.default_rng(4)
+    for k in range(4):
+        point = model.asimov({model.poi: 0.4 * k})
+        data = np.concatenate([rng.poisson(point[: model.compiled.n_bins]), point[model.compiled.n_bins :]])
+        if k > 1:
+            data[model.compiled.n_bins + model.compiled.normal_aux] += rng.normal(0, model.compiled.normal_sigma)
+        for general in (False, True):
+            seen = toys.engine(model, data=data, general=general)
+            assert seen.observed() == pytest.approx(discovery(model, data).q0, abs=2e-6)
+            np.testing.assert_allclose(seen.observed(), seen.fit_data(seen.observed_data()).statistic[0, 0])

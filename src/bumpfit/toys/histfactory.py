@@ -23,7 +23,6 @@ from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, digest_of
 from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_tables, normal, stream
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
 from bumpfit.workspace import Model
-from bumpfit.workspace.model import Data
 
 Floats = NDArray[np.float64]
 
@@ -351,15 +350,15 @@ def _bends(nominal: Sequence[float], modifier: Mapping[str, Any]) -> bool:
     return False
 
 
-def values_at(model: Model, poi: str, mu: float, data: Data, values: Mapping[str, float] | None) -> Floats:
+def values_at(model: Model, poi: str, mu: float, values: Mapping[str, float] | None) -> Floats:
     """Parameters to throw at: given, or fitted to the data with the strength held at mu, or their start values.
 
     Raises InputError when the data say nothing about the strength, BumpfitError when the fit fails.
     """
     if values is not None:
         return model.array({**values, poi: mu})
-    if data is None and model.observed is None:
+    if model.observed is None:
         return model.array({poi: mu})
-    problem = prepare(model, data)
+    problem = prepare(model)
     require_free(problem, poi)
     return require_valid(solve(problem.at(poi, mu)), f"the fit of the nuisance parameters at {poi} = {mu:g}").x

@@ -177,32 +177,32 @@ def engine(
         raise InputError("the model has no parameter of interest; name a parameter")
     if model.parameters[model.index(poi)].fixed:
         raise InputError(f"parameter '{poi}' is held fixed, so toys can learn nothing about it")
-    special = None if general else _log_linear(model, poi, mu, data, values)
+    if data is not None:
+        main, aux = model.split(data)
+        model = dataclasses.replace(model, observed=main, auxdata=aux)
+    special = None if general else _log_linear(model, poi, mu, values)
     if special is not None:
         fast, point = special
         full = HistFactoryEngine(model, poi, point, name, float(mu), float(tested))
         found = LogLinearEngine(fast, name, float(mu), float(tested), general=full)
         _ = found.plan, found.rates
         return found
-    full = HistFactoryEngine(model, poi, values_at(model, poi, mu, data, values), name, float(mu), float(tested))
+    full = HistFactoryEngine(model, poi, values_at(model, poi, mu, values), name, float(mu), float(tested))
     require_free(full.problem, poi)
     _ = full.plan, full.rates
     return full
 
 
 def _log_linear(
-    model: Model, poi: str, mu: float, data: Data, values: Mapping[str, float] | None
+    model: Model, poi: str, mu: float, values: Mapping[str, float] | None
 ) -> tuple[LogLinear, Floats] | None:
     """The model as a log-linear one around the parameters to throw at, and those parameters, shape (P,)."""
     point = model.array({**(values or {}), poi: mu})
     found = as_log_linear(model, poi, point)
-    if found is None or values is not None or (data is None and model.observed is None):
+    if found is None or values is not None or model.observed is None:
         return None if found is None else (found[0], point)
     special, parameters = found
-    main, aux = model.split(data)
-    if not np.array_equal(aux, model.auxdata):
-        return None
-    special, shift = refitted(dataclasses.replace(special, observed=main), mu)
+    special, shift = refitted(special, mu)
     assert special.limits is not None
     if not ((special.limits[:, 0] < 0) & (special.limits[:, 1] > 0)).all():
         return None
