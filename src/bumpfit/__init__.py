@@ -11,13 +11,12 @@ Submodules are imported when they are first used.
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bumpfit.search.chain import run
 
-__version__ = version("bumpfit")
+    __version__: str
 
 _MODULES = (
     "errors",
@@ -37,6 +36,8 @@ __all__ = ["__version__", "run", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("bumpfit")
     if name == "run":
         return importlib.import_module("bumpfit.search.chain").run
     if name in _MODULES:
