@@ -1,7 +1,8 @@
 """Toy rates beside other tools in one run, on the same toys, with the agreement of q0.
 
     python benchmarks/toys.py                       all sections; tools that are not installed are left out
-    python benchmarks/toys.py --sections dijet scan tails histfactory start workers
+    python benchmarks/toys.py --sections dijet prior scan tails histfactory start workers
+    python benchmarks/toys.py --sections dijet --python others=OTHERS/bin/python    tools of another environment too
     python benchmarks/toys.py --likelihood BkgOnly.json --patch patch.json     a published workspace for `histfactory`
     python benchmarks/toys.py --out docs/figures    the table as CSV and the rates as a figure
 
@@ -21,7 +22,6 @@ import sys
 import tempfile
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "XLA_FLAGS"):
@@ -33,13 +33,24 @@ from scipy.stats import norm  # noqa: E402
 from bumpfit import toys, workspace  # noqa: E402
 from bumpfit.toys import LogLinear  # noqa: E402
 from bumpfit.workspace import build  # noqa: E402
+from toy_contenders import CONTENDERS, MISSING  # noqa: E402
 
 ROWS: list[dict[str, object]] = []
+PYTHONS = [sys.executable]
+"""Interpreters in which contenders are looked for; `--python` adds to them."""
+PATIENCE = 240.0
+"""Seconds (wall) given to a contender in a turn, with its start and compilation."""
 
 
-def note(section: str, tool: str, rate: float, unit: str = "toys/s/core", agreement: str = "") -> None:
-    ROWS.append({"section": section, "tool": tool, "rate": rate, "unit": unit, "agreement": agreement})
-    print(f"{section:12s} {tool:52s} {rate:12.4g} {unit:16s} {agreement}", flush=True)
+def note(
+    section: str, tool: str, rate: float, unit: str = "toys/s/core", agreement: str = "", n: int | str = "",
+    version: str = "",
+) -> None:  # fmt: skip
+    """A row; `agreement` was found on `n` toys."""
+    ROWS.append({"section": section, "tool": tool, "rate": rate, "unit": unit, "agreement": agreement, "toys": n,
+                 "version": version})  # fmt: skip
+    print(f"{section:12s} {tool:52s} {rate:12.4g} {unit:16s} {agreement} {f'({n} toys)' if n else ''} {version}",
+          flush=True)  # fmt: skip
 
 
 def spent(function, *arguments) -> tuple[float, object]:  # type: ignore[no-untyped-def]
@@ -64,26 +75,93 @@ def largest(a, b) -> str:  # type: ignore[no-untyped-def]
     return f"max |dq0| {np.max(np.abs(np.asarray(a) - np.asarray(b))):.1e}"
 
 
-def section_dijet(quick: bool) -> None:
-    """q0 of a 40-bin dijet spectrum: background-only and signal fit of each toy."""
+def spectrum_of(model: LogLinear, counts, **options) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    return build.spectrum(counts, model.rate, model.basis, model.signals[0], **options)
+
+
+def measure(name: str, folder: Path, n: int) -> tuple[float, np.ndarray, str] | str:
+    """Seconds, q0 and versions of a contender in the first environment that has it, or why there are none."""
+    script = Path(__file__).with_name("toy_contenders.py")
+    for python in PYTHONS:
+        command = [python, str(script), name, str(folder), "--toys", str(n)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return f"{n} toys were not finished in {PATIENCE:.0f} s"
+        if done.returncode == 0:
+            with np.load(folder / f"{name}.npz") as content:
+                return float(content["seconds"]), content["q0"], str(content["versions"])
+        if done.returncode != MISSING:
+            return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:100]
+    return f"not installed ({', '.join(CONTENDERS[name].needs)})"
+
+
+def section_dijet(quick: bool, rounds: int = 1) -> None:
+    """q0 of a 40-bin dijet spectrum, background-only and signal fit of each toy, by every tool that is here.
+
+    The tools take turns, `rounds` times, and the fastest turn of each counts.
+    """
     model = dijet()
     engine = toys.engine(model)
     engine.run(0, 64, 0)
-    n = 200_000 if quick else 2_000_000
-    seconds, _ = min((spent(engine.run, 0, n, seed) for seed in range(3)), key=lambda pair: pair[0])
-    note("dijet", "bumpfit, toys made and fitted", n / seconds)
     counts, _ = engine.draw(np.arange(100_000), 0)
-    seconds, found = spent(engine.fit, counts)
-    q0 = found.statistic[:, 0]
-    note("dijet", "bumpfit, given toys", len(counts) / seconds)
-    exact = converged(model, counts[: 10_000 if quick else None])
+    q0 = engine.fit(counts).statistic[:, 0]
+    made = 200_000 if quick else 1_000_000
+    own, given = "bumpfit, toys made and fitted", "bumpfit, given toys"
+    best: dict[str, float] = {own: np.inf, given: np.inf}
+    outcome: dict[str, tuple[np.ndarray, str]] = {}
+    refused: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        content = spectrum_of(model, counts[0])
+        (folder / "workspace.json").write_text(json.dumps(content))
+        workspace.write(workspace.read(content), folder / "workspace.hs3.json", format="hs3")
+        np.savez(folder / "problem.npz", rate=model.rate, directions=model.basis @ model.whitening,
+                 signal=model.signals[0], counts=counts[:20_000])  # fmt: skip
+        for turn in range(1 if quick else rounds):
+            best[own] = min(best[own], spent(engine.run, 0, made, turn)[0] / made)
+            best[given] = min(best[given], spent(engine.fit, counts)[0] / len(counts))
+            for key, contender in CONTENDERS.items():
+                if key in refused:
+                    continue
+                n = max(2, contender.toys // 10) if quick else contender.toys
+                found = measure(key, folder, n)
+                if isinstance(found, str):
+                    refused[key] = found
+                    continue
+                best[key] = min(best.get(key, np.inf), found[0] / n)
+                outcome[key] = found[1:]
+                print(f"turn {turn + 1}: {contender.label} {n / found[0]:.4g} toys/s", file=sys.stderr, flush=True)
+    exact = converged(model, counts[: 20_000 if quick else None])
+    note("dijet", own, 1 / best[own])
+    note("dijet", given, 1 / best[given])
     note("dijet", "the same minima run to 1e-12 by damped steps", len(exact[1]) / exact[0],
-         agreement=largest(exact[1], q0[: len(exact[1])]))  # fmt: skip
-    seconds, found = hand_written(model, counts[: 100 if quick else 1000])
-    note("dijet", "iminuit, numba likelihood with gradient", len(found) / seconds,
-         agreement=largest(found, q0[: len(found)]))  # fmt: skip
-    if importlib.util.find_spec("pyhf"):
-        pyhf_dijet(model, counts[: 20 if quick else 200], q0)
+         agreement=largest(exact[1], q0[: len(exact[1])]), n=len(exact[1]))  # fmt: skip
+    for key in sorted(outcome, key=lambda key: best[key]):
+        values, version = outcome[key]
+        note("dijet", CONTENDERS[key].label, 1 / best[key], agreement=largest(values, exact[1][: len(values)]),
+             n=len(values), version=version)  # fmt: skip
+    for key, reason in refused.items():
+        print(f"{'dijet':12s} {CONTENDERS[key].label:52s} {'not measured':>12s} {reason}", flush=True)
+
+
+def section_prior(quick: bool) -> None:
+    """Why the portable workspace differs in q0: its constraint terms, whose width is K standard deviations."""
+    if not importlib.util.find_spec("pyhf"):
+        print(f"{'prior':12s} not measured: pyhf is not installed")
+        return
+    import toy_pyhf
+
+    model = dijet()
+    counts, _ = toys.engine(model).draw(np.arange(10 if quick else 50), 0)
+    _, exact = converged(model, counts)
+    for wanted in (50.0, 100.0, 200.0, 400.0):
+        spec = spectrum_of(model, counts[0], prior_width=wanted)
+        width, rows = toy_pyhf.prior_share(spec, model.basis @ model.whitening, counts)
+        difference = rows[:, 0] - exact
+        print(f"{'prior':12s} K = {width:5.0f}: max |dq0| {np.abs(difference).max():.2e}, "
+              f"without the constraint terms at the fitted parameters {np.abs(difference - rows[:, 1]).max():.1e}, "
+              f"largest times K^2 {np.abs(difference).max() * width**2:.3f}")  # fmt: skip
 
 
 def converged(model: LogLinear, counts) -> tuple[float, np.ndarray]:  # type: ignore[no-untyped-def]
@@ -100,153 +178,6 @@ def converged(model: LogLinear, counts) -> tuple[float, np.ndarray]:  # type: ig
     seconds, _ = spent(damped.repair, arrays, wanted, counts, pulls, np.arange(n), room)
     assert (room.open == 0).all(), "a toy was lost"
     return seconds, evaluate("q0", 0.0, room.free, room.fixed, room.best)[:, 0]
-
-
-def hand_written(model: LogLinear, counts) -> tuple[float, np.ndarray]:  # type: ignore[no-untyped-def]
-    """What an analyst would write: iminuit on a compiled likelihood with gradient in a whitened basis."""
-    from iminuit import Minuit
-    from numba import njit
-
-    basis, rate, signal = np.ascontiguousarray(model.basis @ model.whitening), model.rate, model.signals[0]
-
-    @njit(fastmath=True)
-    def nll(x, n, basis, rate, signal):  # type: ignore[no-untyped-def]
-        total = 0.0
-        for b in range(n.size):
-            eta = 0.0
-            for k in range(4):
-                eta += basis[b, k] * x[k]
-            expected = rate[b] * np.exp(eta) + x[4] * signal[b]
-            if expected <= 0:
-                return 1e30
-            total += expected - n[b] * np.log(expected)
-        return total
-
-    @njit(fastmath=True)
-    def gradient(x, n, basis, rate, signal):  # type: ignore[no-untyped-def]
-        g = np.zeros(5)
-        for b in range(n.size):
-            eta = 0.0
-            for k in range(4):
-                eta += basis[b, k] * x[k]
-            background = rate[b] * np.exp(eta)
-            slope = 1 - n[b] / (background + x[4] * signal[b])
-            for k in range(4):
-                g[k] += slope * background * basis[b, k]
-            g[4] += slope * signal[b]
-        return g
-
-    x0, fixed = np.zeros(5), {"basis": basis, "rate": rate, "signal": signal}
-    nll(x0, counts[0], basis, rate, signal), gradient(x0, counts[0], basis, rate, signal)
-    result = np.empty(len(counts))
-    start = time.process_time()
-    for i, n in enumerate(counts):
-        minuit = Minuit(partial(nll, n=n, **fixed), x0, grad=partial(gradient, n=n, **fixed), name=list("abcdm"))
-        minuit.errordef, minuit.strategy, minuit.tol = 0.5, 1, 1e-3
-        minuit.limits[4] = (0, None)
-        minuit.fixed[4] = True
-        minuit.migrad()
-        null = minuit.fval
-        minuit.fixed[4] = False
-        minuit.values[4] = 1.0  # a start on the limit would have no gradient in Minuit's coordinate
-        minuit.migrad()
-        result[i] = max(0.0, 2 * (null - minuit.fval))
-    return time.process_time() - start, result
-
-
-def pyhf_dijet(model: LogLinear, counts, q0) -> None:  # type: ignore[no-untyped-def]
-    """The portable workspace, and a vector custom modifier (pyhf's best for this model)."""
-    import pyhf
-
-    spec = build.spectrum(counts[0], model.rate, model.basis, model.signal)
-    custom = custom_model(model)
-    portable = pyhf.Workspace(spec).model()
-    backends = [("numpy", "numpy")] + ([("jax", "jax")] if importlib.util.find_spec("jax") else [])
-    for label, backend in backends:
-        optimizers = [("scipy", pyhf.optimize.scipy_optimizer()), ("minuit", pyhf.optimize.minuit_optimizer())]
-        for name, optimizer in optimizers:
-            pyhf.set_backend(backend, optimizer)
-            for kind, target, aux in (
-                ("portable JSON", portable, portable.config.auxdata),
-                ("custom modifier", custom, []),
-            ):
-                few = counts[: len(counts) if kind == "custom modifier" else len(counts) // 4]
-                config = target.config
-
-                def one(n, target=target, aux=aux, config=config):  # type: ignore[no-untyped-def]
-                    return float(pyhf.infer.test_statistics.q0(
-                        0.0, [*n.tolist(), *aux], target, config.suggested_init(), config.suggested_bounds(),
-                        config.suggested_fixed(),
-                    ))  # fmt: skip
-
-                try:
-                    one(few[0])
-                    seconds, found = spent(lambda few=few, one=one: [one(n) for n in few])
-                except Exception as error:  # another tool's failure is a result of the comparison
-                    print(f"dijet        pyhf {label} {name}, {kind}: {type(error).__name__}: {str(error)[:60]}")
-                    continue
-                note(
-                    "dijet",
-                    f"pyhf {label} {name}, {kind}",
-                    len(few) / seconds,
-                    agreement=largest(found, q0[: len(few)]),
-                )
-    pyhf.set_backend("numpy")
-
-
-def custom_model(model: LogLinear):  # type: ignore[no-untyped-def]
-    """A pyhf model whose background is one vector modifier, exp(basis z)."""
-    import pyhf
-    from pyhf.parameters import ParamViewer
-
-    basis = model.basis @ model.whitening
-    size = basis.shape[1]
-
-    class Builder:
-        is_shared = True
-
-        def __init__(self, config):  # type: ignore[no-untyped-def]
-            self.builder_data, self.required_parsets, self.config = {}, {}, config
-
-        def append(self, key, channel, sample, thismod, defined_samp):  # type: ignore[no-untyped-def]
-            self.builder_data.setdefault(key, {}).setdefault(sample, {}).setdefault("data", {"mask": []})
-            self.builder_data[key][sample]["data"]["mask"] += [bool(thismod)] * len(model.rate)
-            if thismod:
-                self.required_parsets.setdefault(
-                    thismod["name"],
-                    [{"paramset_type": "unconstrained", "n_parameters": size, "is_scalar": False,
-                      "inits": (1e-6,) * size, "bounds": ((-20.0, 20.0),) * size, "fixed": False}],
-                )  # fmt: skip
-
-        def finalize(self):  # type: ignore[no-untyped-def]
-            return self.builder_data
-
-    class Applier:
-        name, op_code = "spectrum", "multiplication"
-
-        def __init__(self, modifiers, pdfconfig, builder_data, batch_size=None):  # type: ignore[no-untyped-def]
-            names = [m for m, _ in modifiers]
-            self.viewer = ParamViewer((pdfconfig.npars,), pdfconfig.par_map, names)
-            key = f"spectrum/{names[0]}"
-            self.mask = np.array([[[builder_data[key][s]["data"]["mask"]] for s in pdfconfig.samples]])
-
-        def apply(self, pars):  # type: ignore[no-untyped-def]
-            tensorlib, _ = pyhf.get_backend()
-            exponent = tensorlib.einsum("bk,k->b", tensorlib.astensor(basis), self.viewer.get(pars))
-            factors = tensorlib.einsum("b,msab->msab", tensorlib.exp(exponent), tensorlib.ones(self.mask.shape))
-            return tensorlib.where(
-                tensorlib.astensor(self.mask, dtype="bool"), factors, tensorlib.ones(self.mask.shape)
-            )
-
-    spec = {"channels": [{"name": "spectrum", "samples": [
-        {"name": "background", "data": model.rate.tolist(),
-         "modifiers": [{"name": "z", "type": "spectrum", "data": None}]},
-        {"name": "signal", "data": model.signals[0].tolist(),
-         "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
-    ]}]}  # fmt: skip
-    modifiers = {**pyhf.modifiers.histfactory_set, "spectrum": (Builder, Applier)}
-    settings = {"poi_name": "mu", "validate": False, "modifier_set": modifiers}
-    return pyhf.Model(spec, **settings)
 
 
 def section_scan(quick: bool) -> None:
@@ -374,13 +305,20 @@ def section_workers(quick: bool) -> None:
 
 
 def save(folder: Path) -> None:
+    """Table and figure; the sections that were not run keep the rows of the table that is there."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "toys_speed.csv").open("w", newline="") as stream:
+    table = folder / "toys_speed.csv"
+    measured = {row["section"] for row in ROWS}
+    if table.exists():
+        with table.open(newline="") as stream:
+            ROWS.extend({**dict.fromkeys(ROWS[0], ""), **old} for old in csv.DictReader(stream)
+                        if old["section"] not in measured)  # fmt: skip
+    with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(ROWS[0]))
         writer.writeheader()
         writer.writerows(ROWS)
@@ -403,19 +341,29 @@ def main() -> None:
     names = [name.removeprefix("section_") for name in globals() if name.startswith("section_")]
     parser.add_argument("--sections", nargs="+", choices=names, default=names)
     parser.add_argument("--quick", action="store_true", help="a minute instead of half an hour")
+    parser.add_argument("--python", action="append", default=[], metavar="NAME=PATH",
+                        help="another environment with tools for the section dijet; may be repeated")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each tool in the section dijet")
     parser.add_argument("--likelihood", help="workspace for the section histfactory")
     parser.add_argument("--patch", help="JSON patch for it")
     parser.add_argument("--out", type=Path, help="folder for the table and the figure")
     options = parser.parse_args()
+    for environment in options.python:
+        name, _, path = environment.partition("=")
+        if not (name and Path(path).is_file()):
+            parser.error(f"--python takes NAME=PATH with an existing Python, got {environment!r}")
+        PYTHONS.append(path)
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)  # pyhf prints every failed fit at length
     for name in options.sections:
         section = globals()[f"section_{name}"]
         if name == "histfactory":
             section(options.quick, options.likelihood, options.patch)
+        elif name == "dijet":
+            section(options.quick, options.rounds)
         else:
             section(options.quick)
-    if options.out is not None:
+    if options.out is not None and ROWS:
         save(options.out)
 
 
