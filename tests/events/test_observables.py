@@ -342,3 +342,27 @@ def test_masses_from_energies() -> None:
     np.testing.assert_allclose(
         events.observable("tower0,tower1.inv_mass", {"Tower": both}), (first + second).mass, rtol=1e-6
     )
+
+
+def test_registering_what_gives_no_value_an_event(flat: str) -> None:
+    source = events.open(flat)
+    events.register("constant_of_nature", lambda jet: 3.0)
+    events.register("first_three", lambda jet: np.arange(3.0))
+    with pytest.raises(InputError, match="one float for all events"):
+        events.observable("jet0.constant_of_nature", source)
+    with pytest.raises(InputError, match="gives 3 values for 400 events"):
+        events.observable("jet0.first_three", source)
+    with pytest.raises(InputError, match="expected a function"):
+        events.register("nothing", None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="for 0 objects"):
+        events.register("nothing", lambda: 1, objects=0)
+
+
+@pytest.mark.parametrize("what", [3, None])
+def test_names_and_cuts_are_text(what: object, flat: str) -> None:
+    with pytest.raises(InputError, match="expected text"):
+        events.observable(what, flat)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected a sentence"):
+        events.mask(what, flat)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected a file, a list of files"):
+        events.open(what)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -150,3 +152,37 @@ def test_wrong_reading(source: Source) -> None:
         Image("jet0.phi", "jet0.eta").pixelate((3, 3), RANGE).read(source)
     with pytest.raises(InputError, match="expected one object"):
         image().translate("jet").points(source)
+
+
+POINTS = Image("jet.phi", "jet.eta", "jet.pt")
+UNIT = ((-1, 1), (-1, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: POINTS.pixelate((3.5, 3), UNIT), r"expected \(rows, columns\)"),  # type: ignore[arg-type]
+        (lambda: POINTS.pixelate(33, UNIT), r"expected \(rows, columns\)"),  # type: ignore[arg-type]
+        (lambda: POINTS.pixelate((10**6, 10**6), UNIT), "of 1 to 2048"),
+        (lambda: POINTS.pixelate((3, 3), ((-np.inf, 1), (-1, 1))), "two ranges"),
+        (lambda: POINTS.pixelate((3, 3), None), "two ranges"),  # type: ignore[arg-type]
+        (lambda: POINTS.with_subjets("jet", "kt", 2000.0), "expected a positive radius up to 3.2"),
+        (lambda: POINTS.with_subjets("jet").translate("subjet99999999999"), "SubJet0 to SubJet999"),
+        (lambda: POINTS.translate("jet0").rotate("jet1", np.nan), "the orientation is nan"),
+    ],
+)
+def test_images_that_cannot_be_made(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+def test_points_of_different_lists(flat: str) -> None:
+    mixed = Image("jet.phi", "muon.eta").pixelate((3, 3), UNIT)
+    with pytest.raises(InputError, match=r"different lists \(Jet, Muon\)"):
+        mixed.read(events.open(flat))
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [1 + 2j, 3], np.array(["2020-01-01"] * 2, "M8[D]")])
+def test_sets_of_what_is_no_number(values: object) -> None:
+    with pytest.raises(InputError, match="'x' holds no numbers"):
+        Set(["x"]).read({"x": values})

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.errors import MissingExtraError
+from bumpfit.errors import InputError, MissingExtraError
 
 try:
     import awkward as ak
 except ModuleNotFoundError as _error:
     raise MissingExtraError("awkward", "root", "reading events by the names of observables") from _error
 
-__all__ = ["Jagged", "ak", "defined", "double", "fill_false", "filled", "lists", "nth"]
+__all__ = ["Jagged", "ak", "defined", "double", "fill_false", "filled", "lists", "nth", "numbers"]
 
+_NO_NUMBERS = ("string", "bytes", "complex", "datetime", "timedelta", "union")
 Jagged = Any  # an awkward array, or a NumPy array of one value an event
 
 
@@ -37,6 +38,14 @@ def filled(array: Jagged) -> NDArray[Any]:
         return np.asarray(values)
     floats: Any = values if values.dtype.kind == "f" else values.astype(np.float64)
     return np.asarray(floats.filled(np.nan))
+
+
+def numbers(array: Jagged) -> bool:
+    """Whether an array holds real numbers (or booleans) all the way down."""
+    if isinstance(array, np.ndarray):
+        return array.dtype.kind in "biuf"
+    kind = str(ak.type(array))
+    return not ak.fields(array) and not any(word in kind for word in _NO_NUMBERS)
 
 
 def lists(array: Jagged) -> Jagged:
@@ -63,6 +72,8 @@ def nth(array: Jagged, index: int) -> Jagged:
 
 def defined(array: Jagged) -> Jagged:
     """None where the value is not finite (tau2 / tau1 of a jet with tau1 = 0, the momentum of a pT = 0 tower)."""
+    if getattr(array, "ndim", 0) == 0:
+        raise InputError(f"an observable gives one {type(array).__name__} for all events; expected one value an event")
     if array.ndim == 1:
         values = filled(array)
         return _masked(values, np.isfinite(values))

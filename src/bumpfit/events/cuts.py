@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.events import grammar
-from bumpfit.events.arrays import Jagged, ak, double, fill_false, filled
+from bumpfit.events.arrays import Jagged, ak, double, fill_false, filled, numbers
 from bumpfit.events.grammar import Call, Comparison, CutError, Logic, Node, Number, Observable, Operation, Quantified
 from bumpfit.events.observables import evaluate, over_chunks
 from bumpfit.events.source import Chunk, ReadError, Source
@@ -43,7 +43,6 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "/": lambda a, b: a / b,
     "**": lambda a, b: a**b,
 }
-_NO_NUMBERS = ("string", "bytes", "complex", "datetime", "timedelta", "union")
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     name: getattr(np, name)
     for name in ("abs", "sqrt", "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")
@@ -131,8 +130,7 @@ class _Evaluation:
             raise
         except InputError as error:
             raise CutError(str(error), self.cut.text, node.at) from error
-        kind = str(ak.type(array))
-        if ak.fields(array) or any(word in kind for word in _NO_NUMBERS):
+        if not numbers(array):
             raise CutError(f"'{node.name.text}' holds no numbers", self.cut.text, node.at)
         return _Value(filled(array) if array.ndim == 1 else array, axes)
 

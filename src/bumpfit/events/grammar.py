@@ -147,6 +147,8 @@ def parse(text: str) -> Node:
     Raises:
         CutError: not a sentence of the grammar, or not a condition; the message shows where.
     """
+    if not isinstance(text, str):
+        raise InputError(f"the cut is {type(text).__name__}; expected a sentence as 'jet0.pt > 100'")
     return _Parser(text).whole()
 
 

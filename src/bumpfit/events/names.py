@@ -51,6 +51,8 @@ def normal(name: str) -> str:
 
 def parse(text: str) -> Name:
     """Parse a name; InputError when it is not of the form `<objects>.<observable>` or a column name."""
+    if not isinstance(text, str):
+        raise InputError(f"the name of an observable is {type(text).__name__}; expected text as 'jet0.pt'")
     text = text.strip()
     if not _NAME.fullmatch(text):
         raise InputError(

@@ -106,7 +106,10 @@ def of_objects(objects: Sequence[Objects], observable: str) -> Jagged:
         expected = str(entry.least) if entry.least == entry.most else f"{entry.least} to {entry.most or 'any number'}"
         few = ": separate them by commas, as in jet0,jet1" if len(objects) < entry.least else ""
         raise InputError(f"{observable} takes {expected} object{'s'[: expected != '1']}, got {len(objects)}{few}")
-    return entry.function(*objects)
+    array = entry.function(*objects)
+    if len(array) != len(objects[0]):
+        raise InputError(f"{observable} gives {len(array)} values for {len(objects[0])} events; expected one an event")
+    return array
 
 
 def register(name: str, function: Callable[..., Jagged], *, objects: int | None = 1) -> None:
@@ -119,6 +122,10 @@ def register(name: str, function: Callable[..., Jagged], *, objects: int | None 
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise InputError(f"'{name}' cannot name an observable; expected letters, digits and underscores")
+    if not callable(function):
+        raise InputError(f"{name} is registered with {type(function).__name__}; expected a function of objects")
+    if objects is not None and objects < 1:
+        raise InputError(f"{name} is registered for {objects} objects; expected at least 1, or None for any number")
     _COMPUTED[normal(name)] = Computed(finite(function), objects or 1, objects)
 
 

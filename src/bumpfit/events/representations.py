@@ -18,6 +18,7 @@ wrapped to [-pi, pi), the orientation is the angle in degrees from the width axi
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,13 +28,16 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.events import names
-from bumpfit.events.arrays import Jagged, ak, double
+from bumpfit.events.arrays import Jagged, ak, double, numbers
 from bumpfit.events.names import normal
 from bumpfit.events.observables import evaluate, over_chunks
 from bumpfit.events.source import Chunk, Source
 from bumpfit.standard_output import captured
 
 ALGORITHMS = {"kt": "kt_algorithm", "cambridge": "cambridge_algorithm", "antikt": "antikt_algorithm"}
+LARGEST = 2048  # pixels a side
+WIDEST = 3.2  # radius of subjets: fastjet ends the process above 1000
+MOST = 1000  # subjets
 _SUBJET = re.compile(r"subjet(\d+)", re.IGNORECASE)
 
 
@@ -68,6 +72,8 @@ class Set:
                 raise InputError(
                     f"'{name}' is a list in every event; expected one value: name one object, as in jet0.pt"
                 )
+            if not numbers(array):
+                raise InputError(f"'{name}' holds no numbers; expected an observable as jet0.pt")
             columns.append(ak.to_numpy(ak.fill_none(double(array), np.nan)))
         return np.stack(columns, axis=1)
 
@@ -107,8 +113,10 @@ class Image:
         """Cluster constituents to `SubJet0`, `SubJet1`, ... (needs the extra `simulate`)."""
         if algorithm not in ALGORITHMS:
             raise InputError(f"the algorithm is '{algorithm}'; expected one of {', '.join(ALGORITHMS)}")
-        if not r > 0 or not min_pt >= 0:
-            raise InputError(f"r is {r} and min_pt {min_pt}; expected a positive radius and a pT of 0 or more")
+        if not 0 < r <= WIDEST or not 0 <= min_pt < np.inf:
+            raise InputError(
+                f"r is {r} and min_pt {min_pt}; expected a positive radius up to {WIDEST} and a pT of 0 or more"
+            )
         return dataclasses.replace(self, subjets=Subjets(constituents, algorithm, float(r), float(min_pt)))
 
     def translate(self, origin: str = "SubJet0") -> Image:
@@ -119,16 +127,26 @@ class Image:
     def rotate(self, axis: str = "SubJet1", orientation: float = -90.0) -> Image:
         """Turn the image about its centre until the axis object lies at the orientation (degrees)."""
         self._needs_subjets(axis)
+        if not np.isfinite(orientation):
+            raise InputError(f"the orientation is {orientation}; expected degrees")
         if self.origin is None:
             raise InputError("an image is rotated about its centre: translate it first")
         return dataclasses.replace(self, axis=axis, orientation=float(orientation))
 
     def pixelate(self, size: Sequence[int], range: Sequence[Sequence[float]]) -> Image:
         """Sum the channel in a grid of `size` (rows, columns) over the ranges of height and width."""
-        if len(size) != 2 or min(size) < 1 or len(range) != 2 or any(len(r) != 2 or not r[0] < r[1] for r in range):
-            raise InputError(f"size {size} and range {range}; expected (rows, columns) and two ranges (low, high)")
-        ranges = tuple((float(low), float(high)) for low, high in range)
-        return dataclasses.replace(self, pixels=Pixels((int(size[0]), int(size[1])), (ranges[0], ranges[1])))
+        wrong = InputError(
+            f"size {size} and range {range}; expected (rows, columns) of 1 to {LARGEST} and two ranges (low, high)"
+        )
+        try:
+            rows, columns = (operator.index(number) for number in size)
+            (bottom, top), (left, right) = ((float(low), float(high)) for low, high in range)
+        except (TypeError, ValueError):
+            raise wrong from None
+        finite = -np.inf < bottom < top < np.inf and -np.inf < left < right < np.inf
+        if not (finite and 1 <= rows <= LARGEST and 1 <= columns <= LARGEST):
+            raise wrong
+        return dataclasses.replace(self, pixels=Pixels((rows, columns), ((bottom, top), (left, right))))
 
     def read(self, events: Source | Chunk | Any) -> NDArray[np.float32]:
         """Images, shape (events, rows, columns); row 0 is the lowest height. An event without points is all zeros.
@@ -164,12 +182,20 @@ class Image:
         return self.subjets
 
     def _needs_subjets(self, name: str) -> None:
-        if _SUBJET.fullmatch(name) and self.subjets is None:
+        match = _SUBJET.fullmatch(name)
+        if match and self.subjets is None:
             raise InputError(f"{name} needs subjets: call with_subjets first")
+        if match and int(match[1]) >= MOST:
+            raise InputError(f"{name} is beyond what a jet holds; expected SubJet0 to SubJet{MOST - 1}")
 
     def _points(self, chunk: Chunk) -> Jagged:
-        height, width = self._list(self.height, chunk), self._list(self.width, chunk)
-        channel = ak.ones_like(height) if self.channel is None else self._list(self.channel, chunk)
+        (height, of), (width, of_width) = self._list(self.height, chunk), self._list(self.width, chunk)
+        channel, of_channel = (ak.ones_like(height), of) if self.channel is None else self._list(self.channel, chunk)
+        if not of == of_width == of_channel:
+            raise InputError(
+                f"the points of an image are of different lists ({', '.join(sorted({*of, *of_width, *of_channel}))}); "
+                "expected height, width and channel of the same objects"
+            )
         subjets = None if self.subjets is None else _subjets(self.subjets, chunk)
         if self.origin is not None:
             height = self._moved(height, self.height, self._position(self.origin, self.height, chunk, subjets))
@@ -190,11 +216,11 @@ class Image:
         complete = ~(ak.is_none(height, axis=1) | ak.is_none(width, axis=1) | ak.is_none(channel, axis=1))
         return ak.drop_none(points[complete], axis=1)
 
-    def _list(self, name: str, chunk: Chunk) -> Jagged:
-        array, _ = evaluate(names.parse(name), chunk)
+    def _list(self, name: str, chunk: Chunk) -> tuple[Jagged, tuple[str, ...]]:
+        array, axes = evaluate(names.parse(name), chunk)
         if array.ndim != 2:
             raise InputError(f"'{name}' is not one list an event; expected as in fatjet0.constituents.pt")
-        return double(ak.fill_none(array, [], axis=0))
+        return double(ak.fill_none(array, [], axis=0)), axes
 
     def _moved(self, values: Jagged, name: str, centre: Jagged) -> Jagged:
         moved = values - centre
@@ -269,6 +295,8 @@ def _clusterable(subjets: Subjets, chunk: Chunk) -> tuple[dict[str, Jagged], Jag
     momenta = {}
     for name in ("px", "py", "pz", "e"):
         array, _ = evaluate(names.parse(f"{subjets.constituents}.{name}"), chunk)
+        if array.ndim != 2:
+            raise InputError(f"'{subjets.constituents}' is not one list an event; expected as in fatjet0.constituents")
         momenta[name] = double(ak.fill_none(array, [], axis=0))
     transverse = np.hypot(momenta["px"], momenta["py"])
     good = ak.fill_none(np.isfinite(momenta["e"]) & np.isfinite(momenta["pz"]) & (transverse > 0), False, axis=1)

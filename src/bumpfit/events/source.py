@@ -52,7 +52,7 @@ class Source(abc.ABC):
         What a chunk has read is measured when the next one is asked for, and the next is sized by it: memory stays
         bounded whatever the columns are.
         """
-        step = events or FIRST_CHUNK
+        step = FIRST_CHUNK if events is None else events
         if step < 1:
             raise InputError(f"a chunk of {step} events; expected at least 1")
         start = 0
