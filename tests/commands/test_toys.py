@@ -44,6 +44,39 @@ def test_shards_merge_to_the_whole(bumpfit: Run, counting: Path, tmp_path: Path)
     assert "is not a result of 'bumpfit toys'" in refused(bumpfit("toys", "--merge", counting))
 
 
+def test_a_mass_scan_in_shards_is_the_whole_scan(bumpfit: Run, tmp_path: Path) -> None:
+    """Two bins without systematics, each with a signal of its own: global p is that of two independent experiments."""
+    files = []
+    for k, shape in enumerate(([1.0, 0.0], [0.0, 1.0])):
+        samples = [
+            {"name": "s", "data": shape, "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+            {"name": "b", "data": [9.0, 9.0], "modifiers": []},
+        ]
+        strength = {"name": "mu", "bounds": [[0, 100]], "inits": [1.0]}
+        files.append(tmp_path / f"m{k}.json")
+        files[-1].write_text(json.dumps({
+            "channels": [{"name": "c", "samples": samples}], "observations": [{"name": "c", "data": [17.0, 8.0]}],
+            "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [strength]}}], "version": "1.0.0",
+        }))  # fmt: skip
+    whole = bumpfit("toys", *files, "-n", "20000", "--figure", tmp_path / "global.png", "--json").json
+    assert whole["statistic"] == "largest q0"
+    assert whole["p_global"] == pytest.approx(1 - poisson.cdf(16, 9.0) ** 2, abs=4 * whole["p_global_error"])
+    assert whole["z_global"] == pytest.approx(norm.isf(whole["p_global"]))
+    parts = [tmp_path / f"part{i}.parquet" for i in (1, 2)]
+    for i, part in enumerate(parts, start=1):
+        assert bumpfit("toys", *files, "-n", "20000", "--shard", f"{i}/2", "-o", part).code == 0
+    merged = bumpfit("toys", "--merge", *reversed(parts), "--json").json
+    same = ("p_global", "gross_vitells", "crossings", "observed", "model", "toys")
+    assert [merged[key] for key in same] == [whole[key] for key in same]
+    assert "toys 10000 to 19999 are missing" in bumpfit("toys", "--merge", parts[0]).out
+    until = bumpfit("toys", *files, "-n", "1000000", "--until", "0.1", "--json").json
+    assert until["p_global_error"] < 0.1 * until["p_global"]
+    jobs = bumpfit("toys", *files, "-n", "20000", "--submit", "slurm", "--shards", "2", "-o", tmp_path / "jobs")
+    assert all(str(file) in (tmp_path / "jobs" / "toys.sbatch").read_text() for file in files), jobs.out
+    for wrong in (["--mu", "1"], ["--statistic", "qmu"], ["--observed", "3"], ["--tail"]):
+        assert f"leave out {wrong[0]}" in refused(bumpfit("toys", *files, "-n", "10", *wrong))
+
+
 def test_until(bumpfit: Run, counting: Path) -> None:
     found = bumpfit("toys", counting, "-n", "100000000", "--until", "0.1", "--json").json
     assert found["toys"] < 10_000_000

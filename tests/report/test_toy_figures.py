@@ -85,7 +85,7 @@ def test_global_p_values_beside_the_bound() -> None:
     z = np.linspace(0, 6, 13)
     p = np.array([(z[i] ** 2 <= VALUES).mean() for i in range(13)])
     curve = Curve(z, np.maximum(p, 1 / N), np.sqrt(p / N), np.minimum(1.0, 5 * norm.sf(z)))
-    left, right = global_p_value(VALUES, curve, 9.0).axes
+    left, right = global_p_value(VALUES, np.ones(N), curve, 9.0).axes
     assert drawn(left, "Observed: 9")[0, 0] == 9.0
     assert drawn(right, "Observed: 3")[0, 0] == 3.0
     points = drawn(right, f"{N} scanned toys")
@@ -136,7 +136,7 @@ def test_lines_of_observed_values_are_seen_and_stay_clear_of_the_legend() -> Non
         axes = [
             *toy_distribution(VALUES, np.ones(N), seen, "q0", 0.5).axes,
             *tail_probability(Curve(z**2, curve.p, curve.error, curve.p), seen, "q0", None).axes,
-            *global_p_value(VALUES, curve, seen).axes,
+            *global_p_value(VALUES, np.ones(N), curve, seen).axes,
             *two_hypotheses(VALUES / 2, VALUES, seen, "qtilde", "mu = 2").axes,
         ]
         assert len(axes) == 5

@@ -7,27 +7,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from bumpfit.commands import toy_studies
 from bumpfit.commands.options import Reading, Seed, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs, pairs, provenance
-from bumpfit.commands.show import number
+from bumpfit.commands.toy_results import give, give_scan, give_tail, reach
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.normal import significance, upper_tail
-
-if TYPE_CHECKING:
-    from bumpfit.toys import Curve, Tally, Toys
 
 PARQUET = (".parquet", ".pq")
-AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
-"""What the asymptotic law of a statistic has at zero; t~ has no simple law."""
-POINTS = 40
-"""Points of the curves in figures."""
-FARTHEST = 37.0
-"""Largest significance that --tail looks for: beyond it a p-value is below the smallest double-precision number."""
 
 
 class InterruptionError(BumpfitError):
@@ -92,7 +82,7 @@ def toys(
         raise InputError(f"the observed statistic is {observed:g}; expected a finite number from 0 on")
     if submit is not None:
         refused = {
-            "several workspaces": len(files) > 1, "--merge": merge, "--shard": shard, "--until": until,
+            "--merge": merge, "--shard": shard, "--until": until,
             "--tail": tail, "--dask": dask, "--workers (give --cores)": workers, "--figure": drawing.figure,
         }  # fmt: skip
         wrong = [name for name, value in refused.items() if value]
@@ -101,7 +91,9 @@ def toys(
                 f"--submit goes without {', '.join(wrong)}; jobs are merged with --merge when they are done"
             )
         kinds = {"statistic": statistic, "mu": mu, "test": test, "observed": observed, "seed": seed}
-        _submit(submit, files[0], reading, n, shards, out, kinds, cores, minutes, as_json)
+        if len(files) > 1:
+            _check_scan(kinds)
+        _submit(submit, files, reading, n, shards, out, kinds, cores, minutes, as_json)
         return
     if shards is not None:
         raise InputError("--shards belongs to --submit; to throw one part here, give --shard I/N")
@@ -120,9 +112,8 @@ def toys(
         raise InputError(f"cannot write {out}: expected a name that ends in .parquet or .json")
     if shard is not None and (out is None or out.suffix.lower() not in PARQUET):
         raise InputError("a shard is merged later, so it needs a result file: -o NAME.parquet")
-    if (len(files) > 1 or tail) and (unfit or (out is not None and out.suffix.lower() in PARQUET)):
-        what = "a mass scan" if len(files) > 1 else "--tail"
-        raise InputError(f"{what} goes without {', '.join([*unfit, 'a Parquet result'])}; take -o NAME.json")
+    if tail and (unfit or (out is not None and out.suffix.lower() in PARQUET)):
+        raise InputError(f"--tail goes without {', '.join([*unfit, 'a Parquet result'])}; take -o NAME.json")
     from bumpfit.execute import available_cores
 
     options = {
@@ -137,28 +128,42 @@ def toys(
     head = provenance("toys", [*files, *reading.files], given)
     common: dict[str, Any] = {"seed": seed, "workers": workers or available_cores()}
     if len(files) > 1:
-        if statistic != "q0" or mu != 0 or test is not None or tail:
-            raise InputError(
-                "a mass scan compares q0 of background-only toys; leave out --statistic, --mu, --test, --tail"
-            )
-        with _interruptible(None, "such results are written at the end"):
-            _scan(files, reading, n, observed, common, head, drawing, Output(out, as_json))
-        return
+        _check_scan({"statistic": statistic, "mu": mu, "test": test, "observed": observed, "tail": tail})
     if tail:
+        from bumpfit.toys import tail as weighted
+
+        common |= {"statistic": statistic, "mu": mu, "test": test, "show": None}
         with _interruptible(None, "such results are written at the end"):
-            model = reading.model(files[0])
-            _tail(model, n, statistic, mu, test, observed, common, head, drawing, Output(out, as_json))
+            found = weighted(reading.model(files[0]), n, reach=None if observed is None else reach(observed), **common)
+        if observed is not None:
+            found = dataclasses.replace(found, observed=observed)
+        give_tail(found, head, drawing, Output(out, as_json), plain=statistic == "q0" and mu == 0)
         return
-    from bumpfit.toys import dask_executor, engine, parse_shard, run
+    from bumpfit.toys import dask_executor, engine, parse_shard, run, scan_toys
     from bumpfit.toys import shard as part_of
 
-    part = None if shard is None else part_of(n, *parse_shard(shard))
     keep = out if out is not None and out.suffix.lower() in PARQUET else None
-    with _interruptible(keep):
+    common |= {"path": keep, "part": None if shard is None else part_of(n, *parse_shard(shard)), "until": until}
+    output = Output(None if keep is not None else out, as_json)
+    with _interruptible(keep), nullcontext() if dask is None else dask_executor(dask) as executor:
+        if len(files) > 1:
+            scans = scan_toys([reading.model(path) for path in files], n, executor=executor, show=None, **common)
+            give_scan(scans, head, drawing, keep, output)
+            return
         chosen = engine(reading.model(files[0]), statistic=statistic, mu=mu, test=test)
-        with nullcontext() if dask is None else dask_executor(dask) as executor:
-            found = run(chosen, n, path=keep, part=part, until=until, observed=observed, executor=executor, **common)
-    _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json))
+        tally = run(chosen, n, observed=observed, executor=executor, **common)
+    give(tally, head, drawing, keep, output)
+
+
+def _check_scan(settings: dict[str, Any]) -> None:
+    """Raise InputError for what a mass scan cannot be asked."""
+    usual = {"statistic": "q0", "mu": 0.0, "test": None, "observed": None, "tail": False, "seed": settings.get("seed")}
+    wrong = [f"--{name}" for name, value in settings.items() if value != usual[name]]
+    if wrong:
+        raise InputError(
+            f"a mass scan compares the largest q0 of background-only toys with that of the data; leave out "
+            f"{', '.join(wrong)}"
+        )
 
 
 @contextmanager
@@ -179,11 +184,12 @@ def _interruptible(
 
 
 def _submit(
-    system: Literal["slurm", "htcondor"], workspace: Path, reading: Reading, n: int | None, shards: int | None,
+    system: Literal["slurm", "htcondor"], workspaces: list[Path], reading: Reading, n: int | None, shards: int | None,
     folder: Path | None, kinds: dict[str, Any], cores: int, minutes: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Write job files, after a look whether toys can be thrown at all."""
     from bumpfit.toys import engine, job_files
+    from bumpfit.toys.scan import LEVEL, scan_engine
     from bumpfit.toys.throw import check_run
 
     if n is None or shards is None or folder is None:
@@ -191,12 +197,15 @@ def _submit(
     check_run(n, kinds["seed"], cores)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --submit writes into a folder, for example -o jobs")
-    chosen = {key: kinds[key] for key in ("statistic", "mu", "test")}
-    engine(reading.model(workspace), **chosen)
+    models = [reading.model(path) for path in workspaces]
+    if len(models) > 1:
+        scan_engine(models, LEVEL)
+    else:
+        engine(models[0], **{key: kinds[key] for key in ("statistic", "mu", "test")})
     options = _options({**kinds, **dataclasses.asdict(reading)})
-    written, commands = job_files(system, workspace, n, shards, folder, options=options, cores=cores, minutes=minutes)
+    written, commands = job_files(system, workspaces, n, shards, folder, options=options, cores=cores, minutes=minutes)
     result = {
-        **provenance("toys", [workspace, *reading.files], {**kinds, "submit": system, "shards": shards, "n": n}),
+        **provenance("toys", [*workspaces, *reading.files], {**kinds, "submit": system, "shards": shards, "n": n}),
         "files": [str(file) for file in written], "commands": commands,
     }  # fmt: skip
     rows = [(f"{n} toys", f"{shards} jobs of {cores} {'core' if cores == 1 else 'cores'}, {minutes} minutes at most")]
@@ -217,84 +226,12 @@ def _options(values: dict[str, Any]) -> list[str]:
     return words
 
 
-def _give(
-    found: Tally, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output, notes: tuple[str, ...] = ()
-) -> None:
-    """Give a tally: p-value with its error, the asymptotic one beside it; distribution and running p as a figure."""
-    result = {**head, **found.to_dict(), **_significance(found)}
-
-    def draw() -> Any:
-        from bumpfit.report.toys import toy_distribution
-
-        if found.fitted == 0:
-            raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
-        law = AT_ZERO.get(found.statistic) if found.thrown == found.tested else None
-        return toy_distribution(
-            found.value,
-            found.toys.astype(float),
-            found.observed,
-            found.statistic,
-            law,
-            _running(found),
-            result["p_asymptotic"],
-        )
-
-    drawing.draw(draw)
-    written = [] if keep is None else [f"toys written to {keep}"]
-    output.give(result, lambda: pairs(_rows(result)), [*notes, *_lost(found), *written])
-
-
-def _lost(found: Tally) -> list[str]:
-    """How far toys without a fit could move the p-value."""
-    if not found.failed or found.observed is None:
-        return []
-    most = (found.hits(found.observed) + found.failed) / found.n
-    return [f"{found.failed} toys could not be fitted; were they all as extreme as the data, p would be {number(most)}"]
-
-
-def _running(found: Tally | Toys) -> Curve | None:
-    """p after so many toys, None where there is nothing to compare with."""
-    from bumpfit.toys import convergence
-
-    return None if found.observed is None else convergence(found)
-
-
-def _significance(found: Tally) -> dict[str, Any]:
-    """z of the p-value, whether p is an upper bound because no toy is as extreme, and the asymptotic p of q0."""
-    if found.observed is None or found.fitted == 0:
-        return {"z": None, "p_is_upper_bound": None, "p_asymptotic": None}
-    p = found.p_value()[0]
-    plain = found.statistic == "q0" and found.thrown == 0
-    return {
-        "z": significance(p),
-        "p_is_upper_bound": found.hits(found.observed) == 0,
-        "p_asymptotic": upper_tail(max(found.observed, 0.0) ** 0.5) if plain else None,
-    }
-
-
-def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [
-        (
-            "toys",
-            f"{result['toys']} ({result['fitted']} fitted) of {result['statistic']}, thrown at {result['thrown']:g}",
-        ),
-        ("observed", number(result["observed"])),
-    ]
-    if result["p_value"] is not None:
-        bound = "< " if result["p_is_upper_bound"] else ""
-        error = "" if bound else f" ± {number(result['p_error'], 2)}"
-        rows.append(("p-value", f"{bound}{number(result['p_value'])}{error}"))
-        rows.append(("Z", f"{'> ' if bound else ''}{number(result['z'], 4)}"))
-    if result.get("p_asymptotic") is not None:
-        rows.append(("asymptotic p-value", number(result["p_asymptotic"])))
-    return rows
-
-
 def _merge(
     files: list[Path], n: int | None, observed: float | None, out: Path | None, as_json: bool, drawing: Drawing
 ) -> None:
     """Join result files; `n`: how many toys the whole run has."""
-    from bumpfit.toys import merge, read
+    from bumpfit.toys import GlobalToys, merge, read
+    from bumpfit.toys.scan import LARGEST
     from bumpfit.toys.tally import course, missing
 
     if out is not None and out.suffix.lower() not in (*PARQUET, ".json"):
@@ -312,90 +249,13 @@ def _merge(
     if keep is not None:
         found.write(keep)
     head = provenance("toys", files, {"merge": True})
-    end = max((end for _, end in found.ranges), default=0)
-    gaps = [f"toys {a} to {b - 1} are missing" for a, b in missing(0, max(end, n or 0), found.ranges)]
-    _give(found, head, drawing, keep, Output(None if keep is not None else out, as_json), tuple(gaps))
-
-
-def _tail(
-    model: Any, n: int, statistic: str, mu: float, test: float | None, observed: float | None,
-    common: dict[str, Any], head: dict[str, Any], drawing: Drawing, output: Output,
-) -> None:  # fmt: skip
-    """A p-value by importance sampling."""
-    import numpy as np
-
-    from bumpfit.toys import tail, tail_curve
-    from bumpfit.toys.throw import TIE
-
-    reach = None if observed is None else _reach(observed)
-    found = tail(model, n, statistic=statistic, mu=mu, test=test, reach=reach, show=None, **common)
-    if observed is not None:
-        found = dataclasses.replace(found, observed=observed)
-    result = {**head, **found.to_dict()}
-    p, q = result["p_value"], result["observed"]
-    result |= {
-        "z": None if p is None else significance(p),
-        "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q - TIE).any()),
-        "p_asymptotic": upper_tail(q**0.5) if q is not None and statistic == "q0" and mu == 0 else None,
-        "method": "importance sampling",
-    }  # fmt: skip
-
-    def draw() -> Any:
-        from bumpfit.report.toys import tail_probability
-
-        finite = found.statistic[np.isfinite(found.statistic)]
-        if finite.size == 0:
-            raise BumpfitError("no toy could be fitted, so there is no tail to draw")
-        # beyond the worlds that were thrown there are chance toys only, whose errors cannot be trusted
-        end = min(float(finite.max()), _reach(found.observed) ** 2)
-        curve = tail_curve(found, np.linspace(0.0, end, POINTS))
-        return tail_probability(curve, found.observed, found.name, _running(found), result["p_asymptotic"])
-
-    drawing.draw(draw)
-    output.give(result, lambda: pairs(_rows(result)))
-
-
-def _reach(observed: float | None) -> float:
-    """Significance up to which worlds of importance sampling go for an observed statistic."""
-    from bumpfit.toys.importance import REACH
-
-    return min(max(REACH, math.sqrt(observed or 0.0) + 1), FARTHEST)
-
-
-def _scan(
-    files: list[Path], reading: Reading, n: int, observed: float | None, common: dict[str, Any],
-    head: dict[str, Any], drawing: Drawing, output: Output,
-) -> None:  # fmt: skip
-    """Global p-value of a scan over the signals of several workspaces."""
-    import numpy as np
-
-    from bumpfit.toys import global_curve, scan_toys
-
-    if observed is not None:
-        raise InputError("a mass scan takes its observed q0 from the data; leave out --observed")
-    found = scan_toys([reading.model(path) for path in files], n, show=None, **common)
-    result: dict[str, Any] = {**head, **found.to_dict()}
-    p = result["p_global"]
-    result["z_global"] = None if p is None else significance(p)
-
-    def draw() -> Any:
-        from bumpfit.report.toys import global_p_value
-
-        good = found.maximum[found.valid]
-        if good.size == 0:
-            raise BumpfitError("no toy could be fitted at all signals, so there is nothing to draw")
-        highest = max(float(good.max()), found.observed or 0.0) ** 0.5
-        return global_p_value(good, global_curve(found, np.linspace(0.0, 1.1 * highest, POINTS)), found.observed)
-
-    drawing.draw(draw)
-    rows = [
-        ("toys", f"{result['toys']} ({result['fitted']} fitted), each scanned with {len(files)} signals"),
-        ("largest q0", number(result["observed"])),
-        ("global p-value", f"{number(p)} ± {number(result['p_global_error'], 2)}"),
-        ("global Z", number(result["z_global"], 4)),
-        ("Gross-Vitells bound", f"{number(result['gross_vitells'])} ± {number(result['gross_vitells_error'], 2)}"),
-    ]
-    output.give(result, lambda: pairs(rows))
+    end = max(n or 0, found.wanted, *(end for _, end in found.ranges))
+    gaps = tuple(f"toys {a} to {b - 1} are missing" for a, b in missing(0, end, found.ranges))
+    output = Output(None if keep is not None else out, as_json)
+    if found.statistic == LARGEST:
+        give_scan(GlobalToys(found), head, drawing, keep, output, gaps)
+    else:
+        give(found, head, drawing, keep, output, gaps)
 
 
 def add_to(app: typer.Typer) -> None:

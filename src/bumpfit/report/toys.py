@@ -84,25 +84,27 @@ def tail_probability(
 
 
 @styled
-def global_p_value(maximum: Array, curve: Curve, observed: float | None) -> Figure:
+def global_p_value(value: Array, toys: Array, curve: Curve, observed: float | None) -> Figure:
     """Largest q0 of each scan, and the global p-value over the largest local significance with the bound of Gross and
     Vitells.
 
-    `maximum` (n,): largest q0 of the toys that could be fitted; `curve`: `toys.global_curve`. Significances that no toy
-    reaches have no point.
+    `value` (V,): largest q0 and how many toys have it, `toys` (V,); `curve`: `toys.global_curve`. Significances that no
+    toy reaches have no point.
     """
     figure, (left, right) = _beside(2)
-    _density(left, maximum, np.ones(maximum.size), observed, "Largest $q_0$ of a scan", None)
-    seen = curve.x**2 <= maximum.max(initial=0.0)
+    _density(left, value, toys, observed, "Largest $q_0$ of a scan", None)
+    seen = curve.x**2 <= value.max(initial=0.0)
     right.errorbar(curve.x[seen], curve.p[seen], curve.error[seen], fmt="o", color=BLACK, elinewidth=1.0,
-                   label=f"{maximum.size} scanned toys")  # fmt: skip
+                   label=f"{int(toys.sum())} scanned toys")  # fmt: skip
     if curve.formula is not None:
         right.plot(curve.x, curve.formula, color=BLUE, label="Gross and Vitells")
     right.plot(curve.x, 0.5 * chi2.sf(curve.x**2, 1), color=GREY, linestyle=":", label="Local p-value")
     z = None if observed is None else math.sqrt(max(observed, 0.0))
     _mark(right, z, float(curve.x.max()))
     right.set_yscale("log")
-    lowest = min(0.3 / max(1, maximum.size), *(() if curve.formula is None else [0.3 * float(curve.formula.min())]))
+    lowest = 0.3 / max(1.0, float(toys.sum()))
+    if curve.formula is not None:
+        lowest = min(lowest, 0.3 * float(curve.formula.min()))
     right.set_ylim(lowest, 2.0)
     headroom(right, LEGEND)
     right.set_xlabel("Largest local significance")

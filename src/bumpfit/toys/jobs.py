@@ -47,7 +47,7 @@ queue {shards}
 
 def job_files(
     system: System,
-    workspace: str | Path,
+    workspaces: str | Path | Sequence[str | Path],
     n: int,
     shards: int,
     folder: str | Path,
@@ -56,7 +56,8 @@ def job_files(
     cores: int = 1,
     minutes: int = 60,
 ) -> tuple[list[Path], list[str]]:
-    """Write the files that throw n toys of a workspace in shards; returns them and the commands to type.
+    """Write the files that throw n toys of a workspace (of a scan over several) in shards; returns them and the
+    commands to type.
 
     options   further options of `bumpfit toys` (statistic, seed, ...), the same for every shard
     folder    where job files, logs and results go; on a file system that the workers see
@@ -70,12 +71,14 @@ def job_files(
             f"cannot split {n} toys into {shards} shards of {cores} cores and {minutes} minutes; all must be "
             "at least 1, and no shard may be empty"
         )
-    if not Path(workspace).is_file():
-        raise InputError(f"there is no workspace {workspace}")
+    given = [Path(path) for path in ([workspaces] if isinstance(workspaces, str | Path) else workspaces)]
+    for path in given:
+        if not path.is_file():
+            raise InputError(f"there is no workspace {path}")
     target = Path(folder).resolve()
     place = shlex.quote(str(target))
     command = shlex.join(
-        ["bumpfit", "toys", str(Path(workspace).resolve()), "-n", str(n), "--workers", str(cores), *options]
+        ["bumpfit", "toys", *(str(path.resolve()) for path in given), "-n", str(n), "--workers", str(cores), *options]
     )
     values = {"shards": shards, "cores": cores, "minutes": minutes, "seconds": 60 * minutes, "command": command}
     merge = f"bumpfit toys --merge {place}/shard-*.parquet -n {n} -o {shlex.quote(str(target / 'toys.parquet'))}"

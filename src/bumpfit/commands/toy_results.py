@@ -1,0 +1,174 @@
+"""What `bumpfit toys` tells and draws of toys that were thrown or read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bumpfit.commands.output import Drawing, Output, pairs
+from bumpfit.commands.show import number
+from bumpfit.errors import BumpfitError
+from bumpfit.normal import significance, upper_tail
+
+if TYPE_CHECKING:
+    from bumpfit.toys import Curve, GlobalToys, Tally, Toys
+
+AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
+"""What the asymptotic law of a statistic has at zero; t~ has no simple law."""
+POINTS = 40
+"""Points of the curves in figures."""
+FARTHEST = 37.0
+"""Largest significance that --tail looks for: beyond it a p-value is below the smallest double-precision number."""
+
+
+def give(
+    found: Tally, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output, notes: tuple[str, ...] = ()
+) -> None:
+    """Give a tally: p-value with its error, the asymptotic one beside it; distribution and running p as a figure."""
+    result = {**head, **found.to_dict(), **_significance(found)}
+
+    def draw() -> Any:
+        from bumpfit.report.toys import toy_distribution
+
+        if found.fitted == 0:
+            raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
+        law = AT_ZERO.get(found.statistic) if found.thrown == found.tested else None
+        return toy_distribution(
+            found.value,
+            found.toys.astype(float),
+            found.observed,
+            found.statistic,
+            law,
+            _running(found),
+            result["p_asymptotic"],
+        )
+
+    drawing.draw(draw)
+    output.give(result, lambda: pairs(_rows(result)), [*notes, *_lost(found), *_written(keep)])
+
+
+def _written(keep: Path | None) -> list[str]:
+    return [] if keep is None else [f"toys written to {keep}"]
+
+
+def _lost(found: Tally) -> list[str]:
+    """How far toys without a fit could move the p-value."""
+    if not found.failed or found.observed is None:
+        return []
+    most = (found.hits(found.observed) + found.failed) / found.n
+    return [f"{found.failed} toys could not be fitted; were they all as extreme as the data, p would be {number(most)}"]
+
+
+def _running(found: Tally | Toys) -> Curve | None:
+    """p after so many toys, None where there is nothing to compare with."""
+    from bumpfit.toys import convergence
+
+    return None if found.observed is None else convergence(found)
+
+
+def _significance(found: Tally) -> dict[str, Any]:
+    """z of the p-value, whether p is an upper bound because no toy is as extreme, and the asymptotic p of q0."""
+    if found.observed is None or found.fitted == 0:
+        return {"z": None, "p_is_upper_bound": None, "p_asymptotic": None}
+    p = found.p_value()[0]
+    plain = found.statistic == "q0" and found.thrown == 0
+    return {
+        "z": significance(p),
+        "p_is_upper_bound": found.hits(found.observed) == 0,
+        "p_asymptotic": upper_tail(max(found.observed, 0.0) ** 0.5) if plain else None,
+    }
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        (
+            "toys",
+            f"{result['toys']} ({result['fitted']} fitted) of {result['statistic']}, thrown at {result['thrown']:g}",
+        ),
+        ("observed", number(result["observed"])),
+    ]
+    if result["p_value"] is not None:
+        bound = "< " if result["p_is_upper_bound"] else ""
+        error = "" if bound else f" ± {number(result['p_error'], 2)}"
+        rows.append(("p-value", f"{bound}{number(result['p_value'])}{error}"))
+        rows.append(("Z", f"{'> ' if bound else ''}{number(result['z'], 4)}"))
+    if result.get("p_asymptotic") is not None:
+        rows.append(("asymptotic p-value", number(result["p_asymptotic"])))
+    return rows
+
+
+def give_tail(found: Toys, head: dict[str, Any], drawing: Drawing, output: Output, *, plain: bool) -> None:
+    """Give weighted toys: p-value, the asymptotic one beside it where it is q0 of background (`plain`); the tail
+    probability and running p as a figure.
+    """
+    import numpy as np
+
+    from bumpfit.toys import tail_curve
+    from bumpfit.toys.throw import TIE
+
+    result = {**head, **found.to_dict()}
+    p, q = result["p_value"], result["observed"]
+    result |= {
+        "z": None if p is None else significance(p),
+        "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q - TIE).any()),
+        "p_asymptotic": upper_tail(q**0.5) if q is not None and plain else None,
+        "method": "importance sampling",
+    }  # fmt: skip
+
+    def draw() -> Any:
+        from bumpfit.report.toys import tail_probability
+
+        finite = found.statistic[np.isfinite(found.statistic)]
+        if finite.size == 0:
+            raise BumpfitError("no toy could be fitted, so there is no tail to draw")
+        # beyond the worlds that were thrown there are chance toys only, whose errors cannot be trusted
+        end = min(float(finite.max()), reach(found.observed) ** 2)
+        curve = tail_curve(found, np.linspace(0.0, end, POINTS))
+        return tail_probability(curve, found.observed, found.name, _running(found), result["p_asymptotic"])
+
+    drawing.draw(draw)
+    output.give(result, lambda: pairs(_rows(result)))
+
+
+def reach(observed: float | None) -> float:
+    """Significance up to which worlds of importance sampling go for an observed statistic."""
+    from bumpfit.toys.importance import REACH
+
+    return min(max(REACH, math.sqrt(observed or 0.0) + 1), FARTHEST)
+
+
+def give_scan(
+    found: GlobalToys, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output,
+    notes: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """Give scans: global p-value and the bound of Gross and Vitells; both over the largest significance as a figure."""
+    result: dict[str, Any] = {**head, **found.to_dict()}
+    p, tally = result["p_global"], found.tally
+    bound = None if p is None or found.observed is None else tally.hits(found.observed) == 0
+    result |= {"z_global": None if p is None else significance(p), "p_is_upper_bound": bound}
+
+    def draw() -> Any:
+        import numpy as np
+
+        from bumpfit.report.toys import global_p_value
+        from bumpfit.toys import global_curve
+
+        if tally.fitted == 0:
+            raise BumpfitError("no toy could be fitted at all signals, so there is nothing to draw")
+        highest = max(float(tally.value.max()), found.observed or 0.0) ** 0.5
+        curve = global_curve(found, np.linspace(0.0, 1.1 * highest, POINTS))
+        return global_p_value(tally.value, tally.toys.astype(float), curve, found.observed)
+
+    drawing.draw(draw)
+    rows = [
+        ("toys", f"{result['toys']} ({result['fitted']} fitted with all signals of the scan)"),
+        ("largest q0", number(result["observed"])),
+    ]
+    if p is not None:
+        sign, error = ("< ", "") if bound else ("", f" ± {number(result['p_global_error'], 2)}")
+        rows.append(("global p-value", f"{sign}{number(p)}{error}"))
+        rows.append(("global Z", f"{'> ' if bound else ''}{number(result['z_global'], 4)}"))
+        bounds = number(result["gross_vitells"]), number(result["gross_vitells_error"], 2)
+        rows.append(("Gross-Vitells bound", " ± ".join(bounds)))
+    output.give(result, lambda: pairs(rows), [*notes, *_lost(tally), *_written(keep)])
