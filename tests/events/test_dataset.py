@@ -239,6 +239,12 @@ def test_figures(flat: str, delphes: str) -> None:
     figure = show.images(pictures)
     drawn = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(np.ma.filled(drawn, 0), pictures.samples[pictures.targets == 0].mean(axis=0), rtol=1e-6)
+    mine = pictures.targets == 1
+    some = replace(pictures, weights=np.where(mine, 0.0, np.arange(len(pictures)) % 2.0))
+    drawn = show.images(some).axes[0].images[0].get_array()  # half of the events of the class that has weight
+    np.testing.assert_allclose(np.ma.filled(drawn, 0), some.samples[some.weights > 0].mean(axis=0), rtol=1e-6)
+    with pytest.raises(InputError, match="all weights are 0"):
+        show.images(replace(pictures, weights=np.zeros(len(pictures))))
     for draw, wrong in ((show.images, build(flat)), (show.observables, pictures)):
         with pytest.raises(InputError, match="draw it with"):
             draw(wrong)

@@ -43,14 +43,18 @@ def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
 
 
 def images(dataset: Dataset, *, log: bool = True) -> Figure:
-    """The mean image of every class, on a common colour scale, logarithmic by default."""
+    """The mean image of every class, weighted, on a common colour scale, logarithmic by default."""
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.figure import Figure
 
     if dataset.samples.ndim != 3:
         raise InputError("the data set holds observables; draw it with observables")
-    there = [number for number in range(len(dataset.classes)) if (dataset.targets == number).any()]
-    means = [np.average(dataset.samples[dataset.targets == n], axis=0, weights=None) for n in there]
+    classes = range(len(dataset.classes))
+    there = [number for number in classes if dataset.weights[dataset.targets == number].sum() > 0]
+    if not there:
+        raise InputError("all weights are 0; there is no mean image to draw")
+    rows_of = [dataset.targets == number for number in there]
+    means = [np.average(dataset.samples[mine], axis=0, weights=dataset.weights[mine]) for mine in rows_of]
     largest = max(float(mean.max()) for mean in means) or 1.0
     positive = np.concatenate([mean[mean > 0] for mean in means])
     smallest = max(float(positive.min()), largest * 1e-5) if len(positive) else largest * 1e-5
