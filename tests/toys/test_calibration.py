@@ -259,6 +259,19 @@ def test_goodness_of_fit(spectrum: LogLinear) -> None:
     assert fitted.p == pytest.approx(asymptotic.p, abs=0.15)
 
 
+@pytest.mark.statistics
+def test_p_values_over_data_of_the_model_are_uniform() -> None:
+    """Data thrown from the model, each with its own fit and its own toys: goodness of fit, and q0 below its zeros."""
+    model = workspace.read(MIXED)
+    data = toys.engine(model, statistic="tmu").data(np.arange(300), 4242)
+    fits = np.array([toys.goodness(model, 200, data=row, seed=i).p for i, row in enumerate(data)])
+    spread = np.random.default_rng(1).uniform(-0.0025, 0.0025, fits.size)
+    assert stats.kstest(fits + spread, "uniform").pvalue > 1e-3
+    found = np.array([toys.throw(model, 200, data=row, seed=i).p_value()[0] for i, row in enumerate(data)])
+    for level in (0.1, 0.2, 0.3):
+        assert np.mean(found <= level) == pytest.approx(level, abs=4 * math.sqrt(level * (1 - level) / found.size))
+
+
 def test_goodness_of_a_recognised_workspace_agrees_with_the_general_likelihood() -> None:
     model = dijet(6000)
     counts = np.random.default_rng(2).poisson(model.rate)
