@@ -203,7 +203,7 @@ def test_longer_runs_put_what_shorter_ones_kept_into_bins(engine, tmp_path: Path
         found = runs.run(engine, n, seed=2, path=path, observed=2.0)
         assert found.keep_above == keep_above
         assert same(found, runs.run(engine, n, seed=2))
-        assert sum(h for _, h in found.course) == found.hits(2.0)
+        assert sum(hits for _, hits, _ in found.course) == found.hits(2.0)
     with pytest.raises(InputError, match="other toys"):
         runs.run(engine, N, seed=2, path=path, keep_above=0.0)  # what is in bins stays there
 
@@ -212,6 +212,39 @@ def test_a_result_knows_how_long_its_run_is(engine, tmp_path: Path) -> None:
     path = tmp_path / "first.parquet"
     runs.run(engine, N, seed=2, part=runs.shard(N, 1, 3), path=path)
     assert (read(path).wanted, read(path).n) == (N, N // 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ranges": ()}, "ranges"),
+        ({"ranges": ((5, 2),)}, "ranges"),
+        ({"ranges": ((0, N - 1),)}, "do not add up"),
+        ({"failed": -1}, "do not add up"),
+        ({"seed": "two"}, "do not add up"),
+        ({"observed": "high"}, "not a number"),
+        ({"keep_above": math.nan}, "not a number"),
+        ({"toys": np.full(3, 2), "value": np.array([1.0, 3.0, 2.0]), "ranges": ((0, 6),)}, "not in order"),
+        ({"toys": np.full(2, 3), "value": np.array([1.0, math.nan]), "ranges": ((0, 6),)}, "not in order"),
+        ({"value": np.array(["a"]), "toys": np.array([N])}, "not a result"),
+        ({"value": np.array([1.0]), "toys": np.array([N]), "weight": np.array([-1.0])}, "weight"),
+    ],
+)
+def test_results_that_contradict_themselves_are_refused(whole, tmp_path: Path, changes, words: str) -> None:
+    path = tmp_path / "toys.parquet"
+    dataclasses.replace(whole, **changes).write(path)
+    with pytest.raises(InputError, match=words):
+        read(path)
+
+
+def test_a_flipped_bit_is_noticed(whole, tmp_path: Path) -> None:
+    path = tmp_path / "toys.parquet"
+    whole.write(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        read(path)
 
 
 def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
@@ -261,10 +294,10 @@ def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
 
 def test_the_course_of_p_is_that_of_the_toys_in_order(engine, whole, tmp_path: Path) -> None:
     thrown = toys.throw(engine.model, N, seed=2).statistic
-    fitted, hits = np.cumsum(whole.course, axis=0).T
+    fitted, hits, _ = np.cumsum(whole.course, axis=0).T
     assert (fitted[0], fitted[-1], hits[-1]) == (10, N, whole.hits(4.0))
     assert len(fitted) > 30
-    np.testing.assert_array_equal(hits, [(thrown[:n] >= 4.0).sum() for n in fitted])
+    np.testing.assert_array_equal(hits, [(thrown[: int(n)] >= 4.0).sum() for n in fitted])
     files = [tmp_path / f"{i}.parquet" for i in (1, 2)]
     for i, file in enumerate(files, start=1):
         runs.run(engine, N, seed=2, part=runs.shard(N, i, 2), path=file, observed=4.0)
@@ -276,7 +309,7 @@ def test_the_course_of_p_is_that_of_the_toys_in_order(engine, whole, tmp_path: P
     assert (other.x.tolist(), other.p[0]) == ([N], merged.p_value(1.0)[0])
     for value in (0.0, 0.004, 0.7, 1.999, 2.5):
         coarse = runs.run(engine, N, seed=2, keep_above=2.0, observed=value)
-        assert sum(h for _, h in coarse.course) == coarse.hits(value)
+        assert sum(hits for _, hits, _ in coarse.course) == coarse.hits(value)
 
 
 def test_progress_says_rate_and_p(engine, whole) -> None:

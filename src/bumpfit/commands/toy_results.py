@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,27 +11,31 @@ from bumpfit.errors import BumpfitError
 from bumpfit.normal import significance, upper_tail
 
 if TYPE_CHECKING:
-    from bumpfit.toys import Curve, GlobalToys, Tally, Toys
+    from bumpfit.toys import Curve, GlobalToys, Tally
 
 AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
 """What the asymptotic law of a statistic has at zero; t~ has no simple law."""
 POINTS = 40
 """Points of the curves in figures."""
-FARTHEST = 37.0
-"""Largest significance that --tail looks for: beyond it a p-value is below the smallest double-precision number."""
 
 
 def give(
     found: Tally, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output, notes: tuple[str, ...] = ()
 ) -> None:
-    """Give a tally: p-value with its error, the asymptotic one beside it; distribution and running p as a figure."""
+    """Give a tally: p-value with its error, the asymptotic one beside it; as a figure the distribution (of weighted
+    toys the tail probability) and running p.
+    """
     result = {**head, **found.to_dict(), **_significance(found)}
+    if found.weight is not None:
+        result["method"] = "importance sampling"
 
     def draw() -> Any:
         from bumpfit.report.toys import toy_distribution
 
         if found.fitted == 0:
             raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
+        if found.weight is not None:
+            return _tail_probability(found, result["p_asymptotic"])
         law = AT_ZERO.get(found.statistic) if found.thrown == found.tested else None
         return toy_distribution(
             found.value,
@@ -48,19 +51,33 @@ def give(
     output.give(result, lambda: pairs(_rows(result)), [*notes, *_lost(found), *_written(keep)])
 
 
+def _tail_probability(found: Tally, expected: float | None) -> Any:
+    import numpy as np
+
+    from bumpfit.report.toys import tail_probability
+    from bumpfit.toys import tail_curve
+    from bumpfit.toys.importance import reach_of
+
+    finite = found.value[np.isfinite(found.value)]
+    # beyond the worlds that were thrown there are chance toys only, whose errors cannot be trusted
+    end = min(float(finite.max(initial=0.0)), reach_of(found.observed) ** 2)
+    curve = tail_curve(found, np.linspace(0.0, end, POINTS))
+    return tail_probability(curve, found.observed, found.statistic, _running(found), expected)
+
+
 def _written(keep: Path | None) -> list[str]:
     return [] if keep is None else [f"toys written to {keep}"]
 
 
 def _lost(found: Tally) -> list[str]:
     """How far toys without a fit could move the p-value."""
-    if not found.failed or found.observed is None:
+    if not found.failed or found.observed is None or found.weight is not None:
         return []
     most = (found.hits(found.observed) + found.failed) / found.n
     return [f"{found.failed} toys could not be fitted; were they all as extreme as the data, p would be {number(most)}"]
 
 
-def _running(found: Tally | Toys) -> Curve | None:
+def _running(found: Tally) -> Curve | None:
     """p after so many toys, None where there is nothing to compare with."""
     from bumpfit.toys import convergence
 
@@ -96,46 +113,6 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     if result.get("p_asymptotic") is not None:
         rows.append(("asymptotic p-value", number(result["p_asymptotic"])))
     return rows
-
-
-def give_tail(found: Toys, head: dict[str, Any], drawing: Drawing, output: Output, *, plain: bool) -> None:
-    """Give weighted toys: p-value, the asymptotic one beside it where it is q0 of background (`plain`); the tail
-    probability and running p as a figure.
-    """
-    import numpy as np
-
-    from bumpfit.toys import tail_curve
-    from bumpfit.toys.throw import TIE
-
-    result = {**head, **found.to_dict()}
-    p, q = result["p_value"], result["observed"]
-    result |= {
-        "z": None if p is None else significance(p),
-        "p_is_upper_bound": None if q is None else not bool((found.statistic[found.valid] >= q - TIE).any()),
-        "p_asymptotic": upper_tail(q**0.5) if q is not None and plain else None,
-        "method": "importance sampling",
-    }  # fmt: skip
-
-    def draw() -> Any:
-        from bumpfit.report.toys import tail_probability
-
-        finite = found.statistic[np.isfinite(found.statistic)]
-        if finite.size == 0:
-            raise BumpfitError("no toy could be fitted, so there is no tail to draw")
-        # beyond the worlds that were thrown there are chance toys only, whose errors cannot be trusted
-        end = min(float(finite.max()), reach(found.observed) ** 2)
-        curve = tail_curve(found, np.linspace(0.0, end, POINTS))
-        return tail_probability(curve, found.observed, found.name, _running(found), result["p_asymptotic"])
-
-    drawing.draw(draw)
-    output.give(result, lambda: pairs(_rows(result)))
-
-
-def reach(observed: float | None) -> float:
-    """Significance up to which worlds of importance sampling go for an observed statistic."""
-    from bumpfit.toys.importance import REACH
-
-    return min(max(REACH, math.sqrt(observed or 0.0) + 1), FARTHEST)
 
 
 def give_scan(

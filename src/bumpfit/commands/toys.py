@@ -7,15 +7,18 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bumpfit.commands import toy_studies
 from bumpfit.commands.options import Reading, Seed, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs, pairs, provenance
-from bumpfit.commands.toy_results import give, give_scan, give_tail, reach
+from bumpfit.commands.toy_results import give, give_scan
 from bumpfit.errors import BumpfitError, InputError
+
+if TYPE_CHECKING:
+    from bumpfit.toys.engine import Source
 
 PARQUET = (".parquet", ".pq")
 
@@ -83,14 +86,15 @@ def toys(
     if submit is not None:
         refused = {
             "--merge": merge, "--shard": shard, "--until": until,
-            "--tail": tail, "--dask": dask, "--workers (give --cores)": workers, "--figure": drawing.figure,
+            "--dask": dask, "--workers (give --cores)": workers, "--figure": drawing.figure,
         }  # fmt: skip
         wrong = [name for name, value in refused.items() if value]
         if wrong:
             raise InputError(
                 f"--submit goes without {', '.join(wrong)}; jobs are merged with --merge when they are done"
             )
-        kinds = {"statistic": statistic, "mu": mu, "test": test, "observed": observed, "seed": seed}
+        kinds = {"statistic": statistic, "mu": mu, "test": test, "observed": observed, "seed": seed,
+                 "tail": tail}  # fmt: skip
         if len(files) > 1:
             _check_scan(kinds)
         _submit(submit, files, reading, n, shards, out, kinds, cores, minutes, as_json)
@@ -112,8 +116,6 @@ def toys(
         raise InputError(f"cannot write {out}: expected a name that ends in .parquet or .json")
     if shard is not None and (out is None or out.suffix.lower() not in PARQUET):
         raise InputError("a shard is merged later, so it needs a result file: -o NAME.parquet")
-    if tail and (unfit or (out is not None and out.suffix.lower() in PARQUET)):
-        raise InputError(f"--tail goes without {', '.join([*unfit, 'a Parquet result'])}; take -o NAME.json")
     from bumpfit.execute import available_cores
 
     options = {
@@ -126,33 +128,44 @@ def toys(
         if value is not None and value is not False
     }
     head = provenance("toys", [*files, *reading.files], given)
-    common: dict[str, Any] = {"seed": seed, "workers": workers or available_cores()}
     if len(files) > 1:
         _check_scan({"statistic": statistic, "mu": mu, "test": test, "observed": observed, "tail": tail})
-    if tail:
-        from bumpfit.toys import tail as weighted
-
-        common |= {"statistic": statistic, "mu": mu, "test": test, "show": None}
-        with _interruptible(None, "such results are written at the end"):
-            found = weighted(reading.model(files[0]), n, reach=None if observed is None else reach(observed), **common)
-        if observed is not None:
-            found = dataclasses.replace(found, observed=observed)
-        give_tail(found, head, drawing, Output(out, as_json), plain=statistic == "q0" and mu == 0)
-        return
-    from bumpfit.toys import dask_executor, engine, parse_shard, run, scan_toys
+    from bumpfit.toys import GlobalToys, dask_executor, parse_shard, run
     from bumpfit.toys import shard as part_of
+    from bumpfit.toys.scan import ScanEngine
 
     keep = out if out is not None and out.suffix.lower() in PARQUET else None
-    common |= {"path": keep, "part": None if shard is None else part_of(n, *parse_shard(shard)), "until": until}
     output = Output(None if keep is not None else out, as_json)
     with _interruptible(keep), nullcontext() if dask is None else dask_executor(dask) as executor:
-        if len(files) > 1:
-            scans = scan_toys([reading.model(path) for path in files], n, executor=executor, show=None, **common)
-            give_scan(scans, head, drawing, keep, output)
-            return
-        chosen = engine(reading.model(files[0]), statistic=statistic, mu=mu, test=test)
-        tally = run(chosen, n, observed=observed, executor=executor, **common)
-    give(tally, head, drawing, keep, output)
+        source, n = _source(files, reading, n, statistic, mu, test, observed, tail=tail)
+        part = None if shard is None else part_of(n, *parse_shard(shard))
+        found = run(
+            source, n, seed=seed, workers=workers or available_cores(), executor=executor,
+            path=keep, part=part, until=until, observed=observed,
+        )  # fmt: skip
+    if isinstance(source, ScanEngine):
+        give_scan(GlobalToys(found, source.level, source.scan), head, drawing, keep, output)
+    else:
+        give(found, head, drawing, keep, output)
+
+
+def _source(
+    files: list[Path], reading: Reading, n: int, statistic: str, mu: float, test: float | None, observed: float | None,
+    *, tail: bool,
+) -> tuple[Source, int]:  # fmt: skip
+    """What makes the toys: of a model, weighted ones, or of a scan over several; and how many of them."""
+    from bumpfit.toys import engine
+    from bumpfit.toys.importance import reach_of, tail_engine
+    from bumpfit.toys.scan import LEVEL, scan_engine
+
+    models = [reading.model(path) for path in files]
+    if len(models) > 1:
+        return scan_engine(models, LEVEL), n
+    base = engine(models[0], statistic=statistic, mu=mu, test=test)
+    if not tail:
+        return base, n
+    weighted = tail_engine(base, None if observed is None else reach_of(observed))
+    return weighted, weighted.whole(n)
 
 
 def _check_scan(settings: dict[str, Any]) -> None:
@@ -167,15 +180,15 @@ def _check_scan(settings: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _interruptible(
-    keep: Path | None, advice: str = "with -o NAME.parquet a run can be interrupted and goes on later"
-) -> Iterator[None]:
-    """Say on Ctrl-C what is kept and how to go on; `advice` where nothing is."""
+def _interruptible(keep: Path | None) -> Iterator[None]:
+    """Say on Ctrl-C what is kept and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
         if keep is None:
-            raise InterruptionError(f"interrupted, and nothing was kept; {advice}") from None
+            raise InterruptionError(
+                "interrupted, and nothing was kept; with -o NAME.parquet a run can be interrupted and goes on later"
+            ) from None
         if not keep.with_name(keep.name + ".parts").exists():
             raise InterruptionError("interrupted before the first toys were finished; nothing was written") from None
         raise InterruptionError(
@@ -188,8 +201,7 @@ def _submit(
     folder: Path | None, kinds: dict[str, Any], cores: int, minutes: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Write job files, after a look whether toys can be thrown at all."""
-    from bumpfit.toys import engine, job_files
-    from bumpfit.toys.scan import LEVEL, scan_engine
+    from bumpfit.toys import job_files
     from bumpfit.toys.throw import check_run
 
     if n is None or shards is None or folder is None:
@@ -197,11 +209,7 @@ def _submit(
     check_run(n, kinds["seed"], cores)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --submit writes into a folder, for example -o jobs")
-    models = [reading.model(path) for path in workspaces]
-    if len(models) > 1:
-        scan_engine(models, LEVEL)
-    else:
-        engine(models[0], **{key: kinds[key] for key in ("statistic", "mu", "test")})
+    _source(workspaces, reading, n, **{key: value for key, value in kinds.items() if key != "seed"})
     options = _options({**kinds, **dataclasses.asdict(reading)})
     written, commands = job_files(system, workspaces, n, shards, folder, options=options, cores=cores, minutes=minutes)
     result = {

@@ -59,10 +59,10 @@ def convergence(toys: Toys | Tally, observed: float | None = None, points: int =
     if value is None or not good:
         raise BumpfitError("there is no p-value to follow: give an observed statistic, and toys that could be fitted")
     if isinstance(toys, Tally):
-        x, hits = np.cumsum(np.array(course([toys], value), dtype=np.float64), axis=0).T
+        x, hits, squares = np.cumsum(np.array(course([toys], value), dtype=np.float64), axis=0).T
         keep = np.flatnonzero(x >= min(10.0, x[-1]))
-        x, hits = x[keep], hits[keep]
-        return Curve(x, hits / x, np.sqrt(hits / x * np.maximum(1 - hits / x, 0.0) / x))
+        x, hits, squares = x[keep], hits[keep], squares[keep]
+        return Curve(x, hits / x, np.sqrt(np.maximum(squares / x - (hits / x) ** 2, 0.0) / x))
     return _convergence(toys, value, points)
 
 
@@ -71,9 +71,6 @@ def _convergence(toys: Toys, value: float, points: int) -> Curve:
     good = toys.valid
     terms = np.where(toys.statistic >= value - TIE, weights, 0.0)[good]
     x = np.unique(np.geomspace(min(10, terms.size), terms.size, points).astype(int))
-    if toys.weights is not None:
-        # toys come world by world; a fixed shuffle makes every beginning a fair sample of the worlds
-        terms = terms[np.random.default_rng(0).permutation(terms.size)]
     mean = np.cumsum(terms)[x - 1] / x
     square = np.cumsum(terms**2)[x - 1] / x
     return Curve(x.astype(np.float64), mean, np.sqrt(np.maximum(square - mean**2, 0.0) / x))

@@ -45,6 +45,7 @@ class Batch:
     forms: Floats  # (n, F) linear forms of the data that were asked for
     free: Floats  # (n, M) -ln L at the best fit, up to a constant of the toy
     fixed: Floats  # (n, M) the same with the strength under test
+    weights: Floats | None = None  # (n,) of importance sampling; None where every toy counts one
 
 
 class Source(Protocol):

@@ -16,12 +16,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from concurrent.futures import Executor
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.toys.engine import Engine
+from bumpfit.toys.engine import Batch, Engine, digest_of
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import Toys, check_run, collect, engine
 from bumpfit.workspace import Model
@@ -35,8 +36,108 @@ REACH = 6.0
 """Significance up to which the worlds go when no larger one was observed."""
 FARTHEST = 37.0
 """Significance beyond which p is zero in double precision."""
+APART = 1 << 40
+"""Toys of different worlds have different numbers, so that they are independent: those of world k begin at k APART."""
+FIELDS = ("statistic", "strength", "status", "route", "forms", "free", "fixed")
 LEAST = 0.05
 """No world expects less than this fraction of the hypothesis in a bin, which keeps weights bounded for deficits."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TailEngine:
+    """Weighted toys: toy i is thrown from world i mod W, so that any stretch of toys has equal numbers of all worlds.
+
+    Estimates are unbiased for a multiple of W toys.
+    """
+
+    base: Engine
+    reach: float
+
+    def __getstate__(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def name(self) -> str:
+        """The statistic."""
+        return self.base.name
+
+    @property
+    def thrown(self) -> float:
+        """Strength of the hypothesis whose toys are weighted to."""
+        return self.base.thrown
+
+    @property
+    def tested(self) -> float:
+        """Strength under test."""
+        return self.base.tested
+
+    @property
+    def chunk(self) -> int:
+        """Number of toys that takes about a tenth of a second."""
+        return self.base.chunk
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the model, the strengths, the statistic and the worlds."""
+        return digest_of(engine=self.base.digest, worlds=self.centers)
+
+    @cached_property
+    def centers(self) -> Floats:
+        """Expected data of each world, shape (W, B + A)."""
+        return worlds(self.base, self.reach)
+
+    @cached_property
+    def sources(self) -> list[Engine]:
+        """An engine for each world, with the logarithms of the probability ratios as linear forms."""
+        return [self.base.thrown_from(center, self._ratios[0]) for center in self.centers]
+
+    @cached_property
+    def _ratios(self) -> tuple[Floats, Floats]:
+        return _log_ratios(self.base, self.centers)
+
+    def run(self, first: int, n: int, seed: int) -> Batch:
+        """Toys first .. first + n of the seed."""
+        count = len(self.centers)
+        parts: list[Batch] = []
+        places: list[NDArray[np.int64]] = []
+        for k, source in enumerate(self.sources):
+            begin, end = -((k - first) // count), -((k - first - n) // count)
+            if begin < end:
+                parts.append(source.run(k * APART + begin, end - begin, seed))
+                places.append(np.arange(begin, end) * count + k - first)
+        order = np.argsort(np.concatenate(places))
+        whole = Batch(*(np.concatenate([getattr(p, name) for p in parts])[order] for name in FIELDS))
+        logs = whole.forms + self._ratios[1]
+        largest = logs.max(axis=1)
+        weights = np.exp(-largest) / np.mean(np.exp(logs - largest[:, None]), axis=1)
+        return dataclasses.replace(whole, forms=np.empty((n, 0)), weights=weights)
+
+    def observed(self) -> float | None:
+        """The statistic of the observed data; None without data."""
+        return self.base.observed()
+
+    def whole(self, n: int) -> int:
+        """The next number of toys with equally many of all worlds."""
+        return -(-n // len(self.centers)) * len(self.centers)
+
+
+def tail_engine(base: Engine, reach: float | None = None) -> TailEngine:
+    """Weighted toys of an engine's hypothesis; `reach` as for `tail`.
+
+    Raises InputError where no signal moves the data, so that there is no tail.
+    """
+    if reach is None:
+        reach = reach_of(base.observed())
+    if not reach > 0:
+        raise InputError(f"the significance to reach is {reach}; expected a positive number")
+    found = TailEngine(base, min(reach, FARTHEST))
+    _ = found.centers
+    return found
+
+
+def reach_of(observed: float | None) -> float:
+    """Significance up to which the worlds go for an observed statistic."""
+    return min(max(REACH, math.sqrt(max(observed or 0.0, 0.0)) + 1), FARTHEST)
 
 
 def tail(
@@ -54,42 +155,16 @@ def tail(
     parameter: str | None = None,
     show: bool | None = False,
 ) -> Toys:
-    """n weighted toys of the hypothesis that the strength is mu, for p-values far into the tail of a statistic.
+    """n weighted toys of the hypothesis that the strength is mu, for p-values far into the tail of a statistic; n is
+    rounded up to equally many of all worlds.
 
     `reach`: largest significance that is to be resolved, by default that of the data and at least 6. The other
-    arguments are those of `throw`. `p_value` of the result is unbiased at every value of the statistic.
+    arguments are those of `throw`. `p_value` of the result is unbiased at every value of the statistic. For runs that
+    survive interruptions give `tail_engine` to `run`.
     """
-    base = engine(model, statistic=statistic, mu=mu, test=test, data=data, parameter=parameter)
     check_run(n, seed, workers)
-    observed = base.observed()
-    if reach is None:
-        reach = max(REACH, 0.0 if observed is None else math.sqrt(observed) + 1)
-    if not reach > 0:
-        raise InputError(f"the significance to reach is {reach}; expected a positive number")
-    centers = worlds(base, min(reach, FARTHEST))
-    if n < len(centers):
-        raise InputError(f"{n} toys are too few for {len(centers)} worlds; throw at least some thousands")
-    forms, constants = _log_ratios(base, centers)
-    shares = np.diff(np.arange(len(centers) + 1) * n // len(centers))
-    parts, weights = [], []
-    for k, share in enumerate(shares):
-        source = base.thrown_from(centers[k], forms)
-        found, sums = collect(source, int(share), seed=seed, first=int(shares[:k].sum()), workers=workers,
-                              executor=executor, show=show)  # fmt: skip
-        parts.append(found)
-        logs = sums + constants
-        largest = logs.max(axis=1)
-        weights.append(np.exp(-largest) / np.sum(shares / n * np.exp(logs - largest[:, None]), axis=1))
-    return dataclasses.replace(
-        parts[0],
-        statistic=np.concatenate([p.statistic for p in parts]),
-        status=np.concatenate([p.status for p in parts]),
-        strength=np.concatenate([p.strength for p in parts]),
-        route=np.concatenate([p.route for p in parts]),
-        weights=np.concatenate(weights),
-        digest=base.digest,
-        observed=observed,
-    )
+    source = tail_engine(engine(model, statistic=statistic, mu=mu, test=test, data=data, parameter=parameter), reach)
+    return collect(source, source.whole(n), seed=seed, workers=workers, executor=executor, show=show)[0]
 
 
 def worlds(base: Engine, reach: float) -> Floats:

@@ -136,7 +136,8 @@ class Count:
 
     observed: float | None
     toys: int = 0
-    hits: int = 0
+    hits: float = 0.0
+    squares: float = 0.0
     new: int = 0
     started: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -145,18 +146,19 @@ class Count:
         self.toys += piece.fitted
         self.new += piece.n if new else 0
         if self.observed is not None:
-            self.hits += piece.hits(self.observed)
+            hits, squares = piece.above(self.observed)
+            self.hits, self.squares = self.hits + hits, self.squares + squares
 
     def settled(self, until: float | None) -> bool:
         """Whether the relative error of p is below the target."""
-        return until is not None and self.hits > 0 and (1 - self.hits / self.toys) / self.hits < until**2
+        return until is not None and self.hits > 0 and self.squares / self.hits**2 - 1 / self.toys < until**2
 
     def note(self) -> str:
         """Toys a second and the p-value so far, for the progress bar."""
         rate = f"{self.new / max(time.monotonic() - self.started, 1e-9):,.0f} toys/s" if self.new else ""
         if self.observed is None or self.toys == 0:
             return rate
-        p = f"p = {self.hits / self.toys:.3g} ± {math.sqrt(self.hits) / self.toys:.1g}"
+        p = f"p = {self.hits / self.toys:.3g} ± {math.sqrt(self.squares) / self.toys:.1g}"
         return f"{rate}  {p if self.hits else f'p < {1 / self.toys:.2g}'}".strip()
 
 

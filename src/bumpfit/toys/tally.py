@@ -2,7 +2,9 @@
 
 The file is a Parquet table of two columns, `value` (statistic) and `toys` (how many), with the provenance as JSON in
 the schema's metadata (key `bumpfit`): any Parquet reader opens it, and the p-value at v is the sum of `toys` with
-value >= v over all. Tallies of different toys of the same model, statistic and seed can be merged.
+value >= v over all. Weighted toys have two more, `weight` and `weight_squared` (sums over the toys of a row); p is the
+sum of `weight` with value >= v over the sum of `toys`. Tallies of different toys of the same model, statistic and seed
+can be merged.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Source
-from bumpfit.toys.throw import TIE
+from bumpfit.toys.throw import EXTREME, TIE
 
 Floats = NDArray[np.float64]
 Range = tuple[int, int]
-Course = tuple[tuple[int, int], ...]
+Course = tuple[tuple[float, float, float], ...]
 Sums = tuple[tuple[float, float], ...]
 
 BIN = 0.01
@@ -44,9 +46,10 @@ class Tally(Record):
     `value` (V,) ascending and `toys` (V,): above `keep_above` values are exact, below they are lower edges of bins of
     width 0.01 (zero is always exact). `failed` toys have no value.
 
-    `course`: successive groups of toys as (fitted, at least as extreme as `observed`), from which the running p-value
-    is drawn; empty without an observed statistic. `sums`: sum and sum of squares, over the fitted toys, of each further
-    number that comes with a toy. `wanted`: toys of the whole run that these belong to.
+    `course`: successive groups of toys as (fitted, weight of those at least as extreme as `observed`, their squared
+    weights), from which the running p-value is drawn; empty without an observed statistic. `sums`: sum and sum of
+    squares, over the fitted toys, of each further number that comes with a toy. `wanted`: toys of the whole run that
+    these belong to. `weight` and `squares` (V,): sums of weights and of their squares; None where every toy counts one.
     """
 
     model: str
@@ -64,6 +67,8 @@ class Tally(Record):
     course: Course = ()
     sums: Sums = ()
     wanted: int = 0
+    weight: Floats | None = None
+    squares: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -83,8 +88,9 @@ class Tally(Record):
     def p_value(self, observed: float | None = None) -> tuple[float, float]:
         """Fraction of toys at least as extreme as the observed statistic (by default that of the data), and its error.
 
-        Below `keep_above` it is rounded up to the edge of a bin. Where no toy is, the result is the floor as an upper
-        bound. Raises BumpfitError when there is nothing to compare with or no toy was fitted.
+        Below `keep_above` it is rounded up to the edge of a bin. Where no toy is, the result is an upper bound: the
+        floor, or of weighted toys the probability of the ten most extreme ones. Raises BumpfitError when there is
+        nothing to compare with or no toy was fitted.
         """
         value = self.observed if observed is None else float(observed)
         if value is None:
@@ -94,9 +100,22 @@ class Tally(Record):
         n = self.fitted
         if n == 0:
             raise BumpfitError("no toy could be fitted, so there is no p-value; look at one toy's fit by itself")
-        hits = self.hits(value)
-        p = hits / n
-        return (1 / n, 1 / n) if hits == 0 else (p, math.sqrt(p * max(1 - p, 1 / n) / n))
+        if self.hits(value) == 0:
+            if self.weight is None:
+                return 1 / n, 1 / n
+            enough = np.flatnonzero(np.cumsum(self.toys[::-1]) >= min(EXTREME, n))[0]
+            value = float(self.value[self.value.size - 1 - enough])
+        weight, square = self.above(value)
+        p = weight / n
+        return min(1.0, p), math.sqrt(max(square / n - p * p, p / n / n) / n)
+
+    def above(self, observed: float) -> tuple[float, float]:
+        """Sum of the weights, and of their squares, of the toys at least as extreme as a value of the statistic."""
+        place = slice(int(np.searchsorted(self.value, _threshold(observed, self.keep_above))), None)
+        if self.weight is None or self.squares is None:
+            hits = float(self.toys[place].sum())
+            return hits, hits
+        return float(self.weight[place].sum()), float(self.squares[place].sum())
 
     def hits(self, observed: float) -> int:
         """Number of toys at least as extreme as a value of the statistic; see `p_value` about rounding."""
@@ -132,12 +151,17 @@ class Tally(Record):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.table({"value": self.value, "toys": self.toys})
+        columns: dict[str, Any] = {"value": self.value, "toys": self.toys}
+        if self.weight is not None:
+            columns["weight"] = self.weight
+        if self.squares is not None:
+            columns["weight_squared"] = self.squares
+        table = pa.table(columns)
         content = {**self._provenance(), "course": self.course, "sums": self.sums}
         table = table.replace_schema_metadata({"bumpfit": json.dumps(content)})
         try:
             with atomic(path) as temporary:
-                pq.write_table(table, temporary, compression="zstd")
+                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         except OSError as error:
             raise BumpfitError(
                 f"cannot write {path} ({error.strerror or error}); what was written before is kept"
@@ -152,15 +176,43 @@ def read(path: str | Path) -> Tally:
     if not Path(path).is_file():
         raise InputError(f"there is no file {path}; expected a result of 'bumpfit toys'")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         content = json.loads((table.schema.metadata or {})[b"bumpfit"])
-        value, toys = table["value"].to_numpy(), table["toys"].to_numpy()
-        ranges, course = (tuple((int(a), int(b)) for a, b in content.pop(name, ())) for name in ("ranges", "course"))
+        value, toys = table["value"].cast("float64").to_numpy(), table["toys"].cast("int64").to_numpy()
+        weight, squares = (
+            table[name].cast("float64").to_numpy() if name in table.column_names else None
+            for name in ("weight", "weight_squared")
+        )
+        ranges = tuple((int(a), int(b)) for a, b in content.pop("ranges", ()))
+        course = tuple((float(a), float(b), float(c)) for a, b, c in content.pop("course", ()))
         sums = tuple((float(a), float(b)) for a, b in content.pop("sums", ()))
-        return Tally(ranges=ranges, course=course, sums=sums, value=value, toys=toys, **content)
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        found = Tally(
+            ranges=ranges, course=course, sums=sums, value=value, toys=toys, weight=weight, squares=squares, **content
+        )
+        _check(found)
+        return found
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         why = "a column or the provenance is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {why}") from error
+
+
+def _check(found: Tally) -> None:
+    """Raise ValueError where a tally contradicts itself."""
+    if not found.ranges or any(not 0 <= a < b for a, b in found.ranges) or _joined(found.ranges) != found.ranges:
+        raise ValueError("its ranges of toys are none")
+    counts = found.failed >= 0 and (found.toys > 0).all() and found.fitted + found.failed == found.n
+    if not (counts and all(isinstance(x, int) for x in (found.failed, found.seed, found.wanted))):
+        raise ValueError("its numbers of toys do not add up")
+    if np.isnan(found.value).any() or (np.diff(found.value) <= 0).any():
+        raise ValueError("its values are not in order")
+    settings = (found.thrown, found.tested, found.keep_above, 0.0 if found.observed is None else found.observed)
+    if not all(isinstance(x, int | float) and not math.isnan(x) for x in settings):
+        raise ValueError("a setting is not a number")
+    if (found.weight is None) != (found.squares is None):
+        raise ValueError("a column of weights is missing")
+    for weights in (found.weight, found.squares):
+        if weights is not None and not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError("a weight is negative or not finite")
 
 
 def empty(engine: Source, seed: int, keep_above: float) -> Tally:
@@ -187,25 +239,37 @@ def tally(
     observed: float | None = None,
 ) -> Tally:
     """Count the toys of batches (first toy, results), and the course of p where there is an observed statistic."""
-    values, ranges, sums = [], [], np.zeros((0, 2))
+    values, ranges, weights, sums = [], [], [], np.zeros((0, 2))
     for first, batch in batches:
         if batch.statistic.shape[1] != 1:
             raise InputError("these toys hold several signals; a tally holds one statistic")
         values.append(np.where(batch.status == FITTED, batch.statistic[:, 0], np.nan))
         ranges.append((first, first + len(batch.status)))
+        weights += [] if batch.weights is None else [batch.weights]
         further = batch.forms[batch.status == FITTED]
         sums = np.column_stack([further.sum(axis=0), (further**2).sum(axis=0)]) + (sums if sums.size else 0.0)
     thrown = np.concatenate(values) if values else np.zeros(0)
     good = ~np.isnan(thrown)
     value, toys = _counted(thrown[good], keep_above)
+    weight = np.concatenate(weights) if weights else None
+    place = np.searchsorted(value, _placed(thrown[good], keep_above))
     return dataclasses.replace(
         empty(engine, seed, keep_above), ranges=_joined(ranges), failed=int((~good).sum()), value=value, toys=toys,
-        observed=observed, course=() if observed is None else _groups(ranges, thrown, keep_above, observed),
+        observed=observed, course=() if observed is None else _groups(ranges, thrown, weight, keep_above, observed),
+        weight=None if weight is None else _summed(place, weight[good], value.size),
+        squares=None if weight is None else _summed(place, weight[good] ** 2, value.size),
         sums=tuple((float(a), float(b)) for a, b in sums),
     )  # fmt: skip
 
 
-def _groups(ranges: Sequence[Range], statistic: Floats, keep_above: float, observed: float) -> Course:
+def _summed(place: NDArray[np.intp], what: NDArray[Any], size: int) -> Floats:
+    """Sum of the entries at each place, shape (size,)."""
+    return np.bincount(place, what.astype(np.float64), size).astype(np.float64)
+
+
+def _groups(
+    ranges: Sequence[Range], statistic: Floats, weight: Floats | None, keep_above: float, observed: float
+) -> Course:
     """Course of p between the toys 10, 13, 16, ... of a run, in equal steps of their logarithm, in one piece of it."""
     if not statistic.size:
         return ()
@@ -214,12 +278,11 @@ def _groups(ranges: Sequence[Range], statistic: Floats, keep_above: float, obser
     low, high = (STEPS * math.log10(max(toy, 10)) for toy in (first, end))
     cuts = np.round(10 ** (np.arange(math.floor(low), math.ceil(high) + 1) / STEPS)).astype(np.int64)
     edges = np.unique(np.concatenate([[first], cuts[(cuts > first) & (cuts < end)]])) - first
-    placed = np.where(statistic > keep_above, statistic, _lower_edge(statistic))
-    fitted, hits = (
-        np.add.reduceat(what.astype(np.int64), edges)
-        for what in (~np.isnan(statistic), placed >= _threshold(observed, keep_above))
+    above = (_placed(statistic, keep_above) >= _threshold(observed, keep_above)) * (1.0 if weight is None else weight)
+    columns = (
+        np.add.reduceat(what, edges).tolist() for what in ((~np.isnan(statistic)).astype(float), above, above**2)
     )
-    return tuple(zip(fitted.tolist(), hits.tolist(), strict=True))
+    return tuple(zip(*columns, strict=True))
 
 
 def _threshold(observed: float, keep_above: float) -> float:
@@ -231,6 +294,11 @@ def _lower_edge(value: Floats) -> Floats:
     """Where a tally puts a value that it keeps in a bin; zero stays, and the first bin begins just above it."""
     edge: Floats = np.maximum(np.floor(value / BIN), 0.5) * BIN
     return np.where(value > 0, edge, value)
+
+
+def _placed(statistic: Floats, keep_above: float) -> Floats:
+    """Where a tally puts values."""
+    return np.where(statistic > keep_above, statistic, _lower_edge(statistic))
 
 
 def _counted(values: Floats, keep_above: float) -> tuple[Floats, NDArray[np.int64]]:
@@ -279,8 +347,13 @@ def merge(tallies: Sequence[Tally]) -> Tally:
     observed = next((t.observed for t in tallies if t.observed is not None), None)
     total = np.zeros(found.size, np.int64)
     np.add.at(total, place, counts)
+    weights = [t.toys if t.weight is None else t.weight for t in tallies]
+    squares = [t.toys if t.squares is None else t.squares for t in tallies]
+    weighted = any(t.weight is not None for t in tallies)
     return dataclasses.replace(
         first,
+        weight=_summed(place, np.concatenate(weights), found.size) if weighted else None,
+        squares=_summed(place, np.concatenate(squares), found.size) if weighted else None,
         ranges=_joined([r for t in tallies for r in t.ranges]),
         failed=sum(t.failed for t in tallies),
         value=found,
@@ -309,7 +382,13 @@ def coarser(found: Tally, keep_above: float) -> Tally:
     # what rounding of the observed value makes of a group of toys is not known any more
     known = found.observed is not None and found.observed > keep_above
     return dataclasses.replace(
-        found, keep_above=keep_above, value=edges, toys=total, course=found.course if known else ()
+        found,
+        keep_above=keep_above,
+        value=edges,
+        toys=total,
+        course=found.course if known else (),
+        weight=None if found.weight is None else _summed(place, found.weight, edges.size),
+        squares=None if found.squares is None else _summed(place, found.squares, edges.size),
     )
 
 
@@ -317,10 +396,10 @@ def course(tallies: Sequence[Tally], observed: float | None) -> Course:
     """Course of p over several tallies; one that was made for another observed statistic is a single group."""
     if observed is None:
         return ()
-    groups: list[tuple[int, int]] = []
+    groups: list[tuple[float, float, float]] = []
     for one in sorted(tallies, key=lambda t: t.ranges[:1]):
         own = one.course if one.observed == observed else ()
-        groups += own or ([(one.fitted, one.hits(observed))] if one.fitted else [])
+        groups += own or ([(float(one.fitted), *one.above(observed))] if one.fitted else [])
     return tuple(groups)
 
 

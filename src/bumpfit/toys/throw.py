@@ -15,7 +15,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
 from bumpfit.results import Record
-from bumpfit.toys.engine import FAILED, FITTED, Batch, Engine, LogLinearEngine
+from bumpfit.toys.engine import FAILED, FITTED, Batch, Engine, LogLinearEngine, Source
 from bumpfit.toys.loglinear import LogLinear, refitted
 from bumpfit.toys.recognise import as_log_linear
 from bumpfit.toys.statistic import canonical
@@ -223,7 +223,7 @@ def check_run(n: int, seed: int, workers: int) -> None:
 
 
 def batches(
-    engine: Engine, first: int, n: int, seed: int, *, workers: int = 1, executor: Executor | None = None
+    engine: Source, first: int, n: int, seed: int, *, workers: int = 1, executor: Executor | None = None
 ) -> Iterator[tuple[int, Batch]]:
     """Run toys first .. first + n in chunks, in order: (index of the first toy, results).
 
@@ -240,7 +240,7 @@ def batches(
         yield from zip(starts, ordered_map(_run, tasks, executor=executor), strict=True)
 
 
-def _run(task: tuple[Engine, int, int, int]) -> Batch:
+def _run(task: tuple[Source, int, int, int]) -> Batch:
     engine, first, n, seed = task
     return engine.run(first, n, seed)
 
@@ -277,7 +277,7 @@ def throw(
 
 
 def collect(
-    engine: Engine,
+    engine: Source,
     n: int,
     *,
     seed: int = 0,
@@ -293,11 +293,14 @@ def collect(
     statistic, strength = np.empty((n, signals)), np.empty((n, signals))
     status, route = np.full(n, FAILED, np.int8), np.empty(n, np.int8)
     forms = np.empty((n, batch.forms.shape[1]))
+    weights = None if batch.weights is None else np.empty(n)
     with bar("toys", n, show=show) as advance:
         while True:
             here = slice(begin - first, begin - first + len(batch.status))
             statistic[here], strength[here] = batch.statistic, batch.strength
             status[here], route[here], forms[here] = batch.status, batch.route, batch.forms
+            if weights is not None:
+                weights[here] = batch.weights
             advance(len(batch.status))
             try:
                 begin, batch = next(runs)
@@ -316,5 +319,6 @@ def collect(
         first=first,
         digest=engine.digest,
         observed=engine.observed(),
+        weights=weights,
     )
     return found, forms
