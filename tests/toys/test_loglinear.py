@@ -255,3 +255,16 @@ def test_bad_settings(spectrum: LogLinear) -> None:
     imitated = LogLinear(spectrum.rate, np.ones((spectrum.rate.size, 1)), spectrum.rate)
     with pytest.raises(InputError, match="imitate"):
         toys.throw(imitated, 10)
+
+
+def test_no_toy_is_lost_where_a_negative_signal_empties_a_bin() -> None:
+    """Toys 11111 and 18472 of this seed end where an empty bin expects nothing, with the background on a ridge."""
+    rng = np.random.default_rng(2)
+    for _ in range(47):
+        events, parameters = rng.uniform(300, 900), int(rng.integers(2, 6))
+        peak, width = rng.uniform(2800, 6000), rng.uniform(60, 300)
+    model = dataclasses.replace(dijet(events, peak=peak, width=width, parameters=parameters), bounds=(-1e3, 1e3))
+    engine = toys.engine(model, statistic="tmu", mu=1.0)
+    found = engine.fit_data(engine.data(np.array([11111, 18472]), 46))
+    assert (found.status == 0).all()
+    assert (found.free <= found.fixed).all()

@@ -19,18 +19,19 @@ from bumpfit.toys.statistic import Plan
 
 Floats = NDArray[np.float64]
 
-EMPTY = (
-    1e-10  # counts of an empty bin: keeps its expectation positive where a negative signal would drive it below zero
-)
+# counts of an empty bin: keep its expectation positive where a negative signal would drive it below zero
+EMPTY = 1e-10
+# and the counts that lead there step by step where that alone does not settle (see `newton.along_walls`)
+WALLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, EMPTY)
 ITERATIONS = 300
 CLIP = 600.0  # of an exponent: beyond it the likelihood is as good as zero
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
+def objective(arrays, signal, n, t, z, mu, empty, e):  # type: ignore[no-untyped-def]
     """f of `loglinear_kernel` over the n.size real bins at (z, mu), infinite where an expectation is not positive.
 
-    Fills the background rates e.
+    An empty bin counts `empty` events. Fills the background rates e.
     """
     size, f = z.size, 0.0
     for b in range(n.size):
@@ -45,7 +46,7 @@ def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
             return np.inf
         f += total
         if signal[b] != 0.0:
-            f -= (n[b] if n[b] > 0.0 else EMPTY) * math.log(total / e[b])
+            f -= (n[b] if n[b] > 0.0 else empty) * math.log(total / e[b])
     for j in range(size):
         f -= t[j] * z[j]
         for k in range(size):
@@ -54,7 +55,7 @@ def objective(arrays, signal, n, t, z, mu, e):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def derivatives(arrays, signal, n, t, z, mu, e, g, h, info):  # type: ignore[no-untyped-def]
+def derivatives(arrays, signal, n, t, z, mu, empty, e, g, h, info):  # type: ignore[no-untyped-def]
     """Downhill gradient g, Hessian h and expected information, mu last."""
     size = z.size
     for j in range(size + 1):
@@ -63,7 +64,7 @@ def derivatives(arrays, signal, n, t, z, mu, e, g, h, info):  # type: ignore[no-
             h[j, k] = 0.0
             info[j, k] = 0.0
     for b in range(n.size):
-        s, count = signal[b], (n[b] if n[b] > 0.0 or signal[b] == 0.0 else EMPTY)
+        s, count = signal[b], (n[b] if n[b] > 0.0 or signal[b] == 0.0 else empty)
         total = e[b] + mu * s
         r = count / total
         slope = e[b] + (count - e[b] * r if s != 0.0 else 0.0)
@@ -119,17 +120,17 @@ def solve(h, info, damping, g, size, step, lower):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped-def]
+def minimise(arrays, signal, n, t, low, high, z, mu, empty):  # type: ignore[no-untyped-def]
     """Minimum over z (changed in place) and mu in [low, high]: f, mu, and whether it is within the tolerance."""
     size = z.size
     e, g, step = np.empty(n.size), np.empty(size + 1), np.empty(size + 1)
     h, info = np.zeros((size + 1, size + 1)), np.zeros((size + 1, size + 1))
     lower, shifted, trial = np.zeros((size + 1, size + 1)), np.empty(size + 1), np.empty(size)
-    f = objective(arrays, signal, n, t, z, mu, e)
+    f = objective(arrays, signal, n, t, z, mu, empty, e)
     if not f < np.inf:
         return f, mu, False
     damping = 0.0
-    derivatives(arrays, signal, n, t, z, mu, e, g, h, info)
+    derivatives(arrays, signal, n, t, z, mu, empty, e, g, h, info)
     for _ in range(ITERATIONS):
         held = low == high or (mu <= low and g[size] < 0.0) or (mu >= high and g[size] > 0.0)
         rows = size if held else size + 1
@@ -155,7 +156,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
         for j in range(size):
             trial[j] = z[j] + step[j]
         moved = min(max(mu + step[size], low), high)
-        value = objective(arrays, signal, n, t, trial, moved, e)
+        value = objective(arrays, signal, n, t, trial, moved, empty, e)
         if value <= f + 1e-12 * abs(f):
             for j in range(size):
                 z[j] = trial[j]
@@ -164,7 +165,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
             if 0.5 * gain * (1.0 + damping) < arrays.tolerance:
                 return f, mu, True
             damping = 0.1 * damping if damping > 1e-6 else 0.0
-            derivatives(arrays, signal, n, t, z, mu, e, g, h, info)
+            derivatives(arrays, signal, n, t, z, mu, empty, e, g, h, info)
         else:
             if 0.5 * gain * (1.0 + damping) < arrays.tolerance:
                 return f, mu, True
@@ -172,6 +173,35 @@ def minimise(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped
             if damping > 1e12:
                 return f, mu, False
     return f, mu, False
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def settle(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped-def]
+    """As `minimise`; where that fails, with a wall that is lowered in steps, each starting where the line through the
+    last two answers leads.
+    """
+    begin, first = z.copy(), mu
+    f, mu, good = minimise(arrays, signal, n, t, low, high, z, mu, EMPTY)
+    if good or not (low < 0.0 and (n == 0.0).any()):
+        return f, mu, good
+    z[:] = begin
+    mu = first
+    before, before_mu, ahead, e = z.copy(), mu, z.copy(), np.empty(n.size)
+    for k in range(len(WALLS)):
+        place = mu
+        ahead[:] = z
+        if k > 1:
+            reach = (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
+            ahead += reach * (z - before)
+            place = min(max(mu + reach * (mu - before_mu), low), high)
+            if not objective(arrays, signal, n, t, ahead, place, WALLS[k], e) < np.inf:
+                ahead[:] = z
+                place = mu
+        before[:] = z
+        before_mu = mu
+        z[:] = ahead
+        f, mu, good = minimise(arrays, signal, n, t, low, high, z, place, WALLS[k])
+    return f, mu, good
 
 
 @inner
@@ -201,7 +231,7 @@ def repair(arrays, plan, counts, pulls, toys, results):  # type: ignore[no-untyp
                 t[k] += arrays.basis[b, k] * n[b]
             z0[k] = 0.0
         # with mu held at 0 the signal plays no part
-        f0, _, fine = minimise(arrays, arrays.signals[0], n, t, 0.0, 0.0, z0, 0.0)
+        f0, _, fine = minimise(arrays, arrays.signals[0], n, t, 0.0, 0.0, z0, 0.0, EMPTY)
         within = inside(arrays, z0)
         for m in range(arrays.signals.shape[0]):
             signal, total = arrays.signals[m], 0.0
@@ -217,7 +247,7 @@ def repair(arrays, plan, counts, pulls, toys, results):  # type: ignore[no-untyp
                     z[k] = 0.0 if attempt == 2 else z0[k]
                 low, high = (plan.mu, plan.mu) if attempt == 0 else (plan.low, plan.high)
                 start = min(max(1.0 / total if attempt == 2 else 0.0, low), high)
-                value, mu, good = minimise(arrays, signal, n, t, low, high, z, start)
+                value, mu, good = settle(arrays, signal, n, t, low, high, z, start)
                 within = within and inside(arrays, z)
                 if attempt == 0:
                     fixed, fine = value, fine and good
@@ -245,12 +275,12 @@ def last_retry(
 
         def fit(signal: Floats, low: float, high: float, n: Floats = n, t: Floats = t) -> tuple[float, float, bool]:
             def value(x: Floats) -> float:
-                found = float(objective(arrays, signal, n, t, x[:size].copy(), x[size], e))
+                found = float(objective(arrays, signal, n, t, x[:size].copy(), x[size], EMPTY, e))
                 return found if found < np.inf else 1e30
 
             def gradient(x: Floats) -> Floats:
-                objective(arrays, signal, n, t, x[:size].copy(), x[size], e)
-                derivatives(arrays, signal, n, t, x[:size].copy(), x[size], e, g, h, info)
+                objective(arrays, signal, n, t, x[:size].copy(), x[size], EMPTY, e)
+                derivatives(arrays, signal, n, t, x[:size].copy(), x[size], EMPTY, e, g, h, info)
                 return -g
 
             start = min(max(0.0, low), high)
