@@ -68,7 +68,7 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; a user's mistake is one sentence on standard error, never a traceback."""
-    gc.set_threshold(100_000, 20, 20)  # what is imported stays: looking for garbage in it is a tenth of the start
+    gc.set_threshold(500_000, 20, 20)  # what is imported stays: looking for garbage in it is a tenth of the start
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def note(message: Warning | str, category: type[Warning], filename: str, lineno: int,
