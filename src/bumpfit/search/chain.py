@@ -34,7 +34,7 @@ from bumpfit.search.score_events import (
 )
 from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
 from bumpfit.search.stages import Stages, fingerprint
-from bumpfit.search.steps import Story, describe_candidate, describe_nothing
+from bumpfit.search.steps import Searched, Story, describe_candidate, describe_nothing
 from bumpfit.search.two_sample import TwoSampleTest, z_of
 from bumpfit.search.workspaces import write_workspaces
 from bumpfit.shapes import SQRT_S
@@ -207,17 +207,10 @@ def _search(
     spectra = _spectra(data, background, forward_survival(scored, data, windows), config)
     log.write("spectra", usable=sum(s.usable for s in spectra))
     claim = test.overall.z >= config.claim_z and has_jets(data)
-    story: Story
-    if claim:
-        story = describe_candidate(
-            data, background, windows, test, u_data, u_background, scores, config,
-            seed=seed, executor=executor, iterations=iterations, stages=stages, log=log,
-        )  # fmt: skip
-    else:
-        story = describe_nothing(
-            data, background, windows, test, u_data, u_background, scores, config,
-            seed=seed, executor=executor, iterations=iterations, stages=stages, log=log,
-        )  # fmt: skip
+    known = Searched(
+        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, stages, log
+    )
+    story = describe_candidate(known) if claim else describe_nothing(known)
     checks = _checks(test, shapes, spectra, story, config)
     answers = _answers(
         data, background, config, seed, started, test, spectra, shapes, story, checks,

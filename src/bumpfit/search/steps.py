@@ -74,45 +74,51 @@ class Story:
         return self.null_yield if final is None else final.yield_fit
 
 
-def describe_candidate(
-    data: Events,
-    background: Events,
-    windows: tuple[Window, ...],
-    test: TwoSampleTest,
-    u_data: Array,
-    u_background: Array,
-    scores: Scores,
-    config: SearchConfig,
-    *,
-    seed: int,
-    executor: Executor | None,
-    iterations: int,
-    stages: Stages,
-    log: Log,
-) -> Story:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Searched:
+    """What is known after the primary test: tables, test, scores of all events, and how to go on."""
+
+    data: Events
+    background: Events
+    windows: tuple[Window, ...]
+    test: TwoSampleTest
+    u_data: Array
+    u_background: Array
+    scores: Scores
+    config: SearchConfig
+    seed: int
+    executor: Executor | None
+    iterations: int
+    stages: Stages
+    log: Log
+
+
+def describe_candidate(known: Searched) -> Story:
     """Masses, yield and further steps for a claimed excess."""
+    data, background, windows, config = known.data, known.background, known.windows, known.config
+    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.log
     start = test.windows[test.best]
-    peaks = first_masses(data, background, windows, start, u_data, u_background, config)
+    peaks = first_masses(data, background, windows, start, known.u_data, known.u_background, config)
     log.write("first masses", **{p.name: p.mass for p in peaks})
     first = Description(*peaks, None, None)
     excess = test.selections[test.best]
     seen = excess.n_data - excess.n_background_expected
     error = float(np.hypot(np.sqrt(excess.n_data), excess.background_error))
-    known = SignalYield(seen, min(seen, error), error, "excess in the best selection: a lower bound, not corrected")
+    signal = SignalYield(seen, min(seen, error), error, "excess in the best selection: a lower bound, not corrected")
     upper = seen + 2 * error
     steps: list[Iteration] = []
     updated: Description | None = None
     near = neighbourhood(data, background, peak_masses(peaks), windows, config)
     probability = scores.probability
-    for number in range(iterations):
-        before = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(known))}
+    for number in range(known.iterations):
+        before = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(signal))}
         if number == 1:
             peaks = unbiased_masses(
-                data, background, near, peaks, known.value, config, seed=seed + 100 * number, executor=executor
+                data, background, near, peaks, signal.value, config, seed=seed + 100 * number, executor=executor
             )
             near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         elif number >= 2 and number % 2 == 0:
-            steps.append(_cross_check(data, background, windows, test, config, seed, executor, stages))
+            steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.stages))
             continue
         templates, fitted = template_yield(data, background, near, config, seed=seed + 100 * number, executor=executor)
         after = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(_yield_of(fitted, TEMPLATE_METHOD)))}
@@ -123,15 +129,15 @@ def describe_candidate(
             peaks = (updated.resonance, updated.light, updated.heavy)
             near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         else:
-            known = _yield_of(fitted, TEMPLATE_METHOD)
+            signal = _yield_of(fitted, TEMPLATE_METHOD)
             upper = fitted.upper_95
             updated = Description(*peaks, fitted, templates)
             probability = _updated(data, background, near, templates, fitted)
         steps.append(Iteration(task, reason, before, after))
-        log.write("iteration", task=task, n_signal=known.value)
+        log.write("iteration", task=task, n_signal=signal.value)
     checks = _candidate_checks(first, updated, near)
     return Story(
-        True, first, updated, None, known, upper, _decay(updated or first), probability, tuple(steps), checks
+        True, first, updated, None, signal, upper, _decay(updated or first), probability, tuple(steps), checks
     )  # fmt: skip
 
 
@@ -251,27 +257,14 @@ def _cross_check(
     )
 
 
-def describe_nothing(
-    data: Events,
-    background: Events,
-    windows: tuple[Window, ...],
-    test: TwoSampleTest,
-    u_data: Array,
-    u_background: Array,
-    scores: Scores,
-    config: SearchConfig,
-    *,
-    seed: int,
-    executor: Executor | None,
-    iterations: int,
-    stages: Stages,
-    log: Log,
-) -> Story:
+def describe_nothing(known: Searched) -> Story:
     """No claim: yield and upper limit of a generic signal, and steps that look closer at the best selection.
 
     The templates of the generic signal were fixed before the data were seen (all masses of the library alike), so its
     yield is not biased upwards by the choice of a candidate.
     """
+    data, background, windows, config = known.data, known.background, known.windows, known.config
+    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.log
     steps: list[Iteration] = []
     if not has_jets(data):
         excess = test.selections[test.best]
@@ -295,12 +288,14 @@ def describe_nothing(
     )  # fmt: skip
     fitted = fit_yield(templates, cloud, config.templates, three_prong_fraction=0.5)
     method = "template fit of a generic signal (all masses of the library alike), chosen before the data were seen"
-    if iterations >= 1:
-        steps.append(_cross_check(data, background, windows, test, config, seed, executor, stages))
+    if known.iterations >= 1:
+        steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.stages))
         log.write("iteration", task=steps[-1].task)
     probability = scores.probability
-    if iterations >= 2:
-        peaks = first_masses(data, background, windows, test.windows[test.best], u_data, u_background, config)
+    if known.iterations >= 2:
+        peaks = first_masses(
+            data, background, windows, test.windows[test.best], known.u_data, known.u_background, config
+        )
         near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         candidate, at = template_yield(data, background, near, config, seed=seed + 100, executor=executor)
         probability = _updated(data, background, near, candidate, at)
