@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,8 +24,10 @@ from bumpfit.files import atomic, require
 from bumpfit.results import plain
 
 DESCRIPTION = "bumpfit.json"
+# SyntaxError and TokenError: NumPy reads the headers of arrays with the parser of Python
 DAMAGE = (
-    zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError,
+    RuntimeError, ArithmeticError, MemoryError, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
 
 
@@ -56,6 +60,7 @@ def opened(path: str | os.PathLike[str], noun: str) -> Iterator[zipfile.ZipFile]
     file = require(path)
     try:
         with zipfile.ZipFile(file) as archive:
+            fits_memory(archive)
             damaged = archive.testzip()  # before anything is parsed: NumPy's parser of headers fails in many ways
             if damaged is not None:
                 raise InputError(f"{file} cannot be read as a {noun}: its part {damaged} is damaged")
@@ -68,13 +73,36 @@ def opened(path: str | os.PathLike[str], noun: str) -> Iterator[zipfile.ZipFile]
         ) from error
 
 
+def fits_memory(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError when the unpacked archive would not fit into the memory of this machine.
+
+    A file of some megabytes can unpack to terabytes; nothing bigger than announced is ever unpacked by `zipfile`.
+    """
+    size = sum(member.file_size for member in archive.infolist())
+    known = {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", {}))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 1 << 34
+    if size > memory / 2:  # there is a moment with two copies
+        raise ValueError(
+            f"unpacked it has {size / 1e9:.4g} GB, too much for the {memory / 1e9:.3g} GB of memory of this machine"
+        )
+
+
+def texts(value: Any, what: str) -> tuple[str, ...]:
+    """A list of texts; raises TypeError for anything else."""
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise TypeError(f"its {what} are no list of names")
+    return tuple(value)
+
+
 def description(archive: zipfile.ZipFile, kind: str, version: int) -> dict[str, Any]:
     """What `write` described.
 
     Raises:
         InputError: another format, or a later version than `version`.
     """
-    described: dict[str, Any] = json.loads(archive.read(DESCRIPTION))
+    described = json.loads(archive.read(DESCRIPTION))
+    if not isinstance(described, dict):
+        raise TypeError(f"its {DESCRIPTION} is no description")
     label = archive.filename
     if described.get("format") != kind or not isinstance(described.get("version"), int):
         raise InputError(f"{label} has the format {described.get('format')!r}; expected {kind!r}")

@@ -233,6 +233,9 @@ def test_on_to_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
         (("--approach", "trees", "--set", "depth=3"), "no setting 'depth'"),
         (("--set", "models=two"), "expected a whole number"),
         (("--set", "models"), "expected NAME=VALUE"),
+        (("--set", "models=1", "--set", "models=2"), "--set models is given twice"),
+        (("--set", "leaves=1"), "leaves is 1; expected 2 or more"),
+        (("--approach", "cuts", "--set", "n_bins=1000000000"), "at most 1000"),
         (("--signal", "z"), "no class 'z'"),
         (("--approach", "cnn"), "learns from images, but the data set holds observables"),
         (("--cross-section", "qcd=1"), "needs a luminosity"),
@@ -247,7 +250,7 @@ def test_on_to_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
     ],
 )
 def test_train_refuses(bumpfit: Run, data: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
-    quick = () if "cnn" in words else ("--set", "iterations=5")
+    quick = () if {"cnn", "cuts"} & set(words) else ("--set", "iterations=5")
     done = bumpfit("train", data, "--bootstrap", 0, "--workspace", tmp_path / "w.json", *quick, *words)
     assert message in refused(done)
     assert not (tmp_path / "w.json").exists()
@@ -263,6 +266,8 @@ def test_other_refusals(bumpfit: Run, files: dict[str, Path], data: Path, tmp_pa
     assert "expected NAME=VALUE" in refused(bumpfit("dataset", "--class", "qcd", "--observable", "mass", *new))
     negative = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=-1", *new)
     assert "weights of the class 'w': 700 of 700 weights are negative" in refused(negative)
+    twice = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=1", "--weight", "w=2", *new)
+    assert "--weight w is given twice" in refused(twice)
     nothing = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=0", *new)
     assert "the class 'w' have no weight" in refused(nothing)
     assert "'mass' is named twice" in refused(

@@ -248,3 +248,42 @@ def test_figures(flat: str, delphes: str) -> None:
     for draw, wrong in ((show.images, build(flat)), (show.observables, pictures)):
         with pytest.raises(InputError, match="draw it with"):
             draw(wrong)
+
+
+def test_damaged_descriptions(tmp_path: Path, flat: str) -> None:
+    """A file whose parts are whole but do not fit together is told when it is read, not where it is used."""
+    data = build(flat).split()
+    data.save(tmp_path / "a.ds")
+    with zipfile.ZipFile(tmp_path / "a.ds") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    told = json.loads(content["bumpfit.json"])
+    assert data.part is not None and data.index is not None
+    origin = told["provenance"]["classes"]
+
+    def array(values: np.ndarray) -> bytes:
+        stream = io.BytesIO()
+        np.save(stream, values)
+        return stream.getvalue()
+
+    changes: list[dict[str, object]] = [
+        {"bumpfit.json": value}
+        for value in (
+            [], 3, {**told, "features": 3}, {**told, "classes": [1]}, {**told, "provenance": []},
+            {**told, "provenance": {**told["provenance"], "classes": dict.fromkeys(origin, 3)}},
+            {**told, "provenance": {**told["provenance"], "split": {"train": "most"}}},
+            {**told, "provenance": {**told["provenance"], "cuts": "x > 1"}},
+        )
+    ]  # fmt: skip
+    changes += [{"part.npy": array(data.part + 7)}, {"index.npy": array(data.index * 0.5)}]
+    changes += [{"index.npy": array(data.index - 10**6)}, {"weights.npy": array(data.weights[:, None])}]
+    changes += [{"targets.npy": content["targets.npy"].replace(b"}", b" ", 1)}]
+    for change in changes:
+        with zipfile.ZipFile(tmp_path / "b.ds", "w") as archive:
+            for name, old in content.items():
+                new = change.get(name, old)
+                archive.writestr(name, new if isinstance(new, bytes) else json.dumps(new))
+        with pytest.raises(InputError):
+            dataset.read(tmp_path / "b.ds")
+    beyond = replace(data, index=data.index + 10**6)
+    with pytest.raises(InputError, match=r"beyond its \d+ events"):
+        data.split_as(beyond)

@@ -1,6 +1,7 @@
 """The interface that all approaches share, the trees, and files of models."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -247,3 +248,88 @@ def test_any_byte_may_be_wrong(tmp_path: Path) -> None:
         except InputError:
             refused += 1
     assert refused > 100
+
+
+def repacked(path: Path, **members: object) -> Path:
+    """The archive with members exchanged; bumpfit.json as a change of its content."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    for name, value in members.items():
+        content[name] = value if isinstance(value, bytes) else json.dumps(value).encode()
+    new = path.with_name("changed.model")
+    with zipfile.ZipFile(new, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return new
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    """What a file says of itself is checked against what is in it, before any event is scored."""
+    for model, changes in (
+        (SMALL, ({"models": 10**30}, {"models": 0}, {"models": "x"})),
+        (CutAndCount(), ()),
+    ):
+        models.train(clone(model), dataset()).save(tmp_path / "a.model")
+        with zipfile.ZipFile(tmp_path / "a.model") as archive:
+            told = json.loads(archive.read("bumpfit.json"))
+            arrays = {name: archive.read(name) for name in archive.namelist() if name.endswith(".npy")}
+        plain = told["state"]
+        wrong = [{**told, "settings": {**told["settings"], **change}} for change in changes]
+        wrong += [{**told, "features": value} for value in (["a", "b"], ["a", "b", 3], "abc", None)]
+        wrong += [{**told, "classes": value} for value in (["a", "b", "c"], [], 1)]
+        wrong += [{**told, "state": {**plain, "shape": value}} for value in ([], [2], [3, 3])]
+        wrong += [{**told, "provenance": 3}, [], 7]  # type: ignore[list-item]
+        if "cuts" in plain:
+            cut = {"kind": "below", "low": 1.0}
+            bad: list[list[object]] = [[cut], [cut, cut, {"kind": "oracle"}], [cut, cut, {"kind": "below"}]]
+            wrong += [{**told, "state": {**plain, "cuts": cuts}} for cuts in bad]
+        for described in wrong:
+            with pytest.raises(InputError, match="cannot be read as a model"):
+                models.read(repacked(tmp_path / "a.model", **{"bumpfit.json": described}))
+        for name, other in ((n, o) for n in arrays for o in arrays if arrays[n] != arrays[o]):
+            with pytest.raises(InputError, match="cannot be read as a model"):
+                models.read(repacked(tmp_path / "a.model", **{name: arrays[other]}))
+        for name, content in arrays.items():  # NumPy's parser of headers fails with an error of its own
+            with pytest.raises(InputError, match="cannot be read as a model"):
+                models.read(repacked(tmp_path / "a.model", **{name: content.replace(b"}", b" ", 1)}))
+
+
+def test_an_archive_bigger_than_memory_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models.train(clone(SMALL), dataset()).save(tmp_path / "a.model")
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 4, "SC_PAGE_SIZE": 1024}.__getitem__)
+    with pytest.raises(InputError, match="too much for the"):
+        models.read(tmp_path / "a.model")
+
+
+def test_a_feature_without_any_value_says_nothing() -> None:
+    x, y = shells(200, 1)
+    blind = np.column_stack([x[:, :2], np.full(len(x), np.nan)])
+    found = clone(SMALL).fit(blind, y)
+    known = blind.copy()
+    known[:, 2] = 1.0
+    np.testing.assert_array_equal(found.predict_proba(blind), found.predict_proba(known))
+    assert roc_auc_score(y, found.predict_proba(blind)[:, 1]) > 0.7
+    nothing = clone(SMALL).fit(np.full_like(x, np.nan), y).predict_proba(x)
+    np.testing.assert_allclose(nothing, 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"iterations": 0}, {"leaves": 1}, {"leaf_events": 0},
+        {"l2": -1.0}, {"patience": 0}, {"validation_fraction": 0.0}, {"validation_fraction": 1.0},
+        {"validation_fraction": 0.999}, {"validation_fraction": 1e-4}, {"models": 0},
+    ],
+)  # fmt: skip
+def test_settings_of_trees_out_of_range(wrong: dict[str, float]) -> None:
+    x, y = shells(50, 1)
+    with pytest.raises(InputError, match=f"{next(iter(wrong))}|models to average"):
+        BoostedTrees(**wrong).fit(x, y)  # type: ignore[arg-type]
+
+
+def test_too_few_events_of_a_class_by_its_name() -> None:
+    x, y = shells(50, 1)
+    rows = np.r_[:53]
+    data = Dataset(x[rows].astype("f4"), y[rows].astype("i4"), np.ones(53), ("a", "b", "c"), ("qcd", "w"))
+    with pytest.raises(InputError, match="the class 'w' has 3 events"):
+        models.train(clone(SMALL), data)

@@ -1,6 +1,7 @@
 """Networks; every test that trains needs PyTorch."""
 
 import dataclasses
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -140,3 +141,34 @@ def test_refuses(model: Network, message: str) -> None:
         model.fit(x, y)
     with pytest.raises(InputError, match="shape"):
         type(model)().fit(x[0], y)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        (MLP(hidden=(4,), epochs=1), ({"hidden": [10**9]}, {"hidden": [0]}, {"hidden": "x"})),
+        (CNN(filters=(2,), hidden=4, epochs=1), ({"filters": [10**9]}, {"filters": [0]}, {"hidden": 10**12})),
+    ],
+    ids=["mlp", "cnn"],
+)
+def test_settings_that_do_not_fit_to_the_weights(
+    model: Network, changes: tuple[dict[str, object], ...], tmp_path: Path
+) -> None:
+    """A damaged file may ask for a network of any size: it is refused before memory is taken, without a warning."""
+    pytest.importorskip("torch")
+    x, y = (events if model.kind == "mlp" else images)(20, 3)
+    names = tuple(f"f{i}" for i in range(x.shape[1])) if model.kind == "mlp" else ()
+    data = Dataset(x.astype("f4"), y.astype("i4"), np.ones(len(y)), names, ("b", "s"))
+    models.train(model, data).save(tmp_path / "a.model")
+    with zipfile.ZipFile(tmp_path / "a.model") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    told = json.loads(content["bumpfit.json"])
+    wrong = [{**told, "settings": {**told["settings"], **change}} for change in changes]
+    wrong += [{**told, "state": {**told["state"], "classes": []}}]
+    wrong += [{**told, "state": {**told["state"], "scale": 0}}] if model.kind == "cnn" else []
+    for described in wrong:
+        with zipfile.ZipFile(tmp_path / "b.model", "w") as archive:
+            for name, part in {**content, "bumpfit.json": json.dumps(described)}.items():
+                archive.writestr(name, part)
+        with pytest.raises(InputError, match="cannot be read as a model"):
+            models.read(tmp_path / "b.model")

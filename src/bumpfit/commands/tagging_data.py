@@ -108,7 +108,11 @@ def dataset(
     _check_flow(wanted, cut, sections, luminosity, list(files))
     nominal = None if split_as is None else sets.read(split_as)
     opened = {name: source.open(entries, tree=tree) for name, entries in files.items()}
-    weights = {name: _number_or_name(value) for name, value in (named("weight", text) for text in weight or [])}
+    weights: dict[str, str | float] = {}
+    for name, value in (named("weight", text) for text in weight or []):
+        if name in weights:
+            raise InputError(f"--weight {name} is given twice; give it once")
+        weights[name] = _number_or_name(value)
     representation: Any = list(observable or [])
     if image is not None:
         size = ((-extent, extent), (-extent, extent))

@@ -203,6 +203,8 @@ def settings(approach: Any, texts: Sequence[str] | None) -> dict[str, Any]:
 
     settings: dict[str, Any] = {}
     for name, value in (named("set", text) for text in texts or []):
+        if name in settings:
+            raise InputError(f"--set {name} is given twice; give it once")
         check_settings(approach, {name: value})
         default = getattr(approach(), name)
         if isinstance(default, str):

@@ -51,6 +51,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         n = len(self.samples)
+        if self.samples.ndim not in (2, 3) or self.targets.ndim != 1 or self.weights.ndim != 1:
+            raise InputError(
+                f"samples, targets and weights have the shapes {self.samples.shape}, {self.targets.shape} and "
+                f"{self.weights.shape}; expected (N, features) or (N, rows, columns), (N,) and (N,)"
+            )
         lengths = {"targets": len(self.targets), "weights": len(self.weights)}
         lengths |= {} if self.part is None else {"part": len(self.part)}
         lengths |= {} if self.index is None else {"index": len(self.index)}
@@ -65,6 +70,10 @@ class Dataset:
             raise InputError(
                 f"targets go from {self.targets.min()} to {self.targets.max()}; expected 0 to {len(self.classes) - 1}"
             )
+        if self.part is not None and not np.isin(self.part, range(len(PARTS))).all():
+            raise InputError(f"parts are {np.unique(self.part)[:5].tolist()}; expected 0 to {len(PARTS) - 1}")
+        if self.index is not None and self.index.min() < 0:
+            raise InputError(f"the rows of events go from {self.index.min()}; expected 0 or more")
         bad = ~np.isfinite(self.weights) | (self.weights < 0)
         if bad.any():
             raise InputError(f"{bad.sum()} weights are negative or not finite; expected 0 or more")
@@ -140,6 +149,8 @@ class Dataset:
                     f"'{name}' is made of {here} events here and of {there} there; expected the same events"
                 )
             mine, theirs = self.targets == number, other.targets == other.classes.index(name)
+            if max(self.index[mine].max(initial=0), other.index[theirs].max(initial=0)) >= here:
+                raise InputError(f"a data set holds rows of '{name}' beyond its {here} events; make it again")
             known = np.full(here, -1, np.int8)
             known[other.index[theirs]] = other.part[theirs]
             found = known[self.index[mine]]
@@ -277,12 +288,35 @@ def _ours(archive: zipfile.ZipFile) -> Dataset:
         arrays["samples"].astype(np.float32, copy=False),
         arrays["targets"].astype(np.int32, copy=False),
         arrays["weights"].astype(np.float64, copy=False),
-        tuple(described["features"]),
-        tuple(described["classes"]),
-        archives.array(archive, "part") if "part.npy" in there else None,
-        described["provenance"],
-        archives.array(archive, "index") if "index.npy" in there else None,
+        archives.texts(described["features"], "features"),
+        archives.texts(described["classes"], "classes"),
+        _whole_numbers(archive, "part") if "part.npy" in there else None,
+        _checked(described["provenance"]),
+        _whole_numbers(archive, "index") if "index.npy" in there else None,
     )
+
+
+def _whole_numbers(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    found = archives.array(archive, name)
+    if found.dtype.kind != "i" or found.ndim != 1:
+        raise TypeError(f"its {name} is no list of whole numbers")
+    return found
+
+
+def _checked(provenance: Any) -> dict[str, Any]:
+    """Provenance whose entries are what the code that asks for them expects; raises TypeError where not."""
+    wanted: dict[str, type[Any]] = {"classes": dict, "split": dict, "representation": dict, "cuts": list}
+    if not isinstance(provenance, dict) or not all(isinstance(provenance.get(k, t()), t) for k, t in wanted.items()):
+        raise TypeError("its provenance is damaged")
+    archives.texts(provenance.get("cuts", []), "cuts")
+    kinds: dict[str, Any] = {"events": int, "passed": int, "weight": (int, float), "files": dict}
+    for origin in provenance.get("classes", {}).values():
+        if not isinstance(origin, dict) or not all(isinstance(origin[k], kinds[k]) for k in kinds if k in origin):
+            raise TypeError("its provenance of the classes is damaged")
+    fractions = [provenance.get("split", {}).get(part, 0.0) for part in PARTS]
+    if not all(isinstance(fraction, int | float) and 0 <= fraction <= 1 for fraction in fractions):
+        raise TypeError("its fractions of the parts are damaged")
+    return provenance
 
 
 def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:
@@ -297,6 +331,7 @@ def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:
     if configs.get("been_split") and there:
         for name, file in there.items():
             with zipfile.ZipFile(BytesIO(archive.read(file))) as nested:
+                archives.fits_memory(nested)
                 pieces.append((PARTS.index(name), *_hml_arrays(nested)))
     else:
         pieces.append((-1, *_hml_arrays(archive)))
@@ -320,5 +355,7 @@ def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:
 
 
 def _hml_arrays(archive: zipfile.ZipFile) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    with np.load(BytesIO(archive.read("data.npz")), allow_pickle=False) as data:
-        return np.asarray(data["samples"], np.float32), np.asarray(data["targets"], np.int32).reshape(-1)
+    with zipfile.ZipFile(BytesIO(archive.read("data.npz"))) as data:
+        archives.fits_memory(data)
+        samples, targets = (archives.array(data, name) for name in ("samples", "targets"))
+        return np.asarray(samples, np.float32), np.asarray(targets, np.int32).reshape(-1)

@@ -90,7 +90,8 @@ class BoostedTrees(Classifier):
     backend: str = "sklearn"
 
     def estimator(self, seed: int) -> Estimator:
-        """One untrained model of the backend."""
+        """One untrained model of the backend; raises InputError for settings out of range."""
+        self._check()
         if self.backend == "lightgbm":
             settings = {
                 "learning_rate": self.learning_rate,
@@ -99,8 +100,6 @@ class BoostedTrees(Classifier):
                 "lambda_l2": self.l2,
             }
             return LightTrees(settings, self.iterations, self.validation_fraction, self.patience, seed)
-        if self.backend != "sklearn":
-            raise InputError(f"the backend is '{self.backend}'; expected sklearn or lightgbm")
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         return QuantileBinned(
@@ -117,10 +116,29 @@ class BoostedTrees(Classifier):
             )
         )
 
-    def _train(self, features: Array, index: Labels, weights: Array, seed: int) -> None:
-        require_events(index, self.classes_)
+    def _check(self) -> None:
+        if self.backend not in ("sklearn", "lightgbm"):
+            raise InputError(f"the backend is '{self.backend}'; expected sklearn or lightgbm")
         if self.models < 1:
             raise InputError(f"there are {self.models} models to average; expected at least 1")
+        for name, least in (("iterations", 1), ("leaves", 2), ("leaf_events", 1), ("patience", 1), ("l2", 0)):
+            value = getattr(self, name)
+            if not least <= value < np.inf:
+                raise InputError(f"{name} is {value}; expected {least} or more")
+        if not 0 < self.learning_rate < np.inf:
+            raise InputError(f"learning_rate is {self.learning_rate}; expected a number above 0")
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(f"validation_fraction is {self.validation_fraction}; expected a fraction between 0 and 1")
+
+    def _train(self, features: Array, index: Labels, weights: Array, seed: int) -> None:
+        require_events(index, self.classes_)
+        self._check()
+        held, classes = int(np.ceil(self.validation_fraction * len(index))), len(self.classes_)
+        if not classes <= held <= len(index) - classes:
+            raise InputError(
+                f"validation_fraction {self.validation_fraction} holds out {held} of {len(index)} events; expected at "
+                f"least {classes} on both sides, one of each class"
+            )
         seeds = np.random.SeedSequence(seed).generate_state(self.models)
         with threadpool_limits(1):
             self.members_: tuple[Any, ...] = tuple(
@@ -144,18 +162,20 @@ class BoostedTrees(Classifier):
         return State(arrays=arrays)
 
     def _restore(self, state: State) -> None:
+        if self.models < 1:
+            raise ValueError(f"it says that it has {self.models} models")
         if self.backend == "lightgbm":
             texts = [state.files[f"member{i}.txt"].decode() for i in range(self.models)]
             self.members_ = tuple(LightTrees.from_text(text) for text in texts)
             return
-        named = [
+        named = (  # one after the other: a wrong number of models ends at the first that is missing
             {name.removeprefix(f"member{i}_"): a for name, a in state.arrays.items() if name.startswith(f"member{i}_")}
             for i in range(self.models)
-        ]
+        )
         self.members_ = tuple(StoredTrees.from_arrays(arrays) for arrays in named)
 
 
-def require_events(index: Labels, classes: NDArray[Any]) -> None:
+def require_events(index: NDArray[np.integer[Any]], classes: NDArray[Any]) -> None:
     """Raise InputError when a class has too few events to hold some out for early stopping."""
     counts = np.bincount(index, minlength=len(classes))
     if counts.min() < LEAST:

@@ -17,6 +17,7 @@ Kind = Literal["none", "below", "above", "between", "outside"]
 KINDS: tuple[Kind, ...] = ("below", "above", "between", "outside")  # the order in which hml tries them
 EDGES = {"none": 0, "below": 1, "above": 1, "between": 2, "outside": 2}
 SEARCHES = {"significance": ("sequential", "parallel"), "hml": ("sequential", "parallel", "previous")}
+MOST_BINS = 1000  # all pairs of edges are tried: time and memory go with the square
 ROUNDS = 50  # a safety stop: every round must improve the significance, a few do
 
 
@@ -120,11 +121,15 @@ class CutAndCount(Classifier):
                 f"the topology is '{self.topology}'; with the search {self.search} expected one of "
                 f"{', '.join(SEARCHES[self.search])}"
             )
-        if self.n_bins < 2 or self.min_background < 1 or not (self.background_error >= 0 and self.least_gain >= 0):
+        if (
+            not 2 <= self.n_bins <= MOST_BINS
+            or self.min_background < 1
+            or not (self.background_error >= 0 and 0 <= self.least_gain < np.inf)
+        ):
             raise InputError(
                 f"n_bins {self.n_bins}, min_background {self.min_background}, background_error "
-                f"{self.background_error}, least_gain {self.least_gain}; expected at least 2 bins, "
-                "at least 1 event, and 0 or more"
+                f"{self.background_error}, least_gain {self.least_gain}; expected at least 2 bins (at most "
+                f"{MOST_BINS}), at least 1 event, and 0 or more"
             )
         if not 0 < self.peel < 0.5:
             raise InputError(f"peel is {self.peel}; expected a fraction above 0 and below 0.5")
@@ -211,6 +216,8 @@ class CutAndCount(Classifier):
 
     def _restore(self, state: State) -> None:
         self.cuts_ = tuple(Cut(**entry) for entry in state.plain["cuts"])
+        if any(cut.kind not in EDGES or np.isnan([cut.low, cut.high][: EDGES[cut.kind]]).any() for cut in self.cuts_):
+            raise ValueError("one of its cuts is of no known kind, or has no edge")
 
 
 def _box(low: float, high: float) -> Cut:

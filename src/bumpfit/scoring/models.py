@@ -18,7 +18,7 @@ from bumpfit import __version__, archives
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
 from bumpfit.files import sha256
-from bumpfit.scoring.approaches import BoostedTrees
+from bumpfit.scoring.approaches import BoostedTrees, require_events
 from bumpfit.scoring.classifier import Array, Classifier, State, balanced, check_settings
 from bumpfit.scoring.cuts import CutAndCount
 from bumpfit.scoring.networks import CNN, MLP
@@ -99,6 +99,8 @@ def train(
     if part.samples.ndim != approach.dimensions:
         wanted, got = ("images", "observables") if approach.dimensions == 3 else ("observables", "images")
         raise InputError(f"the approach '{approach.kind}' learns from {wanted}, but the data set holds {got}")
+    if not isinstance(approach, CutAndCount):
+        require_events(part.targets, np.array([f"'{name}'" for name in part.classes]))
     weights = balanced(part.weights, part.targets) if balance else part.weights
     approach.fit(part.samples, part.targets, weights, seed=seed)
     provenance = {
@@ -136,7 +138,20 @@ def _restored(archive: zipfile.ZipFile) -> Trained:
             files[name.removeprefix("files/")] = archive.read(name)
     model = classifier(described["approach"], **described["settings"])
     model.restore(State(described["state"], arrays, files))
-    return Trained(model, tuple(described["features"]), tuple(described["classes"]), described["provenance"])
+    features, classes = (archives.texts(described[name], name) for name in ("features", "classes"))
+    _works(model, features, classes)
+    return Trained(model, features, classes, dict(described["provenance"]))
+
+
+def _works(model: Classifier, features: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """Raise ValueError when a restored model does not do what a trained one does: parts of several models, say."""
+    shape = tuple(model.state().plain["shape"])
+    if len(shape) != model.dimensions - 1 or (len(features) != shape[0] if len(shape) == 1 else features):
+        raise ValueError(f"its features ({_list(features)}) do not fit to samples of the shape {shape}")
+    probes = np.stack([np.full(shape, value) for value in (0.0, 1e9, -1e9, np.nan)])
+    found = model.predict_proba(probes)
+    if found.shape != (len(probes), len(classes)) or not np.isfinite(found).all():
+        raise ValueError("its parts do not give a probability of every class")
 
 
 def _list(features: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import dataclasses
 import importlib
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -160,8 +161,10 @@ class Network(Classifier):
         except _safetensors().SafetensorError as error:
             raise ValueError(f"the weights of the network are damaged: {error}") from error
         with _alone(0) as torch:
-            self._net = self._build(torch)
-            self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+            # "meta" takes no memory: settings that do not fit to the weights may ask for any size, or for layers of none
+            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+                self._net = self._build(torch)
+            self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, assign=True)
             self._net.eval()
         self.history_ = tuple(state.plain["history"])
 
@@ -302,4 +305,6 @@ class CNN(Network):
 
     def _restore(self, state: State) -> None:
         self.scale_ = float(state.plain["scale"])
+        if not 0 < self.scale_ < np.inf:
+            raise ValueError(f"the scale of its images is {self.scale_}")
         super()._restore(state)

@@ -77,7 +77,15 @@ class StoredTrees:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> StoredTrees:
         """Back from the arrays of a file; raises ValueError when they cannot be trees."""
-        nodes, sizes = arrays["nodes"], arrays["sizes"]
+        nodes, sizes, baseline = arrays["nodes"], arrays["sizes"], arrays["baseline"]
+        numbers = {"edges": "f", "edge_counts": "i", "sizes": "i", "baseline": "f"}
+        wrong = [name for name, kind in numbers.items() if arrays[name].dtype.kind != kind]
+        if wrong or baseline.ndim != 1 or arrays["edges"].ndim != 1 or arrays["edge_counts"].ndim != 1:
+            raise ValueError(f"its {', '.join(wrong) or 'arrays'} cannot be those of trees")
+        if (sizes < 1).any() or (arrays["edge_counts"] < 0).any() or sizes.shape[1:] != baseline.shape:
+            raise ValueError("the sizes of the trees do not fit together")
+        if arrays["edge_counts"].sum() != len(arrays["edges"]) or not np.isfinite(arrays["edges"]).all():
+            raise ValueError("the edges of the trees do not fit together")
         if nodes.dtype.names != NODES or sizes.ndim != 2 or sizes.sum() != len(nodes):
             raise ValueError("the nodes of the trees do not fit together")
         tree_size = np.repeat(sizes.ravel(), sizes.ravel())
@@ -91,13 +99,15 @@ class StoredTrees:
         if (nodes["feature_idx"][inner] >= features).any() or (nodes["feature_idx"][inner] < 0).any():
             raise ValueError("a node of the trees asks for a feature that does not exist")
         edges = np.split(arrays["edges"], np.cumsum(arrays["edge_counts"])[:-1])
-        return cls(tuple(edges), nodes, sizes, arrays["baseline"])
+        return cls(tuple(edges), nodes, sizes, baseline)
 
 
 def binned(features: Array, edges: tuple[Array, ...] | list[Array]) -> Array:
-    """Number of the quantile bin of every value; NaN stays NaN."""
+    """Number of the quantile bin of every value; NaN stays NaN. A feature that training never saw is 0 for all."""
     columns = [
         np.where(np.isnan(column), np.nan, np.searchsorted(inner, column, side="left"))
+        if len(inner)
+        else np.zeros(len(column))
         for column, inner in zip(features.T, edges, strict=True)
     ]
     return np.column_stack(columns)
