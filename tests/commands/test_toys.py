@@ -142,6 +142,7 @@ def test_table(bumpfit: Run, counting: Path) -> None:
         (["-n", "10", "--shard", "1/11", "-o", "x.parquet"], "at most as many shards as toys"),
         (["--merge", "--until", "0.1"], "leave out --until"),
         (["--merge", "--tail"], "leave out --tail"),
+        (["--merge", "--statistic", "tmu", "--mu", "1", "--seed", "2"], "leave out --statistic, --mu, --seed"),
         (["-n", "10", "--observed", "nan"], "expected a finite number"),
         (["-n", "10", "--observed", "-1"], "expected a finite number"),
         (["-n", "10", "--shards", "3"], "belongs to --submit"),
@@ -215,6 +216,24 @@ def test_merge_refuses_other_toys_and_names_the_files(bumpfit: Run, counting: Pa
     assert "toys 300 to 599 are missing" in shown
     assert "holds other toys" in refused(bumpfit("toys", counting, "-n", "300", "-o", parts[0], "--seed", "5"))
     assert "choose another name" in refused(bumpfit("toys", "--merge", parts[0], "-o", parts[0]))
+
+
+def test_merge_asks_which_observed_value_is_meant(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    parts = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for i, (part, more) in enumerate(zip(parts, ([], ["--observed", "2"]), strict=True), start=1):
+        assert bumpfit("toys", counting, "-n", "1000", "--shard", f"{i}/2", "-o", part, *more).code == 0
+    assert "compared with different observed values" in refused(bumpfit("toys", "--merge", *parts))
+    found = [bumpfit("toys", "--merge", *files, "--observed", "2", "--json").json for files in (parts, parts[::-1])]
+    assert found[0]["p_value"] == found[1]["p_value"]
+    whole = bumpfit("toys", counting, "-n", "1000", "--observed", "2", "--json").json
+    assert found[0]["p_value"] == whole["p_value"]
+
+
+def test_weighted_and_plain_toys_are_not_mixed(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    parts = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for i, (part, more) in enumerate(zip(parts, ([], ["--tail"]), strict=True), start=1):
+        assert bumpfit("toys", counting, "-n", "1000", "--shard", f"{i}/2", "-o", part, *more).code == 0
+    assert "that are weighted (--tail)" in refused(bumpfit("toys", "--merge", *parts))
 
 
 def test_figures(bumpfit: Run, counting: Path, tmp_path: Path) -> None:

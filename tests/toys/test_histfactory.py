@@ -1,7 +1,12 @@
 """Toys of HistFactory models: recognised as log-linear where they are, the same statistic as pyhf everywhere."""
 
+import dataclasses
+import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -297,3 +302,44 @@ def test_given_data_are_the_observed_data(portable, spectrum: bool) -> None:
             seen = toys.engine(model, data=data, general=general)
             assert seen.observed() == pytest.approx(discovery(model, data).q0, abs=2e-6)
             np.testing.assert_allclose(seen.observed(), seen.fit_data(seen.observed_data()).statistic[0, 0])
+
+
+HASHES = """
+import json, sys
+from bumpfit import toys, workspace
+from bumpfit.toys.importance import tail_engine
+from bumpfit.toys.scan import scan_engine
+model = workspace.read(json.load(sys.stdin))
+found = toys.engine(model)
+print(found.digest, tail_engine(found).digest, scan_engine([model, model], 1.0).digest)
+"""
+
+
+@pytest.mark.slow
+def test_processors_agree_on_the_name_of_a_model() -> None:
+    """Shards of one run come from machines whose libraries take other instructions, and differ in the last digits."""
+    steep = {"name": "steep", "type": "normsys", "data": {"hi": 1.17, "lo": 0.91}}
+    spec = json.loads(json.dumps(MIXED))
+    for sample in spec["channels"][0]["samples"]:
+        sample["modifiers"].append(steep)
+    found = set()
+    for other in ({}, {"OPENBLAS_CORETYPE": "Prescott"}, {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3 AVX512_ICL AVX2"}):
+        process = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", HASHES], env={**os.environ, **other}, input=json.dumps(spec),
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.add(process.stdout)
+    assert len(found) == 1
+
+
+def test_the_name_of_a_model_knows_its_data_but_not_the_last_digits_of_their_fit() -> None:
+    model = workspace.read(MIXED)
+    found = toys.engine(model)
+    assert isinstance(found, HistFactoryEngine)
+    nearly = dataclasses.replace(found, values=found.values * (1 + 1e-13))
+    assert nearly.digest == found.digest
+    assert found.observed_data() is not None
+    assert toys.engine(model, data=found.observed_data()[0] + 1).digest != found.digest
+    given = dict(zip(model.names, found.values.tolist(), strict=True))
+    moved = given | {"norm": given["norm"] + 0.1}
+    assert toys.engine(model, values=given).digest != toys.engine(model, values=moved).digest

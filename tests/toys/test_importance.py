@@ -27,6 +27,21 @@ def test_five_sigma_of_a_counting_experiment(background: float) -> None:
         assert error < 0.05 * exact
 
 
+def test_results_of_runs_quote_the_error_of_the_toys_however_small_p() -> None:
+    """200 seeds at 8 and 10 sigma: the estimates scatter about the exact p by their quoted errors."""
+    model = LogLinear(np.array([400.0]), np.zeros((1, 0)), np.array([1.0]), bounds=(0.0, 1e4))
+    source = tail_engine(toys.engine(model), reach=11.0)
+    for n in (560, 600):
+        q = 2 * (n * math.log(n / 400) - (n - 400))
+        exact = stats.poisson.sf(n - 1, 400)
+        runs = [toys.run(source, source.whole(1000), seed=seed, observed=q).p_value() for seed in range(200)]
+        p, error = np.array(runs).T
+        assert p.mean() == pytest.approx(exact, abs=4 * p.std() / math.sqrt(200))
+        assert np.sqrt(np.mean(error**2)) == pytest.approx(p.std(), rel=0.25)
+        direct = toys.tail(model, 1000, reach=11.0, seed=7)
+        assert runs[7] == pytest.approx(direct.p_value(q))
+
+
 def test_brute_force_at_three_sigma(spectrum: LogLinear) -> None:
     direct = toys.throw(spectrum, 500_000, seed=1)
     weighted = toys.tail(spectrum, 60_000, seed=2)

@@ -105,7 +105,9 @@ def toys(
     others = {"--until": until, "--shard": shard, "--dask": dask}
     unfit = [name for name, value in others.items() if value is not None]
     if merge:
-        unfit += ["--tail"] if tail else []
+        settings = {"--tail": tail, "--statistic": statistic != "q0", "--mu": mu != 0, "--test": test is not None,
+                    "--seed": seed != 0}  # fmt: skip
+        unfit += [name for name, asked in settings.items() if asked]
         if unfit:
             raise InputError(f"--merge joins toys that were thrown; leave out {', '.join(unfit)}")
         _merge(files, n, observed, out, as_json, drawing)
@@ -241,6 +243,7 @@ def _merge(
     from bumpfit.toys import GlobalToys, merge, read
     from bumpfit.toys.scan import LARGEST
     from bumpfit.toys.tally import course, missing
+    from bumpfit.toys.throw import TIE
 
     if out is not None and out.suffix.lower() not in (*PARQUET, ".json"):
         raise InputError(f"cannot write {out}: expected a name that ends in .parquet or .json")
@@ -251,6 +254,12 @@ def _merge(
         except InputError as error:
             raise InputError(f"{files[0]} and {path}: {error}") from None
     found = merge(parts)
+    known = sorted({part.observed for part in parts if part.observed is not None})
+    if observed is None and known and known[-1] - known[0] > TIE:
+        raise InputError(
+            f"these toys were compared with different observed values, from {known[0]:g} to {known[-1]:g}; say with "
+            "--observed which one is meant"
+        )
     if observed is not None:
         found = dataclasses.replace(found, observed=observed, course=course(parts, observed))
     keep = out if out is not None and out.suffix.lower() in PARQUET else None

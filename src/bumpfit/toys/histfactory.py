@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""
 ITERATIONS, RETRY_ITERATIONS = 200, 5000
+DIGITS = 9  # of coefficients that go into the hash of a model
 
 
 @njit(nogil=True, cache=True)
@@ -113,7 +114,7 @@ class HistFactoryEngine:
     """Toys of a HistFactory model, thrown at parameter `values`, shape (P,), with the strength at `thrown`.
 
     `forms`, shape (F, B + A): linear forms of counts and auxiliary measurements to return with each toy. `source`,
-    shape (B + A,): their expectations to throw from instead.
+    shape (B + A,): their expectations to throw from instead. `fitted`: the values are the fit of the model's data.
     """
 
     model: Model
@@ -124,6 +125,7 @@ class HistFactoryEngine:
     tested: float = 0.0
     forms: Floats | None = None
     source: Floats | None = None
+    fitted: bool = False
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -198,12 +200,16 @@ class HistFactoryEngine:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the model, the strengths and the statistic."""
+        """Hash of the model, the strengths and the statistic; the last digits of what is computed (a fit, solved
+        coefficients), in which processors differ, are no part of it.
+        """
         c = self.model.compiled
         arrays = {key: np.asarray(value) for key, value in c._asdict().items()}
+        arrays["scale_coefficients"] = np.round(c.scale_coefficients, DIGITS) + 0.0  # 0 and -0 are one
+        data = self.observed_data() if self.fitted else None
         return digest_of(
             **arrays,
-            values=self.values,
+            values=self.values if data is None else data,
             lower=self.model.lower,
             upper=self.model.upper,
             free=self.problem.free,

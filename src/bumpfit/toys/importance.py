@@ -38,6 +38,8 @@ FARTHEST = 37.0
 """Significance beyond which p is zero in double precision."""
 APART = 1 << 40
 """Toys of different worlds have different numbers, so that they are independent: those of world k begin at k APART."""
+DIGITS = 6
+"""Of a reach that follows from the observed statistic, which processors agree on."""
 FIELDS = ("statistic", "strength", "status", "route", "forms", "free", "fixed")
 LEAST = 0.05
 """No world expects less than this fraction of the hypothesis in a bin, which keeps weights bounded for deficits."""
@@ -78,8 +80,10 @@ class TailEngine:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the model, the strengths, the statistic and the worlds."""
-        return digest_of(engine=self.base.digest, worlds=self.centers)
+        """Hash of the model, the strengths, the statistic and what makes the worlds; not of their last digits, in which
+        processors differ.
+        """
+        return digest_of(engine=self.base.digest, reach=round(self.reach, DIGITS), step=STEP, least=LEAST)
 
     @cached_property
     def centers(self) -> Floats:

@@ -107,7 +107,9 @@ class Tally(Record):
             value = float(self.value[self.value.size - 1 - enough])
         weight, square = self.above(value)
         p = weight / n
-        return min(1.0, p), math.sqrt(max(square / n - p * p, p / n / n) / n)
+        # no plain p is known better than to one toy; weights may be as small as p
+        least = p / n if self.weight is None else 0.0
+        return min(1.0, p), math.sqrt(max(square / n - p * p, least) / n)
 
     def above(self, observed: float) -> tuple[float, float]:
         """Sum of the weights, and of their squares, of the toys at least as extreme as a value of the statistic."""
@@ -335,6 +337,10 @@ def merge(tallies: Sequence[Tally]) -> Tally:
         raise InputError("there is nothing to merge; give at least one result file")
     first = tallies[0]
     for other in tallies[1:]:
+        if first.n and other.n and (first.weight is None) != (other.weight is None):
+            raise InputError(
+                "results of different toys cannot be merged: one holds toys that are weighted (--tail), one plain ones"
+            )
         for name in SAME:
             if getattr(other, name) != getattr(first, name):
                 raise InputError(
@@ -398,7 +404,7 @@ def course(tallies: Sequence[Tally], observed: float | None) -> Course:
         return ()
     groups: list[tuple[float, float, float]] = []
     for one in sorted(tallies, key=lambda t: t.ranges[:1]):
-        own = one.course if one.observed == observed else ()
+        own = one.course if one.observed is not None and abs(one.observed - observed) <= TIE else ()
         groups += own or ([(float(one.fitted), *one.above(observed))] if one.fitted else [])
     return tuple(groups)
 

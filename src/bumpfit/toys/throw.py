@@ -180,14 +180,16 @@ def engine(
     if data is not None:
         main, aux = model.split(data)
         model = dataclasses.replace(model, observed=main, auxdata=aux)
+    fitted = values is None and model.observed is not None
     special = None if general else _log_linear(model, poi, mu, values)
     if special is not None:
         fast, point = special
-        full = HistFactoryEngine(model, poi, point, name, float(mu), float(tested))
+        full = HistFactoryEngine(model, poi, point, name, float(mu), float(tested), fitted=fitted)
         found = LogLinearEngine(fast, name, float(mu), float(tested), general=full)
         _ = found.plan, found.rates
         return found
-    full = HistFactoryEngine(model, poi, values_at(model, poi, mu, values), name, float(mu), float(tested))
+    point = values_at(model, poi, mu, values)
+    full = HistFactoryEngine(model, poi, point, name, float(mu), float(tested), fitted=fitted)
     require_free(full.problem, poi)
     _ = full.plan, full.rates
     return full
