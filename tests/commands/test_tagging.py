@@ -185,6 +185,25 @@ def test_varied_events_that_trained_are_refused(
     )
 
 
+def test_events_that_trained_are_no_test(bumpfit: Run, files: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    """The same events split another way, or not at all: training events among those that a model is tested on."""
+    other, model = tmp_path / "other.ds", tmp_path / "t.model"
+    assert bumpfit("train", data, "-m", model, *QUICK, "--bootstrap", 0).code == 0
+    assert make(bumpfit, files, other, "--seed", 4).code == 0  # type: ignore[attr-defined]
+    mine, theirs = sets.read(data).get("train"), sets.read(other).get("test")
+    seen = [len(set(mine.index[mine.targets == k]) & set(theirs.index[theirs.targets == k])) for k in (0, 1)]  # type: ignore[index]
+    assert min(seen) > 50 and models.read(model).trained_on(theirs) == {"qcd": seen[0], "w": seen[1]}
+    ask = ("metrics", other, "-m", model, "--bootstrap", 0)
+    told = refused(bumpfit(*ask))
+    assert f"{seen[0]} events of 'qcd', {seen[1]} events of 'w' in the test part trained the model" in told
+    everything = bumpfit(*ask, "--part", "all")
+    assert everything.code == 0 and f"{(mine.targets == 1).sum()} events of 'w' trained the model" in everything.out
+    looked = bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--observed", data)
+    assert f"{(mine.targets == 0).sum()} observed events ('qcd') trained the model" in looked.out
+    assert make(bumpfit, files, other, "--split-as", data).code == 0  # type: ignore[attr-defined]
+    assert bumpfit(*ask).code == 0
+
+
 def test_train_then_metrics(bumpfit: Run, data: Path, tmp_path: Path) -> None:
     model = tmp_path / "trees.model"
     told = bumpfit("train", data, "-m", model, *QUICK, "--bootstrap", 20, "--json").json

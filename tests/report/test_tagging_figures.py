@@ -10,6 +10,7 @@ from bumpfit.events.cutflow import CutFlow, Step
 from bumpfit.report.classifiers import performance, templates
 from bumpfit.report.cutflows import cut_flow
 from bumpfit.report.style import png
+from bumpfit.scoring import curves as scored
 from bumpfit.scoring.curves import Curves
 from bumpfit.scoring.metrics import Merit
 
@@ -104,3 +105,18 @@ def test_templates(edges: tuple[float, ...]) -> None:
     assert len(png(figure)) > 10_000
     alone = templates(edges, yields, errors, "w", "mass")
     assert len(alone.axes) == 1 and alone.axes[0].get_xlabel() == "mass"
+
+
+def test_steps_between_thresholds_and_data_beyond_the_axis() -> None:
+    """A cut has two scores: its figure has steps, none of them sloped; far data are marked at the edge of the ratio."""
+    y, score = np.repeat([0, 1], 100), np.r_[np.zeros(90), np.ones(10), np.zeros(20), np.ones(80)]
+    figure = performance(scored.curves(y, score, ("b", "s"), min_background=1), {}, "AUC")
+    lines = [line for axes in figure.axes[1:] for line in axes.lines if line.get_label() != "no separation"]
+    assert len(lines) == 3 and all(line.get_drawstyle() == "steps-pre" for line in lines)
+    roc = lines[-1]
+    np.testing.assert_allclose(roc.get_xydata(), [[0, 10], [0.8, 10], [1, 1]])
+    ratio = templates(
+        (0, 1, 2), {"b": (10, 10), "s": (1, 1)}, {"b": (1, 1), "s": (0, 0)}, "s", "x", data=(500, 0)
+    ).axes[1]
+    marks = {line.get_marker(): line.get_xdata().tolist() for line in ratio.lines if line.get_marker() in "^v"}
+    assert marks == {"^": [0.5], "v": []}

@@ -64,7 +64,7 @@ def train(
         "approach": approach, "settings": made.get_params(), "model": None if model is None else str(model),
         "cuts": made.sentence(trained.features) if isinstance(made, CutAndCount) else None,
     }  # fmt: skip
-    told = [f"cuts: {head['cuts']}"] if head["cuts"] else []
+    told = [] if head["cuts"] is None else [f"cuts: {head['cuts'] or 'none, as no cut adds enough significance'}"]
     if model is not None:
         trained.save(model)
         told.append(f"model written to {model}")
@@ -142,6 +142,7 @@ def _answer(
             f"the model knows the classes {', '.join(trained.classes)}, the data set has {', '.join(data.classes)}"
         )
     chosen = data if part == "all" else data.get(part)
+    told = [*told, *_seen(trained, chosen, part)]
     probabilities = trained.probabilities(chosen)
     found = evaluate(
         chosen.targets, probabilities, chosen.classes, weights=chosen.weights, signal=judging.signal,
@@ -160,6 +161,19 @@ def _answer(
         _draw(drawing, chosen, probabilities, found)
         told = [*told, f"figure written to {drawing.figure}"]
     output.give(result, lambda: stacked(*shown), [*notes, *told])
+
+
+def _seen(trained: Any, chosen: Dataset, part: Part) -> list[str]:
+    """A note that events trained the model; an error where the part should hold none of them."""
+    found = ", ".join(f"{n} events of '{name}'" for name, n in trained.trained_on(chosen).items())
+    if not found:
+        return []
+    if part in ("test", "validation"):
+        raise InputError(
+            f"{found} in the {part} part trained the model, so they would look better separated than others; take the "
+            "data set that it was trained on, or make this one with bumpfit dataset --split-as"
+        )
+    return [f"{found} trained the model: what is shown is better than it would be for others"]
 
 
 def _draw(drawing: Drawing, chosen: Dataset, probabilities: Any, found: Merits) -> None:
@@ -204,6 +218,10 @@ def _prospects(
         events = sets.read(likelihood.observed)
         seen = value(events, "the observed events have")
         told += _other_cuts(data, events, "the observed events")
+        if trained is not None:
+            told += [
+                f"{n} observed events ('{label}') trained the model" for label, n in trained.trained_on(events).items()
+            ]
     variations: dict[str, Variation] = {}
     for title, files in likelihood.varied.items():
         made = [sets.read(file) for file in files]

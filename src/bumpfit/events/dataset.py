@@ -291,7 +291,7 @@ def _ours(archive: zipfile.ZipFile) -> Dataset:
         archives.texts(described["features"], "features"),
         archives.texts(described["classes"], "classes"),
         _whole_numbers(archive, "part") if "part.npy" in there else None,
-        _checked(described["provenance"]),
+        checked_provenance(described["provenance"]),
         _whole_numbers(archive, "index") if "index.npy" in there else None,
     )
 
@@ -303,7 +303,7 @@ def _whole_numbers(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return found
 
 
-def _checked(provenance: Any) -> dict[str, Any]:
+def checked_provenance(provenance: Any) -> dict[str, Any]:
     """Provenance whose entries are what the code that asks for them expects; raises TypeError where not."""
     wanted: dict[str, type[Any]] = {"classes": dict, "split": dict, "representation": dict, "cuts": list}
     if not isinstance(provenance, dict) or not all(isinstance(provenance.get(k, t()), t) for k, t in wanted.items()):

@@ -87,9 +87,11 @@ def _significances(axis: Axes, found: Curves, largest: Mapping[str, Merit]) -> N
     }
     top = max([float(np.nanmax(values, initial=0.0)) for values, *_ in lines.values()])
     for name, (values, color, line, label) in lines.items():
-        axis.plot(found.threshold, values, color=color, linestyle=line, label=label)
+        # between two scores a threshold keeps what the higher one does
+        axis.plot(found.threshold[::-1], values[::-1], color=color, linestyle=line, label=label, drawstyle="steps-pre")
         if name in largest:
-            axis.plot(largest[name].threshold, largest[name].value, marker="o", color=color, markersize=6)
+            best = largest[name]
+            axis.plot(best.threshold, best.value, marker="o", color=color, markersize=6, clip_on=False, zorder=5)
     axis.set_ylim(0.0, 1.1 * (top or 1.0))
     headroom(axis, 0.22)
     axis.set_xlabel(f"Score of {plain_text(found.name)}, or threshold on it")
@@ -101,7 +103,11 @@ def _roc(axis: Axes, found: Curves, auc: str) -> None:
     colors, high = {"all others": BLACK, **_colors(found)}, 1.0
     for label, passed in found.backgrounds.items():
         seen = passed > 0
-        axis.plot(found.signal[seen], 1 / passed[seen], color=colors[label], label=plain_text(label))
+        # an efficiency between two thresholds is kept by the looser one, as in `rejection`
+        efficiency, kept = found.signal[seen], 1 / passed[seen]
+        if seen.size and seen[0]:
+            efficiency, kept = np.r_[0.0, efficiency], np.r_[kept[:1], kept]
+        axis.plot(efficiency, kept, color=colors[label], label=plain_text(label), drawstyle="steps-pre")
         high = max(high, float((1 / passed[seen]).max(initial=1.0)))
     grid = np.linspace(0.002, 1.0, 200)
     axis.plot(grid, 1 / grid, color=GREY, linestyle=":", label="no separation")
@@ -182,7 +188,12 @@ def _ratios(
         points(axis, data / safe, bars, edges)
         reach += list(np.abs(data / safe - 1) + bars.max(axis=0))
     half = min(1.15 * float(np.nanmax(reach)), 1.5)
-    axis.set_ylim(max(1 - half, 0.0), 1 + half)
+    low, high = max(1 - half, 0.0), 1 + half
+    axis.set_ylim(low, high)
+    if data is not None:  # points beyond the axis
+        centres, ratio = (edges[1:] + edges[:-1]) / 2, data / safe
+        for beyond, place, mark in ((ratio > high, high, "^"), (ratio < low, low, "v")):
+            axis.plot(centres[beyond], np.full(int(beyond.sum()), place), mark, color=BLACK, clip_on=False, zorder=5)
     axis.axhline(1.0, color=BLACK, linewidth=0.8)
     axis.set_ylabel("Ratio", loc="center")
     if variations:

@@ -139,6 +139,11 @@ class CutAndCount(Classifier):
                 raise InputError(f"the expected {name} is {value}; expected a positive number of events")
 
     def _significant(self, features: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Cut, ...]:
+        if (~signal).sum() < self.min_background:
+            raise InputError(
+                f"there are {(~signal).sum()} background events in training, and min_background says that cuts must "
+                f"leave {self.min_background}; lower it, or take more events"
+            )
         nothing = (Cut(),) * features.shape[1]
         if self.topology == "parallel":
             return tuple(self._best(x, signal, weights)[0] for x in features.T)

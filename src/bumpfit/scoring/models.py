@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bumpfit import __version__, archives
 from bumpfit.errors import InputError
-from bumpfit.events.dataset import Dataset
+from bumpfit.events.dataset import Dataset, checked_provenance
 from bumpfit.files import sha256
 from bumpfit.scoring.approaches import BoostedTrees, require_events
 from bumpfit.scoring.classifier import Array, Classifier, State, balanced, check_settings
@@ -37,12 +38,35 @@ def classifier(name: str, **settings: Any) -> Classifier:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained approach; `classes` are the names of its classes, `features` of its inputs (none for images)."""
+    """A trained approach; `classes` are the names of its classes, `features` of its inputs (none for images).
+
+    `rows` are the training events of each class, by their rows among all events of its files before cuts (none where
+    the data set did not know them).
+    """
 
     classifier: Classifier
     features: tuple[str, ...]
     classes: tuple[str, ...]
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
+
+    def trained_on(self, dataset: Dataset) -> dict[str, int]:
+        """How many events of each class of the data set trained the model; classes without any are left out.
+
+        Events are known by their rows where both were made of the same files (by SHA-256).
+        """
+        origins = self.provenance.get("made_from", {}).get("classes", {})
+        found: dict[str, int] = {}
+        for number, name in enumerate(dataset.classes):
+            theirs = dataset.provenance.get("classes", {}).get(name, {})
+            for label, rows in self.rows.items():
+                mine = origins.get(label, {})
+                digests = [sorted(map(str, (each.get("files") or {}).values())) for each in (mine, theirs)]
+                if dataset.index is None or not digests[0] or digests[0] != digests[1]:
+                    continue
+                both = int(np.isin(dataset.index[dataset.targets == number], rows).sum())
+                found |= {name: max(both, found.get(name, 0))} if both else {}
+        return found
 
     def probabilities(self, dataset: Dataset) -> Array:
         """Class probabilities of the samples, shape (N, K).
@@ -69,6 +93,7 @@ class Trained:
             "provenance": self.provenance,
         }
         arrays = {f"arrays/{name}": array for name, array in state.arrays.items()}
+        arrays |= {f"rows/{self.classes.index(name)}": rows for name, rows in self.rows.items()}
         contents = {f"files/{name}": content for name, content in state.files.items()}
         archives.write(path, FORMAT, VERSION, described, arrays, contents)
 
@@ -111,7 +136,10 @@ def train(
         "dataset": None if source is None else {"path": str(source), "sha256": sha256(source)},
         "made_from": dict(dataset.provenance),
     }
-    return Trained(approach, part.features, part.classes, provenance)
+    rows = {}
+    if part.index is not None:
+        rows = {name: part.index[part.targets == number] for number, name in enumerate(part.classes)}
+    return Trained(approach, part.features, part.classes, provenance, rows)
 
 
 def read(path: str | os.PathLike[str]) -> Trained:
@@ -140,7 +168,13 @@ def _restored(archive: zipfile.ZipFile) -> Trained:
     model.restore(State(described["state"], arrays, files))
     features, classes = (archives.texts(described[name], name) for name in ("features", "classes"))
     _works(model, features, classes)
-    return Trained(model, features, classes, dict(described["provenance"]))
+    members = {name: f"rows/{number}" for number, name in enumerate(classes)}
+    rows = {name: archives.array(archive, m) for name, m in members.items() if f"{m}.npy" in archive.namelist()}
+    if any(numbers.dtype.kind != "i" or numbers.ndim != 1 for numbers in rows.values()):
+        raise ValueError("its rows of training events are no whole numbers")
+    provenance = dict(described["provenance"])
+    checked_provenance(provenance.get("made_from", {}))
+    return Trained(model, features, classes, provenance, rows)
 
 
 def _works(model: Classifier, features: tuple[str, ...], classes: tuple[str, ...]) -> None:

@@ -161,7 +161,7 @@ class Network(Classifier):
         except _safetensors().SafetensorError as error:
             raise ValueError(f"the weights of the network are damaged: {error}") from error
         with _alone(0) as torch:
-            # "meta" takes no memory: settings that do not fit to the weights may ask for any size, or for layers of none
+            # "meta" takes no memory: settings that do not fit to the weights may ask for layers of any size, or of none
             with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 self._net = self._build(torch)
             self._net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, assign=True)
