@@ -105,3 +105,20 @@ def test_no_toy_is_lost_at_a_wall() -> None:
         for statistic, mu in (("q0", 0.0), ("qtilde", 1.0)):
             thrown = toys.throw(model, 1000, statistic=statistic, mu=mu, seed=3)
             assert (thrown.status == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("bins", "seed", "statistic", "mu", "toy"), [(5, 11, "tmu", 2.0, 575), (8, 11, "qtilde", 1.0, 77)]
+)
+def test_a_slow_stage_is_not_the_end_of_the_way_to_a_wall(
+    bins: int, seed: int, statistic: str, mu: float, toy: int
+) -> None:
+    """Three of 135 000 toys were lost because one stage of the barrier ran out of iterations; these are two of them."""
+    model = falling(bins, seed)
+    engine = toys.engine(model, statistic=statistic, mu=mu)
+    problem = prepare(model, engine.data(np.array([toy]), seed)[0])
+    for one in (problem, problem.at("mu", mu)):
+        _, value, *_, status = run(newton.minimise, one)
+        assert status == newton.CONVERGED
+        assert value < min(constrained(one, one.start), np.inf) + 1e-6
+    assert engine.run(toy, 1, seed).status[0] == 0

@@ -270,7 +270,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
         x, _, edm, more, calls, status = descend(ahead, free, low, high, data, aux, m, tolerance, max_iterations)
         iterations += more
         evaluations += calls
-        if status not in (CONVERGED, NO_PROGRESS):
+        if status == BAD_START:
             break
     rates(x, m, rate, shifted, factor, shift, scale)
     return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, status
