@@ -160,6 +160,14 @@ def test_running_p_begins_where_it_can_be_seen() -> None:
     assert axis.get_xlim()[0] == pytest.approx(1e5)
 
 
+def test_running_p_of_a_single_group_shows_its_error() -> None:
+    one = Curve(np.array([6000.0]), np.array([2e-7]), np.array([1e-8]))
+    axis = tail_probability(Curve(X, X**-2.0, X**-3.0, None), 25.0, "q0", one).axes[1]
+    (bars,) = axis.containers
+    low, high = bars.lines[2][0].get_segments()[0][:, 1]  # type: ignore[union-attr]
+    assert (low, high) == pytest.approx((1.9, 2.1))  # in units of 1e-7
+
+
 def test_both_hypotheses_are_normalised() -> None:
     (axis,) = two_hypotheses(VALUES / 2, VALUES, 1.5, "qtilde", "mu = 2").axes
     for patch in axis.patches:

@@ -279,6 +279,9 @@ def _running(axis: Axes, running: Curve, expected: float | None) -> None:
 
 
 def _band(axis: Axes, x: Array, p: Array, error: Array, label: str) -> None:
+    if x.size == 1:  # a band of one point has no width
+        axis.errorbar(x, p, error, fmt="o", color=BLACK, markersize=2.5, elinewidth=1.0, label=label)
+        return
     axis.fill_between(x, np.maximum(p - error, 0.0), p + error, color=GREY, alpha=0.35, linewidth=0)
     axis.plot(x, p, color=BLACK, marker="o", markersize=2.5, linewidth=1.0, label=label)
 
