@@ -231,7 +231,7 @@ def test_wrong_use(flat: str) -> None:
 
 def test_figures(flat: str, delphes: str) -> None:
     figure = show.observables(build(flat))
-    assert [axes.get_xlabel() for axes in figure.axes] == FEATURES
+    assert [axes.get_xlabel() for axes in figure.axes] == ["jet0.pt [GeV]", "jet0.mass [GeV]", "jet0,jet1.delta_r"]
     heights, edges, _ = figure.axes[0].patches[0].get_data()
     assert heights.sum() == pytest.approx(1.0) and len(edges) == 41
     shape = Image("jet0.constituents.phi", "jet0.constituents.eta", "jet0.constituents.pt")

@@ -163,3 +163,10 @@ def test_little_signal_is_no_case_for_the_search_of_hml() -> None:
     with pytest.raises(InputError, match="cross in no feature"):
         CutAndCount(search="hml", n_bins=5).fit(np.column_stack([x[keep, 1]]), y[keep])
     assert CutAndCount().fit(x[keep], y[keep]).sentence("abc")
+
+
+def test_too_few_background_events_for_any_cut() -> None:
+    x, y = sample(3, 30)
+    few = int((y == 0).sum())
+    with pytest.raises(InputError, match=f"there are {few} background events in training"):
+        CutAndCount(min_background=few + 1).fit(x, y)

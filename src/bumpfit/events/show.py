@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 3
+IN_GEV = ("pt", "px", "py", "pz", "e", "m", "mass", "mt", "met", "ht", "invmass")
+"""Observables of objects that Delphes (and our simulation) store or that are computed in GeV."""
+
+
+def labelled(name: str) -> str:
+    """The name of an observable with its unit, where an object's observable has one; columns of tables may have any."""
+    objects, dot, last = name.rpartition(".")
+    return f"{name} [GeV]" if dot and objects and last.lower().replace("_", "") in IN_GEV else name
 
 
 def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
@@ -35,7 +43,7 @@ def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
                 if total > 0:
                     counts, _ = np.histogram(values[mine], edges, weights=dataset.weights[mine])
                     axes.stairs(counts / total, edges, label=label)
-        axes.set_xlabel(name)
+        axes.set_xlabel(labelled(name))
         axes.set_ylabel("fraction of events")
         if place == 0:
             axes.legend(frameon=False)
@@ -76,6 +84,6 @@ def images(dataset: Dataset, *, log: bool = True) -> Figure:
         panel.set_title(dataset.classes[number])
         panel.set_xlabel(described.get("width", "column").rsplit(".", 1)[-1])
         panel.set_ylabel(described.get("height", "row").rsplit(".", 1)[-1])
-    label = f"mean {described['channel'].rsplit('.', 1)[-1]}" if described.get("channel") else "mean count"
-    figure.colorbar(drawn, ax=list(axes), label=f"{label} per pixel")
+    name, _, unit = labelled(described.get("channel") or "count").rsplit(".", 1)[-1].partition(" ")
+    figure.colorbar(drawn, ax=list(axes), label=f"mean {name} per pixel {unit}".strip())
     return figure
