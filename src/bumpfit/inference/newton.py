@@ -23,6 +23,7 @@ _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step 
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 # events that stand for none along walls; the last bounds the error of -ln L per bin
 WALLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+NEAR = 1e-7  # where rounding keeps later steps from settling, an answer with this few is good enough
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 
 
@@ -257,7 +258,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     if not walled.any():
         return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, NO_PROGRESS
     status = CONVERGED
-    before = x
+    before, settled, near = x, x, False
     for k in range(len(WALLS)):
         data = np.where(walled, WALLS[k], main)
         ahead = x
@@ -272,6 +273,10 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
         evaluations += calls
         if status == BAD_START:
             break
+        if status == CONVERGED and WALLS[k] <= NEAR:
+            settled, near = x, True
+    if near and status != CONVERGED:
+        x, status = settled, CONVERGED
     rates(x, m, rate, shifted, factor, shift, scale)
     return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, status
 
@@ -288,7 +293,7 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
     if status in (CONVERGED, BAD_START) or not (main == 0.0).any():
         return x, value, edm, iterations, evaluations, status
     # from the start, and from a little inside of where the descent ended; of several minima the lower one counts
-    above = tolerance + WALLS[-1] * np.count_nonzero(main == 0.0)
+    above = tolerance + NEAR * np.count_nonzero(main == 0.0)
     for k in range(2):
         begin = start if k == 0 else x + 0.1 * (start - x)
         y, walled, distance, more, calls, ended = along_walls(
