@@ -1,7 +1,7 @@
 """The W-tagging table of HEP ML Lab with simulated events: python benchmarks/tagging.py SIGNAL.root BACKGROUND.root.
 
-The files are made by `bumpfit simulate wtag signal -n 10000 --seed 1 -o SIGNAL.root`, the same for background. Prints the
-table of docs/methods/tagging.md; --json FILE writes every number. Approaches are trained on 70 % of the events, the
+The files are made by `bumpfit simulate wtag signal -n 10000 --seed 1 -o SIGNAL.root`, the same for background. Prints
+the table of docs/methods/tagging.md; --json FILE writes every number. Approaches are trained on 70 % of the events, the
 table is about the other 30 %. `--only trees,mlp` does some of them; networks need the extra `deep`, images `simulate`.
 """
 
