@@ -2,9 +2,8 @@
 
 The files are made by `bumpfit simulate wtag signal -n 10000 --seed 1 -o SIGNAL.root`, the same for background. Boosted
 trees on three observables are trained on 70 % of the events; the others, in bins of the score, are the templates. The
-study assumes 80 W jets over 20 000 QCD jets after the cuts, a luminosity known to 2 % and a QCD cross-section known to 10 %;
-the data are the expected background.
-"""
+study assumes 80 W jets over 20 000 QCD jets after the cuts, a luminosity known to 2 % and a QCD cross-section known to
+10 %; the data are the expected background."""
 
 import sys
 
