@@ -94,6 +94,14 @@ def test_against_pyhf() -> None:
     assert total == pytest.approx(1000 + 125 + 30)
 
 
+def test_classes_without_given_yields_are_told() -> None:
+    data = dataset()
+    some = prospects(data, data.samples[:, 0], Setup(luminosity=10.0, cross_sections={"qcd": 0.4}), name="x", part=None)
+    assert any("for new (1000 events), top (1000 events): its weights are taken" in note for note in some.notes)
+    for setup in (SETUP, Setup()):
+        assert not any("weights are taken" in note for note in prospects(data, data.samples[:, 0], setup).notes)
+
+
 def test_one_bin_is_the_counting_formula() -> None:
     """No luminosity error, many simulated events: the Asimov significance with background uncertainty."""
     data = dataset(60_000)

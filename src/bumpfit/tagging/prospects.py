@@ -150,6 +150,9 @@ def prospects(
     made = templates(dataset, x, edges, expected, name)
     notes += [f"{n} events of {label} have no value and are in no bin" for label, n in made.missing.items() if n]
     by_weight = frozenset(dataset.classes) - set(setup.cross_sections) - set(setup.events)
+    if by_weight and len(by_weight) < len(dataset.classes):
+        weighted = ", ".join(f"{label} ({expected[label]:g} events)" for label in sorted(by_weight))
+        notes.append(f"no cross-section or number of events was given for {weighted}: its weights are taken instead")
     changes = {}
     for label, variation in (variations or {}).items():
         changes[label], told = effects(
