@@ -246,3 +246,17 @@ def test_no_result_is_exit_code_1(bumpfit: Run, counting: Path, tmp_path: Path) 
     assert found["mu"] == pytest.approx(9.0)
     assert found["discovery"].startswith("not available")
     assert "likelihood is zero" in refused(bumpfit("fit", path, "--fix", "mu=0"), 1)
+
+
+def test_a_p_value_below_all_numbers_is_a_bound(bumpfit: Run, tmp_path: Path) -> None:
+    path = tmp_path / "far.json"
+    samples = [
+        {"name": "s", "data": [1.0], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "b", "data": [1.0], "modifiers": []},
+    ]
+    strength = {"name": "mu", "bounds": [[0, 1e5]], "inits": [1.0]}
+    path.write_text(json.dumps({
+        "channels": [{"name": "c", "samples": samples}], "observations": [{"name": "c", "data": [5000.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [strength]}}], "version": "1.0.0",
+    }))  # fmt: skip
+    assert "< 1e-300 (asymptotic" in " ".join(bumpfit("fit", path).out.split())

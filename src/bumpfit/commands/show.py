@@ -37,6 +37,11 @@ def number(value: float | None, digits: int = 5) -> str:
     return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 
+def probability(value: float | None) -> str:
+    """A p-value for a table; beyond 37 standard deviations there is no such double-precision number."""
+    return "< 1e-300" if value == 0 else number(value)
+
+
 def signals(model: Model) -> frozenset[str]:
     """Samples that the parameter of interest scales."""
     return frozenset(
@@ -79,7 +84,7 @@ def fit(
         facts += [
             (tested.parameter, f"{number(tested.mu)} ± {number(tested.mu_error)}"),
             ("q0", number(tested.q0)),
-            ("local p-value", f"{number(tested.p)} ({tested.method})"),
+            ("local p-value", f"{probability(tested.p)} ({tested.method})"),
             ("local Z", number(tested.z, 4)),
         ]
     parts.append(pairs(facts))
@@ -168,7 +173,7 @@ def discoveries(found: MassScan) -> RenderableType:
     """Local significances over mass."""
     lines = []
     for mass, one, status in zip(found.masses, found.discoveries or (), found.status, strict=True):
-        cells = [number(one.mu), number(one.q0), number(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
+        cells = [number(one.mu), number(one.q0), probability(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
     return table("Local significances", ["mass", "strength", "q0", "p", "Z", ""], lines)
 
@@ -196,7 +201,7 @@ def goodness(found: Goodness) -> RenderableType:
     if found.degrees_of_freedom is not None:
         rows.append(("degrees of freedom", str(found.degrees_of_freedom)))
     error = "" if found.p_error is None else f" ± {number(found.p_error, 2)}"
-    rows.append(("p-value", f"{number(found.p)}{error} ({found.method})"))
+    rows.append(("p-value", f"{probability(found.p)}{error} ({found.method})"))
     if found.toys is not None:
         rows.append(("toys", str(found.toys)))
     parts = [[name, number(value)] for name, value in (found.channels or {}).items()]

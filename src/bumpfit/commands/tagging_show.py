@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bumpfit.commands.output import pairs, stacked, table
+from bumpfit.commands.show import probability
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,12 +51,13 @@ def likelihood(found: Prospects) -> RenderableType:
         for b, (low, high) in enumerate(zip(found.edges, found.edges[1:], strict=False))
     ]  # fmt: skip
     data = "data" if found.has_data else "background (Asimov)"
-    answers = [("expected significance", f"{found.expected.z:.3g} (p = {found.expected.p:.3g})")]
+    answers = [("expected significance", f"{found.expected.z:.3g} (p = {probability(found.expected.p)})")]
     if found.observed is not None:
         fitted = f"mu = {found.observed.mu:.3g}" + (
             "" if found.observed.mu_error is None else f" ± {found.observed.mu_error:.2g}"
         )
-        answers.append(("observed significance", f"{found.observed.z:.3g} (p = {found.observed.p:.3g}), {fitted}"))
+        p = probability(found.observed.p)
+        answers.append(("observed significance", f"{found.observed.z:.3g} (p = {p}), {fitted}"))
     answers.append(("95 % CLs limit on mu", _limit(found.limit)))
     shifts = [
         [name, label, *(_percent(sum(side) / sum(found.yields[label]) - 1) for side in (effect.up, effect.down)),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.commands.output import Drawing, Output, pairs
-from bumpfit.commands.show import number
+from bumpfit.commands.show import number, probability
 from bumpfit.errors import BumpfitError
 from bumpfit.normal import significance, upper_tail
 
@@ -111,7 +111,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("p-value", f"{bound}{number(result['p_value'])}{error}"))
         rows.append(("Z", f"{'> ' if bound else ''}{number(result['z'], 4)}"))
     if result.get("p_asymptotic") is not None:
-        rows.append(("asymptotic p-value", number(result["p_asymptotic"])))
+        rows.append(("asymptotic p-value", probability(result["p_asymptotic"])))
     return rows
 
 
