@@ -133,3 +133,14 @@ def test_tiny_classes_have_no_significance_but_a_note() -> None:
     found = evaluate([0, 0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]], ["b", "s"], bootstrap=10)
     assert found.asimov is None and "leaves 10 background events" in found.notes[0]
     assert found.auc.value == 1.0
+
+
+def test_a_rejection_that_rests_on_one_event_says_why_it_has_no_error() -> None:
+    y = np.r_[np.zeros(50, int), np.ones(50, int)]
+    score = np.r_[np.linspace(0.0, 0.3, 49), 0.6, np.linspace(0.4, 0.99, 50)]
+    found = evaluate(y, np.column_stack([1 - score, score]), ["b", "s"], efficiencies=[0.5, 0.9], bootstrap=50)
+    assert found.rejections["0.5"].value == np.inf
+    assert (found.rejections["0.9"].value, found.rejections["0.9"].error) == (50.0, None)
+    assert [note for note in found.notes if "rejection" in note] == [
+        "the rejection at 0.9 has no error: some bootstrap replicas are left without background there"
+    ]

@@ -223,6 +223,11 @@ def evaluate(
         f"{efficiency:g}": rejection(is_signal, score, efficiency, weights=w * scale[y], **options)
         for efficiency in efficiencies
     }
+    notes += [
+        f"the rejection at {efficiency} has no error: some bootstrap replicas are left without background there"
+        for efficiency, merit in everything.items()
+        if bootstrap and merit.error is None and np.isfinite(merit.value)
+    ]
     return Merits(
         events={label: int((y == place).sum()) for place, label in enumerate(classes)},
         signal=name,
