@@ -29,6 +29,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 AHEAD = 3  # tasks handed out per worker: enough that none waits, few enough that tasks may be generated lazily
+MANAGER_SECONDS = 5.0
+"""How long the thread behind a pool may take to end when all its processes have."""
 RESTARTS = 3  # times in a row that the pool is rebuilt without one finished task before the run is given up
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -220,8 +222,12 @@ def limit_threads() -> None:
 def _stop(pool: ProcessPoolExecutor) -> None:
     """Stop at once: pending tasks are cancelled, running ones terminated."""
     processes = list((pool._processes or {}).values())
+    manager: Any = pool._executor_manager_thread  # a thread, whatever typeshed says
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
     for process in processes:
         process.join()
+    # while it closes its pipe the end of the interpreter would write into it (a traceback from Python 3.11's own code)
+    if manager is not None:
+        manager.join(MANAGER_SECONDS)
