@@ -106,13 +106,17 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("observed", number(result["observed"])),
     ]
     if result["p_value"] is not None:
-        bound = "< " if result["p_is_upper_bound"] else ""
-        error = "" if bound else f" ± {number(result['p_error'], 2)}"
-        rows.append(("p-value", f"{bound}{number(result['p_value'])}{error}"))
-        rows.append(("Z", f"{'> ' if bound else ''}{number(result['z'], 4)}"))
+        rows += _p_and_z("", result["p_value"], result["p_error"], result["z"], bound=result["p_is_upper_bound"])
     if result.get("p_asymptotic") is not None:
         rows.append(("asymptotic p-value", probability(result["p_asymptotic"])))
     return rows
+
+
+def _p_and_z(kind: str, p: float, error: float, z: float, *, bound: bool) -> list[tuple[str, str]]:
+    """A p-value with its error and significance, or as the bound that it is where no toy is as extreme."""
+    if bound:
+        return [(f"{kind}p-value", f"< {number(p)}"), (f"{kind}Z", f"> {number(z, 4)}")]
+    return [(f"{kind}p-value", f"{number(p)} ± {number(error, 2)}"), (f"{kind}Z", number(z, 4))]
 
 
 def give_scan(
@@ -143,9 +147,7 @@ def give_scan(
         ("largest q0", number(result["observed"])),
     ]
     if p is not None:
-        sign, error = ("< ", "") if bound else ("", f" ± {number(result['p_global_error'], 2)}")
-        rows.append(("global p-value", f"{sign}{number(p)}{error}"))
-        rows.append(("global Z", f"{'> ' if bound else ''}{number(result['z_global'], 4)}"))
+        rows += _p_and_z("global ", p, result["p_global_error"], result["z_global"], bound=bool(bound))
         bounds = number(result["gross_vitells"]), number(result["gross_vitells_error"], 2)
         rows.append(("Gross-Vitells bound", " ± ".join(bounds)))
     output.give(result, lambda: pairs(rows), [*notes, *_lost(tally), *_written(keep)])

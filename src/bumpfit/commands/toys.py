@@ -102,12 +102,12 @@ def toys(
     if shards is not None:
         raise InputError("--shards belongs to --submit; to throw one part here, give --shard I/N")
     check_outputs([*files, *reading.files], drawing.figure, out)
-    others = {"--until": until, "--shard": shard, "--dask": dask}
-    unfit = [name for name, value in others.items() if value is not None]
     if merge:
-        settings = {"--tail": tail, "--statistic": statistic != "q0", "--mu": mu != 0, "--test": test is not None,
-                    "--seed": seed != 0}  # fmt: skip
-        unfit += [name for name, asked in settings.items() if asked]
+        settings = {
+            "--until": until is not None, "--shard": shard is not None, "--dask": dask is not None, "--tail": tail,
+            "--statistic": statistic != "q0", "--mu": mu != 0, "--test": test is not None, "--seed": seed != 0,
+        }  # fmt: skip
+        unfit = [name for name, asked in settings.items() if asked]
         if unfit:
             raise InputError(f"--merge joins toys that were thrown; leave out {', '.join(unfit)}")
         _merge(files, n, observed, out, as_json, drawing)
@@ -122,7 +122,7 @@ def toys(
 
     options = {
         "n": n, "statistic": statistic, "mu": mu, "test": test, "observed": observed, "until": until, "shard": shard,
-        "tail": tail or None, "seed": seed, **dataclasses.asdict(reading),
+        "tail": tail, "seed": seed, **dataclasses.asdict(reading),
     }  # fmt: skip
     given = {
         name: str(value) if isinstance(value, Path) else value

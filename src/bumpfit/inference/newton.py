@@ -264,7 +264,10 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
         ahead = x
         if k > 1:
             ahead = x + (x - before) * (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
-            rates(np.minimum(np.maximum(ahead, low), high), m, rate, shifted, factor, shift, scale)
+            for p in range(x.size):
+                if free[p]:
+                    ahead[p] = min(max(ahead[p], low[p]), high[p])
+            rates(ahead, m, rate, shifted, factor, shift, scale)
             if not np.isfinite(objective(ahead, data, aux, m, rate)):
                 ahead = x
         before = x

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from bumpfit import inference
 from bumpfit.errors import InputError
-from bumpfit.events.dataset import Dataset
+from bumpfit.events.dataset import PARTS, Dataset
 from bumpfit.histograms import check_edges, fill
 from bumpfit.results import Discovery, Limit, Record
 from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
@@ -122,7 +122,7 @@ def prospects(
     if part is not None and dataset.part is None:
         notes.append("the data set is not split: templates are made of all its events, training events among them")
     if part is not None and dataset.part is not None:
-        rows = dataset.part == ("train", "test", "validation").index(part)
+        rows = dataset.part == PARTS.index(part)
         dataset, x = dataset.get(part), x[rows]
     known = ~np.isnan(x)
     if not known.any():

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.inference import newton
 from bumpfit.toys.loglinear_batch import CLOSED, OUTSIDE, UNSETTLED, Results
 from bumpfit.toys.loglinear_kernel import Arrays, inner
 from bumpfit.toys.statistic import Plan
@@ -22,7 +23,7 @@ Floats = NDArray[np.float64]
 # counts of an empty bin: keep its expectation positive where a negative signal would drive it below zero
 EMPTY = 1e-10
 # and the counts that lead there step by step where that alone does not settle (see `newton.along_walls`)
-WALLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, EMPTY)
+WALLS = (*newton.WALLS, EMPTY)
 ITERATIONS = 300
 CLIP = 600.0  # of an exponent: beyond it the likelihood is as good as zero
 

@@ -138,7 +138,15 @@ def digest_of(**content: object) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LogLinearEngine:
+class Sendable:
+    """A record that is sent to workers without what it has computed and keeps: they compute it once themselves."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LogLinearEngine(Sendable):
     """Toys of a log-linear model, thrown at its rates plus `thrown` times its (first) signal.
 
     `forms`, shape (F, B + J): linear forms of counts and pulls to return with each toy. `source`, shape (B + J,): their
@@ -153,9 +161,6 @@ class LogLinearEngine:
     forms: Floats | None = None
     source: Floats | None = None
     general: GeneralEngine | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @cached_property
     def plan(self) -> Plan:

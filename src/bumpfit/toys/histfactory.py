@@ -19,7 +19,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
 from bumpfit.inference.discovery import require_free, require_valid
 from bumpfit.inference.fit import FitOptions, Problem, prepare, solve
-from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, digest_of
+from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
 from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_tables, normal, stream
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
 from bumpfit.workspace import Model
@@ -110,7 +110,7 @@ def run_toys(  # type: ignore[no-untyped-def]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HistFactoryEngine:
+class HistFactoryEngine(Sendable):
     """Toys of a HistFactory model, thrown at parameter `values`, shape (P,), with the strength at `thrown`.
 
     `forms`, shape (F, B + A): linear forms of counts and auxiliary measurements to return with each toy. `source`,
@@ -126,9 +126,6 @@ class HistFactoryEngine:
     forms: Floats | None = None
     source: Floats | None = None
     fitted: bool = False
-
-    def __getstate__(self) -> dict[str, object]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @cached_property
     def problem(self) -> Problem:

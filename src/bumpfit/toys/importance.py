@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.toys.engine import Batch, Engine, digest_of
+from bumpfit.toys.engine import Batch, Engine, Sendable, digest_of
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import Toys, check_run, collect, engine
 from bumpfit.workspace import Model
@@ -40,13 +40,12 @@ APART = 1 << 40
 """Toys of different worlds have different numbers, so that they are independent: those of world k begin at k APART."""
 DIGITS = 6
 """Of a reach that follows from the observed statistic, which processors agree on."""
-FIELDS = ("statistic", "strength", "status", "route", "forms", "free", "fixed")
 LEAST = 0.05
 """No world expects less than this fraction of the hypothesis in a bin, which keeps weights bounded for deficits."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TailEngine:
+class TailEngine(Sendable):
     """Weighted toys: toy i is thrown from world i mod W, so that any stretch of toys has equal numbers of all worlds.
 
     Estimates are unbiased for a multiple of W toys.
@@ -54,9 +53,6 @@ class TailEngine:
 
     base: Engine
     reach: float
-
-    def __getstate__(self) -> dict[str, object]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def name(self) -> str:
@@ -110,7 +106,8 @@ class TailEngine:
                 parts.append(source.run(k * APART + begin, end - begin, seed))
                 places.append(np.arange(begin, end) * count + k - first)
         order = np.argsort(np.concatenate(places))
-        whole = Batch(*(np.concatenate([getattr(p, name) for p in parts])[order] for name in FIELDS))
+        columns = [field.name for field in dataclasses.fields(Batch) if field.name != "weights"]
+        whole = Batch(**{name: np.concatenate([getattr(p, name) for p in parts])[order] for name in columns})
         logs = whole.forms + self._ratios[1]
         largest = logs.max(axis=1)
         weights = np.exp(-largest) / np.mean(np.exp(logs - largest[:, None]), axis=1)

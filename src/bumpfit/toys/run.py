@@ -66,7 +66,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     index, _, shards = text.partition("/")
     if not (index.isascii() and index.isdigit() and shards.isascii() and shards.isdigit()):
         raise InputError(f"'{text}' is not a shard; expected its number and how many there are, such as 3/8")
-    shard(max(1, int(shards)), int(index), int(shards))
+    shard(int(shards), int(index), int(shards))
     return int(index), int(shards)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.toys.engine import FAILED, FITTED, GENERAL, NEWTON, Batch, Engine, LogLinearEngine, digest_of
+from bumpfit.toys.engine import FAILED, FITTED, GENERAL, NEWTON, Batch, Engine, LogLinearEngine, Sendable, digest_of
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import engine
 from bumpfit.workspace import Model
@@ -25,7 +25,7 @@ LEVEL = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ScanEngine:
+class ScanEngine(Sendable):
     """Background-only toys, each fitted with all signals: by one engine with all of them, or one engine a signal.
 
     With each toy comes the number of times q0 rises above `level` along the scan.
@@ -35,9 +35,6 @@ class ScanEngine:
     level: float
     thrown: float = 0.0
     tested: float = 0.0
-
-    def __getstate__(self) -> dict[str, object]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def name(self) -> str:

@@ -24,7 +24,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Source
-from bumpfit.toys.throw import EXTREME, TIE
+from bumpfit.toys.throw import EXTREME, TIE, estimate
 
 Floats = NDArray[np.float64]
 Range = tuple[int, int]
@@ -105,11 +105,7 @@ class Tally(Record):
                 return 1 / n, 1 / n
             enough = np.flatnonzero(np.cumsum(self.toys[::-1]) >= min(EXTREME, n))[0]
             value = float(self.value[self.value.size - 1 - enough])
-        weight, square = self.above(value)
-        p = weight / n
-        # no plain p is known better than to one toy; weights may be as small as p
-        least = p / n if self.weight is None else 0.0
-        return min(1.0, p), math.sqrt(max(square / n - p * p, least) / n)
+        return estimate(*self.above(value), n, plain=self.weight is None)
 
     def above(self, observed: float) -> tuple[float, float]:
         """Sum of the weights, and of their squares, of the toys at least as extreme as a value of the statistic."""
@@ -347,28 +343,34 @@ def merge(tallies: Sequence[Tally]) -> Tally:
                     f"results of different toys cannot be merged: {name} is {getattr(first, name)} in one and "
                     f"{getattr(other, name)} in another"
                 )
-    values = np.concatenate([t.value for t in tallies])
-    counts = np.concatenate([t.toys for t in tallies])
-    found, place = np.unique(values, return_inverse=True)
     observed = next((t.observed for t in tallies if t.observed is not None), None)
-    total = np.zeros(found.size, np.int64)
-    np.add.at(total, place, counts)
-    weights = [t.toys if t.weight is None else t.weight for t in tallies]
-    squares = [t.toys if t.squares is None else t.squares for t in tallies]
     weighted = any(t.weight is not None for t in tallies)
+    weights = np.concatenate([t.toys if t.weight is None else t.weight for t in tallies]) if weighted else None
+    squares = np.concatenate([t.toys if t.squares is None else t.squares for t in tallies]) if weighted else None
     return dataclasses.replace(
         first,
-        weight=_summed(place, np.concatenate(weights), found.size) if weighted else None,
-        squares=_summed(place, np.concatenate(squares), found.size) if weighted else None,
+        **_grouped(
+            np.concatenate([t.value for t in tallies]), np.concatenate([t.toys for t in tallies]), weights, squares
+        ),
         ranges=_joined([r for t in tallies for r in t.ranges]),
         failed=sum(t.failed for t in tallies),
-        value=found,
-        toys=total,
         observed=observed,
         course=course(tallies, observed),
         sums=_added([t.sums for t in tallies if t.fitted]),
         wanted=max(t.wanted for t in tallies),
     )
+
+
+def _grouped(
+    value: Floats, toys: NDArray[np.int64], weight: NDArray[Any] | None, squares: NDArray[Any] | None
+) -> dict[str, Any]:
+    """Columns of a tally with one row for each value."""
+    found, place = np.unique(value, return_inverse=True)
+    total = np.zeros(found.size, np.int64)
+    np.add.at(total, place, toys)
+    sums = {"weight": weight, "squares": squares}
+    summed = {name: None if what is None else _summed(place, what, found.size) for name, what in sums.items()}
+    return {"value": found, "toys": total, **summed}
 
 
 def _added(sums: Sequence[Sums]) -> Sums:
@@ -382,19 +384,13 @@ def coarser(found: Tally, keep_above: float) -> Tally:
         return found
     fine = (found.value > found.keep_above) & (found.value <= keep_above)
     value = np.where(fine, _lower_edge(found.value), found.value)
-    edges, place = np.unique(value, return_inverse=True)
-    total = np.zeros(edges.size, np.int64)
-    np.add.at(total, place, found.toys)
     # what rounding of the observed value makes of a group of toys is not known any more
     known = found.observed is not None and found.observed > keep_above
     return dataclasses.replace(
         found,
         keep_above=keep_above,
-        value=edges,
-        toys=total,
         course=found.course if known else (),
-        weight=None if found.weight is None else _summed(place, found.weight, edges.size),
-        squares=None if found.squares is None else _summed(place, found.squares, edges.size),
+        **_grouped(value, found.toys, found.weight, found.squares),
     )
 
 

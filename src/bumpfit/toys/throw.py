@@ -128,11 +128,19 @@ def fraction(above: NDArray[np.bool_], weights: Floats | None = None) -> tuple[f
     """
     n = len(above)
     if weights is None:
-        hits = int(np.count_nonzero(above))
-        p = hits / n
-        return (1 / n, 1 / n) if hits == 0 else (p, math.sqrt(p * max(1 - p, 1 / n) / n))
-    terms = np.where(above, weights, 0.0)
-    return min(1.0, float(terms.mean())), float(terms.std() / math.sqrt(n))
+        hits = float(np.count_nonzero(above))
+        return (1 / n, 1 / n) if hits == 0 else estimate(hits, hits, n, plain=True)
+    return estimate(float(weights[above].sum()), float((weights[above] ** 2).sum()), n, plain=False)
+
+
+def estimate(weight: float, squares: float, n: int, *, plain: bool) -> tuple[float, float]:
+    """Probability and its standard error from the sums of weights, and of their squares, of those of n toys that are
+    as extreme; `plain` toys weigh one.
+    """
+    p = weight / n
+    # no plain p is known better than to one toy; weights may be as small as p
+    least = p / n if plain else 0.0
+    return min(1.0, p), math.sqrt(max(squares / n - p * p, least) / n)
 
 
 def engine(
