@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boost_histogram as bh
@@ -15,6 +16,7 @@ import hist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bumpfit import foreign_histograms
 from bumpfit.errors import InputError
 
 Array = NDArray[np.float64]
@@ -243,27 +245,55 @@ def from_counts(
 
 
 HistogramLike = Any
-"""A `Histogram`, an object of the UHI protocol (boost-histogram, hist, uproot), or numpy's pair (counts, edges)."""
+"""A `Histogram`, an object of the UHI protocol (boost-histogram, hist, uproot), UHI JSON (decoded, or the path of a
+file), or numpy's pair (counts, edges)."""
 
 
 def as_histogram(source: HistogramLike) -> Histogram:
-    """A `Histogram` from what users have: one already, a one-dimensional UHI histogram, or (counts, edges).
+    """A `Histogram` from what users have: one already, a one-dimensional UHI histogram or its JSON, or (counts, edges).
 
-    Raises InputError for anything else.
+    Under- and overflow are kept. Raises InputError for anything else: several axes, categories, profiles (means instead
+    of counts), and weighted histograms that have not kept their variances.
     """
     if isinstance(source, Histogram):
         return source
     if isinstance(source, tuple) and len(source) == 2:
         return from_counts(source[1], source[0])
-    if hasattr(source, "axes") and hasattr(source, "values") and hasattr(source, "variances"):
-        if len(source.axes) != 1:
-            raise InputError(f"a spectrum has one axis, got a histogram with {len(source.axes)}")
-        variances = source.variances()
-        return from_counts(np.asarray(source.axes[0].edges), source.values(), variances)
+    if foreign_histograms.follows_protocol(source):
+        return _checked(foreign_histograms.from_protocol(source))
+    if foreign_histograms.is_serialised(source):
+        return _checked(foreign_histograms.from_json(source))
     raise InputError(
-        f"got {type(source).__name__} for a histogram; expected one of bumpfit.histograms, boost-histogram or hist, or "
-        "the pair (counts, edges) of numpy.histogram"
+        f"got {type(source).__name__} for a histogram; expected one of bumpfit.histograms, boost-histogram, hist or "
+        "uproot, UHI JSON, or the pair (counts, edges) of numpy.histogram"
     )
+
+
+def observed_counts(source: HistogramLike) -> Array:
+    """Event counts of a histogram as the data of a likelihood, shape (B,).
+
+    Raises InputError for weighted and blinded histograms: their contents are no Poisson numbers.
+    """
+    histogram = as_histogram(source)
+    if histogram.blinded.any():
+        raise InputError(f"{int(histogram.blinded.sum())} bins of the data are blinded; give counts for every bin")
+    if histogram.weighted:
+        raise InputError("the data are a weighted histogram; a likelihood needs plain event counts")
+    return histogram.counts
+
+
+def is_histogram(source: object) -> bool:
+    """Whether `as_histogram` would look into this (a path is not: it may be any file)."""
+    return (
+        isinstance(source, Histogram)
+        or foreign_histograms.follows_protocol(source)
+        or (not isinstance(source, str | Path) and foreign_histograms.is_serialised(source))
+    )
+
+
+def _checked(content: foreign_histograms.Content) -> Histogram:
+    inner = from_counts(content.edges, content.counts[1:-1], content.variances[1:-1])
+    return _make(inner.edges, content.counts, content.variances, inner.name)
 
 
 def mass_edges(

@@ -1,7 +1,7 @@
 """Write HistFactory JSON for searches: spectra over a log-linear background, and counts against a background table.
 
 What these functions return is a plain dict: pyhf, cabinetry and `bumpfit.workspace.read` load and fit it with
-default settings.
+default settings. Counts and yields are numbers or histograms (`bumpfit.histograms.as_histogram` says which).
 
 HistFactory has no parametric functions. A background whose log is linear in its parameters, b_i = b0_i exp(sum_k
 Z_ik z_k), is nevertheless exact in it: one sample a bin, with one `normsys` for each z_k whose hi = exp(K Z_ik) and
@@ -25,7 +25,7 @@ from bumpfit.errors import InputError
 from bumpfit.workspace.kernels import Floats
 
 if TYPE_CHECKING:
-    from bumpfit.histograms import Histogram
+    from bumpfit.histograms import HistogramLike
     from bumpfit.shapes import LogLinear
     from bumpfit.shapes.shape import Values
 
@@ -77,7 +77,7 @@ def workspace(
         raise InputError(f"samples and data disagree on the channels {', '.join(wrong)}")
     return {
         "channels": [{"name": name, "samples": list(samples)} for name, samples in channels.items()],
-        "observations": [{"name": name, "data": _list(observed[name])} for name in channels],
+        "observations": [{"name": name, "data": _list(_counted(observed[name]))} for name in channels],
         "measurements": [
             {
                 "name": measurement,
@@ -111,7 +111,7 @@ def spectrum(
     """
     from bumpfit.shapes import whiten  # here, because who only reads workspaces needs no shapes
 
-    data, template = np.asarray(counts, dtype=np.float64), np.asarray(signal, dtype=np.float64)
+    data, template = _counted(counts), _contents(signal)
     parts, derivatives = _parts(background, basis, data.size)
     if template.shape != data.shape:
         raise InputError(f"mismatching binnings: {data.size} counts but a signal of shape {template.shape}")
@@ -167,7 +167,7 @@ def _strength(wanted: tuple[float, float] | None, counts: Floats, signal: Floats
 
 
 def spectrum_of(
-    histogram: Histogram,
+    histogram: HistogramLike,
     shape: LogLinear,
     values: Values,
     signal: ArrayLike,
@@ -182,6 +182,9 @@ def spectrum_of(
     """
     if subdivisions < 1:
         raise InputError(f"a bin needs at least one part, got subdivisions = {subdivisions}")
+    from bumpfit.histograms import as_histogram  # here, because who only reads workspaces needs no histograms
+
+    histogram = as_histogram(histogram)
     fine = np.interp(
         np.arange(histogram.counts.size * subdivisions + 1) / subdivisions,
         np.arange(histogram.counts.size + 1),
@@ -189,7 +192,7 @@ def spectrum_of(
     )
     size = (histogram.counts.size, subdivisions)
     seen = ~histogram.blinded
-    template = np.asarray(signal, dtype=np.float64)
+    template = _contents(signal)
     if template.shape != seen.shape:
         raise InputError(f"mismatching binnings: the histogram has {seen.size} bins, the signal shape {template.shape}")
     return spectrum(
@@ -223,8 +226,7 @@ def selection(
     "staterror"  one channel, a Gaussian constraint of width sqrt(m) / m: the usual approximation, needs m > 0.
     Raises InputError on shapes that do not match, tau that is not positive, and m = 0 where it is not allowed.
     """
-    data, table = np.asarray(counts, dtype=np.float64), np.asarray(background, dtype=np.float64)
-    template = np.asarray(signal, dtype=np.float64)
+    data, table, template = _counted(counts), _counted(background), _contents(signal)
     if data.ndim != 1 or table.shape != data.shape or template.shape != data.shape:
         raise InputError(
             f"mismatching binnings: counts {data.shape}, background {table.shape}, signal {template.shape}"
@@ -267,5 +269,30 @@ def selection(
     )
 
 
+def _foreign(values: ArrayLike) -> bool:
+    """Whether these are no plain numbers but perhaps a histogram."""
+    return not isinstance(values, np.ndarray | list | float | int) and not np.isscalar(values)
+
+
+def _contents(values: ArrayLike) -> Floats:
+    """Yields from numbers or from a histogram, weighted or not."""
+    if _foreign(values):
+        from bumpfit.histograms import as_histogram, is_histogram  # here, because most yields are numbers
+
+        if is_histogram(values):
+            return as_histogram(values).counts
+    return np.asarray(values, dtype=np.float64)
+
+
+def _counted(values: ArrayLike) -> Floats:
+    """Event counts from numbers or from a histogram, which must not be weighted."""
+    if _foreign(values):
+        from bumpfit.histograms import is_histogram, observed_counts  # here, because most counts are numbers
+
+        if is_histogram(values):
+            return observed_counts(values)
+    return np.asarray(values, dtype=np.float64)
+
+
 def _list(values: ArrayLike) -> list[float]:
-    return [float(v) for v in np.atleast_1d(np.asarray(values, dtype=np.float64))]
+    return [float(v) for v in np.atleast_1d(_contents(values))]

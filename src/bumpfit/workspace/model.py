@@ -35,6 +35,15 @@ def numbers(values: ArrayLike, what: str) -> Floats:
         raise InputError(f"{what} must be numbers: {error}") from error
 
 
+def _counts(values: ArrayLike, what: str) -> Floats:
+    """Counts from numbers or from a histogram."""
+    if hasattr(values, "axes") or hasattr(values, "storage") or isinstance(values, Mapping):
+        from bumpfit.histograms import observed_counts  # here, because most data are arrays, for a quicker start
+
+        return observed_counts(values)
+    return numbers(values, what)
+
+
 @dataclasses.dataclass(frozen=True)
 class Channel:
     """A channel and the bins it takes in the array of all bins: `first` to `last` (exclusive)."""
@@ -122,7 +131,8 @@ class Model:
     def split(self, data: Data = None) -> tuple[Floats, Floats]:
         """Main counts, shape (B,), and auxiliary measurements, shape (A,).
 
-        `data` is None (the observed data), an array of B counts, an array of B + A values, or counts by channel name.
+        `data` is None (the observed data), an array of B counts, an array of B + A values, or counts by channel name;
+        counts may be histograms (`bumpfit.histograms.as_histogram` says which).
         Raises InputError on wrong lengths, negative or non-finite counts, and data in bins where nothing is expected.
         """
         n_bins, n_aux = self.compiled.n_bins, self.auxdata.size
@@ -131,11 +141,11 @@ class Model:
             if self.observed is None:
                 raise InputError("the workspace has no observed data; give data")
             main = self.observed
-        elif isinstance(data, Mapping):
+        elif isinstance(data, Mapping) and "uhi_schema" not in data:
             missing = {c.name for c in self.channels} ^ {str(key) for key in data}
             if missing:
                 raise InputError(f"data and model disagree on the channels {', '.join(sorted(missing))}")
-            parts = [numbers(data[c.name], f"data of channel '{c.name}'") for c in self.channels]
+            parts = [_counts(data[c.name], f"data of channel '{c.name}'") for c in self.channels]
             for channel, part in zip(self.channels, parts, strict=True):
                 if part.shape != (channel.last - channel.first,):
                     raise InputError(
@@ -144,7 +154,7 @@ class Model:
                     )
             main = np.concatenate(parts)
         else:
-            main = numbers(data, "data")
+            main = _counts(data, "data")
             if main.shape == (n_bins + n_aux,):
                 main, aux = main[:n_bins], main[n_bins:]
             elif main.shape != (n_bins,):

@@ -1,0 +1,205 @@
+"""Contents of histograms that other libraries made, through the UHI protocol or as UHI JSON.
+
+The protocol (https://uhi.readthedocs.io) is `kind`, `axes` with `traits`, `values()`, `variances()`; boost-histogram,
+hist and uproot follow it. What it says is believed: a histogram of means is no spectrum, variances of None are unknown
+(the histogram was filled with weights and has not kept their squares), a category axis has no masses, and bins below
+and above the axis belong to the histogram. UHI JSON (schema 1) is the same in a file: one histogram, or several by
+name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
+
+Array = NDArray[np.float64]
+
+SCHEMA = "uhi_schema"
+
+UNKNOWN = (
+    "the histogram was filled with weights (or scaled) but keeps no variances, so its errors are unknown; "
+    "fill it with storage Weight()"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Edges (B + 1,), and contents and variances with under- and overflow, (B + 2,) each."""
+
+    edges: Array
+    counts: Array
+    variances: Array
+
+
+def follows_protocol(source: Any) -> bool:
+    """Whether this is a histogram of the UHI protocol."""
+    return all(hasattr(source, name) for name in ("axes", "values", "variances"))
+
+
+def is_serialised(source: Any) -> bool:
+    """Whether this is UHI JSON: a decoded histogram, or the path of a file."""
+    return isinstance(source, str | Path) or (isinstance(source, Mapping) and (SCHEMA in source or _named(source)))
+
+
+def from_protocol(source: Any) -> Content:
+    """Contents of a histogram of the UHI protocol.
+
+    Raises InputError for several axes, categories, means instead of counts, and unknown variances.
+    """
+    kind = getattr(source, "kind", "COUNT")
+    _counts_only(str(getattr(kind, "value", kind)))
+    axes = tuple(source.axes)
+    _one_axis(len(axes))
+    axis = axes[0]
+    edges = _edges(axis)
+    variances = _flow(source.variances, axis, edges)
+    if variances is None:
+        raise InputError(UNKNOWN)
+    counts = _flow(source.values, axis, edges)
+    assert counts is not None
+    return Content(edges, counts, variances)
+
+
+def from_json(source: Mapping[str, Any] | str | Path) -> Content:
+    """Contents of a UHI JSON histogram: decoded, or a file with one histogram.
+
+    Raises InputError for a file that cannot be read, several histograms, and what `from_protocol` refuses.
+    """
+    tree = source if isinstance(source, Mapping) else _read(Path(source))
+    if SCHEMA not in tree:
+        if not _named(tree):
+            raise InputError("this is no UHI histogram: it has no key 'uhi_schema'")
+        if len(tree) != 1:
+            raise InputError(f"there are {len(tree)} histograms ({', '.join(map(str, tree))}); give one of them")
+        tree = next(iter(tree.values()))
+    if tree[SCHEMA] != 1:
+        raise InputError(f"uhi_schema is {tree[SCHEMA]!r}; expected 1")
+    axes, storage = tree.get("axes"), tree.get("storage")
+    if not isinstance(axes, list | tuple) or not isinstance(storage, Mapping):
+        raise InputError("a UHI histogram needs 'axes' (a list) and 'storage' (an object)")
+    _one_axis(len(axes))
+    if not isinstance(axes[0], Mapping):
+        raise InputError("an axis of a UHI histogram is an object with a 'type'")
+    edges, below, above = _serialised_axis(axes[0])
+    kind = str(storage.get("type"))
+    if kind not in ("int", "double", "weighted"):
+        _counts_only("MEAN" if "mean" in kind else kind)
+    size = edges.size - 1 + below + above
+    counts = _stored(storage, "values", size)
+    if kind == "weighted":
+        variances = _stored(storage, "variances", size)
+    elif np.array_equal(counts, np.round(counts)):
+        variances = counts
+    else:
+        raise InputError(UNKNOWN)
+    ends = (1 - below, 1 - above)
+    return Content(edges, np.pad(counts, ends), np.pad(variances, ends))
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the histogram {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{path} holds no UHI histogram: expected an object with 'uhi_schema', 'axes' and 'storage'")
+    return tree
+
+
+def _named(tree: Mapping[str, Any]) -> bool:
+    return bool(tree) and all(isinstance(entry, Mapping) and SCHEMA in entry for entry in tree.values())
+
+
+def _one_axis(number: int) -> None:
+    if number != 1:
+        raise InputError(f"a spectrum has one axis, got a histogram with {number}; project it")
+
+
+def _counts_only(kind: str) -> None:
+    if kind != "COUNT":
+        raise InputError(
+            f"a spectrum is a histogram of counts, got one of kind {kind}: its values are means (a profile), not events"
+        )
+
+
+def _categories(what: str) -> InputError:
+    return InputError(f"a spectrum needs a numeric axis, got {what}: categories have no masses")
+
+
+def _edges(axis: Any) -> Array:
+    """Edges of an axis; a discrete one has them when its bins are consecutive whole numbers."""
+    traits = getattr(axis, "traits", None)
+    if getattr(traits, "discrete", False):
+        items = [axis[i] for i in range(len(axis))]
+        numbers = all(isinstance(item, int | np.integer) and not isinstance(item, bool) for item in items)
+        ordered = getattr(traits, "ordered", False) and type(axis).__name__ != "Boolean"
+        if not (numbers and ordered and all(b - a == 1 for a, b in itertools.pairwise(items))):
+            raise _categories(f"{type(axis).__name__} ({', '.join(map(str, items[:3]))}, ...)")
+    edges = getattr(axis, "edges", None)
+    if edges is None:
+        pairs = [axis[i] for i in range(len(axis))]
+        edges = [pairs[0][0], *(pair[1] for pair in pairs)]
+    return np.asarray(edges() if callable(edges) else edges, dtype=np.float64)
+
+
+def _flow(method: Any, axis: Any, edges: Array) -> Array | None:
+    """What values() or variances() gives, with under- and overflow where the histogram has them, shape (B + 2,)."""
+    try:
+        values = method(flow=True)
+    except TypeError:  # the protocol does not ask for the argument
+        values = method()
+    if values is None:
+        return None
+    result = np.asarray(values, dtype=np.float64)
+    missing = edges.size + 1 - result.size
+    if result.ndim != 1 or missing not in (0, 1, 2):
+        raise InputError(f"{edges.size} edges need {edges.size - 1} bins, got contents of shape {result.shape}")
+    below = missing == 2 or (missing == 1 and not getattr(getattr(axis, "traits", None), "underflow", False))
+    return np.pad(result, (int(below), missing - int(below)))
+
+
+def _serialised_axis(axis: Mapping[str, Any]) -> tuple[Array, int, int]:
+    """Edges, and 1 where there is a bin below and above, of an axis of UHI JSON."""
+    kind = axis.get("type")
+    try:
+        if kind == "regular":
+            edges = np.linspace(float(axis["lower"]), float(axis["upper"]), int(axis["bins"]) + 1)
+        elif kind == "variable":
+            edges = np.asarray(axis["edges"], dtype=np.float64)
+        else:
+            raise _categories(f"one of type {kind!r}")
+        below, above = (axis[end] for end in ("underflow", "overflow"))
+    except KeyError as error:
+        raise InputError(f"the axis of the UHI histogram has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the axis of the UHI histogram is not made of numbers: {error}") from error
+    return edges, int(bool(below)), int(bool(above))
+
+
+def _stored(storage: Mapping[str, Any], name: str, size: int) -> Array:
+    """Contents of a dense, sparse or empty storage, shape (size,)."""
+    if set(storage) == {"type"}:
+        return np.zeros(size)
+    try:
+        values = np.asarray(storage[name], dtype=np.float64)
+        if "index" in storage:
+            index = np.asarray(storage["index"]).reshape(-1)
+            full = np.zeros(size)
+            full[index] = values
+            values = full
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"the {name} of the UHI histogram cannot be read: {error}") from error
+    if values.shape != (size,):
+        raise InputError(f"the UHI histogram has {size} bins with those outside, got {name} of shape {values.shape}")
+    return values
