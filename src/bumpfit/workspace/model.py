@@ -35,7 +35,7 @@ def numbers(values: ArrayLike, what: str) -> Floats:
         raise InputError(f"{what} must be numbers: {error}") from error
 
 
-def _counts(values: ArrayLike, what: str) -> Floats:
+def _counts(values: Any, what: str) -> Floats:
     """Counts from numbers or from a histogram."""
     if hasattr(values, "axes") or hasattr(values, "storage") or isinstance(values, Mapping):
         from bumpfit.histograms import observed_counts  # here, because most data are arrays, for a quicker start
