@@ -11,6 +11,7 @@ FLOORS = {
     **dict.fromkeys(
         ("types", "results", "errors", "progress", "execute", "files", "archives", "normal", "standard_output"), 0
     ),
+    **dict.fromkeys(("likelihood", "law", "poisson"), 0),
     **dict.fromkeys(("events", "simulate", "shapes", "histograms", "foreign_histograms", "data"), 1),
     **dict.fromkeys(("scoring", "workspace"), 2),
     "inference": 3,

@@ -12,6 +12,7 @@ from bumpfit.errors import InputError
 from bumpfit.histograms import from_counts
 from bumpfit.inference import discovery, fit
 from bumpfit.inference.counting import on_off_q0
+from bumpfit.poisson import whiten
 from bumpfit.workspace import build, combine, read, rename
 
 EDGES = np.linspace(2500.0, 6500.0, 41)
@@ -30,7 +31,7 @@ def direct(counts: np.ndarray, start: np.ndarray, signal: np.ndarray, strength: 
     """iminuit on the dijet function itself (bin integrals), starting at the background fit."""
     basis = SHAPE.log_linear_basis(EDGES, start)
     content = SHAPE.integrate(EDGES, start)
-    whitened = shapes.whiten((basis * content[:, None]).T @ basis)
+    whitened = whiten((basis * content[:, None]).T @ basis)
 
     def nll(x: np.ndarray) -> float:
         u = np.array([np.log(start[0]), *start[1:]]) + whitened @ x[1:]

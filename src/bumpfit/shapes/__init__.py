@@ -14,7 +14,6 @@ from bumpfit.shapes.families import SQRT_S, dijet, exponential, power_law, ua2
 from bumpfit.shapes.fitting import fit, twice_nll
 from bumpfit.shapes.interval import interval
 from bumpfit.shapes.loglinear import LogLinear, Term
-from bumpfit.shapes.minimise import whiten
 from bumpfit.shapes.modified_exponential import ModifiedExponential, modified_exponential
 from bumpfit.shapes.order import Order, Trial, choose_order, f_test, likelihood_chi2, order_by_f_test
 from bumpfit.shapes.polynomials import Bernstein, bernstein
@@ -68,5 +67,4 @@ __all__ = [
     "tie",
     "twice_nll",
     "ua2",
-    "whiten",
 ]

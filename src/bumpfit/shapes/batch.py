@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from bumpfit.errors import InputError
+from bumpfit.poisson import whiten
 from bumpfit.results import Record
 from bumpfit.shapes.loglinear import LogLinear
-from bumpfit.shapes.minimise import whiten
 from bumpfit.shapes.quadrature import Rule, rule
 
 Array = NDArray[np.float64]

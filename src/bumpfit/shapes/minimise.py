@@ -15,6 +15,7 @@ import iminuit
 import numpy as np
 from numpy.typing import NDArray
 
+from bumpfit.poisson import whiten
 from bumpfit.results import Fit
 from bumpfit.shapes.shape import FREE, Bounds, Shape
 
@@ -75,21 +76,6 @@ class Coordinates:
         result = np.zeros((self.origin.size, self.free.size))
         result[self.free] = self.matrix
         return result * np.where(self.logarithmic, values, 1.0)[:, None]
-
-
-def whiten(information: Array) -> Array:
-    """Matrix T with T^T information T = 1, shape (Z, Z), from the eigenvectors of the scaled information.
-
-    A direction without information gets the largest step that floating-point numbers allow instead of an infinite one.
-    Information that is not finite gives NaN.
-    """
-    if not np.isfinite(information).all():
-        return np.full_like(information, np.nan)
-    diagonal = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
-    correlation = information / np.outer(diagonal, diagonal)
-    values, vectors = np.linalg.eigh(correlation)
-    values = np.maximum(values, values.max(initial=0.0) * np.finfo(float).eps)
-    return np.asarray(vectors / np.sqrt(values) / diagonal[:, None])
 
 
 def coordinates(

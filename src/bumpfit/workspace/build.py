@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bumpfit.errors import InputError
+from bumpfit.poisson import whiten
 from bumpfit.workspace.kernels import Floats
 
 if TYPE_CHECKING:
@@ -109,8 +110,6 @@ def spectrum(
     uncertainties of the signal. The background parameters are named CHANNEL_z0, CHANNEL_z1, ... Raises InputError on
     shapes that do not match and contents that are not positive.
     """
-    from bumpfit.shapes import whiten  # here, because who only reads workspaces needs no shapes
-
     data, template = _counted(counts), _contents(signal)
     parts, derivatives = _parts(background, basis, data.size)
     if template.shape != data.shape:

@@ -1,0 +1,36 @@
+"""Poisson counts: the deviance, and coordinates in which their Fisher information is the unit matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def deviance(counts: ArrayLike, expected: ArrayLike) -> Floats:
+    """-2 ln of the likelihood ratio of each expectation to the saturated one, 2 (r - n + n ln(n / r)), broadcast.
+
+    0 where both are 0, inf where events are that are not expected, and where the expectation is negative (Baker,
+    Cousins, Nucl. Instrum. Meth. 221 (1984) 437).
+    """
+    n, r = np.broadcast_arrays(np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64))
+    possible = (r > 0) | ((r == 0) & (n == 0))
+    both = (n > 0) & (r > 0)
+    log = np.log(np.divide(n, r, out=np.ones(n.shape), where=both))
+    return np.where(possible, np.maximum(2 * (r - n + n * log), 0.0), np.inf)
+
+
+def whiten(information: Floats) -> Floats:
+    """Matrix T with T^T information T = 1, shape (Z, Z), from the eigenvectors of the scaled information.
+
+    A direction without information gets the largest step that floating-point numbers allow instead of an infinite one.
+    Information that is not finite gives NaN.
+    """
+    if not np.isfinite(information).all():
+        return np.full_like(information, np.nan)
+    diagonal = np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny))
+    correlation = information / np.outer(diagonal, diagonal)
+    values, vectors = np.linalg.eigh(correlation)
+    values = np.maximum(values, values.max(initial=0.0) * np.finfo(float).eps)
+    return np.asarray(vectors / np.sqrt(values) / diagonal[:, None])
