@@ -9,7 +9,19 @@ import bumpfit
 ROOT = Path(bumpfit.__file__).parent
 FLOORS = {
     **dict.fromkeys(
-        ("types", "results", "errors", "progress", "execute", "files", "archives", "normal", "standard_output"), 0
+        (
+            "types",
+            "compiled",
+            "results",
+            "errors",
+            "progress",
+            "execute",
+            "files",
+            "archives",
+            "normal",
+            "standard_output",
+        ),
+        0,
     ),
     **dict.fromkeys(("likelihood", "law", "poisson"), 0),
     **dict.fromkeys(("events", "simulate", "shapes", "histograms", "foreign_histograms", "data"), 1),

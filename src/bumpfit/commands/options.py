@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import inspect
 import math
 import typing
@@ -68,10 +67,11 @@ class Reading:
 
     def model(self, path: Path) -> Model:
         """The compiled workspace."""
+        from bumpfit.compiled import start_alone
         from bumpfit.files import require
         from bumpfit.workspace import read
 
-        _start_numba_alone()
+        start_alone()
         if path.suffix.lower() not in FORMATS:
             from bumpfit.events.formats import is_table
 
@@ -264,20 +264,3 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _start_numba_alone() -> None:
-    """Keep numba from importing what is not used here: other packages' extensions (awkward, vector and sympy: two
-    seconds), and scipy.linalg, which it tries only to learn that the scipy we require is there.
-
-    Numba has no public switch for either; where its names are missing, the start is slower and nothing else changes.
-    """
-    from numba.core import entrypoints
-    from numba.np import linalg
-
-    if hasattr(entrypoints, "_already_initialized"):
-        entrypoints._already_initialized = True
-    if hasattr(linalg, "ensure_blas"):
-        check, linalg.ensure_blas = linalg.ensure_blas, lambda: None
-        importlib.import_module("numba.np.arraymath")
-        linalg.ensure_blas = check

@@ -9,9 +9,9 @@ added (Levenberg-Marquardt), so every accepted step goes down; a saddle is left 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from bumpfit.workspace.kernels import INTERNAL, SUMS_IN_ANY_ORDER, derivatives, objective, rates
+from bumpfit.compiled import njit
+from bumpfit.workspace.kernels import SUMS_IN_ANY_ORDER, derivatives, objective, rates
 
 # status of a minimisation
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
@@ -27,7 +27,7 @@ NEAR = 1e-7  # where rounding keeps later steps from settling, an answer with th
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 
 
-@njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
+@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
 def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
     """Fill the lower triangle L of matrix = L L^T.
 
@@ -68,7 +68,7 @@ def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
     return bad
 
 
-@njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
+@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
 def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
     """Solve L L^T y = right in place; returns right^T (L L^T)^-1 right."""
     n = right.size
@@ -87,7 +87,7 @@ def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
     return square
 
 
-@njit(cache=True, error_model="numpy", fastmath=SUMS_IN_ANY_ORDER)
+@njit(fastmath=SUMS_IN_ANY_ORDER)
 def invert(matrix, smallest, inverse):  # type: ignore[no-untyped-def]
     """Fill `inverse` of a positive definite matrix; False when it is not, as `cholesky` sees it.
 
@@ -104,7 +104,7 @@ def invert(matrix, smallest, inverse):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(fastmath=SUMS_IN_ANY_ORDER, **INTERNAL)
+@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
 def downhill(matrix, direction):  # type: ignore[no-untyped-def]
     """Fill `direction` along which a matrix that is not positive definite bends down; False when it is (semi)definite.
 
@@ -123,7 +123,7 @@ def downhill(matrix, direction):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@njit()
 def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """Minimise -ln L over the free parameters within their ranges, where it is smooth at the minimum.
 
@@ -239,7 +239,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
     return x, value, edm, max_iterations, evaluations, TOO_MANY_ITERATIONS
 
 
-@njit(cache=True, error_model="numpy")
+@njit()
 def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """As `descend`, for a minimum at which a bin without events expects none.
 
@@ -284,7 +284,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, status
 
 
-@njit(cache=True, error_model="numpy")
+@njit()
 def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """Minimise -ln L over the free parameters within their ranges: `descend`, and `along_walls` where that fails.
 

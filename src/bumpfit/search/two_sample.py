@@ -13,11 +13,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from bumpfit.compiled import njit
 from bumpfit.errors import InputError
 from bumpfit.inference.counting import on_off_q0, order_statistic_law, sum_of_laws, upper_tail
 from bumpfit.results import Record
@@ -315,7 +315,7 @@ def _reach(m: int, block: ScoredBlock) -> int:
     return int(np.ceil((m + 12 * np.sqrt(m + 1.0)) / max(share, 1e-9))) + 100
 
 
-@numba.njit(cache=True)  # pragma: no cover
+@njit()  # pragma: no cover
 def _shuffle(shuffles, rng, cell, data_in_cell, in_cell, relevant, order, start, m, offset):  # type: ignore[no-untyped-def]
     """Counts above every cut when the labels are dealt again inside the cells; shape (shuffles, selections).
 

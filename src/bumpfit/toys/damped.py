@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.inference import newton
 from bumpfit.toys.loglinear_batch import CLOSED, OUTSIDE, UNSETTLED, Results
-from bumpfit.toys.loglinear_kernel import Arrays, inner
+from bumpfit.toys.loglinear_kernel import Arrays
 from bumpfit.toys.statistic import Plan
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ ITERATIONS = 300
 CLIP = 600.0  # of an exponent: beyond it the likelihood is as good as zero
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def objective(arrays, signal, n, t, z, mu, empty, e):  # type: ignore[no-untyped-def]
     """f of `loglinear_kernel` over the n.size real bins at (z, mu), infinite where an expectation is not positive.
 
@@ -55,7 +55,7 @@ def objective(arrays, signal, n, t, z, mu, empty, e):  # type: ignore[no-untyped
     return f
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def derivatives(arrays, signal, n, t, z, mu, empty, e, g, h, info):  # type: ignore[no-untyped-def]
     """Downhill gradient g, Hessian h and expected information, mu last."""
     size = z.size
@@ -89,7 +89,7 @@ def derivatives(arrays, signal, n, t, z, mu, empty, e, g, h, info):  # type: ign
                 info[j, k] += arrays.prior[j, k]
 
 
-@inner
+@njit(internal=True)
 def solve(h, info, damping, g, size, step, lower):  # type: ignore[no-untyped-def]
     """step = (h + damping diag(info))^-1 g over the first `size` rows; False where the matrix is not positive
     definite.
@@ -120,7 +120,7 @@ def solve(h, info, damping, g, size, step, lower):  # type: ignore[no-untyped-de
     return True
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def minimise(arrays, signal, n, t, low, high, z, mu, empty):  # type: ignore[no-untyped-def]
     """Minimum over z (changed in place) and mu in [low, high]: f, mu, and whether it is within the tolerance."""
     size = z.size
@@ -176,7 +176,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu, empty):  # type: ignore[no-
     return f, mu, False
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def settle(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped-def]
     """As `minimise`; where that fails, with a wall that is lowered in steps, each starting where the line through the
     last two answers leads.
@@ -205,7 +205,7 @@ def settle(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped-d
     return f, mu, good
 
 
-@inner
+@njit(internal=True)
 def inside(arrays, z):  # type: ignore[no-untyped-def]
     """Whether the constrained parameters are in their range."""
     for j in range(arrays.limits.shape[0]):
@@ -217,7 +217,7 @@ def inside(arrays, z):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def repair(arrays, plan, counts, pulls, toys, results):  # type: ignore[no-untyped-def]
     """Fit the listed toys (row i of counts and pulls is toy toys[i]) again, all hypotheses, and set their states."""
     size = arrays.basis.shape[1]

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
 from bumpfit.inference.discovery import require_free, require_valid
@@ -32,7 +32,7 @@ ITERATIONS, RETRY_ITERATIONS = 200, 5000
 DIGITS = 9  # of coefficients that go into the hash of a model
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def draw_toy(tables, normal_mean, normal_sigma, normal_aux, poisson_aux, seed, toy, main, aux):  # type: ignore[no-untyped-def]
     """Counts of the main measurement, shape (B,), and auxiliary measurements, shape (A,), of one toy.
 
@@ -52,7 +52,7 @@ def draw_toy(tables, normal_mean, normal_sigma, normal_aux, poisson_aux, seed, t
         aux[normal_aux[j]] = normal_mean[j] + normal_sigma[j] * normal(state)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def run_toys(  # type: ignore[no-untyped-def]
     compiled, compiled_plan, poi, start, free, low, high, tables, mean, seed, first, mains, auxs, given, twice, out
 ):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.toys.lanes import WIDTH, load, splat, store
 from bumpfit.toys.loglinear_kernel import (
     DOWN,
@@ -22,7 +22,6 @@ from bumpfit.toys.loglinear_kernel import (
     Rows,
     fit_background,
     fit_signal,
-    inner,
     open_outside,
     signal_score,
     signal_start,
@@ -55,7 +54,7 @@ class Queue(NamedTuple):
     used: NDArray[np.int64]  # (J,)
 
 
-@inner
+@njit(internal=True)
 def put_toys(pulls_basis, means, tables, counts, pulls, seed, first, here, x, at, forms, sums, row, states):  # type: ignore[no-untyped-def]
     """Fill n and t of eight lanes with toys first .. first + here (given or made); unused lanes repeat the last.
 
@@ -96,7 +95,7 @@ def put_toys(pulls_basis, means, tables, counts, pulls, seed, first, here, x, at
                     sums[row + lane, i] += forms[i, bins + j] * pull
 
 
-@inner
+@njit(internal=True)
 def run_queue(arrays, plan, kind, m, q, queue, y, at, results):  # type: ignore[no-untyped-def]
     """Fit the toys of one queue (kind 0: mu free, 1: mu fixed), write their results, and leave the queue empty."""
     rows = at.e - MU
@@ -122,7 +121,7 @@ def run_queue(arrays, plan, kind, m, q, queue, y, at, results):  # type: ignore[
     queue.used[q] = 0
 
 
-@njit(nogil=True, cache=True)
+@njit()
 def draw_toys(tables, means, seed, toys, counts, pulls):  # type: ignore[no-untyped-def]
     """Counts, shape (n, B), and pulls of unit width, shape (n, J), of the listed toys."""
     bins, n_pulls = counts.shape[1], means.size
@@ -136,7 +135,7 @@ def draw_toys(tables, means, seed, toys, counts, pulls):  # type: ignore[no-unty
             pulls[i, j] = means[j] + normal(state)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit()
 def run_toys(arrays, plan, tables, means, counts, pulls, seed, first, forms, x, y, at, queue, results):  # type: ignore[no-untyped-def]
     """Fit toys first .. first + n, where n is the length of the results.
 

@@ -21,12 +21,12 @@ toy's neighbours. Lanes that have not converged after `PASSES` are left to the d
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.toys.lanes import WIDTH, exp, fma, load, log, splat, spread, sqrt, store, where_less
 
 Floats = NDArray[np.float64]
@@ -35,16 +35,6 @@ TILE = 4  # bins summed together in a pass; the number of bins is padded to a mu
 PASSES = 8  # Newton passes before a lane is left to the damped minimiser; few toys need more than 2
 SHIFT = 0.5  # largest correction of a start in standard deviations; where it would be larger, its series is no good
 LARGEST_DECREMENT = 0.1  # of h^2: above it the quadratic correction is not trusted, whatever the curvature
-
-# Functions that only compiled code calls need no entry from Python, which halves the time to compile them.
-options: Any = {
-    "nogil": True,
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
-inner: Any = njit(**options)
 
 # Rows of the work space of eight toys (an array of shape (rows, 8)) that do not depend on the model.
 F, SQUARE, OPEN, DOWN, CURVE, MU = range(6)
@@ -116,13 +106,13 @@ class Arrays(NamedTuple):
     bins: int
 
 
-@njit(inline="always")
+@njit(inline=True)
 def packed(j, k, size):  # type: ignore[no-untyped-def]
     """Place of element (j, k), j <= k, in the packed upper rows of a symmetric matrix."""
     return j * size - (j * (j - 1)) // 2 + (k - j)
 
 
-@inner
+@njit(internal=True)
 def rates(rate, basis, x, z_row, e_row):  # type: ignore[no-untyped-def]
     """Background rates e_b = r_b exp(Z_b z)."""
     n_bins, size = basis.shape
@@ -133,7 +123,7 @@ def rates(rate, basis, x, z_row, e_row):  # type: ignore[no-untyped-def]
         store(x, e_row + b, spread(rate, b) * exp(exponent))
 
 
-@inner
+@njit(internal=True)
 def contract(design, x, weight, first, last, out):  # type: ignore[no-untyped-def]
     """x[out + c] = sum_b design[b, c] x[weight + b] for columns first to last (exclusive)."""
     for c in range(first, last):
@@ -149,7 +139,7 @@ def contract(design, x, weight, first, last, out):  # type: ignore[no-untyped-de
             store(x, out + c, fma(spread(design, at3 + c), w3, total))
 
 
-@inner
+@njit(internal=True)
 def finish(prior, constrained, x, at):  # type: ignore[no-untyped-def]
     """Add the linear term and the constraints to the sums over bins: f, downhill gradient, Hessian in the sums."""
     size = prior.shape[0]
@@ -171,7 +161,7 @@ def finish(prior, constrained, x, at):  # type: ignore[no-untyped-def]
     store(x, F, f)
 
 
-@inner
+@njit(internal=True)
 def factorise(x, h, size, chol):  # type: ignore[no-untyped-def]
     """Cholesky factors of packed symmetric matrices, with the inverse of the diagonal on the diagonal."""
     for j in range(size):
@@ -186,7 +176,7 @@ def factorise(x, h, size, chol):  # type: ignore[no-untyped-def]
                 store(x, chol + place, value * load(x, chol + packed(j, j, size)))
 
 
-@inner
+@njit(internal=True)
 def forward(x, chol, size, g, y):  # type: ignore[no-untyped-def]
     """y = L^-1 g."""
     for j in range(size):
@@ -196,7 +186,7 @@ def forward(x, chol, size, g, y):  # type: ignore[no-untyped-def]
         store(x, y + j, value * load(x, chol + packed(j, j, size)))
 
 
-@inner
+@njit(internal=True)
 def backward(x, chol, size, rows, y, step):  # type: ignore[no-untyped-def]
     """Solve L^T step = y for the first `rows` of `size` rows; later rows of step are given."""
     for j in range(rows - 1, -1, -1):
@@ -206,7 +196,7 @@ def backward(x, chol, size, rows, y, step):  # type: ignore[no-untyped-def]
         store(x, step + j, value * load(x, chol + packed(j, j, size)))
 
 
-@inner
+@njit(internal=True)
 def settled(x, curvature, tolerance):  # type: ignore[no-untyped-def]
     """Close the lanes whose minimum is known to the tolerance; returns whether all lanes are closed."""
     square, zero, one = load(x, SQUARE), splat(0.0), splat(1.0)
@@ -220,7 +210,7 @@ def settled(x, curvature, tolerance):  # type: ignore[no-untyped-def]
     return left == 0.0
 
 
-@inner
+@njit(internal=True)
 def move(x, point, step, rows):  # type: ignore[no-untyped-def]
     """Take the step in the lanes that are open."""
     still = load(x, OPEN)
@@ -229,7 +219,7 @@ def move(x, point, step, rows):  # type: ignore[no-untyped-def]
         store(x, point + k, where_less(splat(0.5), still, here + load(x, step + k), here))
 
 
-@inner
+@njit(internal=True)
 def open_outside(pull, limits, x, at):  # type: ignore[no-untyped-def]
     """Open the lanes whose constrained parameters have left their range."""
     size = pull.shape[1]
@@ -243,7 +233,7 @@ def open_outside(pull, limits, x, at):  # type: ignore[no-untyped-def]
     store(x, OPEN, still)
 
 
-@inner
+@njit(internal=True)
 def quadratic(table, x, point, size, j):  # type: ignore[no-untyped-def]
     """sum over k <= l of table[j, (k, l)] p_k p_l."""
     value, place = splat(0.0), j * table.shape[1]
@@ -254,7 +244,7 @@ def quadratic(table, x, point, size, j):  # type: ignore[no-untyped-def]
     return value
 
 
-@inner
+@njit(internal=True)
 def linear_start(rate, basis, design, third, fourth, x, at):  # type: ignore[no-untyped-def]
     """t += Z^T n, and the start z = d - K3(p, p) / 2 - K4(d, d, d) / 6 with d = t - Z^T r and p = d - K3(d, d) / 2.
 
@@ -286,7 +276,7 @@ def linear_start(rate, basis, design, third, fourth, x, at):  # type: ignore[no-
         store(x, at.z + j, where_less(length, splat(SHIFT * SHIFT), start, load(x, first + j)))
 
 
-@inner
+@njit(internal=True)
 def fit_background(rate, basis, design, prior, constrained, third, fourth, curvature, tolerance, x, at):  # type: ignore[no-untyped-def]
     """Minimum over z at mu = 0, left as the expansion at the last point: z, e, gradient, Hessian, factors and y = L^-1
     g.
@@ -313,7 +303,7 @@ def fit_background(rate, basis, design, prior, constrained, third, fourth, curva
     store(x, F, fma(splat(-0.5), load(x, SQUARE), load(x, F)))
 
 
-@inner
+@njit(internal=True)
 def signal_score(basis, signal, first, last, x, at):  # type: ignore[no-untyped-def]
     """Newton step in mu of a signal from the expansion of `fit_background`, over the signal's bins only.
 
@@ -341,14 +331,14 @@ def signal_score(basis, signal, first, last, x, at):  # type: ignore[no-untyped-
     store(x, CURVE, curve)
 
 
-@njit(inline="always")
+@njit(inline=True)
 def between(value, low, high):  # type: ignore[no-untyped-def]
     """The value limited to [low, high]; a value that is not a number becomes an end."""
     value = where_less(value, splat(high), value, splat(high))
     return where_less(splat(low), value, value, splat(low))
 
 
-@inner
+@njit(internal=True)
 def signal_start(bend, low, high, x, at):  # type: ignore[no-untyped-def]
     """MU and the step in z (in at.step) from the expansion of `fit_background`: Newton's and its third-order
     correction.
@@ -382,7 +372,7 @@ def signal_start(bend, low, high, x, at):  # type: ignore[no-untyped-def]
     backward(x, at.chol, size, size, extra, step)
 
 
-@inner
+@njit(internal=True)
 def signal_pass(rate, basis, design, prior, constrained, signal, first, last, x, at):  # type: ignore[no-untyped-def]
     """Likelihood F, downhill gradient and packed Hessian (mu last in both) at (z, MU); F is NaN where lambda <= 0.
 
@@ -427,7 +417,7 @@ def signal_pass(rate, basis, design, prior, constrained, signal, first, last, x,
             store(x, at.h + packed(j, k, full), load(x, at.sums + 1 + size + packed(j, k, size)))
 
 
-@inner
+@njit(internal=True)
 def bounded_step(x, at, size, low, high):  # type: ignore[no-untyped-def]
     """Step in mu, kept inside [low, high], and SQUARE: twice the decrease of the quadratic model with that step in
     mu.
@@ -445,7 +435,7 @@ def bounded_step(x, at, size, low, high):  # type: ignore[no-untyped-def]
     store(x, SQUARE, square + gain + (f - f))  # not a number where f is none
 
 
-@inner
+@njit(internal=True)
 def fit_signal(  # type: ignore[no-untyped-def]
     rate, basis, design, prior, constrained, signal, first, last, curvature, tolerance, low, high, x, at
 ):

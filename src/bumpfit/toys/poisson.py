@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.errors import InputError
 from bumpfit.toys.lanes import BITS, DOUBLES, WIDTH, constant, intrinsic, lanes_type, whole
 
@@ -100,7 +101,7 @@ def _vose(probability: Floats, width: int) -> NDArray[np.uint64]:
     return np.asarray((steps.astype(np.uint64) << np.uint64(ALIAS_BITS)) | alias.astype(np.uint64))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _fill(height, threshold, alias):  # type: ignore[no-untyped-def]
     """Vose's pairing: every column below average height is topped up by one that is above."""
     n = height.size
@@ -131,7 +132,7 @@ def _fill(height, threshold, alias):  # type: ignore[no-untyped-def]
             alias[small[i]] = 0
 
 
-@njit(inline="always")
+@njit(inline=True)
 def mix(x):  # type: ignore[no-untyped-def]
     """The output function of splitmix64: a bijection of 64 bits that scrambles a counter."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -139,26 +140,26 @@ def mix(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> np.uint64(31))
 
 
-@njit(inline="always")
+@njit(inline=True)
 def stream(seed, toy, draws):  # type: ignore[no-untyped-def]
     """State before the first draw of a toy that makes `draws` draws: a counter, scrambled together with the seed."""
     return mix(np.uint64(seed) * GOLDEN + np.uint64(0xD1B54A32D192ED03)) + np.uint64(toy) * np.uint64(draws) * GOLDEN
 
 
-@njit(inline="always")
+@njit(inline=True)
 def uniform(state):  # type: ignore[no-untyped-def]
     """Uniform number in (0, 1) from a state."""
     return (np.float64(mix(state) >> np.uint64(11)) + 0.5) * TO_UNIT
 
 
-@njit(inline="always")
+@njit(inline=True)
 def normal(state):  # type: ignore[no-untyped-def]
     """Standard normal number (Box and Muller) from a state and the one before it."""
     radius = math.sqrt(-2.0 * math.log(uniform(state - GOLDEN)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
 
-@njit(inline="always")
+@njit(inline=True)
 def alias_draw(state, cells, start, bits, low):  # type: ignore[no-untyped-def]
     """Count of one bin from a state and the bin's table."""
     u = mix(state)

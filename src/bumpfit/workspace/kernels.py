@@ -6,24 +6,18 @@ A model is a sum over entries (one sample in one channel). In bin b of an entry 
 
 with additive shifts (histosys), scalar factors (normfactor, lumi, normsys) and one factor a bin (staterror, shapesys,
 shapefactor). Interpolation codes follow CERN-OPEN-2012-016 (HistFactory) as numbered by pyhf. All kernels allocate
-little and keep no state, so they serve one fit as well as a loop over many toys. Everything numba caches lives in
-this file: a kernel in another file that calls these keeps its cache when they change, so clear `__pycache__` after
-editing them.
+little and keep no state, so they serve one fit as well as a loop over many toys.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-# Functions that only other kernels call need no Python entry point, which takes most of their time to compile.
-INTERNAL: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+from bumpfit.compiled import njit
+from bumpfit.types import Floats as Floats
+from bumpfit.types import Integers as Integers
 
 # Lets sums over bins run in vector registers; infinities and NaN keep their meaning.
 SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
@@ -80,7 +74,7 @@ class Compiled(NamedTuple):
     touched_last: Integers
 
 
-@njit(**INTERNAL)
+@njit(internal=True)
 def shift_weights(code, alpha, out):  # type: ignore[no-untyped-def]
     """Weights of `up` and `down` in an additive shift, then their first and second derivatives in alpha: `out` (6,)."""
     out[:] = 0.0
@@ -103,7 +97,7 @@ def shift_weights(code, alpha, out):  # type: ignore[no-untyped-def]
         out[3] = 1.0
 
 
-@njit(**INTERNAL)
+@njit(internal=True)
 def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
     """Parts of a scalar factor f = exp(exponent) * rest, then f'/f and f''/f: `out` (4,); c is its row of
     coefficients.
@@ -135,7 +129,7 @@ def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
         out[3] = log * log
 
 
-@njit(cache=True, error_model="numpy")
+@njit()
 def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped-def]
     """Expected counts at x, and what their derivatives need.
 
@@ -175,7 +169,7 @@ def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped
             rate[b] = 0.0
 
 
-@njit(**INTERNAL)
+@njit(internal=True)
 def poisson_term(n, rate):  # type: ignore[no-untyped-def]
     """-ln of the Poisson probability of n at this rate, relative to its value at rate = n (half the deviance)."""
     if rate > 0.0:
@@ -191,7 +185,7 @@ def poisson_term(n, rate):  # type: ignore[no-untyped-def]
     return np.inf
 
 
-@njit(cache=True, error_model="numpy")
+@njit()
 def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     """-ln L relative to the saturated model (data = expectation everywhere); infinite where a rate is not allowed."""
     value = 0.0
@@ -207,7 +201,7 @@ def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True, error_model="numpy", fastmath=SUMS_IN_ANY_ORDER)
+@njit(fastmath=SUMS_IN_ANY_ORDER)
 def derivatives(  # type: ignore[no-untyped-def]
     x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal
 ):

@@ -1,0 +1,105 @@
+"""The cache of compiled functions: it never mixes sources, and it may fail without harm."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bumpfit import compiled
+
+INNER = """
+from bumpfit.compiled import njit
+
+@njit(internal=True)
+def power(x):
+    return x * x
+"""
+OUTER = """
+import sys
+
+from bumpfit import inner
+from bumpfit.compiled import njit
+from bumpfit.inner import power
+
+@njit()
+def twice(x):
+    return 2.0 * power(x)
+
+@njit()
+def thrice(x):
+    return 3.0 * power(x)
+
+if __name__ == "__main__":
+    import bumpfit.outer as outer
+    print(outer.twice(3.0), outer.thrice(3.0), sum(c for c in outer.twice.dispatcher.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A package of two files, one compiled into the other, with the project's `compiled`."""
+    package = tmp_path / "bumpfit"
+    package.mkdir()
+    shutil.copy(Path(compiled.__file__), package / "compiled.py")
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text(INNER)
+    (package / "outer.py").write_text(OUTER)
+    return tmp_path
+
+
+def run(tree: Path, **environment: str) -> tuple[list[float], str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")}
+    done = subprocess.run(
+        [sys.executable, "-m", "bumpfit.outer"],
+        env={**kept, "PYTHONPATH": str(tree), **environment},
+        cwd=tree, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [float(word) for word in done.stdout.split()], done.stderr
+
+
+def test_an_edit_of_an_inlined_function_reaches_its_callers(tree: Path) -> None:
+    assert run(tree)[0] == [18.0, 27.0, 0]
+    assert run(tree)[0] == [18.0, 27.0, 1]  # from the cache
+    inner = tree / "bumpfit/inner.py"
+    before, times = inner.read_text(), inner.stat()
+    inner.write_text(before.replace("x * x", "x + x"))
+    os.utime(inner, ns=(times.st_atime_ns, times.st_mtime_ns))  # neither size nor time tell
+    assert run(tree)[0] == [12.0, 18.0, 0]
+    stale = [p for p in (tree / "bumpfit/__pycache__").glob("*.nb?") if ".twice." in p.name]
+    assert len(stale) == 2  # index and code of one version: what the old sources left is gone
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tree: Path) -> None:
+    (tree / "bumpfit/__pycache__").write_text("a file where the folder should be")
+    values, said = run(tree, HOME=str(tree / "outer"), XDG_CACHE_HOME="/proc/none", PYTHONDONTWRITEBYTECODE="1")
+    assert values == [18.0, 27.0, 0]
+    assert said.count("NUMBA_CACHE_DIR") == 1
+    assert len(said.splitlines()) == 1
+
+
+def test_kernels_take_constants_from_compiled_sources_only() -> None:
+    """The hash of a module covers every number that its functions compile in."""
+    sources = compiled._sources()
+    for name in sources:
+        module = importlib.import_module(name)
+        kernels = [value for value in vars(module).values() if isinstance(value, compiled.Kernel)]
+        used = {word for kernel in kernels for word in kernel.py_func.__code__.co_names}
+        tree = ast.parse(Path(str(module.__file__)).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bumpfit."):
+                taken = {alias.asname or alias.name for alias in node.names} & used
+                wrong = {word for word in taken if not isinstance(getattr(module, word), type)}
+                known = node.module in sources or all(f"{node.module}.{word}" in sources for word in wrong)
+                assert known or not wrong, f"{name} compiles in {sorted(wrong)} of {node.module}"
+
+
+def test_the_hash_of_a_minimiser_covers_the_rates() -> None:
+    assert "bumpfit.workspace.kernels" in compiled._sources()["bumpfit.inference.newton"][1]
+    assert compiled.source_hash("bumpfit.inference.newton") != compiled.source_hash("bumpfit.workspace.kernels")
