@@ -30,8 +30,9 @@ FLOORS = {
     "toys": 4,
     "report": 5,
     **dict.fromkeys(("search", "higgsml", "tagging"), 6),
-    **dict.fromkeys(("cli", "commands", "__init__"), 7),
-    "__main__": 8,
+    "pages": 7,
+    **dict.fromkeys(("cli", "commands", "__init__"), 8),
+    "__main__": 9,
 }
 
 

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bumpfit.search.chain import run
+    from bumpfit.pages.search_run import run
 
     __version__: str
 
@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("bumpfit")
     if name == "run":
-        return importlib.import_module("bumpfit.search.chain").run
+        return importlib.import_module("bumpfit.pages.search_run").run
     if name in _MODULES:
         return importlib.import_module(f"bumpfit.{name}")
     raise AttributeError(f"module 'bumpfit' has no attribute '{name}'")

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bumpfit.commands import show
 from bumpfit.commands.building import Building, described
 from bumpfit.commands.options import (
     Fitting,
@@ -23,6 +22,7 @@ from bumpfit.commands.options import (
 )
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.pages import likelihood as show
 
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Side = Literal["both", "low", "high"]

@@ -102,37 +102,3 @@ def provenance(command: str, inputs: Sequence[Path], options: Mapping[str, Any] 
         "inputs": [{"path": str(path), "sha256": sha256(path)} for path in inputs],
         "options": dict(options or {}),
     }
-
-
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
-    """A table whose first column is text and whose others are numbers."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    result = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        result.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        result.add_row(*(Text(cell) for cell in row))
-    return result
-
-
-def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
-    """Names and values below one another."""
-    from rich.table import Table
-    from rich.text import Text
-
-    result = Table.grid(padding=(0, 2))
-    result.add_column(style="dim")
-    result.add_column()
-    for name, value in rows:
-        result.add_row(Text(name), Text(value))
-    return result
-
-
-def stacked(*parts: RenderableType) -> RenderableType:
-    """Several things below one another."""
-    from rich.console import Group
-
-    return Group(*parts)

@@ -89,7 +89,7 @@ def _run(
     overwrite: bool = False,
 ) -> None:
     from bumpfit.execute import available_cores
-    from bumpfit.search.chain import run as search
+    from bumpfit.pages.search_run import run as search
     from bumpfit.search.config import read_config
 
     answers = search(
@@ -118,7 +118,7 @@ def _show(answers: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from bumpfit.report.tables import summary
+    from bumpfit.pages.search_terminal import summary
 
     Console().print(summary(answers))
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from bumpfit.commands.options import Seed, grouped
-from bumpfit.commands.output import Json, Output, check_outputs, pairs, table
+from bumpfit.commands.output import Json, Output, check_outputs
 from bumpfit.errors import InputError
+from bumpfit.pages.terminal import pairs, table
 
 app = typer.Typer(
     help="Simulate collision events: Pythia 8, a parametric detector and jets; MadGraph scripts and runs.",

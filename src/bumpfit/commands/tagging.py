@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bumpfit.commands.options import Seed, grouped
-from bumpfit.commands.output import Drawing, Output, check_outputs, provenance, stacked
+from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.commands.tagging_data import dataset
 from bumpfit.commands.tagging_options import Judging, Likelihood, Repeated, settings
 from bumpfit.errors import InputError
+from bumpfit.pages.terminal import stacked
 
 if TYPE_CHECKING:
     from bumpfit.events.dataset import Dataset
@@ -134,7 +135,7 @@ def _answer(
     seed: int,
 ) -> None:
     """Metrics of a part, the likelihood when asked for, and the output of both."""
-    from bumpfit.commands import tagging_show as show
+    from bumpfit.pages import tagging as show
     from bumpfit.scoring.merits import evaluate
 
     if data.classes != trained.classes:
@@ -258,7 +259,7 @@ def _other_cuts(data: Dataset, other: Dataset, who: str) -> list[str]:
 
 
 def _table(found: Prospects) -> Any:
-    from bumpfit.commands.tagging_show import likelihood
+    from bumpfit.pages.tagging import likelihood
 
     return likelihood(found)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bumpfit.commands.options import Seed, grouped
-from bumpfit.commands.output import Drawing, Json, Output, check_outputs, stacked, table
+from bumpfit.commands.output import Drawing, Json, Output, check_outputs
 from bumpfit.commands.tagging_options import Repeated, floats, named, numbers
 from bumpfit.errors import InputError
+from bumpfit.pages.terminal import stacked, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -152,7 +153,7 @@ def dataset(
     rows = [[name, *(f"{value:.10g}" for value in entry.values())] for name, entry in counts.items()]
 
     def show() -> RenderableType:
-        from bumpfit.commands.tagging_show import cut_flow as cut_flow_table
+        from bumpfit.pages.tagging import cut_flow as cut_flow_table
 
         shown = table("", ["class", "events", "weight", "passed", "train", "test", "validation"], rows)
         return stacked(shown, *(cut_flow_table(entry) for entry in flows))

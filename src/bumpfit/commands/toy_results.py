@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bumpfit.commands.output import Drawing, Output, pairs
-from bumpfit.commands.show import number, probability
+from bumpfit.commands.output import Drawing, Output
 from bumpfit.errors import BumpfitError
 from bumpfit.normal import significance, upper_tail
+from bumpfit.pages.terminal import number, pairs, probability
 
 if TYPE_CHECKING:
     from bumpfit.toys import Curve, GlobalToys, Tally

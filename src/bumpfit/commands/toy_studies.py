@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bumpfit.commands import show
 from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped
-from bumpfit.commands.output import Drawing, Output, check_outputs, pairs, provenance, table
+from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.errors import InputError
+from bumpfit.pages import likelihood as show
+from bumpfit.pages.terminal import number, pairs, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,7 +78,7 @@ def interval(
         "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
         "intervals": [one.to_dict() for one in found],
     }  # fmt: skip
-    rows = [("best fit", f"{found[0].parameter} = {show.number(found[0].best, 6)}"), ("method", found[0].method)]
+    rows = [("best fit", f"{found[0].parameter} = {number(found[0].best, 6)}"), ("method", found[0].method)]
     rows += [(f"interval at {one.level:.2%}", show.bounds(one)) for one in found]
     output.give(result, lambda: pairs(rows))
 
@@ -191,7 +192,7 @@ def _coverage_table(found: Coverage) -> RenderableType:
 
 def _sensitivity_table(found: Sensitivity) -> RenderableType:
     rows = [
-        [f"{mu:g}", *(show.number(z, 3) for z in bands), show.number(power, 3)]
+        [f"{mu:g}", *(number(z, 3) for z in bands), number(power, 3)]
         for mu, bands, power in zip(found.strengths, found.significance, found.power, strict=True)
     ]
     columns = ["strength", *show.BANDS, f"above {found.threshold:g}"]

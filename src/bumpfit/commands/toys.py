@@ -13,9 +13,10 @@ import typer
 
 from bumpfit.commands import toy_studies
 from bumpfit.commands.options import Reading, Seed, grouped
-from bumpfit.commands.output import Drawing, Json, Output, check_outputs, pairs, provenance
+from bumpfit.commands.output import Drawing, Json, Output, check_outputs, provenance
 from bumpfit.commands.toy_results import give, give_scan
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.pages.terminal import pairs
 
 if TYPE_CHECKING:
     from bumpfit.toys.engine import Source

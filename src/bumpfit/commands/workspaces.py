@@ -9,8 +9,9 @@ import typer
 
 from bumpfit.commands.building import Building, described, drawn
 from bumpfit.commands.options import Reading, Workspace, grouped
-from bumpfit.commands.output import Drawing, Json, Output, check_outputs, pairs, provenance, stacked, table
+from bumpfit.commands.output import Drawing, Json, Output, check_outputs, provenance
 from bumpfit.errors import InputError
+from bumpfit.pages.terminal import pairs, stacked, table
 
 Target = Annotated[Path, typer.Option("-o", "--out", help="Workspace to write.")]
 Format = Literal["histfactory", "hs3"]

@@ -10,7 +10,6 @@ from bumpfit.report.measurements import Bins, mass_peak, score_bins
 from bumpfit.report.significance import selection_significances, smallest_p_values
 from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png, style
-from bumpfit.report.tables import summary
 
 __all__ = [
     "Bins",
@@ -28,5 +27,4 @@ __all__ = [
     "smallest_p_values",
     "spectrum",
     "style",
-    "summary",
 ]

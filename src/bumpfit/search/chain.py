@@ -1,24 +1,18 @@
-"""The whole search: two tables of events in, answers and a report out."""
+"""The whole search: two tables of events in, findings out."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
+from bumpfit import __version__
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.events.tables import FEATURES, MASS, Events, check_pair, read
-from bumpfit.execute import worker_pool
-from bumpfit.files import write_json
+from bumpfit.events.tables import Events
 from bumpfit.search.answers import Answers, Check, Input, PValue, SignalYield, Value
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
@@ -30,99 +24,17 @@ from bumpfit.search.score_events import (
     forward_survival,
     primary_test,
     shape_checks,
-    write_scores,
 )
 from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
-from bumpfit.search.stages import Stages, fingerprint
+from bumpfit.search.stages import Stages
 from bumpfit.search.steps import Searched, Story, describe_candidate, describe_nothing
 from bumpfit.search.two_sample import TwoSampleTest, z_of
-from bumpfit.search.workspaces import write_workspaces
 from bumpfit.shapes import SQRT_S
 
 Array = NDArray[np.float64]
-Table = str | os.PathLike[str] | pd.DataFrame
-
-RESULT = "result.json"
 
 
-def run(
-    data: Table,
-    background: Table | None = None,
-    out: str | os.PathLike[str] | None = None,
-    *,
-    seed: int = 0,
-    workers: int = 1,
-    quick: bool = False,
-    iterations: int = 2,
-    config: SearchConfig | None = None,
-    mass: str = MASS,
-    features: Sequence[str] | Mapping[str, str] = FEATURES,
-    unit: str | None = None,
-    on_bad: str = "error",
-    overwrite: bool = False,
-) -> Answers:
-    """Search a table of dijet events for a resonance, given a table that is background only.
-
-    Args:
-        data, background: CSV, Parquet or HDF5 files, or frames. Without a background table only the m_JJ spectrum is
-            searched.
-        out: folder for scores, result.json, report, figures and workspaces; None writes nothing.
-        seed: of every random choice; the same seed gives the same answers whatever `workers`.
-        workers: processes.
-        quick: fewer and smaller trainings (`SearchConfig.quick`).
-        iterations: further steps after the first answer.
-        config: settings (default `SearchConfig()`).
-        mass, features, unit, on_bad: see `bumpfit.events.tables.read`.
-        overwrite: replace what `out` holds of another run.
-
-    Raises:
-        InputError: bad tables, options or output folder.
-        BumpfitError: no answer could be had.
-    """
-    started = time.monotonic()
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"the seed is {seed!r}; expected a whole number, 0 or larger")
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
-        raise InputError(f"iterations is {iterations!r}; expected a whole number, 0 or larger")
-    config = config or SearchConfig()
-    config = config.quick() if quick else config
-    events = read(data, mass=mass, features=features, unit=unit, on_bad=on_bad)
-    table = None if background is None else read(background, mass=mass, features=features, unit=unit, on_bad=on_bad)
-    if table is not None:
-        check_pair(events, table)
-        for each in (events, table):
-            _check_table(each, config)
-        _check_selections(table, config)
-    columns = dict(features) if isinstance(features, Mapping) else list(features)
-    hashes = (events.sha256, table and table.sha256)
-    key = fingerprint(_version(), *hashes, config, seed, iterations, mass, columns, events.unit, on_bad)
-    folder = None if out is None else _prepare(Path(out), overwrite)
-    stages = Stages(None if folder is None else folder / ".stages", key)
-    log = Log(None if folder is None else folder / "log.jsonl", started)
-    log.write("start", version=_version(), seed=seed, events=len(events), background=0 if table is None else len(table))
-    try:
-        if table is None:
-            findings = _spectrum_only(events, config, seed, started)
-        else:
-            with worker_pool(workers) as executor:
-                findings = _search(events, table, config, seed, executor, iterations, stages, log, started)
-    except BumpfitError:
-        if folder is not None and {p.name for p in folder.iterdir()} <= {"log.jsonl", ".stages"}:
-            shutil.rmtree(folder)  # there is no answer to go on to: nothing half-written stays
-        raise
-    if folder is not None:
-        _write(findings, folder, log)
-        stages.remove()
-    return findings.answers
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("bumpfit")
-
-
-def _check_table(table: Events, config: SearchConfig) -> None:
+def check_table(table: Events, config: SearchConfig) -> None:
     """The mass is no feature, masses are possible, and every training has two events of each table."""
     if table.mass_name in table.names:
         raise InputError(
@@ -141,7 +53,7 @@ def _check_table(table: Events, config: SearchConfig) -> None:
         )
 
 
-def _check_selections(background: Events, config: SearchConfig) -> None:
+def check_selections(background: Events, config: SearchConfig) -> None:
     """The loosest selection must expect enough background, or nothing can be tested."""
     per_block = len(background) * (1 - config.forward.first) / config.forward.blocks
     kept = config.forward.blocks * int(max(config.efficiencies) * per_block + 0.5)
@@ -152,38 +64,7 @@ def _check_selections(background: Events, config: SearchConfig) -> None:
         )
 
 
-OUTPUTS = (
-    "scores.csv", "scores_updated.csv", "workspaces", "figures", "report.html", "report.md", RESULT, "log.jsonl",
-    ".stages",
-)  # fmt: skip
-
-
-def _prepare(out: Path, overwrite: bool) -> Path:
-    """The output folder: new, empty, or holding nothing but what an unfinished run (or one to overwrite) wrote."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; expected a folder for the output")
-    if out.exists():
-        strange = sorted(p.name for p in out.iterdir() if p.name not in OUTPUTS)
-        if strange:
-            raise InputError(f"{out} holds other files ({', '.join(strange[:3])}); choose an empty or new folder")
-        if (out / RESULT).exists():
-            if not overwrite:
-                raise InputError(
-                    f"{out} already holds another run; choose another folder, or overwrite it (--overwrite)"
-                )
-            for name in OUTPUTS:
-                path = out / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {out}: {error.strerror}") from error
-    if not os.access(out, os.W_OK):
-        raise InputError(f"cannot write into the folder {out} (permission denied); choose another output")
-    return out
-
-
-def _search(
+def search(
     data: Events,
     background: Events,
     config: SearchConfig,
@@ -194,6 +75,7 @@ def _search(
     log: Log,
     started: float,
 ) -> Findings:
+    """The two-sample search: primary test, scores, spectra, and what the candidate is."""
     windows = config.windows.windows(background.mass)
     log.write("windows", number=len(windows))
     scored, test = primary_test(
@@ -359,7 +241,7 @@ def _answers(
             for p in (final.resonance, final.light, final.heavy)
         }
     return Answers(
-        version=_version(),
+        version=__version__,
         seed=seed,
         inputs=tuple(Input(t.path, t.sha256, len(t), t.unit) for t in (data, background) if t is not None),
         runtime_s=round(time.monotonic() - started, 2),
@@ -406,7 +288,7 @@ def _answers(
     )
 
 
-def _spectrum_only(data: Events, config: SearchConfig, seed: int, started: float) -> Findings:
+def search_spectrum(data: Events, config: SearchConfig, seed: int, started: float) -> Findings:
     """Without a background table: the peak over the dijet function is the primary test, if there are sidebands."""
     span = smooth_range(data.mass, config.spectrum)
     spectrum = spectrum_test("no selection", data.mass, 1.0, span, config.spectrum)
@@ -428,7 +310,7 @@ def _spectrum_only(data: Events, config: SearchConfig, seed: int, started: float
     error = float(np.hypot(resolution / np.sqrt(max(spectrum.n_signal, 1.0)), config.peaks.scale_error * spectrum.mass))
     upper = spectrum.n_signal + float(norm.ppf(0.95)) * spectrum.n_signal_error
     answers = Answers(
-        version=_version(),
+        version=__version__,
         seed=seed,
         inputs=(Input(data.path, data.sha256, len(data), data.unit),),
         runtime_s=round(time.monotonic() - started, 2),
@@ -459,15 +341,3 @@ def _spectrum_only(data: Events, config: SearchConfig, seed: int, started: float
         answers, config, data, None, (), None, Scores(ones, np.empty(0), probability), probability, (spectrum,), (),
         None, None, None, None,
     )  # fmt: skip
-
-
-def _write(findings: Findings, out: Path, log: Log) -> None:
-    """Everything of a run; result.json comes last, so that its presence says that the run is complete."""
-    from bumpfit.search import present  # draws figures: a slow import that a run without output does not need
-
-    write_scores(out / "scores.csv", findings.data, findings.scores.probability)
-    write_scores(out / "scores_updated.csv", findings.data, findings.updated_probability)
-    write_workspaces(findings, out / "workspaces")
-    present.write(findings, out)
-    log.write("done", claim=findings.answers.claim, z_global=findings.answers.p_value.z_global)
-    write_json(out / RESULT, findings.answers.to_dict())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from bumpfit.files import atomic, write_text
+from bumpfit.pages import search_candidate as candidate
+from bumpfit.pages import search_conclusions as conclusions
+from bumpfit.pages import search_story as story
 from bumpfit.report import html, markdown
 from bumpfit.report.document import Document
-from bumpfit.search import candidate, conclusions, story
 from bumpfit.search.findings import Findings
 
 

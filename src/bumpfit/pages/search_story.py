@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from bumpfit.pages import search_drawings as drawings
+from bumpfit.pages.search_candidate import arrow, lowered
+from bumpfit.pages.search_terminal import upper_bound
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
-from bumpfit.report.tables import upper_bound
-from bumpfit.search import drawings
 from bumpfit.search.answers import PValue
-from bumpfit.search.candidate import arrow, lowered
 from bumpfit.search.findings import Findings
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.two_sample import SelectionResult

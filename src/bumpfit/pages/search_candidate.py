@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bumpfit.pages import search_drawings as drawings
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Table
 from bumpfit.report.rounding import count, interval, measured, significant
-from bumpfit.search import drawings
 from bumpfit.search.findings import Description, Findings
 from bumpfit.search.steps import DECISIVE
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from bumpfit.pages import search_drawings as drawings
+from bumpfit.pages.search_terminal import QUANTITIES, flat
 from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Table, verbatim
 from bumpfit.report.rounding import count, rounded, significant
-from bumpfit.report.tables import QUANTITIES, flat
-from bumpfit.search import drawings
 from bumpfit.search.answers import Check
 from bumpfit.search.findings import Findings
 from bumpfit.search.provenance import CONFIG, command, config_toml

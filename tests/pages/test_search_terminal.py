@@ -7,8 +7,7 @@ import pytest
 from rich.console import Console
 
 from bumpfit.errors import InputError
-from bumpfit.report import summary
-from bumpfit.report.tables import flat, upper_bound
+from bumpfit.pages.search_terminal import flat, summary, upper_bound
 
 ANSWERS: dict[str, Any] = {
     "p_value": {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bumpfit.commands.output import pairs, stacked, table
+from bumpfit.pages.terminal import number, pairs, probability, stacked, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,16 +29,6 @@ if TYPE_CHECKING:
 BANDS = ("-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
 STRONG = 0.005
 """Correlations below are left out of the table of correlations."""
-
-
-def number(value: float | None, digits: int = 5) -> str:
-    """A number for a table; a dash where there is none."""
-    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
-
-
-def probability(value: float | None) -> str:
-    """A p-value for a table; beyond 37 standard deviations there is no such double-precision number."""
-    return "< 1e-300" if value == 0 else number(value)
 
 
 def signals(model: Model) -> frozenset[str]:

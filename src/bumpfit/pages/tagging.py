@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bumpfit.commands.output import pairs, stacked, table
-from bumpfit.commands.show import probability
+from bumpfit.pages.terminal import pairs, probability, stacked, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,0 +1,54 @@
+"""Tables and numbers on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def number(value: float | None, digits: int = 5) -> str:
+    """A number for a table; a dash where there is none."""
+    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+def probability(value: float | None) -> str:
+    """A p-value for a table; beyond 37 standard deviations there is no such double-precision number."""
+    return "< 1e-300" if value == 0 else number(value)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """A table whose first column is text and whose others are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        result.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        result.add_row(*(Text(cell) for cell in row))
+    return result
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Names and values below one another."""
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table.grid(padding=(0, 2))
+    result.add_column(style="dim")
+    result.add_column()
+    for name, value in rows:
+        result.add_row(Text(name), Text(value))
+    return result
+
+
+def stacked(*parts: RenderableType) -> RenderableType:
+    """Several things below one another."""
+    from rich.console import Group
+
+    return Group(*parts)
