@@ -24,11 +24,11 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, gammaln, log_ndtr, logit
 
+from bumpfit.compiled import njit
 from bumpfit.errors import InputError
 
 Array = NDArray[np.float64]
@@ -339,7 +339,7 @@ def _log_choose(n: Ints, k: Ints) -> Array:
     return np.where(possible, gammaln(n + 1.0) - gammaln(safe + 1.0) - gammaln(n - safe + 1.0), -np.inf)
 
 
-@numba.njit(cache=True)  # pragma: no cover
+@njit()  # pragma: no cover
 def _deal(  # type: ignore[no-untyped-def]
     rng, component, cell, total, chosen, start, statistic, value, exponent, tilted_rows, first, t, tilted, inside
 ):
