@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 EXTRAS ?= dev,root,simulate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --timeout 30 --retries 5
 OUT ?= demo
+JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test studies lint format setup clean
 
 setup: $(READY)
 
@@ -30,7 +31,10 @@ format: setup
 	$(BIN)/ruff format .
 
 test: lint  ## lint, types and every test that a gate needs
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
+
+studies: setup  ## the statistical experiments at full size, as the documentation quotes them: hours
+	BUMPFIT_STUDIES=1 $(BIN)/pytest -m statistics
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -1,14 +1,14 @@
 """Coverage of intervals for strength, yield and mass: `benchmarks/interval_coverage.py` makes the table of the docs.
 
-CI runs a part of the toys; with -s the table is printed.
+`make studies` runs all of the toys, the usual tests a part; with -s the table is printed.
 """
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 from scipy.stats import binomtest
+from study_size import FULL
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import interval_coverage as study
@@ -17,8 +17,6 @@ pytestmark = [
     pytest.mark.statistics,
     pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning"),  # pyhf asks for it
 ]
-
-REDUCED = os.environ.get("CI", "").lower() == "true"
 
 
 def check(rows: list[study.Row]) -> None:
@@ -29,8 +27,8 @@ def check(rows: list[study.Row]) -> None:
 
 
 def test_intervals_of_a_strength_cover() -> None:
-    check(study.strength(200 if REDUCED else 1000, strengths=(1.0,) if REDUCED else study.STRENGTHS))
+    check(study.strength(1000 if FULL else 200, strengths=study.STRENGTHS if FULL else (1.0,)))
 
 
 def test_intervals_of_yield_and_mass_cover() -> None:
-    check(study.peak(60 if REDUCED else 1000, yields=(800.0,) if REDUCED else study.YIELDS, checked=5))
+    check(study.peak(1000 if FULL else 60, yields=study.YIELDS if FULL else (800.0,), checked=5))

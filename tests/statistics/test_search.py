@@ -1,21 +1,22 @@
 """The primary test without a signal, training included: p-values must be uniform, and small ones not too frequent.
 
-The pool is the packaged background table; every experiment deals it anew into data and background. CI runs a tenth.
+The pool is the packaged background table; every experiment deals it anew into data and background. The usual
+tests run a tenth of `make studies`.
 """
 
-import os
 from importlib.resources import files
 
 import numpy as np
 import pytest
 from scipy import stats
+from study_size import FULL
 
 from bumpfit.events.tables import read
 from bumpfit.scoring import BoostedTrees, ForwardPlan, forward_scores
 from bumpfit.search.two_sample import two_sample_test
 from bumpfit.search.windows import Window
 
-EXPERIMENTS = 60 if os.environ.get("CI") else 600
+EXPERIMENTS = 600 if FULL else 60
 
 
 @pytest.mark.statistics

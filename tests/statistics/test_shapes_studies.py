@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from study_size import FULL
 
 from bumpfit import histograms, shapes
 
 pytestmark = pytest.mark.statistics
 
-REDUCED = os.environ.get("CI", "").lower() == "true"
 ORDERS = (2, 3, 4, 5)
 EDGES = histograms.mass_edges(2900.0, 7500.0)
 TRUTHS = {2: [1.0, 6.0], 3: [1.0, 11.0, 1.0], 4: [1.0, 4.6, 10.3, 2.75]}
@@ -36,7 +36,7 @@ def expected(order: int, total: float) -> np.ndarray:
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_f_test_overshoots_at_its_nominal_rate(order: int) -> None:
     """On toys of a known order the next one is taken in 5 % (threshold) of them, and a lower one almost never."""
-    toys = 1000 if REDUCED else 4000
+    toys = 4000 if FULL else 1000
     mean = expected(order, 200_000.0)
     bins = histograms.from_counts(EDGES, mean).merge_until(5).edges
     starts = np.searchsorted(EDGES, bins[:-1])
@@ -59,7 +59,7 @@ def test_f_test_overshoots_at_its_nominal_rate(order: int) -> None:
 
 def test_order_by_f_test_on_single_spectra() -> None:
     """The whole function, data-driven merging included: 4 of 4 parameters in about 95 % of the toys."""
-    toys = 40 if REDUCED else 200
+    toys = 200 if FULL else 40
     rng = np.random.default_rng(7)
     mean = expected(4, 200_000.0)
     chosen = [
@@ -71,7 +71,7 @@ def test_order_by_f_test_on_single_spectra() -> None:
 
 
 def test_pulls_of_the_signal_are_normal_when_the_function_is_right() -> None:
-    toys = 1000 if REDUCED else 5000
+    toys = 5000 if FULL else 1000
     data = histograms.from_counts(EDGES, expected(3, 50_000.0))
     for injected in (0.0, 200.0):
         study = shapes.bias(

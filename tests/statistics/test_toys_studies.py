@@ -1,17 +1,17 @@
 """Slow checks of toys: tails by brute force and importance sampling, uniform p-values, intervals that cover.
 
-CI runs a tenth.
+The usual tests run a tenth of `make studies`.
 """
 
 import dataclasses
 import math
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from study_size import FULL
 
 from bumpfit import toys
 from bumpfit.toys import LogLinear
@@ -19,7 +19,7 @@ from bumpfit.toys import LogLinear
 sys.path.insert(0, str(Path(__file__).parents[1] / "toys"))
 from toy_models import dijet
 
-SCALE = 1 if os.environ.get("CI") else 10
+SCALE = 10 if FULL else 1
 
 
 @pytest.mark.statistics
