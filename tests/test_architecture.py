@@ -24,7 +24,7 @@ FLOORS = {
         0,
     ),
     **dict.fromkeys(("likelihood", "law", "poisson"), 0),
-    **dict.fromkeys(("events", "simulate", "shapes", "histograms", "foreign_histograms", "data"), 1),
+    **dict.fromkeys(("runs", "events", "simulate", "shapes", "histograms", "foreign_histograms", "data"), 1),
     **dict.fromkeys(("scoring", "workspace"), 2),
     "inference": 3,
     "toys": 4,

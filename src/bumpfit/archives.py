@@ -40,8 +40,24 @@ def write(
     contents: Mapping[str, bytes | str] | None = None,
 ) -> None:
     """Write an archive of the format `kind`, complete or not at all; array `a` is the member `a.npy`."""
+    with atomic(path) as temporary:
+        fill(temporary, kind, version, description, arrays, contents)
+
+
+def fill(
+    path: str | os.PathLike[str],
+    kind: str,
+    version: int,
+    description: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    contents: Mapping[str, bytes | str] | None = None,
+    *,
+    compress: bool = True,
+) -> None:
+    """Write an archive to a path that `files.atomic` gave; compressed, unless it is soon read again."""
     described = {"format": kind, "version": version, **description}
-    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr(DESCRIPTION, json.dumps(plain(described), indent=1, allow_nan=False))
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:

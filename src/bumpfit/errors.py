@@ -13,6 +13,10 @@ class InputError(BumpfitError):
     exit_code = 2
 
 
+class UnfinishedError(BumpfitError):
+    """The machine failed, not the question: disk full, workers gone; what was finished is kept to go on from."""
+
+
 class MissingExtraError(InputError):
     """An optional package is needed and absent; the message says how to install it."""
 

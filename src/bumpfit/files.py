@@ -1,19 +1,37 @@
-"""Files: outputs appear complete or not at all, inputs are named by their SHA-256."""
+"""Files: outputs appear complete or not at all and survive a power cut; inputs are named by their SHA-256.
+
+A process that is killed while it writes leaves a temporary file (`is_temporary` knows it by its name). The next process
+that writes into the same folder removes it (`sweep`).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import InputError, UnfinishedError
 from bumpfit.results import plain
+
+TEMPORARY = re.compile(r"\.bumpfit-([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\.[\w.]*)?")
+"""Names of files that are being written: `.bumpfit-HOST-PROCESS-NUMBER` and the suffixes of the output."""
+FOREIGN_SECONDS = 86_400.0
+"""Age from which a temporary file of another machine (on a shared file system) counts as left behind."""
+SUFFIX = re.compile(r"(\.\w{1,8}){1,2}$", re.ASCII)
+
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_open: set[str] = set()
+_swept: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -21,43 +39,174 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the place of `path` when the body ends without an exception.
 
     The temporary name keeps the suffixes of `path` (writers choose the format by them). What the body leaves there may
-    be a file or a folder; a folder never replaces one that exists. Missing parent folders are made. A device or pipe
-    (`/dev/stdout`) is given as it is.
+    be a file or a folder; a folder never replaces one that exists. Missing parent folders are made. File and folder
+    are forced to the disk before and after the renaming, so that a power cut leaves the old or the new content, whole.
+    A device or pipe (`/dev/stdout`) is given as it is.
 
     Raises:
         InputError: `path` is an existing folder, or its parent cannot be made or written.
-        BumpfitError: the body wrote nothing, or the system refuses the result (disk full, no permission).
+        UnfinishedError: the body wrote nothing, or the system refuses the result (disk full, quota, failing disk).
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        if target.is_dir():
-            raise InputError(f"{path} is a folder; expected the name of a file to write")
-        try:
+    target = _target(path)
+    if _special(target):
+        with _refusals(path, target):
             yield target
-        except OSError as error:
-            raise BumpfitError(f"cannot write {path} ({error.strerror})") from error
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the folder {target.parent} ({error.strerror}); choose another output") from error
+        raise InputError(f"cannot make the folder {target.parent} ({_why(error)}); choose another output") from error
     if not os.access(target.parent, os.W_OK):
         raise InputError(f"cannot write into the folder {target.parent} (permission denied); choose another output")
-    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    if target.parent not in _swept:
+        _swept.add(target.parent)
+        sweep(target.parent)
+    ending = SUFFIX.search(target.name)
+    name = f".bumpfit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{ending.group() if ending else ''}"
+    temporary = target.with_name(name)
+    _open.add(name)
     try:
-        yield temporary
-        if not temporary.exists():
-            raise BumpfitError(f"nothing was written for {path}")
-        os.replace(temporary, target)
-    except OSError as error:
-        if error.filename in (str(temporary), temporary):
-            raise BumpfitError(f"cannot write {path} ({error.strerror})") from error
-        raise
+        with _refusals(path, temporary):
+            yield temporary
+            if not temporary.exists():
+                raise UnfinishedError(f"nothing was written for {path}")
+            _settle(temporary)
+            os.replace(temporary, target)
+            _settle_folder(target.parent)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
+        _remove(temporary)
+        _open.discard(name)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out before a long calculation whether an output can be written.
+
+    Raises:
+        InputError: it is a folder, its name is too long, or the folder that would hold it is none or is not writable.
+    """
+    target = _target(path)
+    if _special(target):
+        return
+    place = target.parent
+    with contextlib.suppress(FileNotFoundError):
+        while not place.exists() and place != place.parent:
+            place = place.parent
+    if not place.is_dir():
+        raise InputError(f"cannot make the folder {target.parent} ({place} is a file); choose another output")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"cannot write into the folder {place} (permission denied); choose another output")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `atomic` was writing."""
+    return TEMPORARY.fullmatch(name) is not None
+
+
+def sweep(folder: Path, *, locked: bool = False) -> None:
+    """Remove temporary files that killed processes left in a folder.
+
+    Args:
+        folder: looked at itself, not below it.
+        locked: nobody else writes here, so that every temporary file is one that was left behind.
+    """
+    with contextlib.suppress(OSError):  # what cannot be listed or removed is in nobody's way
+        for entry in list(os.scandir(folder)):
+            known = TEMPORARY.fullmatch(entry.name)
+            if known and entry.name not in _open and (locked or _left(known, entry)):
+                _remove(Path(entry.path))
+
+
+def _left(known: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    """Whether the process that made a temporary file is gone."""
+    if known.group(1) != _HOST:
+        return time.time() - entry.stat().st_mtime > FOREIGN_SECONDS
+    return int(known.group(2)) == os.getpid() or not is_alive(int(known.group(2)))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    if process < 1 or process >= 1 << 31:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file that is written, behind links; raises InputError for a folder and a name that the system refuses."""
+    if not os.fspath(path):
+        raise InputError("the name of an output is empty; expected the name of a file")
+    target = Path(os.path.realpath(path))
+    try:
+        folder = target.is_dir()
+        target.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {path} ({_why(error)}); choose another output") from error
+    if folder:
+        raise InputError(f"{path} is a folder; expected the name of a file to write")
+    return target
+
+
+def _special(target: Path) -> bool:
+    return target.exists() and not target.is_file()
+
+
+@contextlib.contextmanager
+def _refusals(path: str | os.PathLike[str], written: Path) -> Iterator[None]:
+    """Turn what the system refuses while `written` is written for `path` into a sentence.
+
+    A full disk has no file's name in its error; an error that names another file is that of an input.
+    """
+    try:
+        yield
+    except OSError as error:
+        other = error.filename is not None and not str(os.fsdecode(error.filename)).startswith(str(written))
+        if other:
+            raise
+        raise UnfinishedError(f"cannot write {path} ({_why(error)})") from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _settle(path: Path) -> None:
+    """Force a file, or a folder with all that is in it, to the disk."""
+    if path.is_dir():
+        for entry in sorted(path.iterdir()):
+            _settle(entry)
+        _settle_folder(path)
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _settle_folder(path: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # this system cannot open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot do this with folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a failing disk; the next process tries again
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
         else:
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -96,8 +245,8 @@ def require(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     try:
         exists, folder = file.exists(), file.is_dir()
-    except OSError as error:
-        raise InputError(f"cannot read {file} ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {file} ({_why(error)})") from error
     if not exists:
         raise InputError(f"there is no file {file}; check the path (the working folder is {Path.cwd()})")
     if folder:

@@ -11,7 +11,6 @@ from bumpfit.search.config import SearchConfig, read_config
 from bumpfit.search.peaks import fit_peak
 from bumpfit.search.posterior import posterior_from_survival, posterior_from_templates
 from bumpfit.search.spectrum import smooth_range, spectrum_test
-from bumpfit.search.stages import Stages, fingerprint
 from bumpfit.search.surrogate import Masses, generic, library, signal_like
 from bumpfit.search.template import TemplateScores, TemplateSettings, fit_yield
 
@@ -143,20 +142,3 @@ def test_bad_configuration(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_config(path)
-
-
-def test_stages_resume(tmp_path: Path) -> None:
-    calls = []
-
-    def make() -> dict[str, np.ndarray]:
-        calls.append(1)
-        return {"a": np.arange(3)}
-
-    for _ in range(2):
-        found = Stages(tmp_path, fingerprint("x", 1)).get("stage", make)
-    np.testing.assert_array_equal(found["a"], [0, 1, 2])
-    assert len(calls) == 1
-    Stages(tmp_path, fingerprint("x", 2)).get("stage", make)
-    assert len(calls) == 2
-    Stages(None, "").get("stage", make)
-    assert len(calls) == 3

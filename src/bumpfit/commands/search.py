@@ -140,9 +140,9 @@ def score(
     """
     from bumpfit.events.tables import FEATURES, check_pair, read
     from bumpfit.execute import available_cores, worker_pool
+    from bumpfit.runs import nowhere
     from bumpfit.search.config import SearchConfig
     from bumpfit.search.score_events import cross_fitted, event_scores, write_scores
-    from bumpfit.search.stages import Stages
 
     names = FEATURES if features is None else columns(features)
     bad = "drop" if drop_bad else "error"
@@ -152,7 +152,7 @@ def score(
     windows = config.windows.windows(table.mass)
     with worker_pool(workers or available_cores()) as executor:
         u_data, u_background = cross_fitted(
-            events, table, windows, config, seed=seed, executor=executor, stages=Stages(None, "")
+            events, table, windows, config, seed=seed, executor=executor, kept=nowhere()
         )
     scores = event_scores(u_data, u_background, events, table, windows)
     write_scores(out, events, scores.probability, with_mass=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from bumpfit import __version__
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit import __version__, runs
+from bumpfit.errors import InputError
 from bumpfit.events.tables import FEATURES, MASS, check_pair, read
 from bumpfit.execute import worker_pool
 from bumpfit.files import write_json
@@ -19,14 +18,13 @@ from bumpfit.search.answers import Answers
 from bumpfit.search.chain import check_selections, check_table, search, search_spectrum
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Findings
-from bumpfit.search.log import Log
 from bumpfit.search.score_events import write_scores
-from bumpfit.search.stages import Stages, fingerprint
 from bumpfit.search.workspaces import write_workspaces
 
 Table = str | os.PathLike[str] | pd.DataFrame
 
 RESULT = "result.json"
+OUTPUTS = ("scores.csv", "scores_updated.csv", "workspaces/", "figures/", "report.html", "report.md")
 
 
 def run(
@@ -78,62 +76,26 @@ def run(
             check_table(each, config)
         check_selections(table, config)
     columns = dict(features) if isinstance(features, Mapping) else list(features)
-    hashes = (events.sha256, table and table.sha256)
-    key = fingerprint(__version__, *hashes, config, seed, iterations, mass, columns, events.unit, on_bad)
-    folder = None if out is None else _prepare(Path(out), overwrite)
-    stages = Stages(None if folder is None else folder / ".stages", key)
-    log = Log(None if folder is None else folder / "log.jsonl", started)
-    log.write(
-        "start", version=__version__, seed=seed, events=len(events), background=0 if table is None else len(table)
-    )
-    try:
+    settings = {
+        "data": events.sha256, "background": table and table.sha256, "seed": seed, "iterations": iterations,
+        "mass": mass, "features": columns, "unit": events.unit, "on_bad": on_bad, "config": config,
+    }  # fmt: skip
+    with runs.in_folder(out, settings, outputs=OUTPUTS, result=RESULT, overwrite=overwrite, started=started) as kept:
+        kept.log.write(
+            "start", version=__version__, seed=seed, events=len(events), background=0 if table is None else len(table)
+        )
         if table is None:
             findings = search_spectrum(events, config, seed, started)
         else:
             with worker_pool(workers) as executor:
-                findings = search(events, table, config, seed, executor, iterations, stages, log, started)
-    except BumpfitError:
-        if folder is not None and {p.name for p in folder.iterdir()} <= {"log.jsonl", ".stages"}:
-            shutil.rmtree(folder)  # there is no answer to go on to: nothing half-written stays
-        raise
-    if folder is not None:
-        _write(findings, folder, log)
-        stages.remove()
+                findings = search(events, table, config, seed, executor, iterations, kept, started)
+        if kept.folder is not None:
+            _write(findings, kept.folder, kept.log)
+            kept.finish()
     return findings.answers
 
 
-OUTPUTS = (
-    "scores.csv", "scores_updated.csv", "workspaces", "figures", "report.html", "report.md", RESULT, "log.jsonl",
-    ".stages",
-)  # fmt: skip
-
-
-def _prepare(out: Path, overwrite: bool) -> Path:
-    """The output folder: new, empty, or holding nothing but what an unfinished run (or one to overwrite) wrote."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; expected a folder for the output")
-    if out.exists():
-        strange = sorted(p.name for p in out.iterdir() if p.name not in OUTPUTS)
-        if strange:
-            raise InputError(f"{out} holds other files ({', '.join(strange[:3])}); choose an empty or new folder")
-        if (out / RESULT).exists():
-            if not overwrite:
-                raise InputError(
-                    f"{out} already holds another run; choose another folder, or overwrite it (--overwrite)"
-                )
-            for name in OUTPUTS:
-                path = out / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {out}: {error.strerror}") from error
-    if not os.access(out, os.W_OK):
-        raise InputError(f"cannot write into the folder {out} (permission denied); choose another output")
-    return out
-
-
-def _write(findings: Findings, out: Path, log: Log) -> None:
+def _write(findings: Findings, out: Path, log: runs.Log) -> None:
     """Everything of a run; result.json comes last, so that its presence says that the run is complete."""
     from bumpfit.pages import (
         search as pages,  # draws figures: slow to import, and a run without output does not need it

@@ -13,11 +13,11 @@ from scipy.stats import chi2, norm
 from bumpfit import __version__
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.tables import Events
+from bumpfit.runs import Run
 from bumpfit.search.answers import Answers, Check, Input, PValue, SignalYield, Value
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
 from bumpfit.search.findings import Findings, Scores, ShapeCheck
-from bumpfit.search.log import Log
 from bumpfit.search.score_events import (
     cross_fitted,
     event_scores,
@@ -26,7 +26,6 @@ from bumpfit.search.score_events import (
     shape_checks,
 )
 from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
-from bumpfit.search.stages import Stages
 from bumpfit.search.steps import Searched, Story, describe_candidate, describe_nothing
 from bumpfit.search.two_sample import TwoSampleTest, z_of
 from bumpfit.shapes import SQRT_S
@@ -71,26 +70,25 @@ def search(
     seed: int,
     executor: Executor | None,
     iterations: int,
-    stages: Stages,
-    log: Log,
+    kept: Run,
     started: float,
 ) -> Findings:
     """The two-sample search: primary test, scores, spectra, and what the candidate is."""
     windows = config.windows.windows(background.mass)
-    log.write("windows", number=len(windows))
+    kept.log.write("windows", number=len(windows))
     scored, test = primary_test(
-        data, background, windows, config.trees, config, seed=seed, executor=executor, stages=stages
+        data, background, windows, config.trees, config, seed=seed, executor=executor, kept=kept
     )
-    log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, method=test.overall.method)
-    u_data, u_background = cross_fitted(data, background, windows, config, seed=seed, executor=executor, stages=stages)
+    kept.log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, method=test.overall.method)
+    u_data, u_background = cross_fitted(data, background, windows, config, seed=seed, executor=executor, kept=kept)
     scores = event_scores(u_data, u_background, data, background, windows)
-    log.write("event scores")
+    kept.log.write("event scores")
     shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)
     spectra = _spectra(data, background, forward_survival(scored, data, windows), config)
-    log.write("spectra", usable=sum(s.usable for s in spectra))
+    kept.log.write("spectra", usable=sum(s.usable for s in spectra))
     claim = test.overall.z >= config.claim_z and has_jets(data)
     known = Searched(
-        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, stages, log
+        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept
     )
     story = describe_candidate(known) if claim else describe_nothing(known)
     checks = _checks(test, shapes, spectra, story, config)

@@ -14,11 +14,11 @@ from bumpfit.errors import BumpfitError
 from bumpfit.events.tables import Events
 from bumpfit.files import atomic
 from bumpfit.progress import bar
+from bumpfit.runs import Arrays, Run
 from bumpfit.scoring import Approach, ScoredBlock, cross_fit, deal_folds, forward_scores, survival
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Scores, ShapeCheck
 from bumpfit.search.posterior import posterior_from_survival
-from bumpfit.search.stages import Arrays, Stages
 from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
 from bumpfit.search.windows import Window, home_window
 
@@ -41,7 +41,7 @@ def primary_test(
     *,
     seed: int,
     executor: Executor | None,
-    stages: Stages,
+    kept: Run,
     name: str = "forward",
 ) -> tuple[list[list[ScoredBlock]], TwoSampleTest]:
     """Forward scores of all windows, and the test of all selections."""
@@ -59,7 +59,7 @@ def primary_test(
                 advance()
         return arrays
 
-    stored = stages.get(name, make)
+    stored = kept.piece(name, make)
     scored = []
     for w, (in_d, in_b) in enumerate(regions(data, background, windows)):
         scored.append(
@@ -100,7 +100,7 @@ def cross_fitted(
     *,
     seed: int,
     executor: Executor | None,
-    stages: Stages,
+    kept: Run,
 ) -> tuple[Array, Array]:
     """Background survival fractions in every window: data (windows, N), background (windows, M); NaN outside."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 12]))
@@ -120,7 +120,7 @@ def cross_fitted(
                 advance()
         return {"data": u_d, "background": u_b}
 
-    stored = stages.get("cross_fitted", make)
+    stored = kept.piece("cross_fitted", make)
     return stored["data"], stored["background"]
 
 

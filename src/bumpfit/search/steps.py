@@ -16,6 +16,7 @@ from scipy.stats import gaussian_kde
 
 from bumpfit.events.tables import Events
 from bumpfit.results import plain
+from bumpfit.runs import Run
 from bumpfit.scoring import approach
 from bumpfit.search.answers import Check, Iteration, SignalYield
 from bumpfit.search.config import SearchConfig
@@ -30,11 +31,9 @@ from bumpfit.search.describe import (
     unbiased_masses,
 )
 from bumpfit.search.findings import Description, Scores
-from bumpfit.search.log import Log
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import posterior_from_templates
 from bumpfit.search.score_events import primary_test
-from bumpfit.search.stages import Stages
 from bumpfit.search.surrogate import generic
 from bumpfit.search.template import TemplateScores, YieldFit, fit_yield, template_scores
 from bumpfit.search.two_sample import TwoSampleTest
@@ -89,14 +88,13 @@ class Searched:
     seed: int
     executor: Executor | None
     iterations: int
-    stages: Stages
-    log: Log
+    kept: Run
 
 
 def describe_candidate(known: Searched) -> Story:
     """Masses, yield and further steps for a claimed excess."""
     data, background, windows, config = known.data, known.background, known.windows, known.config
-    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.log
+    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.kept.log
     start = test.windows[test.best]
     peaks = first_masses(data, background, windows, start, known.u_data, known.u_background, config)
     log.write("first masses", **{p.name: p.mass for p in peaks})
@@ -118,7 +116,7 @@ def describe_candidate(known: Searched) -> Story:
             )
             near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         elif number >= 2 and number % 2 == 0:
-            steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.stages))
+            steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))
             continue
         templates, fitted = template_yield(data, background, near, config, seed=seed + 100 * number, executor=executor)
         after = {**_masses(peaks), "n_signal": plain(dataclasses.asdict(_yield_of(fitted, TEMPLATE_METHOD)))}
@@ -238,12 +236,12 @@ def _cross_check(
     config: SearchConfig,
     seed: int,
     executor: Executor | None,
-    stages: Stages,
+    kept: Run,
 ) -> Iteration:
     """The primary test once more with another approach; a check, not another p-value to choose from."""
     other = primary_test(
         data, background, windows, approach(config.cross_check), config,
-        seed=seed, executor=executor, stages=stages, name=f"forward_{config.cross_check}",
+        seed=seed, executor=executor, kept=kept, name=f"forward_{config.cross_check}",
     )[1]  # fmt: skip
     numbers = [
         {"z_local": t.selections[t.best].z_local, "selection": t.selections[t.best].name, "z_global": t.overall.z}
@@ -264,7 +262,7 @@ def describe_nothing(known: Searched) -> Story:
     yield is not biased upwards by the choice of a candidate.
     """
     data, background, windows, config = known.data, known.background, known.windows, known.config
-    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.log
+    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.kept.log
     steps: list[Iteration] = []
     if not has_jets(data):
         excess = test.selections[test.best]
@@ -289,7 +287,7 @@ def describe_nothing(known: Searched) -> Story:
     fitted = fit_yield(templates, cloud, config.templates, three_prong_fraction=0.5)
     method = "template fit of a generic signal (all masses of the library alike), chosen before the data were seen"
     if known.iterations >= 1:
-        steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.stages))
+        steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))
         log.write("iteration", task=steps[-1].task)
     probability = scores.probability
     if known.iterations >= 2:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bumpfit.errors import UnfinishedError
 from bumpfit.results import plain
 
 
@@ -18,8 +19,12 @@ class Log:
         self._started = started
 
     def write(self, event: str, **details: Any) -> None:
-        """Add one line."""
-        if self._path is not None:
-            entry = {"seconds": round(time.monotonic() - self._started, 2), "event": event, **plain(details)}
+        """Add one line; raises UnfinishedError when the system refuses it."""
+        if self._path is None:
+            return
+        entry = {"seconds": round(time.monotonic() - self._started, 2), "event": event, **plain(details)}
+        try:
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise UnfinishedError(f"cannot write {self._path} ({error.strerror})") from error
