@@ -7,10 +7,8 @@ fluctuate with the counts: Gaussian ones by their width, Poisson ones as counts.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,11 +31,12 @@ DIGITS = 9  # of coefficients that go into the hash of a model
 
 
 @njit()
-def draw_toy(tables, normal_mean, normal_sigma, normal_aux, poisson_aux, seed, toy, main, aux):  # type: ignore[no-untyped-def]
+def draw_toy(tables, normal_mean, compiled, seed, toy, main, aux):  # type: ignore[no-untyped-def]
     """Counts of the main measurement, shape (B,), and auxiliary measurements, shape (A,), of one toy.
 
     `tables` holds the bins, then the Poisson constraints.
     """
+    poisson_aux, independent = compiled.poisson_aux, compiled.n_independent
     bins, n_normal, n_poisson = main.size, normal_mean.size, poisson_aux.size
     state = stream(seed, toy, bins + n_poisson + 2 * n_normal)
     for i in range(bins + n_poisson):
@@ -49,7 +48,14 @@ def draw_toy(tables, normal_mean, normal_sigma, normal_aux, poisson_aux, seed, t
             aux[poisson_aux[i - bins]] = count
     for j in range(n_normal):
         state += GOLDEN + GOLDEN
-        aux[normal_aux[j]] = normal_mean[j] + normal_sigma[j] * normal(state)
+        width = compiled.normal_sigma[j] if j < independent else 1.0
+        aux[compiled.normal_aux[j]] = normal_mean[j] + width * normal(state)
+    for i in range(n_normal - independent - 1, -1, -1):  # correlated: rows of a lower triangle, so the last one first
+        shift = 0.0
+        for k in range(compiled.joint_pointer[i], compiled.joint_pointer[i + 1]):
+            column = compiled.joint_column[k]
+            shift += compiled.joint_lower[k] * (aux[compiled.normal_aux[column]] - normal_mean[column])
+        aux[compiled.normal_aux[independent + i]] = normal_mean[independent + i] + shift
 
 
 @njit()
@@ -69,17 +75,7 @@ def run_toys(  # type: ignore[no-untyped-def]
     for i in range(out.shape[0]):
         main, aux = mains[i], auxs[i]
         if not given:
-            draw_toy(
-                tables,
-                mean,
-                compiled.normal_sigma,
-                compiled.normal_aux,
-                compiled.poisson_aux,
-                seed,
-                first + i,
-                main,
-                aux,
-            )
+            draw_toy(tables, mean, compiled, seed, first + i, main, aux)
         begin = start.copy()
         begin[poi] = mu
         x, fixed, _, _, _, status = newton.minimise(begin, held, low, high, main, aux, compiled, TOLERANCE, ITERATIONS)
@@ -185,8 +181,7 @@ class HistFactoryEngine(Sendable):
         In a published likelihood of this kind (ATLAS sbottom A) 5 % of the toys end in a higher minimum from one
         start, 0.5 % from two.
         """
-        samples = [s for channel in self.model.spec["channels"] for s in channel["samples"]]
-        return any(_bends(s["data"], m) for s in samples for m in s["modifiers"])
+        return self.model.bends
 
     @property
     def chunk(self) -> int:
@@ -241,7 +236,7 @@ class HistFactoryEngine(Sendable):
         mains, auxs = np.empty((len(toys), c.n_bins)), np.tile(self.model.auxdata, (len(toys), 1))
         mean = self.center[c.n_bins + c.normal_aux]
         for i, toy in enumerate(toys):
-            draw_toy(self.tables, mean, c.normal_sigma, c.normal_aux, c.poisson_aux, seed, int(toy), mains[i], auxs[i])
+            draw_toy(self.tables, mean, c, seed, int(toy), mains[i], auxs[i])
         return np.hstack([mains, auxs])
 
     def tangent(self) -> tuple[Floats, Floats]:
@@ -339,18 +334,6 @@ class HistFactoryEngine(Sendable):
         free[self.poi] = False
         moved = (self.model.jacobian(values)[free] != 0).any(axis=0)
         return bool(((main > 0) & (self.model.expected(values) == 0) & ~moved).any())
-
-
-def _bends(nominal: Sequence[float], modifier: Mapping[str, Any]) -> bool:
-    """Whether a systematic moves a yield to the same side at both ends, or to zero within two standard deviations."""
-    data = modifier["data"]
-    if modifier["type"] == "normsys":
-        return bool((data["hi"] - 1) * (data["lo"] - 1) > 0)
-    if modifier["type"] == "histosys":
-        middle = np.asarray(nominal)
-        up, down = np.asarray(data["hi_data"]) - middle, np.asarray(data["lo_data"]) - middle
-        return bool((up * down > 0).any() or ((middle > 0) & (middle + 2 * np.minimum(up, down) <= 0)).any())
-    return False
 
 
 def values_at(model: Model, poi: str, mu: float, values: Mapping[str, float] | None) -> Floats:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.toys.engine import Batch, Engine, Sendable, digest_of
+from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.throw import Toys, check_run, collect, engine
 from bumpfit.workspace import Model
@@ -131,6 +132,11 @@ def tail_engine(base: Engine, reach: float | None = None) -> TailEngine:
         reach = reach_of(base.observed())
     if not reach > 0:
         raise InputError(f"the significance to reach is {reach}; expected a positive number")
+    if isinstance(base, HistFactoryEngine) and base.model.correlated:
+        raise InputError(
+            "weighted toys take the constraints of the nuisance parameters as independent, but the model has correlated "
+            "ones; throw plain toys"
+        )
     found = TailEngine(base, min(reach, FARTHEST))
     _ = found.centers
     return found

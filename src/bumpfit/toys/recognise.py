@@ -26,7 +26,7 @@ def as_log_linear(model: Model, poi: str, values: Floats) -> tuple[LogLinear, ND
     None when the model is not log-linear. `observed` is the model's data if it has any.
     """
     c, strength = model.compiled, model.index(poi)
-    if c.shift_parameter.size or c.gamma_parameter.size or c.poisson_parameter.size:
+    if not model.plain or c.shift_parameter.size or c.gamma_parameter.size or c.poisson_parameter.size:
         return None
     rate, signal = np.zeros(c.n_bins), np.zeros(c.n_bins)
     slopes = np.zeros((c.n_bins, c.n_parameters))

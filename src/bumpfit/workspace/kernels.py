@@ -62,16 +62,37 @@ class Compiled(NamedTuple):
     # one factor a bin: bin i of the entry is multiplied by parameter gamma_parameter[k] + i
     gamma_pointer: Integers
     gamma_parameter: Integers
-    # Gaussian constraints N(aux | theta, sigma) and Poisson constraints P(aux | factor * theta)
+    # quantities that are formulas of parameters; quantity k scales as "parameter" n_parameters + k. Its names are
+    # parameters formula_parameter[formula_pointer[k] : formula_pointer[k + 1]] (n of them); its programs, from number
+    # program_first[k] on, are the value, n slopes and the second derivatives (i, j) with j <= i; program number r is
+    # program_code and program_argument[program_pointer[r] : program_pointer[r + 1]]
+    formula_pointer: Integers
+    formula_parameter: Integers
+    program_first: Integers
+    program_pointer: Integers
+    program_code: Integers
+    program_argument: Floats
+    # Gaussian constraints N(aux | theta, sigma) and Poisson constraints P(aux | factor * theta); the first n_independent
+    # Gaussian ones are independent, the others, in joint rows, correlated: with d = theta - aux of the constraints
+    # joint_column[joint_pointer[i] : joint_pointer[i + 1]], sum_j joint_weight_j d_j is a unit Gaussian pull, and
+    # theta + sum_j joint_lower_j z_j with unit Gaussian z of the same columns a fluctuated aux
     normal_parameter: Integers
     normal_sigma: Floats
     normal_aux: Integers
+    n_independent: int
+    joint_pointer: Integers
+    joint_column: Integers
+    joint_weight: Floats
+    joint_lower: Floats
     poisson_parameter: Integers
     poisson_factor: Floats
     poisson_aux: Integers
     # bins that a parameter can change: first to last (exclusive); first == last when it changes none
     touched_first: Integers
     touched_last: Integers
+    # the same for the parameters and quantities that stand in modifiers, shape (n_parameters + K,)
+    input_first: Integers
+    input_last: Integers
 
 
 @njit(internal=True)
@@ -129,6 +150,78 @@ def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
         out[3] = log * log
 
 
+@njit(internal=True)
+def run_program(m, number, x):  # type: ignore[no-untyped-def]
+    """The value of one program of a formula at parameters x; NaN where it does not exist. Codes: `formula`."""
+    stack = np.empty(m.program_pointer[number + 1] - m.program_pointer[number])
+    top = 0
+    for i in range(m.program_pointer[number], m.program_pointer[number + 1]):
+        code = m.program_code[i]
+        if code <= 1:  # a constant or a parameter
+            stack[top] = m.program_argument[i] if code == 0 else x[int(m.program_argument[i])]
+            top += 1
+            continue
+        if code == 18:  # x where a <= b, else y
+            top -= 4
+            stack[top] = stack[top + 2] if stack[top] <= stack[top + 1] else stack[top + 3]
+        elif 7 <= code <= 15:
+            top -= 1
+            stack[top] = _of_one(code, stack[top])
+        else:
+            top -= 2
+            stack[top] = _of_two(code, stack[top], stack[top + 1])
+        top += 1
+    return stack[0]
+
+
+@njit(internal=True)
+def _of_one(code, a):  # type: ignore[no-untyped-def]
+    """A function of one argument."""
+    if code == 7:
+        return -a
+    if code == 8:
+        return np.exp(a)
+    if code == 9:
+        return np.log(a)
+    if code == 10:
+        return np.log10(a)
+    if code == 11:
+        return np.sqrt(a)
+    if code == 12:
+        return abs(a)
+    if code == 13:
+        return np.sin(a)
+    return np.cos(a) if code == 14 else np.tanh(a)
+
+
+@njit(internal=True)
+def _of_two(code, a, b):  # type: ignore[no-untyped-def]
+    """An operation on two arguments."""
+    if code == 2:
+        return a + b
+    if code == 3:
+        return a - b
+    if code == 4:
+        return a * b
+    if code == 5:
+        return a / b
+    if code == 6:
+        return a**b
+    return min(a, b) if code == 16 else max(a, b)
+
+
+@njit(internal=True)
+def inputs(x, m):  # type: ignore[no-untyped-def]
+    """What stands in modifiers: the parameters and then the values of the formulas; x itself where there are none."""
+    if m.program_first.size == 0:
+        return x
+    result = np.empty(m.n_parameters + m.program_first.size)
+    result[: m.n_parameters] = x
+    for k in range(m.program_first.size):
+        result[m.n_parameters + k] = run_program(m, m.program_first[k], x)
+    return result
+
+
 @njit()
 def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped-def]
     """Expected counts at x, and what their derivatives need.
@@ -136,6 +229,7 @@ def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped
     Fills `rate` (B,); for each yield in `m.nominal` its shifted value and the product of its factors (`shifted`,
     `factor`); for each additive shift `shift_weights` (K, 6); for each scalar factor `scale_parts` (K, 4).
     """
+    y = inputs(x, m)
     rate[:] = 0.0
     for e in range(m.entry_bin.size):
         first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
@@ -150,7 +244,7 @@ def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped
         exponent = 0.0
         common = 1.0
         for k in range(m.scale_pointer[e], m.scale_pointer[e + 1]):
-            scale_parts(m.scale_code[k], m.scale_coefficients[k], x[m.scale_parameter[k]], scale[k])
+            scale_parts(m.scale_code[k], m.scale_coefficients[k], y[m.scale_parameter[k]], scale[k])
             exponent += scale[k, 0]
             common *= scale[k, 1]
         if exponent != 0.0:
@@ -191,8 +285,14 @@ def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     value = 0.0
     for b in range(m.n_bins):
         value += poisson_term(main[b], rate[b])
-    for i in range(m.normal_parameter.size):
+    for i in range(m.n_independent):
         pull = (x[m.normal_parameter[i]] - aux[m.normal_aux[i]]) / m.normal_sigma[i]
+        value += 0.5 * pull * pull
+    for i in range(m.joint_pointer.size - 1):
+        pull = 0.0
+        for j in range(m.joint_pointer[i], m.joint_pointer[i + 1]):
+            c = m.joint_column[j]
+            pull += m.joint_weight[j] * (x[m.normal_parameter[c]] - aux[m.normal_aux[c]])
         value += 0.5 * pull * pull
     for i in range(m.poisson_parameter.size):
         value += poisson_term(aux[m.poisson_aux[i]], m.poisson_factor[i] * x[m.poisson_parameter[i]])
@@ -209,6 +309,93 @@ def derivatives(  # type: ignore[no-untyped-def]
 
     Fills `jac` (P, B): d rate_b / d theta_p; `grad` (P,) and `hess` (P, P): first and exact second derivatives of
     `objective`; `diagonal` (P,) of the Fisher information, with observed counts where they exceed the expected ones.
+    """
+    if m.program_first.size == 0:
+        _of_rates(x, main, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal)
+    else:
+        size = m.input_first.size
+        wide, steep = np.empty((size, m.n_bins)), np.empty(size)
+        curved, spread = np.empty((size, size)), np.empty(size)
+        _of_rates(inputs(x, m), main, m, rate, shifted, factor, shift, scale, wide, steep, curved, spread)
+        _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, diagonal)
+    _of_constraints(x, aux, m, grad, hess, diagonal)
+
+
+@njit(internal=True)
+def _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, diagonal):  # type: ignore[no-untyped-def]
+    """From derivatives in parameters and formulas (`wide`, `steep`, `curved`) to those in the parameters (chain rule).
+
+    With J = d(inputs)/d(parameters): J^T curved J + sum_k steep_k d^2 f_k.
+    """
+    n = m.n_parameters
+    half = np.empty((m.input_first.size, n))  # curved J
+    for p in range(m.input_first.size):
+        for q in range(n):
+            half[p, q] = curved[p, q]
+    jac[:, :] = wide[:n]
+    grad[:] = steep[:n]
+    slopes = np.zeros(m.formula_parameter.size)
+    for k in range(m.program_first.size):
+        for i in range(m.formula_pointer[k], m.formula_pointer[k + 1]):
+            q = m.formula_parameter[i]
+            slopes[i] = run_program(m, m.program_first[k] + 1 + i - m.formula_pointer[k], x)
+            grad[q] += slopes[i] * steep[n + k]
+            for b in range(m.n_bins):
+                jac[q, b] += slopes[i] * wide[n + k, b]
+            for p in range(m.input_first.size):
+                half[p, q] += curved[p, n + k] * slopes[i]
+    hess[:, :] = half[:n]
+    for k in range(m.program_first.size):
+        begin, size = m.formula_pointer[k], m.formula_pointer[k + 1] - m.formula_pointer[k]
+        number = m.program_first[k] + 1 + size
+        for i in range(size):
+            p = m.formula_parameter[begin + i]
+            for q in range(n):
+                hess[p, q] += slopes[begin + i] * half[n + k, q]
+            for j in range(i + 1):
+                q = m.formula_parameter[begin + j]
+                bend = steep[n + k] * run_program(m, number, x)
+                number += 1
+                hess[p, q] += bend
+                if p != q:
+                    hess[q, p] += bend
+    for p in range(n):
+        diagonal[p] = 0.0
+        for b in range(m.touched_first[p], m.touched_last[p]):
+            if rate[b] > 0.0:
+                diagonal[p] += jac[p, b] * jac[p, b] * max(1.0, main[b] / rate[b]) / rate[b]
+
+
+@njit(internal=True)
+def _of_constraints(x, aux, m, grad, hess, diagonal):  # type: ignore[no-untyped-def]
+    """Add the derivatives of the constraint terms."""
+    for i in range(m.n_independent):
+        p = m.normal_parameter[i]
+        strength = 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
+        grad[p] += strength * (x[p] - aux[m.normal_aux[i]])
+        hess[p, p] += strength
+        diagonal[p] += strength
+    for i in range(m.joint_pointer.size - 1):
+        pull = 0.0
+        for j in range(m.joint_pointer[i], m.joint_pointer[i + 1]):
+            c = m.joint_column[j]
+            pull += m.joint_weight[j] * (x[m.normal_parameter[c]] - aux[m.normal_aux[c]])
+        for j in range(m.joint_pointer[i], m.joint_pointer[i + 1]):
+            p, weight = m.normal_parameter[m.joint_column[j]], m.joint_weight[j]
+            grad[p] += weight * pull
+            diagonal[p] += weight * weight
+            for k in range(m.joint_pointer[i], m.joint_pointer[i + 1]):
+                hess[p, m.normal_parameter[m.joint_column[k]]] += weight * m.joint_weight[k]
+    for i in range(m.poisson_parameter.size):
+        p, n = m.poisson_parameter[i], aux[m.poisson_aux[i]]
+        grad[p] += m.poisson_factor[i] - (n / x[p] if n > 0.0 else 0.0)
+        hess[p, p] += n / (x[p] * x[p]) if n > 0.0 else 0.0
+        diagonal[p] += m.poisson_factor[i] / max(x[p], ZERO_FACTOR)
+
+
+@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
+def _of_rates(x, main, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal):  # type: ignore[no-untyped-def]
+    """`derivatives` of the Poisson terms, in the parameters and quantities x that stand in modifiers (`inputs`).
 
     The curvature of the rates enters weighted with 1 - n / rate. In it every pair of modifiers of an entry contributes
     once to (p, q) and once to (q, p), which is also right when both belong to the same parameter.
@@ -278,8 +465,8 @@ def derivatives(  # type: ignore[no-untyped-def]
                     hess[p, q] += value
                     hess[q, p] += value
     scaled = np.empty(n_bins)
-    for p in range(m.n_parameters):
-        first, last = m.touched_first[p], m.touched_last[p]
+    for p in range(m.input_first.size):
+        first, last = m.input_first[p], m.input_last[p]
         slope = 0.0
         fisher = 0.0
         for b in range(first, last):
@@ -291,20 +478,9 @@ def derivatives(  # type: ignore[no-untyped-def]
         diagonal[p] = fisher
         for q in range(p + 1):
             value = 0.0
-            for b in range(max(first, m.touched_first[q]), min(last, m.touched_last[q])):
+            for b in range(max(first, m.input_first[q]), min(last, m.input_last[q])):
                 value += scaled[b] * jac[q, b]
             if value != 0.0:
                 hess[p, q] += value
                 if p != q:
                     hess[q, p] += value
-    for i in range(m.normal_parameter.size):
-        p = m.normal_parameter[i]
-        strength = 1.0 / (m.normal_sigma[i] * m.normal_sigma[i])
-        grad[p] += strength * (x[p] - aux[m.normal_aux[i]])
-        hess[p, p] += strength
-        diagonal[p] += strength
-    for i in range(m.poisson_parameter.size):
-        p, n = m.poisson_parameter[i], aux[m.poisson_aux[i]]
-        grad[p] += m.poisson_factor[i] - (n / x[p] if n > 0.0 else 0.0)
-        hess[p, p] += n / (x[p] * x[p]) if n > 0.0 else 0.0
-        diagonal[p] += m.poisson_factor[i] / max(x[p], ZERO_FACTOR)

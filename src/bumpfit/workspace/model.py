@@ -265,7 +265,10 @@ class Model:
         main, aux = self.split(data)
         counts = np.concatenate([main, aux[self.compiled.poisson_aux]])
         logs = np.log(np.where(counts > 0, counts, 1.0))
-        widths = np.log(self.compiled.normal_sigma * math.sqrt(2 * math.pi))
+        c = self.compiled
+        # of the correlated constraints the determinant of the covariance, from its Cholesky factor's diagonal
+        sigmas = np.concatenate([c.normal_sigma[: c.n_independent], c.joint_lower[c.joint_pointer[1:] - 1]])
+        widths = np.log(sigmas * math.sqrt(2 * math.pi))
         return float(2 * (np.sum(counts - counts * logs + gammaln(counts + 1)) + np.sum(widths)))
 
     def twice_nll(self, values: Values, data: Data = None) -> float:
@@ -290,6 +293,37 @@ class Model:
         """
         x = self.array(values)
         return self._derivatives(x, self.expected(x), self.expected_auxiliary(x))[2]
+
+    @property
+    def plain(self) -> bool:
+        """Whether each modifier and constraint stands for itself: no formulas, no correlated constraints.
+
+        An engine that works on the arrays of modifiers and constraints alone must leave other models to the kernels.
+        """
+        return self.compiled.program_first.size == 0 and not self.correlated
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the constraints of some parameters are correlated."""
+        return bool(self.compiled.n_independent < self.compiled.normal_aux.size)
+
+    @cached_property
+    def bends(self) -> bool:
+        """Whether the likelihood can have several minima: both ends of a systematic move a yield to the same side, or one
+        end makes it vanish within two standard deviations.
+        """
+        c = self.compiled
+        low, high = c.scale_coefficients[:, 0], c.scale_coefficients[:, 1]
+        if (low * high > 0).any():
+            return True
+        for e in range(c.entry_bin.size):
+            size = c.entry_size[e]
+            nominal = c.nominal[c.entry_start[e] : c.entry_start[e] + size]
+            for start in c.shift_start[c.shift_pointer[e] : c.shift_pointer[e + 1]]:
+                up, down = c.shift_up[start : start + size], -c.shift_down[start : start + size]
+                if ((up * down > 0) | ((nominal > 0) & (nominal + 2 * np.minimum(up, down) <= 0))).any():
+                    return True
+        return False
 
     def asimov(self, values: Values) -> Floats:
         """Asimov data: every measurement equal to its expectation at these values, shape (B + A,)."""
