@@ -134,8 +134,8 @@ def tail_engine(base: Engine, reach: float | None = None) -> TailEngine:
         raise InputError(f"the significance to reach is {reach}; expected a positive number")
     if isinstance(base, HistFactoryEngine) and base.model.correlated:
         raise InputError(
-            "weighted toys take the constraints of the nuisance parameters as independent, but the model has correlated "
-            "ones; throw plain toys"
+            "weighted toys take the constraints of the parameters as independent, but the model has correlated ones; "
+            "throw plain toys"
         )
     found = TailEngine(base, min(reach, FARTHEST))
     _ = found.centers

@@ -240,7 +240,9 @@ def resolve(formulas: Mapping[str, Expression]) -> dict[str, Expression]:
 
     def visit(name: str, chain: tuple[str, ...]) -> Expression:
         if name in chain:
-            raise InputError(f"the formulas {' -> '.join([*chain[chain.index(name) :], name])} name each other in a loop")
+            raise InputError(
+                f"the formulas {' -> '.join([*chain[chain.index(name) :], name])} name each other in a loop"
+            )
         if len(chain) > DEEPEST:
             raise InputError(f"the formulas {chain[0]} -> {chain[1]} -> ... name each other more than {DEEPEST} deep")
         if name not in done:
