@@ -3,7 +3,7 @@
     sum     = product (("+" | "-") product)*
     product = signed (("*" | "/") signed)*
     signed  = ("+" | "-") signed | power
-    power   = atom [("**" | "^") signed]                    binds tighter than a sign on its left, associates to the right
+    power   = atom [("**" | "^") signed]               binds tighter than a sign on its left, associates to the right
     atom    = number | name | function "(" sum ("," sum)* ")" | "(" sum ")"
     name    = letters, digits, "_" and ".", with [number] for one of the parameters of bins; or anything in quotes
 
@@ -301,7 +301,7 @@ def operate(code: int, *arguments: Expression) -> Expression:
             return ZERO
         if ONE in (first, last):
             return last if first == ONE else first
-    if (code == DIVIDE or code == POWER) and last == ONE:
+    if (code in (DIVIDE, POWER)) and last == ONE:
         return first
     if code == DIVIDE and first == ZERO:
         return ZERO

@@ -309,8 +309,8 @@ class Model:
 
     @cached_property
     def bends(self) -> bool:
-        """Whether the likelihood can have several minima: both ends of a systematic move a yield to the same side, or one
-        end makes it vanish within two standard deviations.
+        """Whether the likelihood can have several minima: both ends of a systematic move a yield to the same side,
+        or one end makes it vanish within two standard deviations.
         """
         c = self.compiled
         low, high = c.scale_coefficients[:, 0], c.scale_coefficients[:, 1]
