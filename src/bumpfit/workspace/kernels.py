@@ -73,9 +73,9 @@ class Compiled(NamedTuple):
     program_code: Integers
     program_argument: Floats
     # Gaussian constraints N(aux | theta, sigma) and Poisson constraints P(aux | factor * theta); the first
-    # n_independent Gaussian ones are independent, the others, in joint rows, correlated: with d = theta - aux of the constraints
-    # joint_column[joint_pointer[i] : joint_pointer[i + 1]], sum_j joint_weight_j d_j is a unit Gaussian pull, and
-    # theta + sum_j joint_lower_j z_j with unit Gaussian z of the same columns a fluctuated aux
+    # n_independent Gaussian ones are independent, the others, in joint rows, correlated: with d = theta - aux of the
+    # constraints joint_column[joint_pointer[i] : joint_pointer[i + 1]], sum_j joint_weight_j d_j is a unit Gaussian
+    # pull, and theta + sum_j joint_lower_j z_j with unit Gaussian z of the same columns a fluctuated aux
     normal_parameter: Integers
     normal_sigma: Floats
     normal_aux: Integers
