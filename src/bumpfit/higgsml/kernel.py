@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from bumpfit.compiled import njit
 
 (
     LEP_PT, LEP_ETA, LEP_PHI, HAD_PT, HAD_ETA, HAD_PHI, J1_PT, J1_ETA, J1_PHI, J2_PT, J2_ETA, J2_PHI, N_JETS, ALL_PT,
@@ -28,25 +29,25 @@ CENTRALITY_EPS = 1e-4
 THOUSAND = np.float32(1000.0)
 
 
-@njit(cache=True, inline="always")
+@njit(internal=True)
 def rounded(x):  # type: ignore[no-untyped-def]
     """Three decimals, as numpy rounds float32."""
     return np.float32(np.rint(np.float32(x) * THOUSAND)) / THOUSAND
 
 
-@njit(cache=True)
+@njit(internal=True)
 def wrapped(angle):  # type: ignore[no-untyped-def]
     """The angle in [-pi, pi)."""
     return (angle + 3.0 * math.pi) % (2.0 * math.pi) - math.pi
 
 
-@njit(cache=True)
+@njit(internal=True)
 def sign(x):  # type: ignore[no-untyped-def]
     """-1, 0 or 1."""
     return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
 
 
-@njit(cache=True)
+@njit(internal=True)
 def met_centrality(met, lep, had):  # type: ignore[no-untyped-def]
     """Where the missing momentum points between lepton and tau; -25 where that says nothing."""
     for shift in (0.0, CENTRALITY_EPS):
@@ -58,7 +59,7 @@ def met_centrality(met, lep, had):  # type: ignore[no-untyped-def]
     return -25.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(internal=True)
 def derive(x, i, d):  # type: ignore[no-untyped-def]
     """Fill column i of d (12, N) from column i of the primary quantities x (16, N)."""
     lep, had, met = float(x[LEP_PT, i]), float(x[HAD_PT, i]), float(x[MET, i])
@@ -101,14 +102,14 @@ def derive(x, i, d):  # type: ignore[no-untyped-def]
     d[10, i] = met_centrality(met_phi, lep_phi, had_phi)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def derive_all(x, d):  # type: ignore[no-untyped-def]
     """Fill d (12, N) from x (16, N)."""
     for i in range(x.shape[1]):
         derive(x, i, d)
 
 
-@njit(cache=True, nogil=True)
+@njit(internal=True)
 def drop_soft_jet(x, i, jet):  # type: ignore[no-untyped-def]
     """Take the jet whose pt is row `jet` away where it is below the threshold."""
     pt = x[jet, i]
@@ -118,7 +119,7 @@ def drop_soft_jet(x, i, jet):  # type: ignore[no-untyped-def]
         x[N_JETS, i] -= np.float32(1.0)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def shift(x, tes, jes, noise, out, d, kept, select):  # type: ignore[no-untyped-def]
     """Bias the events x (16, N); fill out (16, N), d (12, N) and kept (N,) up to the number that is returned.
 

@@ -1,0 +1,144 @@
+"""The interface of all methods: fit(train) -> itself, predict(events) -> Measurement, and one safe file.
+
+A method is a dataclass whose fields are its settings. `fit` takes a table of weighted, labelled training events before
+any biasing (the 16 primary columns, `weights` as expected events, `detailed_labels`, and `hard_event` where an event
+may appear in several rows) and biases them itself. `measure` takes the events of a pseudo-experiment after the
+selection (the 28 features) and gives a measurement with its profile curve; `predict` puts the calibrated interval on
+it. The same seed gives the same numbers. A file is an archive of a description, arrays and what a library writes
+itself; reading it runs no code.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from bumpfit import __version__, archives
+from bumpfit.errors import InputError
+from bumpfit.higgsml.columns import FEATURES, checked
+from bumpfit.higgsml.interval import Calibration, RangeCalibration, with_interval
+from bumpfit.higgsml.measurement import Measurement
+
+FORMAT, VERSION = "bumpfit-higgsml-method", 1
+
+METHODS: dict[str, str] = {}
+"""Where the methods are, "module:class" by name: a method is imported when it is used."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class State:
+    """What a fitted method is made of: plain JSON values, arrays, and files of libraries (safetensors)."""
+
+    description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    contents: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+
+class Method(abc.ABC):
+    """A method; subclasses are dataclasses whose init fields are plain JSON settings, and name themselves by `kind`."""
+
+    kind: ClassVar[str]
+    calibration: Calibration | None = None
+    range_calibration: RangeCalibration | None = None
+
+    @abc.abstractmethod
+    def fit(self, train: pd.DataFrame, seed: int = 0) -> Self:
+        """Train on weighted, labelled events before the biasing; returns itself."""
+
+    @abc.abstractmethod
+    def measure(self, events: pd.DataFrame) -> Measurement:
+        """The measurement of selected events without labels, with the asymptotic interval and the profile curve."""
+
+    @abc.abstractmethod
+    def state(self) -> State:
+        """What was fitted. Raises InputError before `fit`."""
+
+    @abc.abstractmethod
+    def restore(self, state: State) -> None:
+        """Take over what `state` gave; raises ValueError, KeyError or TypeError where that cannot be."""
+
+    def predict(self, events: pd.DataFrame, *, challenge_range: bool = False) -> Measurement:
+        """The measurement with the calibrated interval (the asymptotic one where there is no calibration).
+
+        Args:
+            events: pseudo-experiment: the 28 features of selected events.
+            challenge_range: use that mu is in the range of the challenge: flat prior on it, calibrated.
+
+        Raises:
+            InputError: columns are missing or have bad values, no range calibration.
+        """
+        if challenge_range and self.range_calibration is None:
+            raise InputError(f"the method '{self.kind}' was not calibrated for the range of the challenge")
+        measured = self.measure(checked(events, FEATURES, what="the pseudo-experiment"))
+        chosen = self.range_calibration if challenge_range else self.calibration
+        return measured if chosen is None else with_interval(measured, chosen)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+
+def method(name: str, **settings: Any) -> Method:
+    """A method by its name.
+
+    Raises:
+        InputError: an unknown name or setting.
+    """
+    if name not in METHODS:
+        raise InputError(f"there is no method '{name}'; expected one of {', '.join(METHODS)}")
+    module, _, member = METHODS[name].partition(":")
+    kind: type[Method] = getattr(importlib.import_module(module), member)
+    known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
+    for setting in settings:
+        if setting not in known:
+            raise InputError(f"the method '{name}' has no setting '{setting}'; it has {', '.join(known) or 'none'}")
+    return kind(**settings)
+
+
+def save(fitted: Method, path: str | os.PathLike[str]) -> None:
+    """Write a fitted method, complete or not at all."""
+    state = fitted.state()
+    described = {
+        "bumpfit": __version__, "method": fitted.kind, "settings": fitted.settings, "features": list(FEATURES),
+        "calibration": None if fitted.calibration is None else fitted.calibration.to_dict(),
+        "range_calibration": None if fitted.range_calibration is None else fitted.range_calibration.to_dict(),
+        "description": dict(state.description), "arrays": list(state.arrays), "contents": list(state.contents),
+    }  # fmt: skip
+    archives.write(path, FORMAT, VERSION, described, state.arrays, state.contents)
+
+
+def load(path: str | os.PathLike[str]) -> Method:
+    """Read a method that `save` wrote.
+
+    Raises:
+        InputError: no such file, damaged, another format, an unknown method, or trained on other features.
+    """
+    with archives.opened(path, "method of HiggsML") as archive:
+        described = archives.description(archive, FORMAT, VERSION)
+        if described.get("features") != list(FEATURES):
+            raise InputError(f"{path} was trained on other features than the {len(FEATURES)} of the challenge")
+        settings = described["settings"]
+        if not isinstance(settings, dict):
+            raise TypeError("its settings are no object")
+        result = method(str(described["method"]), **_tuples(settings))
+        arrays = {name: archives.array(archive, name) for name in archives.texts(described["arrays"], "arrays")}
+        contents = {name: archive.read(name) for name in archives.texts(described["contents"], "contents")}
+        result.restore(State(described["description"], arrays, contents))
+        if described["calibration"] is not None:
+            result.calibration = Calibration.from_dict(described["calibration"])
+        if described["range_calibration"] is not None:
+            result.range_calibration = RangeCalibration(**described["range_calibration"])
+        return result
+
+
+def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists only; settings are tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
