@@ -80,7 +80,8 @@ def test_bad_files_and_names_are_told(registered: None, tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     for before, after, says in (
-                                (b'"PRI_met"', b'"PRI_mat"', "other features"), (b'"gaussian"', b'"magic"', "no method"),
+                                (b'"PRI_met"', b'"PRI_mat"', "other features"),
+ (b'"gaussian"', b'"magic"', "no method"),
                                 (b"bumpfit-higgsml-method", b"bumpfit-model", "format")):  # fmt: skip
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in members.items():
@@ -110,7 +111,7 @@ def test_two_pieces_and_empty_regions_are_said() -> None:
 
 def test_a_calibration_makes_a_wrong_error_cover() -> None:
     rng = np.random.default_rng(0)
-    mus = np.linspace(0.0, 4.0, 17)
+    mus = np.array(interval.STRENGTHS)
 
     def statistic(mu: float, n: int) -> tuple[np.ndarray, np.ndarray]:
         hat = rng.normal(mu, 0.3, n)  # thought to be .25

@@ -25,6 +25,10 @@ from bumpfit.higgsml.score import LEVEL
 from bumpfit.results import Record
 
 Array = NDArray[np.float64]
+POINTS = 201
+"""Points of the line through the quantiles."""
+STRENGTHS = tuple((np.linspace(0.0, 1.0, 21) ** 2 * 4.5).round(4).tolist())
+"""Strengths of the pseudo-experiments of a calibration: closer near 0, and beyond the range of the challenge."""
 STEPS = 2000
 """Points at which a curve is compared with the critical value before the crossings are refined."""
 
@@ -33,14 +37,15 @@ STEPS = 2000
 class Calibration(Record):
     """Critical value of the statistic as a function of mu.
 
-    `mu` (K,) are the strengths of the pseudo-experiments, `quantile` and `error` (K,) the measured quantiles,
-    `critical` (K,) the smooth values that are used (linear between them, constant beyond). `n` is the number of
-    experiments a point, `seed` the first of their seeds; `mode` says what they were drawn from.
+    `mu` (K,) are the strengths of the pseudo-experiments, `quantile` and `error` (K,) the measured quantiles. What is
+    used are the smooth values `critical` at `grid` (linear between them, constant beyond). `n` is the smallest number
+    of experiments at a strength, `seed` the first of their seeds; `mode` says what they were drawn from.
     """
 
     mu: tuple[float, ...]
     quantile: tuple[float, ...]
     error: tuple[float, ...]
+    grid: tuple[float, ...]
     critical: tuple[float, ...]
     level: float
     n: int
@@ -49,13 +54,14 @@ class Calibration(Record):
 
     def at(self, mu: ArrayLike) -> Array:
         """The critical value."""
-        return np.interp(np.asarray(mu, dtype=np.float64), self.mu, self.critical)
+        return np.interp(np.asarray(mu, dtype=np.float64), self.grid, self.critical)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
         """Back from `to_dict`."""
-        sequences = {key: tuple(float(v) for v in content[key]) for key in ("mu", "quantile", "error", "critical")}
-        if len({len(values) for values in sequences.values()}) != 1 or not sequences["mu"]:
+        names = ("mu", "quantile", "error", "grid", "critical")
+        sequences = {key: tuple(float(v) for v in content[key]) for key in names}
+        if len(sequences["grid"]) != len(sequences["critical"]) or not sequences["grid"]:
             raise ValueError("the parts of its calibration do not fit together")
         return cls(
             **sequences, level=float(content["level"]), n=int(content["n"]), seed=int(content["seed"]),
@@ -91,8 +97,8 @@ def calibrate(mu: ArrayLike, statistics: list[Array], seed: int, mode: str, leve
         mode: what they were drawn from, for the record.
         level: the coverage that is asked for.
 
-    The line is a cubic smoothing spline in mu whose weights are the statistical errors (from the binomial law of the
-    order statistics) and whose chi-squared is the number of points.
+    The line is a cubic smoothing spline in sqrt(mu) (the quantile changes fast where mu = 0 is near), weighted by the
+    statistical errors (from the binomial law of the order statistics), with as much chi-squared as there are points.
 
     Raises:
         InputError: too few strengths or experiments, or values that are not finite.
@@ -104,12 +110,11 @@ def calibrate(mu: ArrayLike, statistics: list[Array], seed: int, mode: str, leve
     if n < 50 or not all(np.isfinite(t).all() for t in statistics):
         raise InputError(f"a calibration wants 50 or more finite values of the statistic at each strength, got {n}")
     points = np.array([quantile(t, level) for t in statistics])
-    line = UnivariateSpline(x, points[:, 0], w=1.0 / points[:, 1], k=3, s=len(x))
-    smooth = np.maximum(line(x), 0.0)
-    return Calibration(
-        tuple(x.tolist()), tuple(points[:, 0].tolist()), tuple(points[:, 1].tolist()), tuple(smooth.tolist()), level, n,
-        seed, mode,
-    )  # fmt: skip
+    line = UnivariateSpline(np.sqrt(x), points[:, 0], w=1.0 / points[:, 1], k=3, s=len(x))
+    grid = np.linspace(math.sqrt(x[0]), math.sqrt(x[-1]), POINTS) ** 2
+    smooth = np.maximum(line(np.sqrt(grid)), 0.0)
+    found, error, line_at, value = (tuple(a.tolist()) for a in (points[:, 0], points[:, 1], grid, smooth))
+    return Calibration(tuple(x.tolist()), found, error, line_at, value, level, n, seed, mode)
 
 
 def quantile(values: Array, level: float) -> tuple[float, float]:
