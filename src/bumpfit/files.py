@@ -25,6 +25,8 @@ from bumpfit.results import plain
 
 TEMPORARY = re.compile(r"\.bumpfit-([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\.[\w.]*)?")
 """Names of files that are being written: `.bumpfit-HOST-PROCESS-NUMBER` and the suffixes of the output."""
+EARLIER = re.compile(r"\.[0-9a-f]{8}\.[^/]+")
+"""Such names up to version 0.1.0; removed only from folders of runs, which hold nothing else."""
 FOREIGN_SECONDS = 86_400.0
 """Age from which a temporary file of another machine (on a shared file system) counts as left behind."""
 SUFFIX = re.compile(r"(\.\w{1,8}){1,2}$", re.ASCII)
@@ -99,7 +101,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that `atomic` was writing."""
-    return TEMPORARY.fullmatch(name) is not None
+    return (TEMPORARY.fullmatch(name) or EARLIER.fullmatch(name)) is not None
 
 
 def sweep(folder: Path, *, locked: bool = False) -> None:
@@ -112,7 +114,8 @@ def sweep(folder: Path, *, locked: bool = False) -> None:
     with contextlib.suppress(OSError):  # what cannot be listed or removed is in nobody's way
         for entry in list(os.scandir(folder)):
             known = TEMPORARY.fullmatch(entry.name)
-            if known and entry.name not in _open and (locked or _left(known, entry)):
+            old = is_temporary(entry.name) if locked else known is not None and _left(known, entry)
+            if old and entry.name not in _open:
                 _remove(Path(entry.path))
 
 

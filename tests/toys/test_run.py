@@ -21,6 +21,7 @@ from toy_models import dijet
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.runs import Pieces
 from bumpfit.toys.engine import LogLinearEngine
 from bumpfit.toys.tally import Tally, merge, missing, read
 
@@ -111,22 +112,22 @@ def test_until(engine) -> None:
 
 def test_a_failed_run_continues_where_it_was(engine, whole, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "toys.parquet"
-    kept = runs._keep
+    kept = Pieces.keep
     pieces: list[int] = []
 
-    def interrupted(target: Path, piece: Tally) -> None:
+    def interrupted(self: Pieces[Tally], name: str, piece: Tally) -> None:
         if len(pieces) == 3:
             raise KeyboardInterrupt
         pieces.append(piece.n)
-        kept(target, piece)
+        kept(self, name, piece)
 
-    monkeypatch.setattr(runs, "_keep", interrupted)
+    monkeypatch.setattr(Pieces, "keep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         runs.run(engine, N, seed=2, path=path, workers=2)
     assert not path.exists()
-    assert len(list(tmp_path.glob("*.parts/*"))) == 3
+    assert len(list(tmp_path.glob("*.parts/part-*"))) == 3
     thrown: list[int] = []
-    monkeypatch.setattr(runs, "_keep", lambda target, piece: thrown.append(piece.n))
+    monkeypatch.setattr(Pieces, "keep", lambda self, name, piece: thrown.append(piece.n))
     assert same(runs.run(engine, N, seed=2, path=path), whole)
     assert sum(thrown) == N - sum(pieces)
     assert same(read(path), whole)
@@ -167,7 +168,7 @@ def test_a_killed_process_loses_nothing(how: signal.Signals, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_dask(engine, whole) -> None:
+def test_dask(engine, whole, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     import warnings
 
@@ -183,15 +184,14 @@ def test_dask(engine, whole) -> None:
             pid = victim.pid
             seen: list[int] = []
 
-            def kill_once(target: Path, piece: Tally) -> None:
+            def kill_once(self: Pieces[Tally], name: str, piece: Tally) -> None:
                 if not seen:
                     os.kill(pid, signal.SIGKILL)
                 seen.append(piece.n)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(runs, "_keep", kill_once)
-                patch.setattr(Tally, "write", lambda self, path: None)
-                found = runs.run(engine, N, seed=2, path="unused.parquet", executor=executor)
+                patch.setattr(Pieces, "keep", kill_once)
+                found = runs.run(engine, N, seed=2, path=tmp_path / "toys.parquet", executor=executor)
         assert same(found, whole)
 
 
@@ -341,7 +341,7 @@ def test_a_full_disk_keeps_what_is_done(engine, whole, tmp_path: Path) -> None:
             runs.run(engine, N, seed=2, path=path, observed=4.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    pieces = sorted(tmp_path.glob("*.parts/*"))
+    pieces = sorted(tmp_path.glob("*.parts/part-*"))
     assert sum(read(piece).n for piece in pieces) == N
     assert [file.name for file in tmp_path.iterdir()] == ["toys.parquet.parts"]
     with pytest.MonkeyPatch.context() as patch:

@@ -142,8 +142,8 @@ def in_folder(
         run = Run(folder, stages / key, Log(folder / LOG, time.monotonic() if started is None else started))
         try:
             yield run
-        except UnfinishedError:
-            raise
+        except UnfinishedError as error:
+            raise _kept(error, run) from error
         except BumpfitError:  # there is no answer to go on to: nothing half-written stays
             if {path.name for path in folder.iterdir()} <= {LOG, STAGES, LOCK}:
                 _clear(folder, {LOG, STAGES})
@@ -171,13 +171,15 @@ def beside(path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> 
     _make(folder)
     with _locked(folder, file):
         sweep(folder, locked=True)
+        run = Run(file.parent, folder, Log(None, time.monotonic()), PART)
         try:
             _agree(folder, settings, fingerprint(settings, __version__), f"{folder} holds pieces", f"remove {folder}")
-            run = Run(file.parent, folder, Log(None, time.monotonic()), PART)
             yield run
-        except BaseException:
-            _forget_empty(folder)
-            raise
+        except UnfinishedError as error:
+            raise _kept(error, run) from error
+        finally:
+            with contextlib.suppress(OSError):
+                _forget_empty(folder)
         if run.finished:
             _clear(folder, _ours(folder))
 
@@ -270,6 +272,13 @@ def _differences(folder: Path, settings: Mapping[str, Any], key: str) -> list[st
     names = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
     words = [f"{name} was {_short(theirs.get(name))}, is {_short(mine.get(name))}" for name in names]
     return words or ["details differ"]
+
+
+def _kept(error: UnfinishedError, run: Run) -> UnfinishedError:
+    """The same failure, with a word about what can be gone on from."""
+    if run.folder is None or next(run.pieces(ARRAYS).files(), None) is None:
+        return error
+    return UnfinishedError(f"{error}; what was finished is kept, and the same command goes on from there")
 
 
 def _short(value: Any) -> str:

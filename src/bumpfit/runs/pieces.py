@@ -111,8 +111,14 @@ class Pieces(Generic[Piece]):
                 self._form.write(temporary, piece)
 
     def names(self) -> Iterator[str]:
-        """Names of the files that are there, in order."""
+        """Names of the pieces that are there, intact or not, in order."""
+        for path in self.files():
+            if path.name.endswith(self._form.suffix):
+                yield path.name.removeprefix(self._prefix).removesuffix(self._form.suffix)
+
+    def files(self) -> Iterator[Path]:
+        """Files of pieces of any form, in order."""
         if self._folder is not None and self._folder.is_dir():
             for path in sorted(self._folder.iterdir()):
-                if path.name.endswith(self._form.suffix) and path.name.startswith(self._prefix) and path.name[0] != ".":
-                    yield path.name.removeprefix(self._prefix).removesuffix(self._form.suffix)
+                if path.name.startswith(self._prefix) and not path.name.startswith("."):
+                    yield path

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -19,11 +18,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from bumpfit import runs
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError
 from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
 from bumpfit.toys.engine import Source
-from bumpfit.toys.tally import Range, Tally, coarser, course, empty, merge, missing, read, tally
+from bumpfit.toys.tally import SAME, TALLIES, Range, Tally, coarser, course, empty, merge, missing, read, tally
 from bumpfit.toys.throw import check_run
 
 CHUNKS = 8
@@ -33,7 +33,7 @@ MOST = 9.0
 """What is kept exactly: all statistics of up to 10^7 toys, those above 4 of up to 10^8, those above 9 of more."""
 CONNECT = "5s"
 """How long a Dask scheduler may take to answer."""
-PART = "part-{first:015d}-{end:015d}.parquet"
+PART = "{first:015d}-{end:015d}"
 
 _engines: dict[str, Source] = {}
 
@@ -107,26 +107,28 @@ def run(
     if until is not None and known is None:
         raise InputError("there are no observed data, so the error of p has no target; give the observed statistic")
     done = [dataclasses.replace(empty(engine, seed, keep_above), observed=known, wanted=n)]
-    done += [] if path is None else _found(Path(path), done[0])
-    left = missing(first, end, _ranges(done, first, end))
-    count = Count(known)
-    with bar("toys", end - first, show=show) as advance:
-        for piece in done:
-            count.add(piece, new=False)
-            advance(piece.n, count.note())
-        if not count.settled(until):
-            for piece in _pieces(engine, left, seed, keep_above, known, workers, executor):
-                if path is not None:
-                    _keep(Path(path), piece)
-                done.append(piece)
-                count.add(piece, new=True)
+    settings = {name: getattr(done[0], name) for name in SAME if name != "keep_above"}
+    with runs.beside(path, settings) as kept:
+        parts = kept.pieces(TALLIES)
+        done += [] if path is None else _found(Path(path), parts, done[0])
+        left = missing(first, end, _ranges(done, first, end))
+        count = Count(known)
+        with bar("toys", end - first, show=show) as advance:
+            for piece in done:
+                count.add(piece, new=False)
                 advance(piece.n, count.note())
-                if count.settled(until):
-                    break
-    total = dataclasses.replace(merge(done), observed=known, course=course(done, known))
-    if path is not None:
-        total.write(path)
-        shutil.rmtree(_folder(Path(path)), ignore_errors=True)
+            if not count.settled(until):
+                for piece in _pieces(engine, left, seed, keep_above, known, workers, executor):
+                    parts.keep(PART.format(first=piece.ranges[0][0], end=piece.ranges[0][1]), piece)
+                    done.append(piece)
+                    count.add(piece, new=True)
+                    advance(piece.n, count.note())
+                    if count.settled(until):
+                        break
+        total = dataclasses.replace(merge(done), observed=known, course=course(done, known))
+        if path is not None:
+            total.write(path)
+            kept.finish()
     return total
 
 
@@ -182,29 +184,20 @@ def _pieces(
         yield from ordered_map(_piece, tasks, executor=chosen)
 
 
-def _folder(path: Path) -> Path:
-    return path.with_name(path.name + ".parts")
-
-
-def _keep(path: Path, piece: Tally) -> None:
-    (first, end), *_ = piece.ranges
-    piece.write(_folder(path) / PART.format(first=first, end=end))
-
-
-def _found(path: Path, mine: Tally) -> list[Tally]:
-    """What earlier runs left; raises InputError when it belongs to other toys."""
-    files = [path] if path.exists() else []
-    files += sorted(_folder(path).glob("part-*.parquet"))
+def _found(path: Path, parts: runs.Pieces[Tally], mine: Tally) -> list[Tally]:
+    """What earlier runs left; raises InputError when the result file belongs to other toys."""
     result: list[Tally] = []
-    for file in files:
-        piece = coarser(read(file), mine.keep_above)
-        if not piece.ranges:
+    for name in ([None] if path.exists() else []) + list(parts.names()):
+        found = read(path) if name is None else parts.found(name)
+        if found is None or not found.ranges:
             continue
+        piece = coarser(found, mine.keep_above)
         try:
             merge([mine, piece])
         except InputError as error:
             raise InputError(
-                f"{file} holds other toys than asked for; choose another file or remove it: {error}"
+                f"{path if name is None else parts.path(name)} holds other toys than asked for; choose another file or "
+                f"remove it: {error}"
             ) from error
         # a run that was stopped between joining its pieces and removing them left both
         if not missing(*_span(piece), [r for other in result for r in other.ranges]):

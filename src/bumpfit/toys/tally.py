@@ -145,25 +145,34 @@ class Tally(Record):
         return {name: getattr(self, name) for name in names}
 
     def write(self, path: str | Path) -> None:
-        """Write the Parquet file; raises BumpfitError when the system refuses (disk full)."""
+        """Write the Parquet file; raises UnfinishedError when the system refuses (disk full)."""
+        with atomic(path) as temporary:
+            TALLIES.write(temporary, self)
+
+
+class _TallyForm:
+    """A tally as a file, see the head of this module."""
+
+    suffix = ".parquet"
+
+    def write(self, path: Path, piece: Tally) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns: dict[str, Any] = {"value": self.value, "toys": self.toys}
-        if self.weight is not None:
-            columns["weight"] = self.weight
-        if self.squares is not None:
-            columns["weight_squared"] = self.squares
-        table = pa.table(columns)
-        content = {**self._provenance(), "course": self.course, "sums": self.sums}
-        table = table.replace_schema_metadata({"bumpfit": json.dumps(content)})
-        try:
-            with atomic(path) as temporary:
-                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        except OSError as error:
-            raise BumpfitError(
-                f"cannot write {path} ({error.strerror or error}); what was written before is kept"
-            ) from error
+        columns: dict[str, Any] = {"value": piece.value, "toys": piece.toys}
+        if piece.weight is not None:
+            columns["weight"] = piece.weight
+        if piece.squares is not None:
+            columns["weight_squared"] = piece.squares
+        content = {**piece._provenance(), "course": piece.course, "sums": piece.sums}
+        table = pa.table(columns).replace_schema_metadata({"bumpfit": json.dumps(content)})
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+    def read(self, path: Path) -> Tally:
+        return read(path)
+
+
+TALLIES = _TallyForm()
 
 
 def read(path: str | Path) -> Tally:
