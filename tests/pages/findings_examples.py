@@ -6,9 +6,9 @@ import numpy as np
 from scipy.stats import norm
 
 from bumpfit.events.tables import FEATURES, Events
-from bumpfit.search.answers import Answers, Check, Input, Iteration, PValue, SignalYield, Value
+from bumpfit.pages.answers import Answers, Check, Input, Iteration, PValue, SignalYield, Told, Value
 from bumpfit.search.config import SearchConfig
-from bumpfit.search.findings import Description, Findings, Scores, ShapeCheck
+from bumpfit.search.findings import Description, Scores, ShapeCheck, SignalEvents
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit
@@ -107,7 +107,7 @@ def two_sample(smallest: float, overall: float, method: str, windows: int = 1) -
     )
 
 
-def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: float = 1.0) -> Findings:
+def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: float = 1.0) -> Told:
     """A discovery: two steps taken, all checks but one passed."""
     n, m = 3000, 2000
     data, background = events(n, 1, 300, path=data_path), events(m, 2, path="background.csv")
@@ -154,15 +154,16 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
         spectrum(0.1, usable=True),
         spectrum(0.01, usable=False, fitted=False, reason="9 events"),
     )
-    return Findings(
-        answers, SearchConfig(), data, background, spans, test,
+    return Told(
+        SearchConfig(), data, background, spans, test,
         Scores(survival, np.random.default_rng(5).uniform(1e-3, 1, m), probability), probability**2,
         spectra,
-        shapes, 0, first, updated, None,
+        shapes, 0, first, updated, None, 7, True, SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, (), (),
+        answers=answers,
     )  # fmt: skip
 
 
-def nothing(overall: float = 0.4, method: str = "shuffles") -> Findings:
+def nothing(overall: float = 0.4, method: str = "shuffles") -> Told:
     """No claim: an upper limit of a generic signal, and a spectrum without sidebands."""
     found = claimed()
     test = two_sample(0.1, overall, method)
@@ -179,7 +180,7 @@ def nothing(overall: float = 0.4, method: str = "shuffles") -> Findings:
     )  # fmt: skip
 
 
-def spectrum_only(*, claim: bool = False) -> Findings:
+def spectrum_only(*, claim: bool = False) -> Told:
     """No background table: the spectrum is the primary test."""
     found = nothing()
     p = PValue(3e-7 if claim else 1e-3, 6e-6 if claim else 0.02, 5.0, 4.4, "asymptotic; union bound", 0.0, 20, 0)

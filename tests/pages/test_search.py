@@ -15,12 +15,12 @@ from bumpfit.errors import InputError
 from bumpfit.pages import search as present
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages import search_story as story
+from bumpfit.pages.answers import PValue
+from bumpfit.pages.search_command import command
 from bumpfit.pages.search_story import bound
 from bumpfit.report import html, markdown
 from bumpfit.report.document import Document, Gallery, Items, Table
-from bumpfit.search.answers import PValue
-from bumpfit.search.config import SearchConfig, read_config
-from bumpfit.search.provenance import command, config_toml
+from bumpfit.search.config import SearchConfig, config_toml, read_config
 
 TINY = bytes.fromhex("89504e470d0a1a0a")
 

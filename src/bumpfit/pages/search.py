@@ -8,12 +8,12 @@ from bumpfit.files import atomic, write_text
 from bumpfit.pages import search_candidate as candidate
 from bumpfit.pages import search_conclusions as conclusions
 from bumpfit.pages import search_story as story
+from bumpfit.pages.answers import Told
 from bumpfit.report import html, markdown
 from bumpfit.report.document import Document
-from bumpfit.search.findings import Findings
 
 
-def write(findings: Findings, out: Path) -> list[Path]:
+def write(findings: Told, out: Path) -> list[Path]:
     """Write `report.html`, `report.md` and `figures/*.png` into `out` and return their paths.
 
     Every file appears complete or not at all; the pages are written after the figures that they show.
@@ -34,7 +34,7 @@ def write(findings: Findings, out: Path) -> list[Path]:
     return written
 
 
-def document(findings: Findings) -> Document:
+def document(findings: Told) -> Document:
     """The report as data: the answer first, then how it was had, what it is worth, and how to repeat it."""
     parts = (
         story.answer,

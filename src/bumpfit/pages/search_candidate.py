@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bumpfit.pages import search_drawings as drawings
+from bumpfit.pages.answers import Told
+from bumpfit.pages.search_words import DECISIVE
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Table
 from bumpfit.report.rounding import count, interval, measured, significant
-from bumpfit.search.findings import Description, Findings
-from bumpfit.search.steps import DECISIVE
+from bumpfit.search.findings import Description
 
 
-def description(findings: Findings) -> list[Block]:
+def description(findings: Told) -> list[Block]:
     """Masses and number of events of the candidate, or the upper limit when there is none."""
     final = findings.updated or findings.first
     if final is not None:
@@ -37,7 +38,7 @@ def description(findings: Findings) -> list[Block]:
     return blocks
 
 
-def _candidate(findings: Findings, final: Description) -> list[Block]:
+def _candidate(findings: Told, final: Description) -> list[Block]:
     config = findings.config
     blocks: list[Block] = [
         Heading("What the new physics looks like", "description"),

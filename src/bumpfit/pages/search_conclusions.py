@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.pages import search_drawings as drawings
+from bumpfit.pages.answers import Check, Told
+from bumpfit.pages.search_command import CONFIG, command
 from bumpfit.pages.search_terminal import QUANTITIES, flat
+from bumpfit.pages.search_words import DECISIVE
 from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Table, verbatim
 from bumpfit.report.rounding import count, rounded, significant
-from bumpfit.search.answers import Check
-from bumpfit.search.findings import Findings
-from bumpfit.search.provenance import CONFIG, command, config_toml
-from bumpfit.search.steps import DECISIVE
+from bumpfit.search.config import config_toml
 
 
-def iterations(findings: Findings) -> list[Block]:
+def iterations(findings: Told) -> list[Block]:
     """The further steps that were taken, with the numbers before and after each."""
     steps = findings.answers.iterations
     blocks: list[Block] = [Heading("Further steps that were taken", "iterations")]
@@ -49,7 +49,7 @@ def iterations(findings: Findings) -> list[Block]:
     return blocks
 
 
-def checks(findings: Findings) -> list[Block]:
+def checks(findings: Told) -> list[Block]:
     """Every check of the chain, passed or not, and the goodness of the fits."""
     entries = findings.answers.checks
     blocks: list[Block] = [Heading("Checks", "checks")]
@@ -76,7 +76,7 @@ POOR_FIT = 0.01
 """Goodness of fit below which the report warns about a mass spectrum."""
 
 
-def limitations(findings: Findings) -> list[Block]:
+def limitations(findings: Told) -> list[Block]:
     """What the answer rests on and where it ends."""
     answers, config = findings.answers, findings.config
     entries = []
@@ -138,13 +138,13 @@ def limitations(findings: Findings) -> list[Block]:
     return [Heading("Limitations", "limitations"), Items(tuple(entries))]
 
 
-def _failed(findings: Findings) -> list[Check]:
+def _failed(findings: Told) -> list[Check]:
     """Checks that failed, but for missing sidebands, which have a sentence of their own."""
     reasons = {test.reason for test in findings.spectra}
     return [check for check in findings.answers.checks if not check.passed and check.detail not in reasons]
 
 
-def next_steps(findings: Findings) -> list[Block]:
+def next_steps(findings: Told) -> list[Block]:
     """Proposals that follow from what was found."""
     entries = [f"Look into the failed check '{c.name}': {c.detail}." for c in _failed(findings)]
     if findings.test is not None:
@@ -165,7 +165,7 @@ def next_steps(findings: Findings) -> list[Block]:
     return [Heading("Proposals for next steps", "proposals"), Items(tuple(entries))]
 
 
-def _more_data(findings: Findings) -> list[str]:
+def _more_data(findings: Told) -> list[str]:
     test = findings.test
     assert test is not None and findings.background is not None
     best = test.selections[test.best]
@@ -198,7 +198,7 @@ def _more_data(findings: Findings) -> list[str]:
     return entries
 
 
-def _measure_better(findings: Findings) -> list[str]:
+def _measure_better(findings: Told) -> list[str]:
     final = findings.updated or findings.first
     if final is None:
         return []
@@ -234,7 +234,7 @@ def _measure_better(findings: Findings) -> list[str]:
     return entries
 
 
-def provenance(findings: Findings) -> list[Block]:
+def provenance(findings: Told) -> list[Block]:
     """Version, seed, inputs with hashes, settings, and the command to repeat it."""
     answers = findings.answers
     rows = [("bumpfit", answers.version), ("seed", str(answers.seed)), ("time", f"{answers.runtime_s:.1f} s")]

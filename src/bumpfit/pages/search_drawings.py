@@ -143,7 +143,7 @@ def selections(findings: Findings) -> Picture:
     best = test.selections[test.best]
     place = used.index(test.windows[test.best]), int(np.searchsorted(efficiencies, best.background_efficiency))
     names = [f"{findings.windows[w].centre / 1000:.2f} TeV" for w in used]
-    figure = selection_significances(efficiencies, z, names, findings.answers.claim_z, place)
+    figure = selection_significances(efficiencies, z, names, findings.config.claim_z, place)
     return picture(
         "selections",
         figure,

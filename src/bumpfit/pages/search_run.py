@@ -14,10 +14,9 @@ from bumpfit.errors import InputError
 from bumpfit.events.tables import FEATURES, MASS, check_pair, read
 from bumpfit.execute import worker_pool
 from bumpfit.files import write_json
-from bumpfit.search.answers import Answers
+from bumpfit.pages.answers import Answers, Told, told
 from bumpfit.search.chain import check_selections, check_table, search, search_spectrum
 from bumpfit.search.config import SearchConfig
-from bumpfit.search.findings import Findings
 from bumpfit.search.score_events import write_scores
 from bumpfit.search.workspaces import write_workspaces
 
@@ -85,21 +84,20 @@ def run(
             "start", version=__version__, seed=seed, events=len(events), background=0 if table is None else len(table)
         )
         if table is None:
-            findings = search_spectrum(events, config, seed, started)
+            findings = search_spectrum(events, config, seed)
         else:
             with worker_pool(workers) as executor:
-                findings = search(events, table, config, seed, executor, iterations, kept, started)
+                findings = search(events, table, config, seed, executor, iterations, kept)
+        found = told(findings, started)
         if kept.folder is not None:
-            _write(findings, kept.folder, kept.log)
+            _write(found, kept.folder, kept.log)
             kept.finish()
-    return findings.answers
+    return found.answers
 
 
-def _write(findings: Findings, out: Path, log: runs.Log) -> None:
+def _write(findings: Told, out: Path, log: runs.Log) -> None:
     """Everything of a run; result.json comes last, so that its presence says that the run is complete."""
-    from bumpfit.pages import (
-        search as pages,  # draws figures: slow to import, and a run without output does not need it
-    )
+    from bumpfit.pages import search as pages  # it draws figures: slow to import, and a run without output needs none
 
     write_scores(out / "scores.csv", findings.data, findings.scores.probability)
     write_scores(out / "scores_updated.csv", findings.data, findings.updated_probability)

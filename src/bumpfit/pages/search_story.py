@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from bumpfit.pages import search_drawings as drawings
+from bumpfit.pages.answers import PValue, Told
 from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
-from bumpfit.search.answers import PValue
-from bumpfit.search.findings import Findings
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.two_sample import SelectionResult
 from bumpfit.search.windows import Window
@@ -20,13 +19,13 @@ WEAK = 2.0
 """Global significance from which the headline speaks of an excess even without a claim."""
 
 
-def title(findings: Findings) -> str:
+def title(findings: Told) -> str:
     """Title of the report."""
     kind = "" if findings.background is not None else ", spectrum only"
     return f"Search for a resonance in two-jet events{kind}"
 
 
-def subtitle(findings: Findings) -> str:
+def subtitle(findings: Told) -> str:
     """One line: tables, version, seed."""
     answers = findings.answers
     names = " against ".join(verbatim(entry.path or "a data frame") for entry in answers.inputs)
@@ -47,7 +46,7 @@ def local(p: float | None, z: float | None) -> tuple[str, str]:
     return relation("p", probability(p)), relation("Z", z_value(z))
 
 
-def answer(findings: Findings) -> list[Block]:
+def answer(findings: Told) -> list[Block]:
     """The headline: claim or none, p-values, masses, yield, decay; and how to read the p-value."""
     answers = findings.answers
     p = answers.p_value
@@ -96,20 +95,20 @@ def answer(findings: Findings) -> list[Block]:
     return blocks
 
 
-def _trials(findings: Findings) -> str:
+def _trials(findings: Told) -> str:
     p = findings.answers.p_value
     what = "selections" if findings.test is not None else "masses"
     return f"{p.trials} {what} tried"
 
 
-def _best_name(findings: Findings) -> str:
+def _best_name(findings: Told) -> str:
     if findings.test is not None:
         return f"selection {findings.test.selections[findings.test.best].name}"
     mass = findings.spectra[0].mass if findings.spectra else None
     return f"mass {mass:.0f} GeV" if mass is not None else "of the spectrum"
 
 
-def _reading(findings: Findings) -> str:
+def _reading(findings: Told) -> str:
     p = findings.answers.p_value
     text = f"**How to read the p-value.** Method: {p.method}. "
     if "union bound" in p.method:
@@ -125,7 +124,7 @@ def _reading(findings: Findings) -> str:
     return text + "Nothing that was chosen after looking at the data enters this p-value."
 
 
-def data(findings: Findings) -> list[Block]:
+def data(findings: Told) -> list[Block]:
     """The tables, their units, and every input."""
     answers, events, table = findings.answers, findings.data, findings.background
     rows = []
@@ -158,7 +157,7 @@ def data(findings: Findings) -> list[Block]:
     return blocks
 
 
-def excess(findings: Findings) -> list[Block]:
+def excess(findings: Told) -> list[Block]:
     """The primary test: scores, selections, global p-value, and whether the selections shape the background."""
     test = findings.test
     if test is None:
@@ -217,7 +216,7 @@ def _windows(windows: tuple[Window, ...]) -> str:
     )
 
 
-def _overall(findings: Findings) -> str:
+def _overall(findings: Told) -> str:
     assert findings.test is not None
     overall = findings.test.overall
     value, z = bound(findings.answers.p_value)
@@ -263,7 +262,7 @@ def _selection_table(selections: tuple[SelectionResult, ...], best: int) -> Tabl
     )
 
 
-def second_test(findings: Findings) -> list[Block]:
+def second_test(findings: Told) -> list[Block]:
     """The mass spectrum of every selection over a dijet function; or why it is no test."""
     tests = findings.spectra
     if not tests:
@@ -287,7 +286,7 @@ def second_test(findings: Findings) -> list[Block]:
     return blocks
 
 
-def _spectrum_result(findings: Findings, usable: list[SpectrumTest]) -> str:
+def _spectrum_result(findings: Told, usable: list[SpectrumTest]) -> str:
     tests = findings.spectra
     if not usable:
         return f"**No spectrum can be tested here**: {tests[0].reason}. No p-value is made of it ({{@spectrum_table}})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tomllib
 import typing
@@ -130,3 +131,25 @@ def _check(config: SearchConfig, where: str) -> None:
     for good, message in rules:
         if not good:
             raise InputError(f"{where}: {message}")
+
+
+def config_toml(config: Any) -> str:
+    """Settings (nested records of numbers, texts and tuples) as TOML that `read_config` takes back unchanged."""
+    plain, tables = [], []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            tables.append(f"\n[{field.name}]\n{config_toml(value)}")
+        else:
+            plain.append(f"{field.name} = {_toml(value)}\n")
+    return "".join(plain + tables)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return repr(value)

@@ -1,14 +1,15 @@
-"""Everything a search found, for the report: the records and arrays that the figures show. Nothing is computed here."""
+"""Everything a search found: records and arrays, without words."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.events.tables import Events
-from bumpfit.search.answers import Answers
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.spectrum import SpectrumTest
@@ -55,16 +56,58 @@ class Description:
     template_scores: TemplateScores | None
 
 
+Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """A measured value with a symmetric error."""
+
+    value: float
+    error: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalEvents:
+    """Signal events before any selection, with a 68.27 % interval, and which measurement they come from."""
+
+    value: float
+    error_low: float
+    error_high: float
+    origin: Origin
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A check of the search: which (`kind`), whether it passed, and the numbers that decided."""
+
+    kind: str
+    passed: bool
+    numbers: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A step after the first answer: which (`kind`), numbers before and after, and whether its result was `taken`."""
+
+    kind: Literal["templates", "masses", "cross-check", "closer look"]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    taken: bool = True
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Findings:
-    """All that the report shows.
+    """All that a search found.
 
+    `seed` made the random choices; `claim`: the global significance reaches `config.claim_z`; `signal` and
+    `upper_95`: signal events before any selection; `checks` and `steps` in the order in which they were made;
     `first`: description after the first answer, `updated`: after the iterations (both None when nothing is claimed);
     `null_yield`: the yield fit of a generic signal when nothing is claimed; `window`: number of the window of the best
-    selection; `updated_probability` (N,): P(signal) after the iterations.
+    selection; `updated_probability` (N,): P(signal) after the iterations; `spectrum_mass`: position of the peak in
+    the spectrum, where that is the primary test.
     """
 
-    answers: Answers
     config: SearchConfig
     data: Events
     background: Events | None
@@ -78,3 +121,35 @@ class Findings:
     first: Description | None
     updated: Description | None
     null_yield: YieldFit | None
+    seed: int
+    claim: bool
+    signal: SignalEvents
+    upper_95: float
+    checks: tuple[Check, ...]
+    steps: tuple[Step, ...]
+    spectrum_mass: Value | None = None
+
+    @property
+    def final(self) -> Description | None:
+        """The latest description of a candidate."""
+        return self.updated or self.first
+
+    @property
+    def yield_fit(self) -> YieldFit | None:
+        """The latest template fit: of the candidate, or of a generic signal."""
+        return self.null_yield if self.final is None else self.final.yield_fit
+
+    @property
+    def resonance(self) -> Value | None:
+        """Mass of a claimed resonance."""
+        if not self.claim or self.final is None:
+            return self.spectrum_mass if self.claim else None
+        return Value(self.final.resonance.mass, self.final.resonance.error)
+
+    @property
+    def daughters(self) -> tuple[Value, ...]:
+        """Masses of the daughters of a claimed resonance, the lighter first."""
+        if not self.claim or self.final is None:
+            return ()
+        pair = sorted((self.final.light, self.final.heavy), key=lambda peak: peak.mass)
+        return tuple(Value(peak.mass, peak.error) for peak in pair)

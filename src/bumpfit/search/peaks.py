@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from bumpfit.inference.counting import profile_on_off
 from bumpfit.results import Record
@@ -60,6 +61,11 @@ class PeakFit(Record):
     background: Array
     fitted_background: Array
     signal: Array
+
+    @property
+    def goodness_p(self) -> float:
+        """Asymptotic chi2 probability of the deviance; five parameters are fitted."""
+        return float(chi2.sf(self.deviance, max(self.bins_used - len(NAMES), 1)))
 
 
 def fit_peak(

@@ -76,6 +76,11 @@ class YieldFit(Record):
     signal: Array
     share: float = 1.0
 
+    @property
+    def goodness_p(self) -> float:
+        """Asymptotic chi2 probability of the deviance; yield and mixture are fitted."""
+        return float(chi2.sf(self.deviance, max(self.bins - 2, 1)))
+
 
 def template_scores(
     data: Array,

@@ -1,0 +1,231 @@
+"""What a search answers, in words: the record behind `result.json`, and the findings that it was made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from bumpfit import __version__
+from bumpfit.pages import search_words as words
+from bumpfit.results import plain
+from bumpfit.search.findings import Findings
+from bumpfit.search.spectra import combined
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """An input table: path (None for a frame), SHA-256 and number of events."""
+
+    path: str | None
+    sha256: str
+    events: int
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PValue:
+    """Primary p-value: `local` of the best selection, `global` (`overall` here) over everything that was tried.
+
+    `overall` is an upper bound when `method` says union bound. `floor`: the smallest value that the shuffles alone
+    could have given.
+    """
+
+    local: float
+    overall: float
+    z_local: float
+    z_global: float
+    method: str
+    floor: float
+    trials: int
+    shuffles: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys of result.json."""
+        result = plain({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        result["global"] = result.pop("overall")
+        return dict(result)
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """A measured value with a symmetric error; `name` for a daughter mass."""
+
+    value: float
+    error: float
+    name: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys of result.json; no `name` where there is none."""
+        return {**({"name": self.name} if self.name else {}), "value": float(self.value), "error": float(self.error)}
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalYield:
+    """Signal events before any selection, with a 68.27 % interval."""
+
+    value: float
+    error_low: float
+    error_high: float
+    method: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A check of the chain: what was looked at, whether it passed, and the numbers."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Iteration:
+    """A further step that was taken after the first answer: what, why, and the numbers before and after."""
+
+    task: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """All answers of a search; `to_dict` is the content of result.json (masses in GeV)."""
+
+    version: str
+    seed: int
+    inputs: tuple[Input, ...]
+    runtime_s: float
+    p_value: PValue
+    claim: bool
+    claim_z: float
+    resonance_mass: Value | None
+    daughter_masses: tuple[Value, ...] | None
+    decay: str | None
+    n_signal: SignalYield
+    n_signal_upper_limit_95: float
+    signal_percent: float
+    selections: tuple[dict[str, Any], ...]
+    mass_spectrum_fit: dict[str, Any]
+    goodness_of_fit: dict[str, Any]
+    checks: tuple[Check, ...]
+    iterations: tuple[Iteration, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types in the order of the documented schema."""
+        result: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, PValue | Value):
+                result[field.name] = value.to_dict()
+            elif field.name == "daughter_masses" and value is not None:
+                result[field.name] = [mass.to_dict() for mass in value]
+            else:
+                result[field.name] = plain(value)
+        return result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Told(Findings):
+    """Findings with the answers that are made of them: what the pages are written from."""
+
+    answers: Answers = dataclasses.field(kw_only=True)
+
+
+def told(findings: Findings, started: float) -> Told:
+    """Findings with their answers; `started`: `time.monotonic` at the start of the search."""
+    fields = {field.name: getattr(findings, field.name) for field in dataclasses.fields(findings)}
+    return Told(**fields, answers=answer(findings, round(time.monotonic() - started, 2)))
+
+
+def answer(findings: Findings, runtime_s: float) -> Answers:
+    """The answers of a search, with what they are called."""
+    data, signal, final = findings.data, findings.signal, findings.final
+    mass = findings.resonance
+    daughters = tuple(Value(m.value, m.error, name) for m, name in zip(findings.daughters, ("J1", "J2"), strict=False))
+    return Answers(
+        version=__version__,
+        seed=findings.seed,
+        inputs=tuple(Input(t.path, t.sha256, len(t), t.unit) for t in (data, findings.background) if t is not None),
+        runtime_s=runtime_s,
+        p_value=_p_value(findings),
+        claim=findings.claim,
+        claim_z=findings.config.claim_z,
+        resonance_mass=None if mass is None else Value(mass.value, mass.error),
+        daughter_masses=daughters or None,
+        decay=words.decay(final) if findings.claim and final is not None else None,
+        n_signal=SignalYield(**words.events(signal)),
+        n_signal_upper_limit_95=findings.upper_95,
+        signal_percent=100 * signal.value / len(data),
+        selections=_selections(findings),
+        mass_spectrum_fit=_spectrum(findings),
+        goodness_of_fit=_goodness(findings),
+        checks=tuple(Check(name, c.passed, text) for c in findings.checks for name, text in [words.check(c)]),
+        iterations=tuple(
+            Iteration(*words.step(s, findings.config.cross_check), words.numbers(s.before), words.numbers(s.after))
+            for s in findings.steps
+        ),
+    )
+
+
+def _p_value(findings: Findings) -> PValue:
+    method, test = words.method(findings), findings.test
+    if test is not None:
+        best, overall = test.selections[test.best], test.overall
+        return PValue(
+            best.p_local, overall.p, best.z_local, overall.z, method, overall.floor, overall.selections,
+            overall.shuffles,
+        )  # fmt: skip
+    (spectrum,) = findings.spectra
+    assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.masses is not None
+    assert spectrum.z_local is not None and spectrum.z_global is not None
+    trials = len(spectrum.masses)
+    return PValue(spectrum.p_local, spectrum.p_global, spectrum.z_local, spectrum.z_global, method, 0.0, trials, 0)
+
+
+def _selections(findings: Findings) -> tuple[dict[str, Any], ...]:
+    shown = (
+        "name", "background_efficiency", "mass_low", "mass_high", "n_data", "n_background_expected",
+        "background_error", "p_local", "z_local", "q0",
+    )  # fmt: skip
+    selections = () if findings.test is None else findings.test.selections
+    return tuple({key: getattr(s, key) for key in shown} for s in selections)
+
+
+def _spectrum(findings: Findings) -> dict[str, Any]:
+    """The second p-value, or why there is none, and all spectra."""
+    found, spectra = combined(findings.spectra), findings.spectra
+    result: dict[str, Any] = {
+        "usable": found is not None,
+        "reason": "" if found is not None else spectra[0].reason,
+        "spectra": [s.to_dict() for s in spectra],
+    }
+    if found is not None:
+        best = found.best
+        result |= {
+            "selection": best.name,
+            "mass": best.mass,
+            "p_local": best.p_local,
+            "z_local": best.z_local,
+            "p_global": found.p_global,
+            "z_global": found.z_global,
+            "method": f"asymptotic q0, union bound over {found.usable} spectra and their masses",
+            "n_signal": best.n_signal,
+            "n_signal_error": best.n_signal_error,
+            "n_parameters": best.n_parameters,
+        }
+    return result
+
+
+def _goodness(findings: Findings) -> dict[str, Any]:
+    """Probabilities of all fits."""
+    result: dict[str, Any] = {"spectra": {s.name: s.goodness_p for s in findings.spectra}}
+    if findings.test is not None:
+        result["background_shape"] = {f"{s.background_efficiency:g}": s.p for s in findings.shapes}
+    if findings.yield_fit is not None:
+        result["templates"] = findings.yield_fit.goodness_p
+    if findings.final is not None:
+        peaks = (findings.final.resonance, findings.final.light, findings.final.heavy)
+        result["peaks"] = {p.name: p.goodness_p for p in peaks}
+    return result

@@ -1,0 +1,137 @@
+"""What checks, steps, methods and decays of a search are called, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bumpfit.results import plain
+from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
+
+DECISIVE = 4.0
+"""Difference in -2 ln L (2 sigma) from which one kind of decay is said to be preferred."""
+
+ORIGINS = {
+    "excess": "excess in the best selection: a lower bound, not corrected",
+    "excess without jets": (
+        "excess in the best selection: a lower bound, not corrected (the jet features of the library are absent)"
+    ),
+    "templates": (
+        "fit of signal-like (simulated decays at the fitted masses) and background templates to the score of all events"
+    ),
+    "generic templates": (
+        "template fit of a generic signal (all masses of the library alike), chosen before the data were seen"
+    ),
+    "spectrum": "yield of the peak in the m_JJ spectrum",
+}
+"""How a number of signal events was had."""
+
+STEPS = {
+    "templates": (
+        "refined classifier with signal-like templates at the candidate masses",
+        "the excess in a selection is not the yield before it, as the efficiency of a learned cut is unknown; "
+        "signal-like events at the masses found give the whole score spectrum of a signal",
+    ),
+    "masses": (
+        "masses from selections that do not use them",
+        "the first selection had learned the masses, so the background below the peaks is shaped like them; "
+        "each mass is fitted again after a selection on the other features, and the templates are made again there",
+    ),
+    "cross-check": (
+        "another approach ({approach}) as a cross-check of the primary test",
+        "an excess that only one kind of classifier sees would be suspicious; the quoted p-value stays the planned one",
+    ),
+    "closer look": (
+        "a closer look at the most signal-like masses",
+        "the best selection is not significant; templates at its masses say how many signal events there could "
+        "be (these masses were chosen after looking, so a small positive number is expected without a signal)",
+    ),
+}
+"""What a step does, and why."""
+
+
+def method(findings: Findings) -> str:
+    """How the p-value was had."""
+    if findings.test is None:
+        return "profile likelihood of a peak over a dijet function, asymptotic; global by union bound over the masses"
+    overall = findings.test.overall
+    return (
+        f"two-sample likelihood in {overall.selections} selections fixed beforehand, forward-trained; "
+        f"exact law of each selection; global by {overall.method}"
+    )
+
+
+def decay(found: Description) -> str:
+    """The decay of a candidate, and what is known of the decays of its daughters."""
+    heavy, light = sorted((found.heavy.mass, found.light.mass), reverse=True)
+    text = (
+        f"A ({found.resonance.mass:.0f} GeV) -> B ({heavy:.0f} GeV) + C ({light:.0f} GeV), each seen as one large jet"
+    )
+    preference = None if found.yield_fit is None else found.yield_fit.two_prong_preference
+    if preference is None or abs(preference) < DECISIVE:
+        return f"{text}; whether B and C decay to two or three prongs is not determined"
+    prongs = "two" if preference > 0 else "three"
+    return f"{text}; {prongs}-prong decays of B and C are preferred (2 Delta ln L = {abs(preference):.1f})"
+
+
+def step(taken: Step, approach: str) -> tuple[str, str]:
+    """What a step did, and why; `approach` is that of the cross-check."""
+    task, reason = STEPS[taken.kind]
+    task = task.format(approach=approach)
+    if not taken.taken:  # the new masses describe the data less well: they are shown, not taken over
+        task += " (not taken over: templates at these masses describe the data less well)"
+    return task, reason
+
+
+def numbers(of_step: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers before or after a step in the form of result.json."""
+    return {name: events(v) if isinstance(v, SignalEvents) else plain(v) for name, v in of_step.items()}
+
+
+def events(found: SignalEvents) -> dict[str, Any]:
+    """A number of signal events in the form of result.json."""
+    return {
+        "value": found.value,
+        "error_low": found.error_low,
+        "error_high": found.error_high,
+        "method": ORIGINS[found.origin],
+    }
+
+
+def check(found: Check) -> tuple[str, str]:
+    """What a check looked at, and its numbers."""
+    n = found.numbers
+    match found.kind:
+        case "background shape":
+            detail = (
+                f"smallest p = {n['p']:.2g} of {n['selections']} selections (at {n['background_efficiency']:.2%}, "
+                f"chi2 {n['chi2']:.1f} in {n['bins']} bins)"
+            )
+            return "selected background keeps its m_JJ shape", detail
+        case "sidebands":
+            return "the m_JJ spectrum has sidebands", _sidebands(found)
+        case "templates":
+            detail = f"p = {n['p']:.2g} (deviance {n['deviance']:.1f} in {n['bins']} bins)"
+            return "signal-like and background templates describe the score spectrum", detail
+        case "yield and excess":
+            detail = (
+                f"{n['seen']:.0f} +- {n['error']:.0f} in the best selection of the tested {n['tested']:.0%} of the "
+                f"data; fitted before any selection: {n['n_signal']:.0f}"
+            )
+            return "the fitted yield is not below the excess that is seen", detail
+        case "mass fits":
+            bad = (f"{p['name']} (valid: {p['valid']}, at bounds: {p['at_bounds']})" for p in n["bad"])
+            return "the mass fits converged inside their ranges", ", ".join(bad) or "all three"
+        case "masses agree":
+            moved = (f"{name} moved by {pull:+.1f} sigma" for name, pull in n["pulls"].items())
+            return "masses before and after the iterations agree", ", ".join(moved)
+        case _:
+            detail = "mass ratios interpolated" if found.passed else "nearest simulated mass ratio taken"
+            return "the candidate lies inside the library of signal-like events", detail
+
+
+def _sidebands(found: Check) -> str:
+    n = found.numbers
+    if "inflation" in n:
+        return f"error inflation {n['inflation']:.1f}"
+    return f"{n['usable']} of {n['spectra']} spectra can be tested" if found.passed else str(n["reason"])

@@ -1,0 +1,66 @@
+"""Checks of a search: each looks at one thing that would make the answer worth less, and keeps its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.describe import Neighbourhood
+from bumpfit.search.findings import Check, Description, ShapeCheck
+from bumpfit.search.spectrum import SpectrumTest
+from bumpfit.search.template import YieldFit
+from bumpfit.search.two_sample import SelectionResult
+
+LEAST = 0.01
+"""Probability below which data and expectation are said to differ."""
+
+FAR = 3.0
+"""Standard deviations by which a mass must move in the steps to be said to disagree with the first one."""
+
+
+def background_shape(shapes: tuple[ShapeCheck, ...]) -> Check:
+    """The selected background keeps its m_JJ shape; the smallest probability, times their number, must not be small."""
+    worst = min(shapes, key=lambda s: s.p)
+    numbers = {
+        "p": worst.p, "selections": len(shapes), "background_efficiency": worst.background_efficiency,
+        "chi2": worst.chi2, "bins": worst.bins,
+    }  # fmt: skip
+    return Check("background shape", worst.p * len(shapes) > LEAST, numbers)
+
+
+def sidebands(spectra: tuple[SpectrumTest, ...]) -> Check:
+    """At least one m_JJ spectrum can be tested alone."""
+    usable = sum(s.usable for s in spectra)
+    reason = "" if usable else spectra[0].reason
+    return Check("sidebands", usable > 0, {"usable": usable, "spectra": len(spectra), "reason": reason})
+
+
+def templates(fitted: YieldFit) -> Check:
+    """Signal-like and background templates describe the score spectrum."""
+    p = fitted.goodness_p
+    return Check("templates", p > LEAST, {"p": p, "deviance": fitted.deviance, "bins": fitted.bins})
+
+
+def yield_covers_excess(best: SelectionResult, fitted: YieldFit, config: SearchConfig) -> Check:
+    """The fitted yield is not below the excess of the best selection, by more than two of its errors."""
+    seen = best.n_data - best.n_background_expected
+    tested = 1 - config.forward.first
+    error = float(np.hypot(np.sqrt(best.n_data), best.background_error))
+    numbers = {"seen": seen, "error": error, "tested": tested, "n_signal": fitted.n_signal}
+    return Check("yield and excess", bool(seen - 2 * error <= fitted.high * tested), numbers)
+
+
+def of_candidate(first: Description, updated: Description | None, near: Neighbourhood) -> tuple[Check, ...]:
+    """Checks of masses: the fits, what the steps did to them, and whether signal-like events exist there."""
+    peaks = [(updated or first).resonance, (updated or first).light, (updated or first).heavy]
+    bad = [p for p in peaks if not p.valid or "mass" in p.at_bounds]
+    fits = [{"name": p.name, "valid": p.valid, "at_bounds": p.at_bounds} for p in bad]
+    found = [Check("mass fits", not bad, {"bad": fits})]
+    if updated is not None:
+        before = (first.resonance, first.light, first.heavy)
+        pulls = {
+            b.name: (b.mass - a.mass) / float(np.hypot(a.error, b.error)) for a, b in zip(before, peaks, strict=True)
+        }
+        found.append(Check("masses agree", max(abs(v) for v in pulls.values()) < FAR, {"pulls": pulls}))
+    found.append(Check("library", not near.surrogate.extrapolated, {}))
+    return tuple(found)
