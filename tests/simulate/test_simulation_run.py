@@ -77,7 +77,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return run_chunk(task)
 
     monkeypatch.setattr(running, "run_chunk", counted)
-    with pytest.raises(InputError, match="other settings, another seed"):
+    with pytest.raises(InputError, match="seed was 3, is 4"):
         simulate.events(RESONANCE, 25, stopped, seed=4)
     simulate.events(RESONANCE, 25, stopped, seed=3)
     assert len(done) == len(set(done))  # nothing twice
@@ -112,11 +112,32 @@ def test_files_of_others_beside_the_chunks_are_kept(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
-def test_damaged_chunks_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.parquet.parts").mkdir()
-    (tmp_path / "x.parquet.parts" / "part-00000000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match="no finished chunk"):
-        simulate.events(RESONANCE, 5, tmp_path / "x.parquet")
+@pytest.mark.parametrize("damage", [b"", b"PAR1", None])
+def test_damaged_chunks_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None) -> None:
+    whole, stopped = tmp_path / "whole.parquet", tmp_path / "x.parquet"
+    simulate.events(RESONANCE, 15, whole, seed=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.store, "write", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            simulate.events(RESONANCE, 15, stopped, seed=3)
+    first, *_ = sorted((tmp_path / "x.parquet.parts").glob("part-*"))
+    content = first.read_bytes()
+    first.write_bytes(content[:200] + bytes(8) + content[208:] if damage is None else damage)
+    simulate.events(RESONANCE, 15, stopped, seed=3)
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_a_changed_file_of_events_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lhe(tmp_path / "z.lhe", 7)
+    lines = ["Beams:frameType = 4", f"Beams:LHEF = {tmp_path / 'z.lhe'}", *Z_SETTINGS[1:]]
+    job = simulate.general(simulate.from_lines("lhe", lines), chunk=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.store, "write", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            simulate.events(job, None, tmp_path / "z.parquet", generate=7)
+    lhe(tmp_path / "z.lhe", 8)
+    with pytest.raises(InputError, match="other inputs or settings"):
+        simulate.events(job, None, tmp_path / "z.parquet", generate=7)
 
 
 def test_the_jets_of_a_resonance_have_its_masses(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ its events are the same for any number of workers and interruptions, because eve
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -19,19 +18,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bumpfit import runs
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.execute import ordered_map
-from bumpfit.files import atomic
+from bumpfit.files import atomic, sha256
 from bumpfit.progress import bar
 from bumpfit.results import plain
 from bumpfit.simulate import store
 from bumpfit.simulate.generator import CrossSection, check
-from bumpfit.simulate.task import POSITION, Job, Piece, digest, run_chunk, versions
+from bumpfit.simulate.task import POSITION, Job, Piece, run_chunk, versions
 
 PATIENCE = 20_000
 """Events after which a run without one that passes is given up."""
-PART = "part-{index:08d}.parquet"
+NAME = "{index:08d}"
 KEY = b"bumpfit.part"
+LHE = "Beams:LHEF"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,22 +86,28 @@ def events(
     file = Path(path)
     _check(n, generate, file, seed)
     check(job.process.settings)
-    run = digest(job, seed)
     used: list[_Part] = []
     total = n if generate is None else generate
-    with _folder(file) as folder, bar(job.process.name, total, show=show) as advance:
-        for part in _parts(job, n, generate, seed, workers, folder, run, _found(folder, run, job)):
+    with runs.beside(file, _settings(job, seed)) as kept, bar(job.process.name, total, show=show) as advance:
+        chunks = kept.pieces(_ChunkForm())
+        for part in _parts(job, n, generate, seed, workers, chunks):
             used.append(part)
             done = sum(p.generated for p in used)
             passed = sum(p.rows for p in used)
             advance(part.rows if generate is None else part.generated, f"{passed} of {done} events")
-    # what was generated after the last event of the file does not count
-    summary = _summary(job, seed, used, n)
-    tables = (_trimmed(part, n, sum(p.rows for p in used[:place])) for place, part in enumerate(used))
-    with atomic(file) as temporary:
-        store.write(temporary, tables, summary.card)
-    _remove(folder)
+        # what was generated after the last event of the file does not count
+        summary = _summary(job, seed, used, n, chunks)
+        tables = (_trimmed(chunks, part, n, sum(p.rows for p in used[:place])) for place, part in enumerate(used))
+        with atomic(file) as temporary:
+            store.write(temporary, tables, summary.card)
+        kept.finish()
     return summary
+
+
+def _settings(job: Job, seed: int) -> dict[str, Any]:
+    """What the events follow from: job, seed, versions, and the content of files of events that Pythia reads."""
+    read = [line.partition("=")[2].strip() for line in job.process.settings if line.startswith(LHE)]
+    return {**job.to_dict(), "seed": seed, "versions": versions(), "events": [sha256(name) for name in read]}
 
 
 def run_card(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -108,38 +115,10 @@ def run_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     return store.run_card(path)
 
 
-@contextlib.contextmanager
-def _folder(file: Path) -> Iterator[Path]:
-    """The folder of finished chunks, made before anything is simulated; gone again where no chunk came to be."""
-    folder = file.with_name(file.name + ".parts")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror}); choose another output") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write into the folder {folder} (permission denied); choose another output")
-    try:
-        yield folder
-    except BaseException:
-        with contextlib.suppress(OSError):  # it holds chunks
-            folder.rmdir()
-        raise
-
-
-def _remove(folder: Path) -> None:
-    """Chunks that are joined, those that a killed run left half-written, and the folder unless it holds other files."""
-    for pattern in ("part-*.parquet", ".*.part-*.parquet"):
-        for path in folder.glob(pattern):
-            path.unlink()
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """A finished chunk on disk."""
+    """What is remembered of a finished chunk."""
 
-    path: Path
     index: int
     asked: int
     rows: int
@@ -147,11 +126,37 @@ class _Part:
     cross_section: CrossSection
     dropped: int
 
+    @property
+    def name(self) -> str:
+        return NAME.format(index=self.index)
+
+
+class _ChunkForm:
+    """A chunk as a Parquet table with checksums; its numbers are JSON under the key `bumpfit.part`."""
+
+    suffix = ".parquet"
+
+    def write(self, path: Path, piece: Piece) -> None:
+        facts = {
+            "index": piece.index, "asked": piece.asked, "generated": piece.generated,
+            "cross_section": [piece.cross_section.value, piece.cross_section.error], "dropped": piece.dropped,
+        }  # fmt: skip
+        table = piece.table.replace_schema_metadata({KEY: json.dumps(plain(facts))})
+        pq.write_table(table, path, write_page_checksum=True)
+
+    def read(self, path: Path) -> Piece:
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            facts = json.loads((table.schema.metadata or {})[KEY])
+            cross_section = CrossSection(*facts["cross_section"])
+            return Piece(facts["index"], facts["asked"], table, facts["generated"], cross_section, facts["dropped"])
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is no finished chunk of a simulation, or it is damaged") from error
+
 
 def _parts(
-    job: Job, n: int | None, generate: int | None, seed: int, workers: int, folder: Path, run: str,
-    have: dict[int, _Part],
-) -> Iterator[_Part]:  # fmt: skip
+    job: Job, n: int | None, generate: int | None, seed: int, workers: int, chunks: runs.Pieces[Piece]
+) -> Iterator[_Part]:
     """Chunks in their order until there are enough events; what is not there yet is simulated and kept."""
 
     def size(index: int) -> int:
@@ -159,13 +164,19 @@ def _parts(
         # a chunk that is left to fill up for events that Pythia gave up on
         return job.chunk if wanted is None else max(min(job.chunk, wanted - index * job.chunk), 0) or job.chunk
 
-    ready = {index: part for index, part in have.items() if part.asked == size(index)}
+    there = (_remembered(piece) for piece in map(chunks.found, list(chunks.names())) if piece is not None)
+    ready = {part.index: part for part in there if part.asked == size(part.index)}
     last = math.ceil(generate / job.chunk) if generate is not None else None
     tasks = ((job, seed, index, size(index)) for index in _numbers(last) if index not in ready)
     new = ordered_map(run_chunk, tasks, workers=workers)
     rows = generated = 0
     for index in _numbers(last):
-        part = ready[index] if index in ready else _keep(folder, run, next(new))
+        if index in ready:
+            part = ready[index]
+        else:
+            piece = next(new)
+            part = _remembered(piece)
+            chunks.keep(part.name, piece)
         yield part
         rows, generated = rows + part.rows, generated + part.generated
         if n is not None and rows >= n:
@@ -175,6 +186,10 @@ def _parts(
                 f"none of {generated} generated events passes (leading jet pT > {job.pt_min:g} GeV, |eta| < "
                 f"{job.eta_max:g}); loosen the selection or change the process"
             )
+
+
+def _remembered(piece: Piece) -> _Part:
+    return _Part(piece.index, piece.asked, piece.table.num_rows, piece.generated, piece.cross_section, piece.dropped)
 
 
 def _numbers(last: int | None) -> Iterator[int]:
@@ -198,46 +213,12 @@ def _check(n: int | None, generate: int | None, path: Path, seed: int) -> None:
         store.uproot()
 
 
-def _keep(folder: Path, run: str, piece: Piece) -> _Part:
-    path = folder / PART.format(index=piece.index)
-    facts = {
-        "run": run, "index": piece.index, "asked": piece.asked, "generated": piece.generated,
-        "cross_section": [piece.cross_section.value, piece.cross_section.error], "dropped": piece.dropped,
-    }  # fmt: skip
-    with atomic(path) as temporary:
-        pq.write_table(piece.table.replace_schema_metadata({KEY: json.dumps(plain(facts))}), temporary)
-    return _part(path, facts, piece.table.num_rows)
-
-
-def _part(path: Path, facts: dict[str, Any], rows: int) -> _Part:
-    cross_section = CrossSection(*facts["cross_section"])
-    return _Part(path, facts["index"], facts["asked"], rows, facts["generated"], cross_section, facts["dropped"])
-
-
-def _found(folder: Path, run: str, job: Job) -> dict[int, _Part]:
-    """Finished chunks of an earlier start; raises InputError when they are of another run."""
-    found = {}
-    for path in sorted(folder.glob("part-*.parquet")):
-        try:
-            file = pq.ParquetFile(path)
-            facts = json.loads((file.schema_arrow.metadata or {})[KEY])
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path} is no finished chunk of a simulation; remove {folder}") from error
-        if facts["run"] != run:
-            raise InputError(
-                f"{folder} holds chunks of a run with other settings, another seed or other versions; "
-                "remove it or choose another output"
-            )
-        found[facts["index"]] = _part(path, facts, file.metadata.num_rows)
-    return found
-
-
-def _trimmed(part: _Part, n: int | None, before: int) -> pa.Table:
-    table = pq.read_table(part.path).replace_schema_metadata(None).drop_columns([POSITION])
+def _trimmed(chunks: runs.Pieces[Piece], part: _Part, n: int | None, before: int) -> pa.Table:
+    table = pq.read_table(chunks.path(part.name)).replace_schema_metadata(None).drop_columns([POSITION])
     return table if n is None else table.slice(0, max(n - before, 0))
 
 
-def _summary(job: Job, seed: int, used: list[_Part], n: int | None) -> Summary:
+def _summary(job: Job, seed: int, used: list[_Part], n: int | None, chunks: runs.Pieces[Piece]) -> Summary:
     rows = sum(part.rows for part in used)
     generated = sum(part.generated for part in used)
     weights = [part.generated / generated for part in used]
@@ -246,7 +227,7 @@ def _summary(job: Job, seed: int, used: list[_Part], n: int | None) -> Summary:
     if n is not None and rows > n:
         last = used[-1]
         place = last.rows - (rows - n) - 1
-        position = pq.read_table(last.path, columns=[POSITION]).column(0)[place].as_py()
+        position = pq.read_table(chunks.path(last.name), columns=[POSITION]).column(0)[place].as_py()
         generated += position + 1 - last.generated
         rows = n
     dropped = sum(part.dropped for part in used)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
-import json
 from typing import Any, Literal
 
 import numpy as np
@@ -119,12 +117,6 @@ def versions() -> dict[str, str]:
 
     names = ("fastjet", "numpy", "awkward")
     return {"bumpfit": __version__, "pythia": pythia_version(), **{n: importlib.metadata.version(n) for n in names}}
-
-
-def digest(job: Job, seed: int) -> str:
-    """What makes two runs the same: job, seed and versions, as SHA-256."""
-    text = json.dumps([job.to_dict(), seed, versions()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_chunk(task: tuple[Job, int, int, int]) -> Piece:
