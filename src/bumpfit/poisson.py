@@ -17,7 +17,8 @@ def deviance(counts: ArrayLike, expected: ArrayLike) -> Floats:
     n, r = np.broadcast_arrays(np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64))
     possible = (r > 0) | ((r == 0) & (n == 0))
     both = (n > 0) & (r > 0)
-    log = np.log(np.divide(n, r, out=np.ones(n.shape), where=both))
+    # n / r - 1 by the difference, so that 1e13 events keep their digits
+    log = np.log1p(np.divide(n - r, r, out=np.zeros(n.shape), where=both))
     return np.where(possible, np.maximum(2 * (r - n + n * log), 0.0), np.inf)
 
 

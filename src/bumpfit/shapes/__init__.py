@@ -11,7 +11,7 @@ from bumpfit.shapes.bias_tests import Bias, SpuriousSignal, bias, spurious_signa
 from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.discrete_profiling import Envelope, envelope
 from bumpfit.shapes.families import SQRT_S, dijet, exponential, power_law, ua2
-from bumpfit.shapes.fitting import fit, twice_nll
+from bumpfit.shapes.fitting import fit, fit_unbinned, twice_nll
 from bumpfit.shapes.interval import interval
 from bumpfit.shapes.loglinear import LogLinear, Term
 from bumpfit.shapes.modified_exponential import ModifiedExponential, modified_exponential
@@ -21,7 +21,6 @@ from bumpfit.shapes.shape import Shape
 from bumpfit.shapes.signals import double_crystal_ball, gaussian
 from bumpfit.shapes.templates import Morph, Template, morph, template
 from bumpfit.shapes.tied import Tied, tie
-from bumpfit.shapes.unbinned import fit_unbinned
 
 __all__ = [
     "SQRT_S",

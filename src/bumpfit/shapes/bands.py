@@ -16,8 +16,8 @@ from scipy.special import ndtri
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import HistogramLike, as_histogram, check_edges
 from bumpfit.results import Fit, Record
-from bumpfit.shapes.fitting import Binned, spectrum
-from bumpfit.shapes.minimise import Coordinates, coordinates
+from bumpfit.shapes.binned import Binned, spectrum
+from bumpfit.shapes.coordinates import Coordinates, coordinates
 from bumpfit.shapes.shape import FREE, Shape
 
 Array = NDArray[np.float64]

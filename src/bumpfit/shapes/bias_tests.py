@@ -18,8 +18,9 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, HistogramLike, as_histogram, from_counts
 from bumpfit.results import Record
 from bumpfit.shapes.batch import fit_many
+from bumpfit.shapes.binned import Binned, spectrum
 from bumpfit.shapes.composite import add
-from bumpfit.shapes.fitting import Binned, fit, spectrum
+from bumpfit.shapes.fitting import fit
 from bumpfit.shapes.loglinear import LogLinear
 from bumpfit.shapes.shape import Shape, Values
 

@@ -63,6 +63,20 @@ class Sum(Shape):
         pairs = zip(self.parts, self.split(parameters), strict=True)
         return np.concatenate([part.gradient(bins, values) for part, values in pairs], axis=1)
 
+    def curvature(self, edges: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Those of the parts, each along its own rows of the directions, shape (Z, Z)."""
+        bins = self.check_range(edges)
+        return self._second(lambda part, p, rows: part.curvature(bins, p, weights, rows), parameters, directions)
+
+    def density_curvature(self, x: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Those of the parts, shape (Z, Z)."""
+        return self._second(lambda part, p, rows: part.density_curvature(x, p, weights, rows), parameters, directions)
+
+    def _second(self, function: Callable[[Shape, Array, Array], Array], parameters: Values, directions: Array) -> Array:
+        rows = np.split(directions, np.cumsum([len(part.parameters) for part in self.parts])[:-1])
+        parts = zip(self.parts, self.split(parameters), rows, strict=True)
+        return np.asarray(sum(function(*part) for part in parts))
+
     def _total(self, function: Callable[[Shape, Array], Array], parameters: Values) -> Array:
         pairs = zip(self.parts, self.split(parameters), strict=True)
         return np.asarray(sum(function(part, values) for part, values in pairs))

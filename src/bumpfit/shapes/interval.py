@@ -96,7 +96,7 @@ def crossing(rise: Callable[[float], float], centre: float, step: float) -> floa
     for doubling in range(REACH):
         far = centre + step * 2**doubling
         if rise(far) > 0:
-            return float(brentq(rise, near, far, xtol=PRECISION * abs(step)))
+            return float(brentq(rise, near, far, xtol=PRECISION * 1e-4 * abs(step)))
         near = far
     raise BumpfitError(f"the profile likelihood does not rise enough between {centre:g} and {near:g}")
 
@@ -159,7 +159,7 @@ def _end(profile: _Profile, z: float, best: float, step: float, end: float | Non
         if doubling == REACH or (outer - end) * np.sign(step) >= 0:
             outer = end
         if above(outer) > 0:
-            return float(brentq(above, inner, outer, xtol=PRECISION * abs(step)))
+            return float(brentq(above, inner, outer, xtol=PRECISION * 1e-4 * abs(step)))
         if outer == end:
             break
         inner = outer
@@ -167,13 +167,13 @@ def _end(profile: _Profile, z: float, best: float, step: float, end: float | Non
 
 
 def _first_step(best: Fit, parameter: str, bounds: Bounds) -> float:
-    """The error of the fit, or a hundredth of the range where the fit has none."""
+    """The error of the fit, or a hundredth of the range where the fit has none, or the size of the value."""
     error = best.errors[parameter]
     if error > 0 and np.isfinite(error):
         return float(error)
     low, high = bounds
     if low is None or high is None:
-        raise BumpfitError(f"the fit gives '{parameter}' no error and it has no range; give limits")
+        return max(1.0, abs(best.values[parameter]))
     return (high - low) / 100
 
 

@@ -98,6 +98,19 @@ class LogLinear(Shape):
         nodes, exponents = _at_nodes(self, self.check_range(edges).tobytes())
         return nodes.sum(self._slopes(exponents, self.array(parameters)).T).T
 
+    def curvature(self, edges: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Exact: along the axes (ln p0, p_j) the second derivatives of f are f phi_j phi_k, shape (Z, Z)."""
+        nodes, exponents = _at_nodes(self, self.check_range(edges).tobytes())
+        density = _density(exponents, self.array(parameters)) * nodes.weights
+        basis = exponents @ directions
+        return np.asarray((basis * (density * nodes.spread(weights))[:, None]).T @ basis)
+
+    def density_curvature(self, x: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Exact, shape (Z, Z)."""
+        exponents = self.exponents(x)
+        basis = exponents @ directions
+        return np.asarray((basis * (_density(exponents, self.array(parameters)) * weights)[:, None]).T @ basis)
+
     def log_linear_basis(self, edges: ArrayLike, parameters: Values | None = None) -> Array:
         """Derivatives of the logarithm of a bin's content with respect to (ln p0, p1, ...), shape (B, P).
 

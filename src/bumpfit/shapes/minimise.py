@@ -1,31 +1,27 @@
-"""MIGRAD with analytic gradients in whitened parameters, for every likelihood of a shape.
+"""Minimum of a likelihood of a shape: MIGRAD with analytic gradients in whitened parameters, then Newton's last steps.
 
-The parameters of a dijet function are correlated at the level of 0.9999 and differ by many orders of magnitude. So
-positive ones are fitted through their logarithm, and all that have no finite bound are rotated and scaled to unit
-Fisher information at the start values: MIGRAD then sees nearly the unit matrix. Bounded ones keep their own axis.
+MIGRAD finds the valley, `settle` ends the descent with exact second derivatives, and `along_walls` finds minima at
+which bins without events expect none. What MIGRAD is asked for continues smoothly into impossible values, so that it
+can come back from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import iminuit
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.poisson import whiten
-from bumpfit.results import Fit
+from bumpfit.shapes.coordinates import Coordinates, Measured, coordinates, scaled_limits
+from bumpfit.shapes.settle import ENOUGH, WALLS, Settled, along_walls, settle
 from bumpfit.shapes.shape import FREE, Bounds, Shape
 
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-4
 """MIGRAD's tolerance: it stops at an expected distance of 0.002 TOLERANCE 0.5 = 1e-7 in -ln L from the minimum."""
-
-NEAR = 1e-3
-"""A bounded parameter this many standard deviations from its bound counts as being there."""
 
 LARGEST = 1e250
 """Positive parameters start between 1 / LARGEST and LARGEST: beyond, derivatives leave the floating-point numbers."""
@@ -39,111 +35,107 @@ UNDETERMINED = (
 )
 
 
-class Likelihood(Protocol):
-    """What the minimiser asks of a likelihood; `values` are the parameters of the shape, shape (P,)."""
-
-    def value(self, values: Array) -> float:
-        """-ln L; any number that is not finite means that the values are impossible."""
-
-    def slope(self, values: Array) -> Array:
-        """Derivatives of `value`, shape (P,)."""
-
-    def information(self, values: Array, units: Array) -> Array:
-        """Fisher information or an estimate of it for the parameters in the given units, shape (P, P)."""
-
-    def problems(self, values: Array) -> list[str]:
-        """Why a minimum at the values is no good; empty when it is."""
-
-
 @dataclass(frozen=True, eq=False)
-class Coordinates:
-    """theta(z): whitened coordinates of the free parameters. z = 0 at the start, unit Fisher information there."""
+class Ended:
+    """Where a fit ended: values (P,), -ln L there without its constant, and what is wrong with it (nothing: valid).
 
-    origin: Array
-    matrix: Array
-    logarithmic: NDArray[np.bool_]
-    free: NDArray[np.intp]
+    `bound` (P,) marks parameters at an end of their range, `walls` counts bins without events that the fit expects none
+    in; the covariance holds both.
+    """
 
-    def values(self, z: Array) -> Array:
-        """Parameter values, shape (P,)."""
-        u = self.origin.copy()
-        u[self.free] += self.matrix @ z
-        with np.errstate(over="ignore"):
-            return np.where(self.logarithmic, np.exp(np.where(self.logarithmic, u, 0.0)), u)
-
-    def slope(self, values: Array) -> Array:
-        """d theta / d z at the values, shape (P, Z)."""
-        result = np.zeros((self.origin.size, self.free.size))
-        result[self.free] = self.matrix
-        return result * np.where(self.logarithmic, values, 1.0)[:, None]
-
-
-def coordinates(
-    shape: Shape, likelihood: Likelihood, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
-) -> Coordinates:
-    """Whitened coordinates around start values; parameters with limits keep their own axis."""
-    logarithmic = np.array(shape.positive) & ~held
-    stretch = np.where(logarithmic, start, 1.0)
-    free = np.flatnonzero(~held)
-    information = likelihood.information(start, stretch)[np.ix_(free, free)]
-    alone = np.array([limit != FREE for limit in limits])[free]
-    matrix = np.diag(1 / np.sqrt(np.maximum(np.diag(information), np.finfo(float).tiny)))
-    joint = np.flatnonzero(~alone)
-    matrix[np.ix_(joint, joint)] = whiten(information[np.ix_(joint, joint)])
-    return Coordinates(np.where(logarithmic, np.log(stretch), start), matrix, logarithmic, free)
-
-
-def scaled_limits(shape: Shape, limits: Sequence[Bounds]) -> tuple[Bounds, ...]:
-    """Limits as the minimiser's axes see them: logarithms for positive parameters, whose bound at zero is none then."""
-
-    def logarithm(bound: float | None) -> float | None:
-        return None if bound is None or bound <= 0 else float(np.log(bound))
-
-    return tuple(
-        (logarithm(low), logarithm(high)) if positive else (low, high)
-        for (low, high), positive in zip(limits, shape.positive, strict=True)
-    )
+    values: Array
+    value: float
+    edm: float | None
+    covariance: Array | None
+    bound: NDArray[np.bool_]
+    walls: int
+    problems: tuple[str, ...]
+    attempts: tuple[str, ...] = ()
+    steps: int = 0
+    evaluations: int = 0
 
 
 def minimise(
-    shape: Shape, likelihood: Likelihood, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
-) -> Fit:
-    """MIGRAD from whitened coordinates made at the start, then again from those made where it ended, then the Hessian.
+    shape: Shape, likelihood: Measured, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
+) -> Ended:
+    """The minimum that lies below the start.
 
-    The last round is repeated at MIGRAD's highest strategy when it did not converge. `held` marks fixed parameters;
-    start values on or outside their limits are moved inside by a hundredth of the range (or of their size).
+    MIGRAD works in whitened coordinates made at the start, and where Newton's steps do not settle after it, again from
+    those made where it ended, at higher strategies. `held` marks fixed parameters; start values on or outside their
+    limits are moved inside by a hundredth of the range (or of their size).
     """
     positive = np.array(shape.positive) & ~held
     if not np.isfinite(start).all() or not ((start > 1 / LARGEST) & (start < LARGEST))[positive].all():
-        return _impossible(shape, start, held)
+        return _impossible(start)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         # Overflow far from the minimum is met on the way and judged at the end: every result is checked to be finite.
         return _descend(shape, likelihood, inside(start, limits, held), held, scaled_limits(shape, limits))
 
 
 def _descend(
-    shape: Shape, likelihood: Likelihood, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
-) -> Fit:
+    shape: Shape, likelihood: Measured, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
+) -> Ended:
     attempts: list[str] = []
     evaluations = 0
-    values = start
+    values, best = start, None
     for strategy in (0, 1, 2):
         space = coordinates(shape, likelihood, values, held, limits)
         if not np.isfinite(space.matrix).all():
-            return _impossible(shape, values, held)
-        minuit = _minuit(likelihood, space, limits)
-        minuit.strategy = strategy
+            return _impossible(values)
         if space.free.size:
-            minuit.migrad()
-        values = space.values(np.array(minuit.values)[: space.free.size])
-        evaluations += minuit.nfcn + minuit.ngrad
-        valid = minuit.valid or not space.free.size
-        attempts.append(f"migrad strategy {strategy}: {'valid' if valid else 'not valid'}")
-        if strategy > 0 and valid:
-            break
-    if space.free.size:
-        minuit.hesse()
-    return _record(shape, likelihood, space, minuit, held, tuple(attempts), evaluations)
+            minuit = _migrad(likelihood, space, limits, strategy)
+            values = space.values(np.array(minuit.values))
+            evaluations += minuit.nfcn + minuit.ngrad
+            attempts.append(f"migrad strategy {strategy}: {'valid' if minuit.valid else 'not valid'}")
+        found, told = _settled(shape, likelihood, start, values, held, limits)
+        attempts += told
+        best = found if best is None else best
+        if found is not None:
+            best, values = found, found.values
+            evaluations += found.evaluations
+            if found.converged:
+                break
+    return _ended(likelihood, values, best, tuple(attempts), evaluations)
+
+
+def _settled(
+    shape: Shape,
+    likelihood: Measured,
+    start: Array,
+    end: Array,
+    held: NDArray[np.bool_],
+    limits: Sequence[Bounds],
+) -> tuple[Settled | None, list[str]]:
+    """Newton's steps from where MIGRAD ended, and along walls where these do not settle; the lower one."""
+    found = settle(shape, likelihood, end, held, limits)
+    told = [f"newton: {_word(found)}"]
+    if (found is None or not found.converged) and likelihood.empty(start)[0].size:
+        walled = along_walls(shape, likelihood, start, end, held, limits)
+        if walled is None:
+            inner = _within_walls(shape, likelihood, start, held, limits)
+            walled = along_walls(shape, likelihood, inner, inner, held, limits)
+        told.append(f"along walls: {_word(walled)}")
+        above = ENOUGH * likelihood.empty(start)[0].size
+        if walled is not None and (found is None or (walled.converged and walled.value <= found.value + above)):
+            return walled, told
+    return found, told
+
+
+def _within_walls(
+    shape: Shape, likelihood: Measured, start: Array, held: NDArray[np.bool_], limits: Sequence[Bounds]
+) -> Array:
+    """Values at which bins without events expect some, where the start does not have them: they are given some."""
+    barrier = likelihood.with_events(WALLS[0])
+    space = coordinates(shape, likelihood, start, held, limits)
+    if not (space.free.size and np.isfinite(space.matrix).all()):
+        return start
+    return space.values(np.array(_migrad(barrier, space, limits, 0).values))
+
+
+def _word(found: Settled | None) -> str:
+    return (
+        "no likelihood" if found is None else "converged" if found.converged else f"not converged (edm {found.edm:.2g})"
+    )
 
 
 def inside(start: Array, limits: Sequence[Bounds], held: NDArray[np.bool_]) -> Array:
@@ -160,99 +152,58 @@ def inside(start: Array, limits: Sequence[Bounds], held: NDArray[np.bool_]) -> A
     return result
 
 
-def _minuit(likelihood: Likelihood, space: Coordinates, limits: Sequence[Bounds]) -> iminuit.Minuit:
+def _migrad(likelihood: Measured, space: Coordinates, limits: Sequence[Bounds], strategy: int) -> iminuit.Minuit:
     """MIGRAD on -ln L(z), with limits for the bounded parameters."""
 
     def nll(z: Array) -> float:
-        value = likelihood.value(space.values(z))
+        value = likelihood.soft(space.values(z))
         return value if np.isfinite(value) else HUGE
 
     def gradient(z: Array) -> Array:
         values = space.values(z)
-        result = likelihood.slope(values) @ space.slope(values)
+        result = likelihood.soft_slope(values) @ space.slope(values)
         return result if np.isfinite(result).all() else np.zeros(z.size)
 
-    minuit = iminuit.Minuit(nll, np.zeros(max(space.free.size, 1)), grad=gradient)
+    minuit = iminuit.Minuit(nll, np.zeros(space.free.size), grad=gradient)
     minuit.errordef = iminuit.Minuit.LIKELIHOOD
     minuit.tol = TOLERANCE
     minuit.errors = 1.0
-    for z, index in enumerate(space.free):
+    for z, (index, low, high) in enumerate(zip(space.free, *space.ends(limits), strict=True)):
         if limits[index] != FREE:
-            minuit.limits[z] = tuple(
-                None if bound is None else (bound - space.origin[index]) / space.matrix[z, z] for bound in limits[index]
-            )
-    return minuit
+            minuit.limits[z] = (low, high)
+    minuit.strategy = strategy
+    return minuit.migrad()
 
 
-def _record(
-    shape: Shape,
-    likelihood: Likelihood,
-    space: Coordinates,
-    minuit: iminuit.Minuit,
-    held: NDArray[np.bool_],
-    attempts: tuple[str, ...],
-    evaluations: int,
-) -> Fit:
-    """The result with the covariance carried back to the shape's own parameters."""
-    z = np.array(minuit.values)[: space.free.size]
-    values = space.values(z)
-    bound = np.zeros(values.size, dtype=bool)
-    for k, index in enumerate(space.free):
-        low, high = minuit.limits[k]
-        bound[index] = min(z[k] - low, high - z[k]) < NEAR
-    covariance: Array | None = None
-    if not space.free.size:
-        covariance = np.zeros((values.size, values.size))
-    elif minuit.covariance is not None:
-        slope = space.slope(values)
-        slope[bound] = 0.0
-        covariance = slope @ np.array(minuit.covariance) @ slope.T
-    problems = []
-    if space.free.size and not minuit.valid:
-        problems.append(f"MIGRAD did not converge (edm {minuit.fmin.edm:.2g})")
-    problems += likelihood.problems(values)
-    if covariance is None:
+def _ended(
+    likelihood: Measured, values: Array, found: Settled | None, attempts: tuple[str, ...], evaluations: int
+) -> Ended:
+    problems = likelihood.problems(values)
+    covariance = None if found is None else found.covariance()
+    if found is None:
+        problems.append("MIGRAD ended where the likelihood is zero")
+    elif not found.converged:
+        problems.append(f"the fit did not converge (edm {found.edm:.2g})")
+    if found is not None and covariance is None:
         problems.append("the Hessian could not be inverted")
-    elif not (np.isfinite(values).all() and np.isfinite(covariance).all()):
+    elif covariance is not None and not (np.isfinite(values).all() and np.isfinite(covariance).all()):
         covariance = None
         problems.append(UNDETERMINED)
-    errors = np.zeros(values.size) if covariance is None else np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    return Fit(
-        parameters=shape.parameters,
-        values=_named(shape, values),
-        errors=_named(shape, errors),
+    return Ended(
+        values=values,
+        value=likelihood.value(values),
+        edm=None if found is None else found.edm,
         covariance=covariance,
-        twice_nll=2 * likelihood.value(values),
-        valid=not problems,
-        status="converged" if not problems else "; ".join(problems),
-        fixed=names(shape, held),
-        at_bounds=names(shape, bound),
-        minimiser="MIGRAD, whitened, analytic gradient",
-        evaluations=evaluations,
-        edm=float(minuit.fmin.edm) if minuit.fmin is not None else None,
+        bound=np.zeros(values.size, dtype=bool) if found is None else found.bound,
+        walls=0 if found is None else found.walls,
+        problems=tuple(problems),
         attempts=attempts,
+        steps=0 if found is None else found.steps,
+        evaluations=evaluations,
     )
 
 
-def _impossible(shape: Shape, values: Array, held: NDArray[np.bool_]) -> Fit:
+def _impossible(values: Array) -> Ended:
     """The fit that has no start: the spectrum leaves the parameters undetermined over hundreds of powers of ten."""
-    return Fit(
-        parameters=shape.parameters,
-        values=_named(shape, values),
-        errors=dict.fromkeys(shape.parameters, 0.0),
-        covariance=None,
-        twice_nll=float("nan"),
-        valid=False,
-        status=UNDETERMINED,
-        fixed=names(shape, held),
-        minimiser="none",
-    )
-
-
-def names(shape: Shape, mask: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Names of the parameters that the mask marks."""
-    return tuple(name for name, use in zip(shape.parameters, mask, strict=True) if use)
-
-
-def _named(shape: Shape, values: Array) -> dict[str, float]:
-    return dict(zip(shape.parameters, map(float, values), strict=True))
+    nowhere = np.zeros(values.size, dtype=bool)
+    return Ended(values, float("nan"), None, None, nowhere, 0, (UNDETERMINED,))

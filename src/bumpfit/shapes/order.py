@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc, fdtrc, xlogy
+from scipy.special import chdtrc, fdtrc
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, HistogramLike, as_histogram
+from bumpfit.poisson import deviance
 from bumpfit.results import Fit, Record
 from bumpfit.shapes.bands import propagated_band
 from bumpfit.shapes.families import dijet
@@ -65,8 +66,7 @@ class Order(Record):
 
 def likelihood_chi2(counts: ArrayLike, expected: ArrayLike) -> Array:
     """2 sum (mu - n + n ln(n / mu)) over the last axis: (..., B) -> (...)."""
-    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    return np.asarray(2 * np.sum(mu - n + xlogy(n, n) - xlogy(n, mu), axis=-1))
+    return np.asarray(deviance(counts, expected).sum(axis=-1))
 
 
 def f_test(chi2_a: ArrayLike, nu_a: int, chi2_b: ArrayLike, nu_b: int) -> tuple[Array, Array]:

@@ -65,6 +65,14 @@ class Bernstein(Shape):
         sums = np.cumsum(higher[:, :0:-1], axis=1)[:, ::-1]
         return np.asarray((self.high - self.low) / (self.degree + 1) * sums)
 
+    def curvature(self, edges: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """None: the contents are linear in the parameters, shape (Z, Z)."""
+        return np.zeros((directions.shape[1], directions.shape[1]))
+
+    def density_curvature(self, x: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """None, shape (Z, Z)."""
+        return np.zeros((directions.shape[1], directions.shape[1]))
+
     def _scaled(self, x: Array) -> Array:
         return (x - self.low) / (self.high - self.low)
 

@@ -97,6 +97,40 @@ class Gaussian(Peak):
         phi = np.exp(-0.5 * t * t) / ROOT_2PI
         return np.stack([_normal(t), -number * np.diff(phi) / sigma, -number * np.diff(t * phi) / sigma], axis=-1)
 
+    def curvature(self, edges: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Exact second derivatives of the weighted content along directions, shape (Z, Z)."""
+        number, mass, sigma = _checked(self, parameters)
+        t = (self.check_range(edges) - mass) / sigma
+        phi = np.exp(-0.5 * t * t) / ROOT_2PI
+        by_mass, by_width, mass_mass, mass_width, width_width = (
+            -float(weights @ np.diff(factor * phi)) for factor in (1.0, t, t, t * t - 1, t**3 - 2 * t)
+        )
+        return _second(number, sigma, (by_mass, by_width), (mass_mass, mass_width, width_width), directions)
+
+    def density_curvature(self, x: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Exact second derivatives of the weighted density along directions, shape (Z, Z)."""
+        number, mass, sigma = _checked(self, parameters)
+        t = (np.asarray(x, dtype=np.float64) - mass) / sigma
+        unit = weights * np.exp(-0.5 * t * t) / (ROOT_2PI * sigma)
+        first = (float((unit * t).sum()), float((unit * (t * t - 1)).sum()))
+        second = (t * t - 1, t**3 - 3 * t, t**4 - 5 * t * t + 2)
+        return _second(number, sigma, first, tuple(float((unit * factor).sum()) for factor in second), directions)
+
+
+def _second(
+    number: float, sigma: float, first: tuple[float, float], second: tuple[float, ...], directions: Array
+) -> Array:
+    """Second derivatives for n_signal, mass and sigma from those of one event in units of sigma, along directions."""
+    (m, s), (mm, ms, ss) = first, second
+    matrix = np.array(
+        [
+            [0.0, m / sigma, s / sigma],
+            [m / sigma, number * mm / sigma**2, number * ms / sigma**2],
+            [s / sigma, number * ms / sigma**2, number * ss / sigma**2],
+        ]
+    )
+    return np.asarray(directions.T @ matrix @ directions)
+
 
 def _normal(t: Array) -> Array:
     """Normal probability between neighbours of t; the tail that is nearer keeps the relative precision."""

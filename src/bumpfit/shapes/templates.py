@@ -49,6 +49,14 @@ class Template(Shape):
         """Share of the template in each bin, shape (B, 1)."""
         return np.diff(self._cumulative(self.check_range(edges)))[:, None]
 
+    def curvature(self, edges: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """None: the contents are linear in the parameters, shape (Z, Z)."""
+        return np.zeros((directions.shape[1], directions.shape[1]))
+
+    def density_curvature(self, x: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """None, shape (Z, Z)."""
+        return np.zeros((directions.shape[1], directions.shape[1]))
+
     def candidates(self, edges: Array) -> Array:
         """One event: a template has no other parameters."""
         return np.ones((1, 1))

@@ -75,6 +75,25 @@ class Tied(Shape):
         values, matrix = self._chain(parameters)
         return self.peak.gradient(edges, values) @ matrix
 
+    def curvature(self, edges: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Second derivatives along directions by the chain rule, shape (Z, Z)."""
+        values, matrix = self._chain(parameters)
+        second = self.peak.curvature(edges, values, weights, matrix @ directions)
+        return second + self._bend(weights @ self.peak.gradient(edges, values), parameters, directions)
+
+    def density_curvature(self, x: ArrayLike, parameters: Values, weights: Array, directions: Array) -> Array:
+        """Second derivatives of the weighted density by the chain rule, shape (Z, Z)."""
+        values, matrix = self._chain(parameters)
+        second = self.peak.density_curvature(x, values, weights, matrix @ directions)
+        return second + self._bend(weights @ self.peak.density_gradient(x, values), parameters, directions)
+
+    def _bend(self, slope: Array, parameters: Values, directions: Array) -> Array:
+        """What the second derivatives of the polynomials add; `slope` (Q,) is that of the peak's parameters."""
+        at = self.parameters.index("mass")
+        mass = self.array(parameters)[at]
+        bend = sum(slope[self.peak.parameters.index(name)] * _bending(c, mass) for name, c in self.functions)
+        return np.asarray(bend * np.outer(directions[at], directions[at]))
+
     def start(self, edges: ArrayLike, counts: ArrayLike, fixed: Mapping[str, float] | None = None) -> Array:
         """The peak's start without the tied parameters."""
         return self.peak.start(edges, counts, fixed)[self._kept]
@@ -86,6 +105,11 @@ def _horner(coefficients: Sequence[float], x: float) -> tuple[float, float]:
     for coefficient in reversed(coefficients):
         value, slope = value * x + coefficient, slope * x + value
     return value, slope
+
+
+def _bending(coefficients: Sequence[float], x: float) -> float:
+    """Second derivative of a polynomial, constant term first."""
+    return float(sum(k * (k - 1) * c * x ** (k - 2) for k, c in enumerate(coefficients) if k > 1))
 
 
 def tie(peak: Shape, **functions: Sequence[float]) -> Tied:
