@@ -119,8 +119,6 @@ def broken(change: str) -> dict[str, Any]:
         first["type"] = "generic_dist"
     elif change == "no analysis":
         document["analyses"] = []
-    elif change == "constraint width":
-        gauss["sigma"] = 2.0
     elif change == "constraint type":
         gauss["type"] = "lognormal_dist"
     elif change == "no value":
@@ -139,7 +137,6 @@ def broken(change: str) -> dict[str, Any]:
     [
         ("type", "generic_dist"),
         ("no analysis", "no analyses"),
-        ("constraint width", "width 2.0"),
         ("constraint type", "lognormal_dist"),
         ("no value", "has no value"),
         ("no samples", "'samples' is missing"),

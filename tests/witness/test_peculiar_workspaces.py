@@ -248,7 +248,6 @@ CASES["same name normsys+histosys"] = ws(
     },
     SEEN,
 )
-CASES["modifier twice same"] = ws({"SR": [sig(), bkg(K, K)]}, SEEN)
 CASES["channel order differs"] = ws(
     {"Z": [sig(), bkg(K)], "A": [smp("x", [100.0, 10.0, 3.0], mod("k", "normsys", {"lo": 0.8, "hi": 1.3}))]},
     {"Z": [57.0, 63.0], "A": [99.0, 11.0, 2.0]},

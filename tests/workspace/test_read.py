@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bumpfit.errors import InputError, InputWarning
+from bumpfit.errors import InputError
 from bumpfit.workspace import read, rename, write
 
 
@@ -102,6 +102,12 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], Any], list[str]]] = [
     ("twice the same channel", lambda w: w["channels"].append(w["channels"][0]), ["channel 'SR'", "twice"]),
     ("contradicting repeat", lambda w: modifiers(w).append({"name": "scale", "type": "normsys",
         "data": {"lo": 0.8, "hi": 1.2}}), ["twice", "'scale'"]),
+    ("equal repeat", lambda w: modifiers(w).append(copy.deepcopy(modifiers(w)[0])), ["twice", "'scale'"]),
+    ("repeat without content", lambda w: samples(w)[0]["modifiers"].append({"name": "mu", "type": "normfactor",
+        "data": None}), ["twice", "'mu'"]),
+    ("unknown key of a setting", lambda w: settings(w).append({"name": "mu", "bound": [[0.0, 1.0]]}),
+        ["'bound'", "bounds", "parameters[0] 'mu'"]),
+    ("unknown key of a modifier", lambda w: modifiers(w)[0].update(smooth=True), ["'smooth'", "modifiers[0] 'scale'"]),
     ("names used for two things", lambda w: modifiers(w)[0].update(name="mu"), ["'mu'", "different names"]),
     ("luminosity without settings", lambda w: modifiers(w).append({"name": "lumi", "type": "lumi", "data": None}),
         ["lumi", "auxdata", "sigmas"]),
@@ -112,8 +118,8 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], Any], list[str]]] = [
         ["start", "[2.0, 3.0]"]),
     ("empty range", lambda w: settings(w).append({"name": "mu", "bounds": [[3.0, 2.0]]}), ["lower end"]),
     ("shared shapesys", lambda w: second_channel(w) or [c["samples"][1]["modifiers"].append(
-        {"name": "unc", "type": "shapesys", "data": [1.0, 1.0]}) for c in w["channels"]],
-        ["'unc'", "cannot be shared"]),
+        {"name": "unc", "type": "shapesys", "data": [1.0, k]}) for k, c in enumerate(w["channels"], 1)],
+        ["'unc'", "cannot be shared", "bin 1"]),
 ]  # fmt: skip
 
 
@@ -212,8 +218,9 @@ def test_patchset_of_another_workspace() -> None:
     patches["metadata"]["digests"] = {"md5": pyhf.utils.digest(small(), "md5"), "sha256": pyhf.utils.digest(small())}
     expected = read(small(), patches, patch_name="mass_200").expected({})
     other = rename(small(), parameters={"mu": "strength"})
-    with pytest.warns(InputWarning, match=r"made for another workspace: its (md5|sha256)"):
-        assert read(other, patches, patch_name="mass_200").expected({}).tolist() == expected.tolist()
+    with pytest.raises(InputError, match=r"made for another workspace: its (md5|sha256).*--patch-any"):
+        read(other, patches, patch_name="mass_200")
+    assert read(other, patches, patch_name="mass_200", any_workspace=True).expected({}).tolist() == expected.tolist()
 
 
 def test_measurements_and_interest() -> None:

@@ -61,6 +61,9 @@ class Reading:
     patch_name: Annotated[str | None, typer.Option(help="Name of the patch in a patchset.")] = None
     measurement: Annotated[str | None, typer.Option(help="Measurement (HS3: analysis); default: the first.")] = None
     poi: Annotated[str | None, typer.Option(help="Take another parameter of interest.")] = None
+    patch_any: Annotated[
+        bool, typer.Option("--patch-any", help="Accept a patchset whose digests are those of another workspace.")
+    ] = False
     allow_negative: Annotated[
         bool, typer.Option("--allow-negative", help="Accept samples with negative yields (from event weights).")
     ] = False
@@ -79,7 +82,7 @@ class Reading:
                 raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")
         return read(
             require(path), None if self.patch is None else require(self.patch), patch_name=self.patch_name,
-            measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
+            measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative, any_workspace=self.patch_any,
         )  # fmt: skip
 
     @property

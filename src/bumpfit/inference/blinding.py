@@ -11,7 +11,7 @@ from bumpfit.errors import InputError
 from bumpfit.inference.discovery import require_poi, require_valid
 from bumpfit.inference.fit import FitOptions, Settings, prepare, solve
 from bumpfit.workspace import Model, prune, read
-from bumpfit.workspace.combine import staterror_bins
+from bumpfit.workspace.combine import bins_over_channels
 from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
@@ -55,10 +55,10 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
     main, aux = model.split(data)
     visible = read(prune(model.spec, channels), poi="", interpolation=model.interpolation, allow_negative=True)
     seen = {c.name: main[known[c.name].first : known[c.name].last] for c in visible.channels}
-    # the bins of a staterror are counted over all its channels
+    # the bins of some parameters are counted over all their channels
     full = {
         f"{name}[{k}]": f"{name}[{i}]"
-        for name, bins in staterror_bins(model.spec).items()
+        for name, bins in bins_over_channels(model.spec).items()
         for k, i in enumerate(i for i, (channel, _) in enumerate(bins) if channel not in channels)
     }
     names = [full.get(name, name) for name in visible.names]

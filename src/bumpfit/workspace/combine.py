@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from bumpfit.errors import InputError
+from bumpfit.workspace.effects import EFFECTS, PYHF_SETTINGS
+from bumpfit.workspace.effects_scale import NORMFORMULA
+from bumpfit.workspace.formula import names_in, parse, written
 
 
 def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> dict[str, Any]:
     """One HistFactory workspace with the channels of all; a parameter name that several use is one parameter.
 
-    The settings of the first measurement of each are merged and must not contradict each other. `poi`: by default the
-    parameter of interest they agree on. Raises InputError for a channel name that occurs twice, contradicting settings,
-    and different parameters of interest when none is named.
+    The settings and correlations of the first measurement of each are merged and must not contradict each other. `poi`:
+    by default the parameter of interest they agree on. Raises InputError for a channel name that occurs twice,
+    contradicting settings, and different parameters of interest when none is named.
     """
     if len(workspaces) < 2:
         raise InputError(f"a combination needs at least two workspaces, got {len(workspaces)}")
     channels: dict[str, Any] = {}
     observations: list[Any] = []
     settings: dict[str, dict[str, Any]] = {}
+    correlations: list[Any] = []
     interests: list[str] = []
     for number, spec in enumerate(workspaces, start=1):
         if "measurements" not in spec or "observations" not in spec:
@@ -35,26 +39,57 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
         observations += copy.deepcopy(list(spec["observations"]))
         config = spec["measurements"][0]["config"]
         interests.append(config["poi"])
+        correlations += [c for c in copy.deepcopy(config.get("correlations", [])) if c not in correlations]
         for entry in config["parameters"]:
-            merged = settings.setdefault(entry["name"], {})
-            for key, value in entry.items():
-                if merged.setdefault(key, copy.deepcopy(value)) != value:
-                    raise InputError(
-                        f"the workspaces set different {key} for parameter '{entry['name']}' ({merged[key]} and "
-                        f"{value}); rename it in one of them (--rename, in Python `rename`) or make them agree"
-                    )
+            _merge(settings.setdefault(entry["name"], {}), entry)
+    _check_shared(workspaces, settings)
     if poi is None:
         if len(set(interests)) > 1:
             raise InputError(
                 f"the parameters of interest differ ({', '.join(dict.fromkeys(interests))}); name one as poi"
             )
         poi = interests[0]
+    chosen: dict[str, Any] = {"poi": poi, "parameters": list(settings.values())}
+    if correlations:
+        chosen["correlations"] = correlations
     return {
         "channels": list(channels.values()),
         "observations": observations,
-        "measurements": [{"name": "combination", "config": {"poi": poi, "parameters": list(settings.values())}}],
+        "measurements": [{"name": "combination", "config": chosen}],
         "version": "1.0.0",
     }
+
+
+def _merge(merged: dict[str, Any], entry: Mapping[str, Any]) -> None:
+    for key, value in entry.items():
+        if merged.setdefault(key, copy.deepcopy(value)) != value:
+            raise _differ(key, entry["name"], merged[key], value)
+
+
+def _differ(key: str, name: str, one: Any, other: Any) -> InputError:
+    return InputError(
+        f"the workspaces set different {key} for parameter '{name}' ({one} and {other}); rename it in one of them "
+        "(--rename, in Python `rename`) or make them agree"
+    )
+
+
+def _check_shared(workspaces: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError where one workspace sets a parameter that another one has with its defaults: the combination has
+    one parameter, which one of them did not mean.
+    """
+    for spec in workspaces:
+        own = {entry["name"]: entry for entry in spec["measurements"][0]["config"]["parameters"]}
+        for name in {m["name"] for m in modifiers_of(spec)} & settings.keys():
+            for key in ("fixed", "auxdata", "sigmas", "factors", "constraint", "threshold"):
+                if key in settings[name] and key not in own.get(name, {}) and settings[name][key] is not False:
+                    raise _differ(key, name, settings[name][key], "none")
+
+
+def modifiers_of(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All modifiers of a specification."""
+    for channel in spec["channels"]:
+        for sample in channel["samples"]:
+            yield from sample["modifiers"]
 
 
 def rename(
@@ -63,43 +98,116 @@ def rename(
     channels: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The workspace with channels or parameters (modifiers and their settings) under new names.
+    """The workspace with channels or parameters (modifiers, their settings, formulas and correlations) under new names.
 
-    Raises InputError for a name that does not exist.
+    Raises InputError for a name that does not exist, and for one that is there already.
     """
     result = copy.deepcopy(dict(spec))
-    unknown = set(channels or {}) - {c["name"] for c in result["channels"]}
-    modifiers = [m for c in result["channels"] for s in c["samples"] for m in s["modifiers"]]
-    unknown |= set(parameters or {}) - {m["name"] for m in modifiers}
+    present = {c["name"] for c in result["channels"]}
+    names = _parameter_names(result)
+    unknown = (set(channels or {}) - present) | (set(parameters or {}) - names)
     if unknown:
         raise InputError(f"cannot rename {', '.join(sorted(unknown))}: the workspace has no such name")
-    for channel in [*result["channels"], *result.get("observations", [])]:
-        channel["name"] = (channels or {}).get(channel["name"], channel["name"])
-    for entry in modifiers:
-        entry["name"] = (parameters or {}).get(entry["name"], entry["name"])
-    for measurement in result.get("measurements", []):
-        config = measurement["config"]
-        config["poi"] = (parameters or {}).get(config["poi"], config["poi"])
-        for entry in config["parameters"]:
-            entry["name"] = (parameters or {}).get(entry["name"], entry["name"])
+    for given, known, what in ((channels, present, "channel"), (parameters, names, "parameter")):
+        left = known - set(given or {})
+        for old, new in (given or {}).items():
+            if new in left:
+                raise InputError(f"cannot rename {old}: the workspace has a {what} '{new}' already")
+            left.add(new)
+    before = bins_over_channels(result)
+    for key in ("channels", "observations"):
+        for entry in result.get(key, []):
+            entry["name"] = (channels or {}).get(entry["name"], entry["name"])
+    _reorder(result, before, bins_over_channels(result), lambda c: (channels or {}).get(c, c))
+    _rename_parameters(result, dict(parameters or {}))
     return result
 
 
-def staterror_bins(spec: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
-    """Channel and bin that each parameter of every staterror belongs to, in the order of the parameters."""
+def _rename_parameters(spec: dict[str, Any], new: Mapping[str, str]) -> None:
+    def renamed(name: str) -> str:
+        stem, bracket, index = name.partition("[")
+        return new.get(name, new.get(stem, stem) + bracket + index)
+
+    for modifier in modifiers_of(spec):
+        modifier["name"] = new.get(modifier["name"], modifier["name"])
+        if modifier["type"] == NORMFORMULA.kind:
+            text = modifier["data"]["formula"]
+            if any(renamed(name) != name for name in names_in(parse(text))):
+                modifier["data"]["formula"] = written(parse(text), renamed)
+    for config in configs_of(spec):
+        if "poi" in config:
+            config["poi"] = renamed(config["poi"])
+        for entry in config.get("parameters", []):
+            entry["name"] = new.get(entry["name"], entry["name"])
+        for entry in config.get("correlations", []):
+            entry["parameters"] = [renamed(name) for name in entry["parameters"]]
+
+
+def _parameter_names(spec: Mapping[str, Any]) -> set[str]:
+    """Names of modifiers and of what formulas name."""
+    names = {m["name"] for m in modifiers_of(spec)}
+    for modifier in modifiers_of(spec):
+        if modifier["type"] == NORMFORMULA.kind:
+            names |= {name.partition("[")[0] for name in names_in(parse(modifier["data"]["formula"]))}
+    return names
+
+
+def configs_of(spec: Mapping[str, Any]) -> list[Any]:
+    """What holds settings: the configuration of each measurement, or the model itself."""
+    return [m["config"] for m in spec["measurements"]] if "measurements" in spec else [spec]
+
+
+def bins_over_channels(spec: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
+    """Channel and bin that each parameter belongs to, for those of bins that are counted on from channel to channel, in
+    the order of the parameters.
+    """
     result: dict[str, list[tuple[str, int]]] = {}
     for channel in sorted(spec["channels"], key=lambda c: str(c["name"])):
-        names = {m["name"] for s in channel["samples"] for m in s["modifiers"] if m["type"] == "staterror"}
-        for name in names:
-            bins = range(len(channel["samples"][0]["data"]))
-            result.setdefault(name, []).extend((channel["name"], b) for b in bins)
+        kinds = {m["name"]: m["type"] for s in channel["samples"] for m in s["modifiers"]}
+        for name, kind in kinds.items():
+            if EFFECTS[kind].covers_channels:
+                bins = range(len(channel["samples"][0]["data"]))
+                result.setdefault(name, []).extend((channel["name"], b) for b in bins)
     return result
+
+
+def _reorder(
+    spec: Mapping[str, Any],
+    before: Mapping[str, list[tuple[str, int]]],
+    after: Mapping[str, list[tuple[str, int]]],
+    now: Callable[[str], str],
+) -> None:
+    """Settings of parameters of bins in the order of the channels' new names; formulas and correlations name bins by
+    number, so they follow.
+    """
+    moved: dict[str, str] = {}
+    for name, bins in before.items():
+        place = {(now(channel), b): i for i, (channel, b) in enumerate(bins)}
+        order = [place[where] for where in after[name]]
+        if order == sorted(order):
+            continue
+        moved |= {f"{name}[{i}]": f"{name}[{k}]" for k, i in enumerate(order)}
+        for config in configs_of(spec):
+            for entry in config.get("parameters", []):
+                for key in set(PYHF_SETTINGS) & entry.keys() if entry["name"] == name else ():
+                    if isinstance(entry[key], list):
+                        entry[key] = [entry[key][i] for i in order]
+    for modifier in modifiers_of(spec) if moved else ():
+        if modifier["type"] == NORMFORMULA.kind:
+            text = modifier["data"]["formula"]
+            modifier["data"]["formula"] = written(parse(text), lambda n: moved.get(n, n))
+    for config in configs_of(spec) if moved else ():
+        if "poi" in config:
+            config["poi"] = moved.get(config["poi"], config["poi"])
+        for entry in config.get("correlations", []):
+            entry["parameters"] = [moved.get(n, n) for n in entry["parameters"]]
 
 
 def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
     """The workspace without these channels, and without settings of parameters that went with them.
 
-    A staterror that covers several channels loses the bins of those that went, and their settings.
+    Parameters of bins that run over several channels lose the bins of those that went, and their settings. Correlated
+    parameters that went leave the covariance of the others as it is.
 
     Raises InputError for a channel that does not exist, or when none would be left.
     """
@@ -112,13 +220,42 @@ def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
             result[key] = [entry for entry in result[key] if entry["name"] not in channels]
     if not result["channels"]:
         raise InputError("removing these channels leaves none")
-    used = {m["name"] for c in result["channels"] for s in c["samples"] for m in s["modifiers"]}
-    stat = staterror_bins(spec)
-    for measurement in result.get("measurements", []):
-        config = measurement["config"]
-        config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
-        for entry in config["parameters"]:
-            bins = stat.get(entry["name"], [])
-            for key in {"inits", "bounds", "auxdata", "sigmas"} & entry.keys() if bins else ():
-                entry[key] = [v for (channel, _), v in zip(bins, entry[key], strict=True) if channel not in channels]
+    used = _parameter_names(result)
+    before, after = bins_over_channels(spec), bins_over_channels(result)
+    left = {
+        f"{name}[{i}]": f"{name}[{after[name].index(where)}]"
+        for name, bins in before.items()
+        for i, where in enumerate(bins)
+        if where in after.get(name, [])
+    }
+    for config in configs_of(result):
+        if "parameters" in config:
+            config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
+        for entry in config.get("parameters", []):
+            bins = before.get(entry["name"], [])
+            for key in set(PYHF_SETTINGS) & entry.keys() if bins else ():
+                if isinstance(entry[key], list):
+                    entry[key] = [
+                        v for (channel, _), v in zip(bins, entry[key], strict=True) if channel not in channels
+                    ]
+        config.update(_pruned_correlations(config, used, before, left))
     return result
+
+
+def _pruned_correlations(
+    config: Mapping[str, Any], used: set[str], before: Mapping[str, Any], left: Mapping[str, str]
+) -> dict[str, Any]:
+    """Correlations of what is left."""
+    if "correlations" not in config:
+        return {}
+    result = []
+    for entry in config["correlations"]:
+        kept = [
+            i
+            for i, name in enumerate(entry["parameters"])
+            if (name in left if name.partition("[")[0] in before else name.partition("[")[0] in used)
+        ]
+        if len(kept) > 1:
+            names = [left.get(entry["parameters"][i], entry["parameters"][i]) for i in kept]
+            result.append({"parameters": names, "matrix": [[entry["matrix"][i][j] for j in kept] for i in kept]})
+    return {"correlations": result}

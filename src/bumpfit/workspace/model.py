@@ -60,6 +60,7 @@ class Model:
 
     `spec` is the HistFactory JSON it came from (patches applied), `poi` the parameter of interest (None: there is
     none), `observed` the observed counts, shape (B,) or None when the specification has no data, `auxdata` shape (A,).
+    `sampled`: channel and sample of each compiled entry. `unused`: settings of parameters that do not exist.
     """
 
     spec: dict[str, Any]
@@ -70,6 +71,8 @@ class Model:
     auxdata: Floats
     compiled: Compiled
     interpolation: Mapping[str, str]
+    sampled: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -233,17 +236,8 @@ class Model:
     @cached_property
     def entries(self) -> dict[tuple[Channel, str], int]:
         """Number of the compiled entry of each channel and sample that can be non-zero."""
-        result: dict[tuple[Channel, str], int] = {}
-        specs = {c["name"]: {s["name"]: s for s in c["samples"]} for c in self.spec["channels"]}
-        e = 0
-        for channel in self.channels:
-            for name in channel.samples:
-                sample = specs[channel.name][name]
-                shapes = [m["data"][key] for m in sample["modifiers"] if m["type"] == "histosys" for key in m["data"]]
-                if any(any(values) for values in [sample["data"], *shapes]):
-                    result[channel, name] = e
-                    e += 1
-        return result
+        channels = {channel.name: channel for channel in self.channels}
+        return {(channels[channel], sample): e for e, (channel, sample) in enumerate(self.sampled)}
 
     def jacobian(self, values: Values) -> Floats:
         """Derivatives of the expected counts, shape (P, B)."""

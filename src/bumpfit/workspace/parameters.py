@@ -1,14 +1,10 @@
-"""The parameters of a HistFactory model: which exist, in which order, with which start, range and constraint.
-
-Order and defaults are pyhf's (0.7.6): by type of modifier, within a type in the order in which channels, samples and
-modifiers sorted by name are met; settings of the measurement override the defaults.
-"""
+"""Parameters of a HistFactory model: start, range and constraint, and how a measurement sets them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from bumpfit.errors import InputError
@@ -34,7 +30,10 @@ class Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class ParameterSet:
-    """Parameters that one modifier name stands for (one, or one a bin)."""
+    """Parameters that one modifier name stands for (one, or one a bin).
+
+    `starts`: where the bins of each channel begin, when they are counted on from channel to channel.
+    """
 
     name: str
     scalar: bool
@@ -44,6 +43,11 @@ class ParameterSet:
     constraint: Constraint = "none"
     widths: tuple[float, ...] = ()
     auxdata: tuple[float, ...] = ()
+    starts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def first(self, channel: str) -> int:
+        """Which of the parameters belongs to the first bin of a channel."""
+        return self.starts.get(channel, 0)
 
     def parameters(self) -> list[Parameter]:
         """The scalar parameters, named name[0], name[1], ... when there is one a bin."""
@@ -64,68 +68,6 @@ class ParameterSet:
         return result
 
 
-def _normal_scalar(name: str) -> ParameterSet:
-    return ParameterSet(name, True, (0.0,), ((-5.0, 5.0),), (False,), "normal", (1.0,), (0.0,))
-
-
-def _default_shapesys(name: str, nominal: Sequence[float], uncertainty: Sequence[float]) -> ParameterSet:
-    valid = [n > 0 and u > 0 for n, u in zip(nominal, uncertainty, strict=True)]
-    ratios = [n / u if ok else 1.0 for n, u, ok in zip(nominal, uncertainty, valid, strict=True)]
-    factors = tuple(r * r for r in ratios)
-    size = len(factors)
-    fixed = tuple(not ok for ok in valid)
-    return ParameterSet(name, False, (1.0,) * size, ((1e-10, 10.0),) * size, fixed, "poisson", factors, factors)
-
-
-def _default_staterror(name: str, sigmas: Sequence[float]) -> ParameterSet:
-    # a bin without uncertainty keeps a unit Gaussian, which only adds a constant to the likelihood (pyhf does the same)
-    fixed = tuple(s == 0 for s in sigmas)
-    widths = tuple(1.0 if s == 0 else s for s in sigmas)
-    size = len(widths)
-    return ParameterSet(name, False, (1.0,) * size, ((1e-10, 10.0),) * size, fixed, "normal", widths, (1.0,) * size)
-
-
-def staterror_sigmas(name: str, channels: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Relative uncertainty of each bin that staterror `name` covers, channels in the given order.
-
-    The absolute uncertainties of the samples are added in quadrature, the yields linearly (Barlow-Beeston light).
-    """
-    users = {
-        sample["name"]: frozenset(
-            c["name"]
-            for c in channels
-            for s in c["samples"]
-            if s["name"] == sample["name"] and _find(s, name, "staterror") is not None
-        )
-        for channel in channels
-        for sample in channel["samples"]
-        if _find(sample, name, "staterror") is not None
-    }
-    if len(set(users.values())) > 1:
-        raise InputError(
-            f"staterror '{name}' covers different channels for different samples ({', '.join(sorted(users))}); "
-            "use one name a channel"
-        )
-    sigmas: list[float] = []
-    for channel in channels:
-        covering = [s for s in channel["samples"] if _find(s, name, "staterror") is not None]
-        if not covering:
-            continue
-        for b in range(len(covering[0]["data"])):
-            total = sum(s["data"][b] for s in covering)
-            error = math.hypot(*(_find(s, name, "staterror")["data"][b] for s in covering))  # type: ignore[index]
-            sigmas.append(error / total if total > 0 else 0.0)
-    return sigmas
-
-
-def _find(sample: Mapping[str, Any], name: str, kind: str) -> Mapping[str, Any] | None:
-    found = None
-    for modifier in sample["modifiers"]:
-        if modifier["name"] == name and modifier["type"] == kind:
-            found = modifier
-    return found
-
-
 def _settings(name: str, config: Mapping[str, Any], key: str, size: int) -> Any:
     value = config.get(key)
     if isinstance(value, list) and len(value) != size:
@@ -140,10 +82,10 @@ def _end(value: float) -> float:
         return math.copysign(math.inf, value)
 
 
-def _override(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
+def override(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
     """Apply the measurement's settings of one parameter."""
     if not default.inits:
-        return _override(_lumi(default, config), config)
+        return override(_without_defaults(default, config), config)
     name, size = default.name, len(default.inits)
     changes: dict[str, Any] = {}
     used = {"none": (), "normal": ("auxdata", "sigmas"), "poisson": ("auxdata", "factors")}[default.constraint]
@@ -170,18 +112,19 @@ def _override(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
     return dataclasses.replace(default, **changes)
 
 
-def _lumi(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
-    """The luminosity has no defaults: start, range, auxiliary value and error come from the measurement."""
+def _without_defaults(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:
+    """For the luminosity start, range, auxiliary value and error come from the measurement."""
     missing = [key for key in ("inits", "bounds", "auxdata", "sigmas") if key not in config]
     if missing:
         raise InputError(
-            f"the modifier 'lumi' needs {', '.join(missing)} for the parameter 'lumi' in the measurement, for example "
-            '{"name": "lumi", "auxdata": [1.0], "sigmas": [0.017], "inits": [1.0], "bounds": [[0.9, 1.1]]}'
+            f"the parameter '{default.name}' needs {', '.join(missing)} in the measurement, for example "
+            f'{{"name": "{default.name}", "auxdata": [1.0], "sigmas": [0.017], "inits": [1.0], "bounds": [[0.9, 1.1]]}}'
         )
     return dataclasses.replace(default, inits=(1.0,))
 
 
-def _check(found: ParameterSet) -> None:
+def check(found: ParameterSet) -> None:
+    """Raise InputError for an empty range, a start outside it, and widths that are not positive numbers."""
     for i, (init, (low, high)) in enumerate(zip(found.inits, found.bounds, strict=True)):
         label = found.name if found.scalar else f"{found.name}[{i}]"
         if not low <= high:
@@ -192,62 +135,3 @@ def _check(found: ParameterSet) -> None:
             raise InputError(f"the uncertainty of parameter '{label}' is out of the range of floating-point numbers")
         if not low <= init <= high:
             raise InputError(f"the start {init} of parameter '{label}' lies outside its range [{low}, {high}]")
-
-
-def parameter_sets(
-    channels: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]]
-) -> dict[str, ParameterSet]:
-    """All parameter sets of channels sorted by name (samples sorted by name), in pyhf's order."""
-    by_kind: dict[str, dict[str, ParameterSet]] = {
-        kind: {} for kind in ("histosys", "lumi", "normfactor", "normsys", "shapefactor", "shapesys", "staterror")
-    }
-    owner: dict[str, str] = {}
-    for channel in channels:
-        for sample in sorted(channel["samples"], key=lambda s: str(s["name"])):
-            for modifier in sorted(sample["modifiers"], key=lambda m: (str(m["name"]), str(m["type"]))):
-                name, kind, size = modifier["name"], modifier["type"], len(sample["data"])
-                found = by_kind[kind]
-                if kind == "shapesys":
-                    here = f"sample '{sample['name']}' of channel '{channel['name']}'"
-                    if name in found and owner[name] != here:
-                        raise InputError(
-                            f"shapesys '{name}' is used by {owner[name]} and by {here}; it cannot be shared"
-                        )
-                    owner[name] = here
-                    found[name] = _default_shapesys(name, sample["data"], modifier["data"])
-                elif kind == "shapefactor":
-                    if name not in found:
-                        found[name] = ParameterSet(name, False, (1.0,) * size, ((0.0, 10.0),) * size, (False,) * size)
-                    elif size > len(found[name].inits):
-                        raise InputError(
-                            f"shapefactor '{name}' has {len(found[name].inits)} bins in an earlier channel but {size} "
-                            f"in channel '{channel['name']}'; mismatching binnings cannot share it"
-                        )
-                elif name in found:
-                    continue
-                elif kind == "normfactor":
-                    found[name] = ParameterSet(name, True, (1.0,), ((0.0, 10.0),), (False,))
-                elif kind in ("histosys", "normsys"):
-                    found[name] = _normal_scalar(name)
-                elif kind == "lumi":
-                    found[name] = ParameterSet(name, True, (), (), (False,), "normal", (), ())
-                # staterror needs all channels: below, in the order of the sorted names as in pyhf
-    names = sorted(
-        {m["name"] for c in channels for s in c["samples"] for m in s["modifiers"] if m["type"] == "staterror"}
-    )
-    for name in names:
-        by_kind["staterror"][name] = _default_staterror(name, staterror_sigmas(name, channels))
-    configs = {config["name"]: config for config in settings}
-    defaults: dict[str, ParameterSet] = {}
-    for found in by_kind.values():
-        for name, default in found.items():
-            if defaults.setdefault(name, default) != default:
-                raise InputError(
-                    f"the name '{name}' is used for modifiers whose parameters differ; give them different names"
-                )
-    if not defaults:
-        raise InputError("the workspace has no modifiers, so there is nothing to fit; give the signal a normfactor")
-    result = {name: _override(default, configs.get(name, {})) for name, default in defaults.items()}
-    for entry in result.values():
-        _check(entry)
-    return result

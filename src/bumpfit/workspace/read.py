@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from bumpfit.errors import InputError, InputWarning
-from bumpfit.workspace.compile import DEFAULT_INTERPOLATION, compile_spec
+from bumpfit.workspace.compile import compile_spec
+from bumpfit.workspace.effects import DEFAULT_INTERPOLATION, correlations_of, declare, with_correlations
 from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
-from bumpfit.workspace.parameters import parameter_sets
 from bumpfit.workspace.validate import check_content, check_schema
 from bumpfit.workspace.xml import read_xml
 
@@ -45,11 +45,13 @@ def load_json(path: str | Path) -> Any:
         raise InputError(f"'{path}' holds a number that is too long: {error}") from error
 
 
-def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> dict[str, Any]:
+def apply_patch(
+    spec: dict[str, Any], patch: Patch, name: str | None = None, *, any_workspace: bool = False
+) -> dict[str, Any]:
     """The specification with a JSON patch (a list of operations, or its file) or one patch of a patchset applied.
 
-    Raises InputError for a patch that does not fit, and for a patchset without `name` or with an unknown one. Warns
-    (InputWarning) when the digests of a patchset are those of another workspace.
+    Raises InputError for a patch that does not fit, for a patchset without `name` or with an unknown one, and, unless
+    `any_workspace`, for one whose digests are those of another workspace.
     """
     import jsonpatch
 
@@ -63,7 +65,8 @@ def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> 
             raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
         if name is not None and name not in patches:
             raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(patches))}")
-        _check_digests(content, spec)
+        if not any_workspace:
+            _check_digests(content, spec)
         content = patches[name] if name is not None else next(iter(patches.values()))
     elif name is not None:
         raise InputError(f"the patch is a single one, so it has no patch named '{name}'")
@@ -78,9 +81,8 @@ def apply_patch(spec: dict[str, Any], patch: Patch, name: str | None = None) -> 
 
 
 def _check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """Warn when the patchset names other digests (of the JSON with sorted keys, as pyhf has it) than the workspace's.
-
-    No refusal: the file may have been edited on purpose, and single patches of a set are often applied without a check.
+    """Raise InputError when the patchset names other digests (of the JSON with sorted keys, as pyhf has it) than the
+    workspace's.
     """
     metadata = patchset.get("metadata")
     digests = metadata.get("digests") if isinstance(metadata, Mapping) else None
@@ -90,11 +92,9 @@ def _check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None
         content = json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()
         found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
         if found != expected:
-            warnings.warn(
+            raise InputError(
                 f"the patchset was made for another workspace: its {algorithm} is {expected}, that of this workspace "
-                f"{found}",
-                InputWarning,
-                stacklevel=4,
+                f"{found}; if that is meant, allow it (--patch-any, in Python any_workspace=True)"
             )
 
 
@@ -123,6 +123,7 @@ def read(
     poi: str | None = None,
     interpolation: Mapping[str, str] | None = None,
     allow_negative: bool = False,
+    any_workspace: bool = False,
 ) -> Model:
     """Read a workspace and compile it.
 
@@ -131,9 +132,10 @@ def read(
     `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
     analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":
     "code4" or "code1", "histosys": "code4p" or "code0"}, by default pyhf's codes 4 and 4p. `allow_negative`: accept
-    samples with negative yields.
+    samples with negative yields. `any_workspace`: accept a patchset whose digests are those of another workspace.
 
-    Raises InputError with the place of the first fault.
+    Raises InputError with the place of the first fault. Warns (InputWarning) of settings without a parameter, and of
+    what may not be meant.
     """
     spec = _load(source)
     if patch is not None:
@@ -141,7 +143,7 @@ def read(
             patch, patch_name = patch
         if not isinstance(spec, dict):
             raise InputError("a patch needs a workspace that is a JSON object")
-        spec = apply_patch(spec, patch, patch_name)
+        spec = apply_patch(spec, patch, patch_name, any_workspace=any_workspace)
     elif patch_name is not None:
         raise InputError(f"the patch name '{patch_name}' was given without a patchset")
     if is_hs3(spec):
@@ -191,7 +193,14 @@ def compile_model(
         settings = spec.get("parameters", [])
         poi = "mu" if poi is None else poi
     channels = sorted(spec["channels"], key=lambda c: str(c["name"]))
-    sets = parameter_sets(channels, settings)
+    declared = declare(channels, settings)
+    sets = declared.sets
+    if declared.unused:
+        warnings.warn(
+            f"the measurement sets {_some(list(declared.unused))}, which no modifier has; a name may be misspelt",
+            InputWarning,
+            stacklevel=3,
+        )
     codes = {**DEFAULT_INTERPOLATION, **(interpolation or {})}
     described, offset = [], 0
     for channel in channels:
@@ -200,6 +209,7 @@ def compile_model(
             Channel(channel["name"], offset, offset + size, tuple(sorted(s["name"] for s in channel["samples"])))
         )
         offset += size
+    compiled, entries = compile_spec(channels, declared, with_correlations(declared, correlations_of(spec)), codes)
     interest = sets.get(poi) if poi else None
     if interest is not None and not interest.scalar and len(interest.inits) == 1:
         poi = f"{poi}[0]"  # pyhf names it without the index
@@ -210,8 +220,10 @@ def compile_model(
         poi=poi or None,
         observed=_observed(spec, described),
         auxdata=np.array([a for group in sets.values() for a in group.auxdata]),
-        compiled=compile_spec(channels, sets, codes),
+        compiled=compiled,
+        sampled=tuple(entries),
         interpolation=codes,
+        unused=declared.unused,
     )
     _check_model(model)
     return model

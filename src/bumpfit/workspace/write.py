@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bumpfit.errors import InputError
 from bumpfit.files import write_json
-from bumpfit.workspace.compile import DEFAULT_INTERPOLATION
+from bumpfit.workspace.effects import DEFAULT_INTERPOLATION
 from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
 
