@@ -82,7 +82,8 @@ class Reading:
                 raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")
         return read(
             require(path), None if self.patch is None else require(self.patch), patch_name=self.patch_name,
-            measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative, any_workspace=self.patch_any,
+            measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
+            any_workspace=self.patch_any,
         )  # fmt: skip
 
     @property
