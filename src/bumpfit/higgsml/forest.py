@@ -1,0 +1,97 @@
+"""Boosted trees as plain arrays, evaluated by one compiled loop: a million events in seconds, and a safe file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.compiled import njit
+
+Floats = NDArray[np.float64]
+FIELDS = ("feature", "threshold", "left", "right", "missing_left", "leaf", "value", "starts", "baseline")
+
+
+@njit()
+def walk(x, feature, threshold, left, right, missing_left, leaf, value, starts, out):  # type: ignore[no-untyped-def]
+    """Add the values of the leaves that each event (row of x) falls into to out."""
+    for i in range(x.shape[0]):
+        total = 0.0
+        for tree in range(starts.size):
+            first = starts[tree]
+            node = first
+            while not leaf[node]:
+                v = x[i, feature[node]]
+                if np.isnan(v):
+                    go_left = missing_left[node]
+                else:
+                    go_left = v <= threshold[node]
+                node = first + (left[node] if go_left else right[node])
+            total += value[node]
+        out[i] += total
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Forest:
+    """Trees one after the other; `starts` are their first nodes, children count from there. `baseline` (1,)."""
+
+    feature: NDArray[np.int64]
+    threshold: Floats
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    missing_left: NDArray[np.bool_]
+    leaf: NDArray[np.bool_]
+    value: Floats
+    starts: NDArray[np.int64]
+    baseline: Floats
+
+    @classmethod
+    def of(cls, model: Any) -> Forest:
+        """Take apart a trained binary `HistGradientBoostingClassifier`."""
+        trees = [iteration[0].nodes for iteration in model._predictors]
+        nodes = np.concatenate(trees)
+        starts = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])[:-1]])
+        return cls(
+            nodes["feature_idx"].astype(np.int64), nodes["num_threshold"].astype(np.float64),
+            nodes["left"].astype(np.int64), nodes["right"].astype(np.int64), nodes["missing_go_to_left"].astype(bool),
+            nodes["is_leaf"].astype(bool), nodes["value"].astype(np.float64), starts.astype(np.int64),
+            np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1),
+        )  # fmt: skip
+
+    def raw(self, x: NDArray[Any]) -> Floats:
+        """The log-odds of events, rows of x; missing values are NaN."""
+        out = np.full(len(x), self.baseline[0])
+        walk(
+            np.ascontiguousarray(x, dtype=np.float32), self.feature, self.threshold, self.left, self.right,
+            self.missing_left, self.leaf, self.value, self.starts, out,
+        )  # fmt: skip
+        return out
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """The arrays of a file."""
+        return {f"{prefix}_{name}": getattr(self, name) for name in FIELDS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str, features: int) -> Forest:
+        """Back from `arrays`; raises ValueError for what cannot be trees (walks that would not end)."""
+        found = cls(**{name: arrays[f"{prefix}_{name}"] for name in FIELDS})
+        n = len(found.value)
+        sizes = {len(getattr(found, name)) for name in FIELDS[:7]}
+        starts = found.starts
+        if sizes != {n} or found.baseline.shape != (1,) or not n or not len(starts) or starts[0] != 0:
+            raise ValueError("its trees do not fit together")
+        if (np.diff(starts) <= 0).any() or starts[-1] >= n:
+            raise ValueError("its trees do not fit together")
+        ends = np.append(starts[1:], n)
+        own = np.arange(n) - np.repeat(starts, ends - starts)
+        size = np.repeat(ends - starts, ends - starts)
+        inner = ~found.leaf
+        for child in (found.left, found.right):  # children come later in the same tree: every walk ends
+            if ((child <= own) | (child >= size))[inner].any():
+                raise ValueError("a node of its trees points to where no child can be")
+        if ((found.feature < 0) | (found.feature >= features))[inner].any():
+            raise ValueError("a node of its trees asks for a feature that does not exist")
+        return found

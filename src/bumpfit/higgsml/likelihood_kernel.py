@@ -1,0 +1,426 @@
+"""The extended binned likelihood of mu and the nuisances, and its fits, compiled: one experiment after the other.
+
+Half of -2 ln L without the constant: F = sum_b (r_b - n_b + n_b ln(n_b / r_b)) + sum_k theta_k^2 / 2, with r_b the
+expected events and theta in standard deviations of the prior. Two kinds of expected events:
+
+- `RESPONSE`: r_b = sum_p f_p y_bp exp(a_bp . m(t, j, u)), processes p in the order of `columns.PROCESSES`, f the scales
+  (mu; bkg; bkg ttbar; bkg diboson), m = (t, j, u, tt, jj, uu, tj, tu, ju), t and j the energy scales in standard
+  deviations, u the soft missing momentum: theta_u itself, or exp(2 theta_u) (its square, for a lognormal prior).
+- `GRID`: r_b = mu S_b(t, j) + B_b(t, j), both splines through templates on a grid.
+
+The minimum is found by Newton steps with the curvature sum_b n_b / r_b^2 r_b' r_b'^T + 1 (exact but for r''; positive
+definite), halved until F falls, inside the ranges of the nuisances.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.compiled import njit
+
+Floats = NDArray[np.float64]
+
+RESPONSE, GRID = 0, 1
+TES, JES, MET, TTBAR, DIBOSON, BKG = 1, 2, 3, 4, 5, 6
+"""Places of the nuisances among the parameters, after mu."""
+ITERATIONS, HALVINGS = 60, 40
+TOLERANCE = 1e-10
+"""Of the decrease of F that a further step promises."""
+ROUNDING = 1e-8
+"""Of the decrease that a step promises, where rounding hides it."""
+ENDS = 40
+"""Steps towards an end of an interval."""
+SEARCHES = 60
+"""Times that the distance from the minimum is doubled to leave an interval."""
+CLOSE = 1e-8
+"""Of an end of an interval."""
+CONVERGED, FAILED = 0, 1
+
+
+class Arrays(NamedTuple):
+    """A model as arrays; those of the other kind are empty.
+
+    yields (B, P), response (B, P, 9): nominal expectations and log-quadratic coefficients. scales (3,): relative
+    standard deviations of ttbar, diboson, bkg. power: scales are (1 + scale)^theta instead of 1 + scale theta. square:
+    u = exp(2 theta). cells (T, J, B, 2, 4, 4): coefficients of x^a y^b in a cell, signal and background, x and y from
+    its lower corner. t_edges (T + 1,), j_edges (J + 1,). low, high (K,): ranges of the nuisances.
+    """
+
+    kind: int
+    yields: Floats
+    response: Floats
+    scales: Floats
+    power: bool
+    square: bool
+    cells: Floats
+    t_edges: Floats
+    j_edges: Floats
+    low: Floats
+    high: Floats
+
+
+@njit(internal=True)
+def scale(theta, sigma, power):  # type: ignore[no-untyped-def]
+    """A factor of a yield and its derivative."""
+    if power:
+        value = math.exp(theta * math.log1p(sigma))
+        return value, value * math.log1p(sigma)
+    return 1.0 + sigma * theta, sigma
+
+
+@njit(internal=True)
+def expect_response(a, x, r, d):  # type: ignore[no-untyped-def]
+    """Fill r (B,) and d (B, 7) at x = (mu, theta)."""
+    mu, t, j = x[0], x[TES], x[JES]
+    u, du = x[MET], 1.0
+    if a.square:
+        u = math.exp(2.0 * x[MET])
+        du = 2.0 * u
+    tt, dtt = scale(x[TTBAR], a.scales[0], a.power)
+    vv, dvv = scale(x[DIBOSON], a.scales[1], a.power)
+    bk, dbk = scale(x[BKG], a.scales[2], a.power)
+    for b in range(a.yields.shape[0]):
+        for k in range(7):
+            d[b, k] = 0.0
+        total = 0.0
+        for p in range(4):
+            y = a.yields[b, p]
+            if y == 0.0:
+                continue
+            c = a.response[b, p]
+            y *= math.exp(
+                c[0] * t + c[1] * j + c[2] * u + c[3] * t * t + c[4] * j * j + c[5] * u * u + c[6] * t * j
+                + c[7] * t * u + c[8] * j * u
+            )  # fmt: skip
+            f = mu
+            if p == 0:
+                d[b, 0] = y
+            elif p == 1:
+                f = bk
+                d[b, BKG] += y * dbk
+            elif p == 2:
+                f = bk * tt
+                d[b, BKG] += y * dbk * tt
+                d[b, TTBAR] = y * bk * dtt
+            else:
+                f = bk * vv
+                d[b, BKG] += y * dbk * vv
+                d[b, DIBOSON] = y * bk * dvv
+            y *= f
+            total += y
+            d[b, TES] += y * (c[0] + 2.0 * c[3] * t + c[6] * j + c[7] * u)
+            d[b, JES] += y * (c[1] + 2.0 * c[4] * j + c[6] * t + c[8] * u)
+            d[b, MET] += y * (c[2] + 2.0 * c[5] * u + c[7] * t + c[8] * j) * du
+        r[b] = total
+
+
+@njit(internal=True)
+def cell(edges, value):  # type: ignore[no-untyped-def]
+    """The cell of a grid that holds a value, the outer ones for values beyond."""
+    i = int(np.searchsorted(edges, value, side="right")) - 1
+    return min(max(i, 0), edges.size - 2)
+
+
+@njit(internal=True)
+def expect_grid(a, x, r, d):  # type: ignore[no-untyped-def]
+    """Fill r (B,) and d (B, 3) at x = (mu, t, j)."""
+    i, k = cell(a.t_edges, x[1]), cell(a.j_edges, x[2])
+    s, q = x[1] - a.t_edges[i], x[2] - a.j_edges[k]
+    for b in range(r.size):
+        r[b] = d[b, 0] = d[b, 1] = d[b, 2] = 0.0
+        for part in range(2):
+            c = a.cells[i, k, b, part]
+            value = by_s = by_q = 0.0
+            for m in range(3, -1, -1):
+                row = ((c[m, 3] * q + c[m, 2]) * q + c[m, 1]) * q + c[m, 0]
+                slope = (3.0 * c[m, 3] * q + 2.0 * c[m, 2]) * q + c[m, 1]
+                by_s = by_s * s + value
+                value = value * s + row
+                by_q = by_q * s + slope
+            f = x[0] if part == 0 else 1.0
+            if part == 0:
+                d[b, 0] = value
+            r[b] += f * value
+            d[b, 1] += f * by_s
+            d[b, 2] += f * by_q
+
+
+@njit(internal=True)
+def expect(a, x, r, d):  # type: ignore[no-untyped-def]
+    """Expected events r (B,) and their derivatives d (B, 1 + K)."""
+    if a.kind == RESPONSE:
+        expect_response(a, x, r, d)
+    else:
+        expect_grid(a, x, r, d)
+
+
+@njit()
+def expected(a, x, r, d):  # type: ignore[no-untyped-def]
+    """`expect` for many points x (T, 1 + K): r (T, B), d (T, B, 1 + K)."""
+    for i in range(x.shape[0]):
+        expect(a, x[i], r[i], d[i])
+
+
+@njit(internal=True)
+def value(n, x, r):  # type: ignore[no-untyped-def]
+    """F, infinite where an expectation is not positive (an empty bin may have none)."""
+    f = 0.0
+    for b in range(n.size):
+        if r[b] > 0.0:
+            f += r[b] - n[b] + (n[b] * math.log(n[b] / r[b]) if n[b] > 0.0 else 0.0)
+        elif n[b] > 0.0 or r[b] < 0.0:
+            return np.inf
+    for k in range(1, x.size):
+        f += 0.5 * x[k] * x[k]
+    return f
+
+
+@njit(internal=True)
+def derivatives(n, x, r, d, g, h):  # type: ignore[no-untyped-def]
+    """Gradient g and the positive definite part h of the curvature of F."""
+    size = x.size
+    for k in range(size):
+        g[k] = x[k] if k else 0.0
+        for m in range(size):
+            h[k, m] = 1.0 if k == m and k else 0.0
+    for b in range(n.size):
+        if r[b] <= 0.0:
+            continue
+        pull, weight = 1.0 - n[b] / r[b], n[b] / (r[b] * r[b])
+        for k in range(size):
+            g[k] += pull * d[b, k]
+            for m in range(k + 1):
+                h[k, m] += weight * d[b, k] * d[b, m]
+
+
+@njit(internal=True)
+def solve(h, g, held, step, lower):  # type: ignore[no-untyped-def]
+    """step = -h^-1 g over the parameters that are not held; False where h is not positive definite."""
+    size = g.size
+    for k in range(size):
+        for m in range(k + 1):
+            v = 0.0
+            if held[k] or held[m]:
+                v = 1.0 if k == m else 0.0
+            else:
+                v = h[k, m]
+            for i in range(m):
+                v -= lower[k, i] * lower[m, i]
+            if k == m:
+                if not v > 0.0:
+                    return False
+                lower[k, k] = math.sqrt(v)
+            else:
+                lower[k, m] = v / lower[m, m]
+    for k in range(size):
+        v = 0.0 if held[k] else -g[k]
+        for i in range(k):
+            v -= lower[k, i] * step[i]
+        step[k] = v / lower[k, k]
+    for k in range(size - 1, -1, -1):
+        v = step[k]
+        for i in range(k + 1, size):
+            v -= lower[i, k] * step[i]
+        step[k] = v / lower[k, k]
+    return True
+
+
+class Space(NamedTuple):
+    """Room for a fit."""
+
+    r: Floats
+    d: Floats
+    g: Floats
+    h: Floats
+    lower: Floats
+    step: Floats
+    trial: Floats
+    held: NDArray[np.bool_]
+    frozen: NDArray[np.bool_]
+
+
+@njit(internal=True)
+def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
+    """Minimise F from x (changed in place) over nuisances that are not frozen, and mu unless `hold`: F and status."""
+    size = x.size
+    expect(a, x, s.r, s.d)
+    f = value(n, x, s.r)
+    if not f < np.inf:
+        for k in range(1, size):
+            x[k] = x[k] if s.frozen[k] else 0.0
+        expect(a, x, s.r, s.d)
+        f = value(n, x, s.r)
+        if not f < np.inf:
+            return f, FAILED
+    for _ in range(ITERATIONS):
+        derivatives(n, x, s.r, s.d, s.g, s.h)
+        for k in range(size):
+            s.held[k] = s.frozen[k] or (k == 0 and hold)
+            if k and not s.held[k]:
+                at_low, at_high = x[k] <= a.low[k - 1], x[k] >= a.high[k - 1]
+                s.held[k] = (at_low and s.g[k] > 0.0) or (at_high and s.g[k] < 0.0)
+        if not solve(s.h, s.g, s.held, s.step, s.lower):
+            s.h[0, 0] += 1.0  # no event where the signal is: only mu has no prior
+            if not solve(s.h, s.g, s.held, s.step, s.lower):
+                return f, FAILED
+        gain = 0.0
+        for k in range(size):
+            gain -= s.g[k] * s.step[k]
+        if gain < TOLERANCE:
+            return f, CONVERGED
+        part, found = 1.0, np.inf
+        for _ in range(HALVINGS):
+            for k in range(size):
+                s.trial[k] = x[k] + part * s.step[k]
+                if k:
+                    s.trial[k] = min(max(s.trial[k], a.low[k - 1]), a.high[k - 1])
+            expect(a, s.trial, s.r, s.d)
+            found = value(n, s.trial, s.r)
+            if found <= f + 1e-14 * abs(f):
+                break
+            part *= 0.5
+        if not found <= f + 1e-14 * abs(f):
+            expect(a, x, s.r, s.d)
+            return f, CONVERGED if gain < ROUNDING else FAILED
+        for k in range(size):
+            x[k] = s.trial[k]
+        f = found
+    return f, FAILED
+
+
+@njit(internal=True)
+def critical(mu, grid, values):  # type: ignore[no-untyped-def]
+    """The critical value at mu, and its slope."""
+    i = int(np.searchsorted(grid, mu, side="right")) - 1
+    if i < 0:
+        return values[0], 0.0
+    if i >= grid.size - 1:
+        return values[grid.size - 1], 0.0
+    slope = (values[i + 1] - values[i]) / (grid[i + 1] - grid[i])
+    return values[i] + slope * (mu - grid[i]), slope
+
+
+@njit(internal=True)
+def profile(a, n, mu, x, s):  # type: ignore[no-untyped-def]
+    """F at mu with the nuisances profiled from x (changed in place), its slope in mu, and the status."""
+    x[0] = mu
+    f, status = fit(a, n, x, True, s)
+    slope = 0.0
+    for b in range(n.size):
+        if s.r[b] > 0.0:
+            slope += (1.0 - n[b] / s.r[b]) * s.d[b, 0]
+    return f, slope, status
+
+
+@njit(internal=True)
+def end(a, n, least, inside, outside, x, grid, values, s):  # type: ignore[no-untyped-def]
+    """Where 2 (F(mu) - least) crosses the critical value between `inside` and `outside`, by safeguarded Newton steps in
+    the root of the statistic.
+    """
+    mu = 0.5 * (inside + outside)
+    for _ in range(ENDS):
+        f, slope, status = profile(a, n, mu, x, s)
+        t = 2.0 * (f - least)
+        c, by = critical(mu, grid, values)
+        if not f < np.inf:  # no expectation is positive there
+            outside = mu
+            mu = 0.5 * (inside + outside)
+            continue
+        if status != CONVERGED:
+            return mu, status
+        if t <= c:
+            inside = mu
+        else:
+            outside = mu
+        root = math.sqrt(max(t, 1e-300))
+        change = slope / root - (0.5 * by / math.sqrt(c) if c > 0.0 else 0.0)
+        new = mu - (root - math.sqrt(c)) / change if change != 0.0 else np.inf
+        if not min(inside, outside) < new < max(inside, outside):
+            new = 0.5 * (inside + outside)
+        if abs(new - mu) < CLOSE * (1.0 + abs(mu)):
+            return new, CONVERGED
+        mu = new
+    return mu, FAILED
+
+
+@njit(internal=True)
+def room(bins, size, frozen):  # type: ignore[no-untyped-def]
+    """Room for fits."""
+    return Space(
+        np.empty(bins), np.empty((bins, size)), np.empty(size), np.empty((size, size)), np.empty((size, size)),
+        np.empty(size), np.empty(size), np.zeros(size, np.bool_), frozen,
+    )  # fmt: skip
+
+
+@njit(internal=True)
+def side(a, n, least, best, way, floor, reached, x, grid, values, s):  # type: ignore[no-untyped-def]
+    """The end of the interval on one side (way -1 or 1) of the minimum `best`, at `floor` where it reaches that."""
+    far, inside = max(0.3, 0.3 * abs(best)), best
+    for _ in range(SEARCHES):
+        mu = best + way * far
+        if mu <= floor:
+            mu = floor
+        x[:] = reached
+        f, _, state = profile(a, n, mu, x, s)
+        if not (f < np.inf and state == CONVERGED and 2.0 * (f - least) <= critical(mu, grid, values)[0]):
+            x[:] = reached
+            return end(a, n, least, inside, mu, x, grid, values, s)
+        if mu == floor:
+            return floor, CONVERGED
+        inside = mu
+        far *= 2.0
+    return best + way * far, FAILED
+
+
+@njit()
+def measure(a, counts, start, frozen, true, floor, grid, values, ends, hat, out, status):  # type: ignore[no-untyped-def]
+    """Fit every experiment (row of counts).
+
+    start (1 + K,): where fits begin, frozen parameters stay there. true (T,): the mu whose statistic is wanted. floor:
+    the lowest mu that is allowed (of the statistic and the interval, not of the best fit). grid, values: critical
+    values. ends: whether intervals are wanted. Fills hat (T, 1 + K), out (T, 4): t(true), low, high and the minimum of
+    F over mu >= floor; status (T,).
+    """
+    size = start.size
+    s = room(counts.shape[1], size, frozen)
+    x, reached = np.empty(size), np.empty(size)
+    for i in range(counts.shape[0]):
+        n = counts[i]
+        hat[i] = start
+        f, state = fit(a, n, hat[i], False, s)
+        status[i] = state
+        best = hat[i, 0]
+        x[:] = hat[i]
+        if best < floor:
+            f, _, state = profile(a, n, floor, x, s)
+            status[i] |= state
+            best = floor
+        out[i, 3] = least = f
+        reached[:] = x
+        f, _, state = profile(a, n, true[i], x, s)
+        status[i] |= state
+        out[i, 0] = max(2.0 * (f - least), 0.0)
+        if ends:
+            out[i, 1] = floor
+            if best > floor:
+                out[i, 1], state = side(a, n, least, best, -1.0, floor, reached, x, grid, values, s)
+                status[i] |= state
+            out[i, 2], state = side(a, n, least, best, 1.0, floor, reached, x, grid, values, s)
+            status[i] |= state
+
+
+@njit()
+def curves(a, counts, hats, frozen, mus, out):  # type: ignore[no-untyped-def]
+    """F at the points mus (M,), ascending, nuisances profiled from hats (T, 1 + K): out (T, M), NaN where it fails."""
+    size = hats.shape[1]
+    s = room(counts.shape[1], size, frozen)
+    x = np.empty(size)
+    for i in range(counts.shape[0]):
+        x[:] = hats[i]
+        for m in range(mus.size):
+            f, _, state = profile(a, counts[i], mus[m], x, s)
+            out[i, m] = f if state == CONVERGED else np.nan

@@ -1,0 +1,64 @@
+"""Which simulated events train learners and which make templates: by the generated event, never by the row.
+
+The rule depends on the event alone, so that every method and every benchmark splits a sample alike: pseudo-experiments
+of the mode `closure` come from the template events, which no learner has seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.higgsml.columns import HARD_EVENT, PRIMARY, PROCESS, matrix, process_index
+
+LEARNERS = 0.5
+"""Share of the generated events that train learners."""
+
+
+def learners(table: pd.DataFrame, share: float = LEARNERS) -> NDArray[np.bool_]:
+    """Whether an event trains learners, shape (N,).
+
+    A hash of the process and `hard_event` decides; without that column one of the leptons' angles and momenta, which
+    rows of one generated event share.
+
+    Raises:
+        InputError: a part would be empty.
+    """
+    if HARD_EVENT in table.columns:
+        keys = table[HARD_EVENT].to_numpy().astype(np.uint64)
+        keys = keys * np.uint64(4) + process_index(table[PROCESS]).astype(np.uint64)
+    else:
+        values = matrix(table, PRIMARY[:3]).view(np.uint32).astype(np.uint64)
+        keys = (values[0] << np.uint64(32)) ^ (values[1] << np.uint64(16)) ^ values[2]
+    result = mixed(keys) < np.uint64(int(share * 2**64) - 1)
+    if result.all() or not result.any():
+        raise InputError(f"{len(table)} events are too few to be split into learners' and templates'")
+    return np.asarray(result)
+
+
+def mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A hash of 64 bits (splitmix64, Steele, Lea and Flood, OOPSLA 2014)."""
+    with np.errstate(over="ignore"):
+        z = keys + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def parts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The learners' and the templates' events, each with the weights of its processes scaled to those of all events."""
+    mask = learners(table)
+    process = process_index(table[PROCESS])
+    weights = table["weights"].to_numpy(np.float64)
+    whole = np.bincount(process, weights, minlength=4)
+    result = []
+    for chosen in (mask, ~mask):
+        part = np.bincount(process[chosen], weights[chosen], minlength=4)
+        if ((part == 0) & (whole > 0)).any():
+            raise InputError("a process has too few events to be split into learners' and templates'")
+        factor = np.divide(whole, part, out=np.ones(4), where=part > 0)
+        piece = table[chosen].reset_index(drop=True)
+        result.append(piece.assign(weights=(weights[chosen] * factor[process[chosen]]).astype(np.float32)))
+    return result[0], result[1]

@@ -1,0 +1,220 @@
+"""Counting, template grids and bounds: MINOS, closed forms, finite differences."""
+
+import functools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from iminuit import Minuit
+from scipy.stats import beta, poisson
+
+from bumpfit.errors import InputError
+from bumpfit.higgsml.bounds import bound, kept, unbinned_information
+from bumpfit.higgsml.counting import published, read_regions
+from bumpfit.higgsml.grid import read_grid
+from bumpfit.higgsml.likelihood import Model, fit_all, measure, response_model, throw
+
+TES = np.linspace(0.97, 1.03, 5)
+JES = np.linspace(0.96, 1.03, 4)
+
+
+def grid(bins: int = 30) -> dict[str, dict[str, list[float]]]:
+    """Score-like templates: 60 000 background events, few of them under the signal."""
+    edges = np.linspace(0, 1, bins + 1)
+    result = {}
+    for t in TES:
+        for j in JES:
+            x, y = (t - 1) / 0.01, (j - 1) / 0.01
+            signal = np.diff(beta.cdf(edges, 3.2 * (1 + 0.01 * x), 1.6 * (1 - 0.01 * y))) * 800 * (1 + 0.01 * x)
+            background = np.diff(0.97 * beta.cdf(edges, 1 + 0.004 * x, 9) + 0.03 * beta.cdf(edges, 1.2, 2.2))
+            background *= 6e4 * (1 + 0.012 * x + 0.02 * y)
+            result[f"({t:.6g}, {j:.6g})"] = {"sig": signal.tolist(), "bg": background.tolist()}
+    return result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    path = tmp_path_factory.mktemp("grid") / "grid.json"
+    path.write_text(json.dumps(grid()))
+    return read_grid(path)
+
+
+def regions_twice_nll(counts: np.ndarray, x: np.ndarray) -> float:
+    """-2 ln L of the region model, from its file and its formulas alone."""
+    content = json.loads(published().read_text())
+    mu, t, j, m, tt, vv, bk = x
+    terms = np.array([t, j, m, t * t, j * j, m * m, t * j, t * m, j * m])
+    alpha = content["alpha"]
+    norm = {"htautau": mu, "ztautau": (1 + alpha["bkg"]) ** bk}
+    norm["ttbar"] = norm["ztautau"] * (1 + alpha["tt"]) ** tt
+    norm["diboson"] = norm["ztautau"] * (1 + alpha["diboson"]) ** vv
+    rates = [
+        sum(norm[p] * v["nominal_yield"] * math.exp(terms @ v["icp_DeltaA"]) for p, v in region.items())
+        for region in content["regions"].values()
+    ]
+    return float(-2 * poisson.logpmf(counts, rates).sum() + np.sum(x[1:] ** 2))
+
+
+def test_counting_has_the_published_likelihood() -> None:
+    _, regions = read_regions()
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(regions.expected(1.0)[0][0])
+    for _ in range(20):
+        x = np.concatenate([[rng.uniform(0, 3)], rng.normal(0, 1, 6)])
+        assert regions.twice_nll(counts, x[0], x[1:]) == pytest.approx(regions_twice_nll(counts, x), abs=1e-4, rel=1e-9)
+
+
+def twice_nll(model: Model, counts: np.ndarray, x: np.ndarray) -> float:
+    return model.twice_nll(counts, x[0], x[1:])
+
+
+@pytest.mark.parametrize(("mu", "shift"), [(1.0, 0.0), (6.0, 1.0)])
+def test_the_profile_interval_is_that_of_minos(mu: float, shift: float) -> None:
+    _, regions = read_regions()
+    counts = np.random.default_rng(3).poisson(regions.expected(mu, [shift, 0.5, 0.0, -0.3, 0.2, 0.0])[0][0])
+    minuit = Minuit(lambda x: regions_twice_nll(counts, x), np.array([1.0, *np.zeros(6)]))
+    minuit.strategy = 2
+    minuit.tol = 1e-5
+    minuit.migrad()
+    minuit.minos("x0")
+    found = measure(regions, counts, bounded=False)
+    ends = minuit.merrors["x0"]
+    assert found.mu_hat == pytest.approx(minuit.values[0], abs=2e-3)
+    assert found.low == pytest.approx(minuit.values[0] + ends.lower, abs=1e-3)
+    assert found.high == pytest.approx(minuit.values[0] + ends.upper, abs=1e-3)
+    for end in (found.low, found.high):  # the ends by their definition
+        held = Minuit(lambda x: regions_twice_nll(counts, x), np.array([end, *np.zeros(6)]))
+        held.fixed[0] = True
+        held.strategy = 2
+        held.tol = 1e-6
+        rise = held.migrad().fval - minuit.fval
+        assert rise == pytest.approx(1.0, abs=2e-4)
+    bounded = measure(regions, counts)
+    assert bounded.low >= 0.0 and bounded.at_bound == (found.low < 0.0)
+
+
+def test_six_counts_cannot_measure_mu() -> None:
+    _, regions = read_regions()
+    found = bound(regions, 1.0)
+    assert found.known == pytest.approx(0.80, abs=0.005)
+    assert found.profiled == pytest.approx(3.30, abs=0.01)
+    assert found.one_known["jes"] == pytest.approx(1.27, abs=0.005)
+    assert found.one_known["tes"] == pytest.approx(1.37, abs=0.005)
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_derivatives_are_those_of_finite_differences(square: bool) -> None:
+    rng = np.random.default_rng(1)
+    model = response_model(rng.uniform(10, 100, (5, 4)), rng.normal(0, 0.01, (5, 4, 9)), square=square)
+    x = np.array([1.3, 0.4, -0.7, 0.3, 0.2, -0.5, 0.8])
+    r, d = model.expected(x[0], x[1:])
+    for k in range(7):
+        step = 1e-5 * np.eye(7)[k]
+        (up, _), (down, _) = (model.expected(y[0], y[1:]) for y in (x + step, x - step))
+        np.testing.assert_allclose(d[0, :, k], (up[0] - down[0]) / 2e-5, rtol=1e-6, atol=1e-6)
+    scales = r[0]
+    assert (scales > 0).all()
+
+
+def test_the_grid_is_itself_at_its_points(model: Model) -> None:
+    for key, templates in grid().items():
+        tes, jes = (float(v) for v in key.strip("()").split(","))
+        r, _ = model.expected(1.7, [(tes - 1) / 0.01, (jes - 1) / 0.01])
+        np.testing.assert_allclose(r[0], 1.7 * np.array(templates["sig"]) + templates["bg"], rtol=1e-9)
+    x = np.array([0.8, 0.37, -1.21])
+    _, d = model.expected(x[0], x[1:])
+    for k in range(3):
+        step = 1e-5 * np.eye(3)[k]
+        (up, _), (down, _) = (model.expected(y[0], y[1:]) for y in (x + step, x - step))
+        np.testing.assert_allclose(d[0, :, k], (up[0] - down[0]) / 2e-5, rtol=1e-5, atol=1e-4)
+
+
+def test_fits_of_the_grid_are_those_of_minuit(model: Model) -> None:
+    worlds = throw(model, [0.1, 1.0, 2.5], 5, ends=True)
+    rng = np.random.default_rng([5, 0])
+    theta = model.draw(rng, 3)
+    counts = rng.poisson(model.expected(worlds.mu, theta)[0])
+    np.testing.assert_array_equal(theta, worlds.theta)
+    for n, hat, low, high, t, mu in zip(
+        counts, worlds.fits.best, worlds.fits.low, worlds.fits.high, worlds.fits.statistic, worlds.mu, strict=True
+    ):
+        minuit = Minuit(functools.partial(twice_nll, model, n), np.array([1.0, 0.0, 0.0]), name=("mu", "tes", "jes"))
+        minuit.strategy, minuit.tol = 2, 1e-5
+        minuit.migrad()
+        assert hat == pytest.approx(np.array(minuit.values), abs=2e-4)
+        minuit.minos("mu")
+        assert low == pytest.approx(max(0.0, minuit.values[0] + minuit.merrors["mu"].lower), abs=2e-4)
+        assert high == pytest.approx(minuit.values[0] + minuit.merrors["mu"].upper, abs=2e-4)
+        best = minuit.fval
+        minuit.values[0], minuit.fixed[0] = mu, True
+        assert t == pytest.approx(minuit.migrad().fval - best, abs=1e-3)
+
+
+def test_a_negative_fit_keeps_the_interval_at_zero(model: Model) -> None:
+    counts = model.expected(-0.05)[0][0]
+    found = measure(model, counts)
+    assert found.mu_hat == pytest.approx(-0.05, abs=1e-6)
+    assert found.low == 0.0 and found.at_bound and found.twice_nll is not None
+    assert found.twice_nll.at(0.0) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_no_number_depends_on_workers(model: Model) -> None:
+    mus = np.linspace(0.1, 3.0, 1100)
+    one, two = throw(model, mus, 3), throw(model, mus, 3, workers=2)
+    np.testing.assert_array_equal(one.fits.statistic, two.fits.statistic)
+    np.testing.assert_array_equal(throw(model, mus[:500], 3).fits.best, one.fits.best[:500])
+
+
+def test_coverage_near_the_asymptotic_one(model: Model) -> None:
+    mus = np.random.default_rng(0).uniform(0.5, 3.0, 4000)
+    worlds = throw(model, mus, 4, ends=True)
+    covers = (worlds.fits.low <= mus) & (mus <= worlds.fits.high)
+    assert worlds.fits.valid.all()
+    assert covers.mean() == pytest.approx(0.6827, abs=0.03)
+    assert (covers == (worlds.fits.statistic <= 1.0)).mean() > 0.999
+    widths = np.mean(worlds.fits.high - worlds.fits.low)
+    assert widths == pytest.approx(np.mean([2 * bound(model, mu).profiled for mu in np.linspace(0.5, 3, 6)]), rel=0.05)
+
+
+def test_bounds_of_a_counting_experiment() -> None:
+    yields, none = np.array([[10.0, 90.0, 0.0, 0.0]]), np.zeros((1, 4, 9))
+    found = bound(response_model(yields, none), 1.0)
+    assert found.known == pytest.approx(math.sqrt(100) / 10)
+    assert found.profiled == pytest.approx(math.sqrt(100 + (0.001 * 90) ** 2) / 10)
+    assert found.post_fit["tes"] == pytest.approx(1.0)
+    gradient = np.column_stack([np.repeat([0.1, 0.0], 50), np.zeros(100)])
+    assert unbinned_information(np.ones(100), gradient)[0, 0] == pytest.approx(0.5)
+    assert kept(np.diag([1.0, 1.0]), np.diag([4.0, 1.0])) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda g: g.pop("(1, 1.03)"), "has a gap in its grid"),
+        (lambda g: g.update({"(1, 1.03)": {"sig": [1.0], "bg": [1.0]}}), "expected equal numbers"),
+        (lambda g: g.update({"(1, 1.03)": {"sig": [1.0]}}), "no lists 'sig' and 'bg'"),
+        (lambda g: g.update({"(1, 1.03)": {"sig": [-1.0] * 30, "bg": [1.0] * 30}}), "negative"),
+        (lambda g: g.update({"(1)": {"sig": [1.0], "bg": [1.0]}}), "expected '\\(tes, jes\\)'"),
+        (lambda g: g.update({"(1.0, 1.03)": g["(1, 1.03)"]}), "more than once"),
+        (lambda g: g.clear(), "no template grid"),
+        (lambda g: [v["bg"].__setitem__(4, 0.0) or v["sig"].__setitem__(4, 0.0) for v in g.values()], "in bin 4"),
+    ],
+)
+def test_bad_grids_are_told(change: object, says: str, tmp_path: Path) -> None:
+    content = grid()
+    change(content)  # type: ignore[operator]
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=says):
+        read_grid(path)
+
+
+def test_bad_counts_are_told(model: Model) -> None:
+    for counts, says in ((np.ones(3), "3 counts for 30 bins"), (-np.ones(30), "0 or more"), (["a"] * 30, "no numbers")):
+        with pytest.raises(InputError, match=says):
+            measure(model, counts)
+    with pytest.raises(InputError, match="strengths"):
+        model.expected([1.0, 2.0], [0.0, 0.0])
+    assert fit_all(model, np.ones((2, 30)), ends=False).valid.all()
