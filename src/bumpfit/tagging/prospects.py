@@ -17,7 +17,9 @@ from bumpfit.histograms import check_edges, fill
 from bumpfit.results import Discovery, Limit, Record
 from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
 from bumpfit.tagging.variations import Effect, Variation, effects, modifiers
-from bumpfit.workspace.build import Spec, modifier, sample, workspace
+from bumpfit.workspace.build import Spec, sample, workspace
+from bumpfit.workspace.effects_bins import STATERROR
+from bumpfit.workspace.effects_scale import LUMI, LUMINOSITY, NORMFACTOR, NORMSYS
 from bumpfit.workspace.read import compile_model
 
 
@@ -204,13 +206,13 @@ def build(
     channel = re.sub(r"\W+", "_", made.name).strip("_") or "channel"
     samples = []
     for label, histogram in made.histograms.items():
-        attached = [modifier("normfactor", "mu")] if label == signal else []
+        attached = [NORMFACTOR.modifier("mu")] if label == signal else []
         if setup.luminosity_error > 0:
-            attached.append(modifier("lumi", "lumi"))
+            attached.append(LUMI.modifier(LUMINOSITY))
         error = setup.cross_section_errors.get(label, 0.0 if label == signal else setup.background_error)
         if error > 0:
-            attached.append(modifier("normsys", f"xsec_{label}", (1 - error, 1 + error)))
-        attached.append(modifier("staterror", f"stat_{channel}", np.sqrt(histogram.variances)))
+            attached.append(NORMSYS.modifier(f"xsec_{label}", (1 - error, 1 + error)))
+        attached.append(STATERROR.modifier(f"stat_{channel}", np.sqrt(histogram.variances)))
         for name, affected in (changes or {}).items():
             if label in affected:
                 attached += modifiers(name, affected[label], histogram.counts)
@@ -225,7 +227,7 @@ def build(
     if setup.luminosity_error > 0:
         width = setup.luminosity_error
         bounds = [[max(1 - 5 * width, 1e-3), 1 + 5 * width]]
-        settings["lumi"] = {"inits": [1.0], "bounds": bounds, "auxdata": [1.0], "sigmas": [width]}
+        settings[LUMINOSITY] = {"inits": [1.0], "bounds": bounds, "auxdata": [1.0], "sigmas": [width]}
     return workspace({channel: samples}, {channel: data}, "mu", settings, measurement="tagging")
 
 

@@ -16,9 +16,11 @@ from bumpfit.errors import InputError
 from bumpfit.events.dataset import PARTS, Dataset
 from bumpfit.results import Record
 from bumpfit.tagging.templates import Templates, templates
-from bumpfit.workspace.build import Spec, modifier
+from bumpfit.workspace.build import Spec
+from bumpfit.workspace.effects_scale import LUMINOSITY, NORMSYS
+from bumpfit.workspace.effects_shape import HISTOSYS
 
-RESERVED = ("mu", "lumi")
+RESERVED = ("mu", LUMINOSITY)
 PREFIXES = ("xsec_", "stat_")
 
 
@@ -123,9 +125,9 @@ def modifiers(name: str, effect: Effect, nominal: ArrayLike) -> list[Spec]:
     high, low = up.sum() / n.sum(), down.sum() / n.sum()
     made = []
     if max(abs(high - 1), abs(low - 1)) > 1e-9:
-        made.append(modifier("normsys", name, (low, high)))
+        made.append(NORMSYS.modifier(name, (low, high)))
     if len(n) > 1 and not (np.allclose(up / high, n, rtol=1e-9) and np.allclose(down / low, n, rtol=1e-9)):
-        made.append(modifier("histosys", name, (down / low, up / high)))
+        made.append(HISTOSYS.modifier(name, (down / low, up / high)))
     return made
 
 

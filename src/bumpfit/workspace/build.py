@@ -23,6 +23,9 @@ from numpy.typing import ArrayLike
 
 from bumpfit.errors import InputError
 from bumpfit.poisson import whiten
+from bumpfit.workspace.effects import EFFECTS
+from bumpfit.workspace.effects_bins import SHAPEFACTOR, SHAPESYS, STATERROR
+from bumpfit.workspace.effects_scale import NORMFACTOR, NORMSYS
 from bumpfit.workspace.kernels import Floats
 
 if TYPE_CHECKING:
@@ -43,18 +46,13 @@ LARGEST_EXPONENT = 300.0
 
 
 def modifier(kind: str, name: str, data: Any = None) -> Spec:
-    """One modifier of a sample: normfactor, lumi, shapefactor (no data), normsys (lo, hi), histosys, staterror,
-    shapesys.
+    """One modifier of a sample; what data it takes, its record in `effects.EFFECTS` says.
+
+    Raises InputError for an unknown type.
     """
-    if kind == "normsys":
-        lo, hi = data
-        data = {"lo": float(lo), "hi": float(hi)}
-    elif kind == "histosys":
-        lo, hi = data
-        data = {"lo_data": _list(lo), "hi_data": _list(hi)}
-    elif kind in ("staterror", "shapesys"):
-        data = _list(data)
-    return {"name": name, "type": kind, "data": data}
+    if kind not in EFFECTS:
+        raise InputError(f"unknown modifier type {kind!r}; known types are {', '.join(EFFECTS)}")
+    return EFFECTS[kind].modifier(name, data)
 
 
 def sample(name: str, yields: ArrayLike, *modifiers: Spec) -> Spec:
@@ -131,11 +129,11 @@ def spectrum(
             yields[i] = parts[i, s] * math.exp(-width * OFFSET * whitened[i, s].sum())
             label = f"background_{i:03d}" + (f"_{s}" if parts.shape[1] > 1 else "")
             effects = [
-                modifier("normsys", name, (math.exp(-width * z), math.exp(width * z)))
+                NORMSYS.modifier(name, (math.exp(-width * z), math.exp(width * z)))
                 for name, z in zip(names, whitened[i, s], strict=True)
             ]
             samples.append(sample(label, yields, *effects))
-    samples.append(sample("signal", template, modifier("normfactor", poi), *signal_modifiers))
+    samples.append(sample("signal", template, NORMFACTOR.modifier(poi), *signal_modifiers))
     settings: dict[str, Mapping[str, Any]] = {poi: _strength(poi_range, data, template)}
     for name in names:
         settings[name] = {"inits": [OFFSET], "bounds": [[1.0, top]], "auxdata": [OFFSET]}
@@ -236,13 +234,13 @@ def selection(
         )
     settings: dict[str, Mapping[str, Any]] = {poi: _strength(poi_range, data, template)}
     name = f"{channel}_background"
-    peak = sample("signal", template, modifier("normfactor", poi), *signal_modifiers)
+    peak = sample("signal", template, NORMFACTOR.modifier(poi), *signal_modifiers)
     if constraint == "control":
         # nominal b from both counts, so that it is positive and factors stay of order one
         nominal = (data + table + 1) / (1 + tau)
         top = 10 * max(1.0, float((np.maximum(data, table / tau) / nominal).max()))
         settings[name] = {"bounds": [[0.0, top]] * data.size, "inits": [1.0] * data.size}
-        free = modifier("shapefactor", name)
+        free = SHAPEFACTOR.modifier(name)
         return workspace(
             {
                 channel: [sample("background", nominal, free, *background_modifiers), peak],
@@ -252,8 +250,8 @@ def selection(
             poi,
             settings,
         )
-    if constraint not in ("shapesys", "staterror"):
-        raise InputError(f"constraint must be 'control', 'shapesys' or 'staterror', got {constraint!r}")
+    if constraint not in (SHAPESYS.kind, STATERROR.kind):
+        raise InputError(f"constraint must be 'control', '{SHAPESYS.kind}' or '{STATERROR.kind}', got {constraint!r}")
     if (table <= 0).any():
         raise InputError(
             f"bin {int(np.argmin(table))} of the background table is empty, which a {constraint} cannot describe; "

@@ -101,6 +101,10 @@ class Effect:
 
     # ------------------------------------------------------------ JSON
 
+    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
+        """A modifier of HistFactory JSON; `data` as each type says, in whatever arrays they come."""
+        return {"name": name, "type": self.kind, "data": data}
+
     def check_structure(self, data: Any, path: Path, spec: Any) -> None:
         """Raise InputError unless the modifier's data have the form that the type asks for."""
         if data is not None:

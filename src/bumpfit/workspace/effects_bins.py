@@ -88,6 +88,10 @@ class ShapeSys(Effect):
     xml = "ShapeSys"
     xml_attributes = ("Name", "HistoName", "HistoPath", "InputFile", "ConstraintType")
 
+    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
+        """From the absolute uncertainties, shape (B,)."""
+        return super().modifier(name, floats(np.atleast_1d(data)))
+
     def check_structure(self, data: Any, path: Path, spec: Any) -> None:
         """A list of numbers."""
         check_list(data, path, spec)
@@ -184,6 +188,10 @@ class StatError(Effect):
     settings = ("constraint", "threshold")
     xml = "StatError"
     xml_attributes = ("Activate", "HistoName", "HistoPath", "InputFile", "HistoFile")
+
+    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
+        """From the absolute uncertainties, shape (B,)."""
+        return super().modifier(name, floats(np.atleast_1d(data)))
 
     def check_structure(self, data: Any, path: Path, spec: Any) -> None:
         """A list of numbers."""

@@ -125,6 +125,11 @@ class NormSys(Effect):
         4: "code4",
     }  # FlexibleInterpVar; 4 is RooFit's older number
 
+    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
+        """From the pair of factors (lo, hi)."""
+        lo, hi = data
+        return super().modifier(name, {"lo": float(lo), "hi": float(hi)})
+
     def check_structure(self, data: Any, path: Path, spec: Any) -> None:
         """Numbers lo and hi."""
         check_keys(data, ("lo", "hi"), (), path, spec)
@@ -170,6 +175,10 @@ class NormFormula(Effect):
 
     kind = "normformula"
     hs3_priority = 0
+
+    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
+        """From the text of the formula."""
+        return super().modifier(name, {"formula": data})
 
     def check_structure(self, data: Any, path: Path, spec: Any) -> None:
         """A formula that can be read."""

@@ -32,6 +32,11 @@ class HistoSys(Effect):
     interpolations: ClassVar[Mapping[str, int]] = {"code4p": CODE4P, "code0": CODE0}
     hs3_codes: ClassVar[Mapping[int, str]] = {4: "code4p", 0: "code0"}  # PiecewiseInterpolation
 
+    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
+        """From the pair of yields (lo, hi), shape (B,) each."""
+        lo, hi = (floats(np.atleast_1d(values)) for values in data)
+        return super().modifier(name, {"lo_data": lo, "hi_data": hi})
+
     def check_structure(self, data: Any, path: Path, spec: Any) -> None:
         """Lists of numbers lo_data and hi_data."""
         check_keys(data, KEYS, (), path, spec)
