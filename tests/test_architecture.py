@@ -16,6 +16,7 @@ FLOORS = {
             "errors",
             "progress",
             "execute",
+            "clusters",
             "files",
             "archives",
             "normal",

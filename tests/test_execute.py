@@ -4,7 +4,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,36 @@ def test_an_exception_comes_through() -> None:
 def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
     tasks = [str(tmp_path / f"{i}{'.kill' if i == 4 else ''}") for i in range(8)]
     assert list(execute.ordered_map(kill_once, tasks, workers=2)) == tasks
+
+
+def test_a_shared_pool_survives_its_workers(tmp_path: Path) -> None:
+    with execute.worker_pool(2) as pool:
+        assert list(execute.ordered_map(cube, range(4), executor=pool)) == [0, 1, 8, 27]
+        for name in ("a", "b"):
+            tasks = [str(tmp_path / f"{name}{i}{'.kill' if i == 4 else ''}") for i in range(8)]
+            assert list(execute.ordered_map(kill_once, tasks, executor=pool)) == tasks
+        found = execute.ordered_map(cube, range(20), executor=pool)
+        assert next(found) == 0
+        os.kill(next(iter(pool._processes)), signal.SIGKILL)  # type: ignore[union-attr]
+        assert list(found) == [x**3 for x in range(1, 20)]
+        with pytest.raises(BumpfitError, match="fewer workers"):
+            list(execute.ordered_map(kill_always, range(3), executor=pool))
+        assert list(execute.ordered_map(cube, range(4), executor=pool)) == [0, 1, 8, 27]
+
+
+def test_two_maps_share_a_pool_that_breaks(tmp_path: Path) -> None:
+    tasks = [str(tmp_path / f"{i}{'.kill' if i == 4 else ''}") for i in range(8)]
+    with execute.worker_pool(2) as pool:
+        one, two = (execute.ordered_map(kill_once, tasks, executor=pool) for _ in range(2))
+        assert list(zip(one, two, strict=True)) == list(zip(tasks, tasks, strict=True))
+
+
+def test_an_executor_of_the_caller_that_breaks_is_said(tmp_path: Path) -> None:
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(BumpfitError, match="executor that was given died"),
+    ):
+        list(execute.ordered_map(kill_always, range(3), executor=pool))
 
 
 def test_workers_that_keep_dying_are_given_up() -> None:

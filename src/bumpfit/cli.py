@@ -13,7 +13,7 @@ import click
 import typer
 from rich.console import Console
 
-from bumpfit.errors import BumpfitError, InputWarning
+from bumpfit.errors import BumpfitError, NoticeWarning
 
 MODULES = {
     "search": ("demo", "run", "score", "report"),
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def note(message: Warning | str, category: type[Warning], filename: str, lineno: int,
              file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
-        if issubclass(category, InputWarning):
+        if issubclass(category, NoticeWarning):
             errors.print(f"bumpfit: {message}", markup=False, style="yellow")
         else:
             usual(message, category, filename, lineno, file, line)

@@ -26,5 +26,13 @@ class MissingExtraError(InputError):
         )
 
 
-class InputWarning(UserWarning):
+class NoticeWarning(UserWarning):
+    """Something that a command says in one sentence while it goes on."""
+
+
+class InputWarning(NoticeWarning):
     """Inputs that can be used but are probably not what was meant."""
+
+
+class WaitingWarning(NoticeWarning):
+    """The run waits for something outside of it."""

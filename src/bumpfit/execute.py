@@ -8,6 +8,7 @@ parent stops them), and end with their parent. A killed worker costs only the ti
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -17,18 +18,21 @@ import threading
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import InputError, UnfinishedError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 AHEAD = 3  # tasks handed out per worker: enough that none waits, few enough that tasks may be generated lazily
+TICK = 2.0
+"""Seconds between two looks at the workers while a result is waited for."""
 MANAGER_SECONDS = 5.0
 """How long the thread behind a pool may take to end when all its processes have."""
 RESTARTS = 3  # times in a row that the pool is rebuilt without one finished task before the run is given up
@@ -62,18 +66,19 @@ def ordered_map(
         tasks: any iterable, consumed lazily.
         workers: worker processes; 1 runs in this process. Inside a worker it is always 1 (no pools of pools).
         executor: run on this executor instead; it is not shut down, but what is pending is cancelled on the way out.
+            One with the methods of `Renewable` is made again when its workers die.
 
     Raises:
         InputError: `workers` is not a positive whole number, or function or tasks cannot be sent to a worker.
-        BumpfitError: worker processes keep dying.
+        UnfinishedError: worker processes keep dying.
     """
     if isinstance(workers, bool) or int(workers) != workers or workers < 1:
         raise InputError(f"workers is {workers!r}; expected a whole number of at least 1")
     if executor is not None:
-        return _on_executor(function, tasks, executor)
+        return _on_executor(function, tasks, executor if isinstance(executor, Renewable) else _Given(executor))
     if workers == 1 or _is_worker:
         return map(function, tasks)
-    return _on_processes(function, tasks, int(workers))
+    return _on_own_pool(function, tasks, int(workers))
 
 
 @contextlib.contextmanager
@@ -85,77 +90,182 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
     if workers <= 1 or _is_worker:
         yield None
         return
-    pool = _pool(workers, needs_main=False)
+    pool = Processes(workers)
     try:
         yield pool
     finally:
-        _stop(pool)
+        pool.stop()
 
 
-def _on_executor(function: Callable[[Task], Result], tasks: Iterable[Task], executor: Executor) -> Iterator[Result]:
-    size = getattr(executor, "_max_workers", None) or available_cores()
-    pending: deque[Future[Result]] = deque()
+class Renewable(Executor):
+    """An executor whose workers may be lost: `ordered_map` repeats what was lost."""
+
+    lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    """What a future raises whose worker died."""
+    keeps: bool = False
+    """Whether other tasks go on when one worker dies; else all that are not finished are lost with it."""
+
+    @property
+    def size(self) -> int:
+        """Number of tasks that run at the same time."""
+        raise NotImplementedError
+
+    @property
+    def generation(self) -> int:
+        """How often the workers were made."""
+        return 1
+
+    def renew(self, generation: int) -> None:
+        """Make the workers again if they are still those of this generation."""
+
+    def check(self) -> None:
+        """Called every `TICK` seconds while a result is waited for; raises BumpfitError to give up."""
+
+
+class Processes(Renewable):
+    """Worker processes that are started with the first task, and again when one was killed."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._main = False
+        self._made = 0
+        self._guard = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return self._workers
+
+    @property
+    def generation(self) -> int:
+        """How often the processes were started."""
+        return self._made
+
+    @property
+    def _processes(self) -> dict[int, Any]:
+        """The running processes by their numbers, as in `ProcessPoolExecutor`."""
+        return {} if self._pool is None else dict(self._pool._processes or {})
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run `fn(*args)` in a process; raises InputError when it cannot be sent there."""
+        with self._guard:
+            if self._pool is not None:
+                with contextlib.suppress(BrokenProcessPool):  # found broken: made again below
+                    return self._pool.submit(fn, *args, **kwargs)
+                _stop(self._pool)
+            self._main = self._main or _needs_main(fn, args)
+            self._pool = _pool(self._workers, needs_main=self._main)
+            self._made += 1
+            return self._pool.submit(fn, *args, **kwargs)
+
+    def renew(self, generation: int) -> None:
+        """Stop what is left of the processes; the next task starts new ones."""
+        with self._guard:
+            if generation == self._made and self._pool is not None:
+                _stop(self._pool)
+                self._pool = None
+
+    def stop(self) -> None:
+        """Stop at once: pending tasks are cancelled, running ones terminated."""
+        self.renew(self._made)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes, after the pending tasks when asked to wait."""
+        if self._pool is not None and wait:
+            self._pool.shutdown(wait=True, cancel_futures=cancel_futures)
+        self.stop()
+
+
+class _Given(Renewable):
+    """An executor of the caller, which cannot be made again here."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    @property
+    def size(self) -> int:
+        return getattr(self._executor, "_max_workers", None) or available_cores()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._executor.submit(fn, *args, **kwargs)
+
+    def renew(self, generation: int) -> None:
+        raise UnfinishedError("a worker of the executor that was given died; make it again, or give workers=N")
+
+
+def _on_own_pool(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+    pool = Processes(workers)
     try:
-        for task in tasks:
-            pending.append(executor.submit(function, task))
-            if len(pending) >= AHEAD * size:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        yield from _on_executor(function, tasks, pool)
     finally:
-        for future in pending:
-            future.cancel()
+        pool.stop()
 
 
-def _on_processes(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+@dataclasses.dataclass
+class _Waiting(Generic[Task]):
+    """A task that was handed out; `future` is None where it was not taken."""
+
+    task: Task
+    future: Future[Any] | None = None
+    generation: int = 0
+
+
+def _on_executor(function: Callable[[Task], Result], tasks: Iterable[Task], executor: Renewable) -> Iterator[Result]:
+    """Hand out tasks some way ahead and give results in order; what a dead worker had is handed out again."""
     source = iter(tasks)
-    waiting: deque[tuple[Task, Future[Result]]] = deque()
+    waiting: deque[_Waiting[Task]] = deque()
     exhausted = False
     restarts = 0
-    pool: ProcessPoolExecutor | None = None
     try:
         while True:
+            while not exhausted and len(waiting) < max(AHEAD * executor.size, 1):
+                try:
+                    waiting.append(_Waiting(next(source)))
+                except StopIteration:
+                    exhausted = True
+            if not waiting:
+                return
             try:
-                while not exhausted and len(waiting) < AHEAD * workers:
-                    try:
-                        task = next(source)
-                    except StopIteration:
-                        exhausted = True
-                        break
-                    if pool is None:
-                        pool = _pool(workers, needs_main=_needs_main(function, task))
-                    waiting.append((task, Future()))  # kept even when the submission finds the pool broken
-                    waiting[-1] = (task, pool.submit(function, task))
-                if not waiting:
-                    return
-                result = waiting[0][1].result()
-            except BrokenProcessPool as error:
+                for each in waiting:
+                    if each.future is None:
+                        each.future, each.generation = executor.submit(function, each.task), executor.generation
+                result = _result(waiting[0].future, executor)
+            except executor.lost as error:
                 restarts += 1
                 if restarts > RESTARTS:
-                    raise BumpfitError(
+                    raise UnfinishedError(
                         f"worker processes died {restarts} times without finishing a task (out of memory, or killed); "
                         "try fewer workers, or workers=1 to see the error in this process"
                     ) from error
-                if pool is not None:
-                    _stop(pool)
-                pool = _pool(workers, needs_main=_needs_main(function, waiting[0][0]))
-                waiting = deque((task, _again(pool, function, task, old)) for task, old in waiting)
+                executor.renew(waiting[0].generation)
+                for each in waiting:
+                    if each.future is not None and not _finished(each.future, executor):
+                        each.future = None
                 continue
             restarts = 0
             waiting.popleft()
             yield result
     finally:
-        if pool is not None:
-            _stop(pool)
+        for each in waiting:
+            if each.future is not None:
+                each.future.cancel()
 
 
-def _again(
-    pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task, old: Future[Result]
-) -> Future[Result]:
-    """Keep a finished task, submit the others once more."""
-    if old.done() and not old.cancelled() and old.exception() is None:
-        return old
-    return pool.submit(function, task)
+def _result(future: Future[Any] | None, executor: Renewable) -> Any:
+    assert future is not None
+    while not wait_for([future], timeout=TICK).done:
+        executor.check()
+    return future.result()
+
+
+def _finished(future: Future[Any], executor: Renewable) -> bool:
+    """Whether a task needs no repetition: it has a result, or an exception of its own, or its worker still has it."""
+    if future.cancelled():
+        return False
+    if not future.done():
+        return executor.keeps
+    return not isinstance(future.exception(), executor.lost)
 
 
 def _needs_main(function: Callable[[Any], Any], task: object) -> bool:

@@ -178,7 +178,7 @@ def test_dask(engine, whole, tmp_path: Path) -> None:
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
             ) as cluster,
-            runs.dask_executor(cluster.scheduler_address) as executor,
+            toys.dask_executor(cluster.scheduler_address) as executor,
         ):
             victim = next(iter(cluster.workers.values()))
             pid = victim.pid
@@ -255,7 +255,7 @@ def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(InputError, match="numbered up to"):
         runs.run(engine, 10**23, seed=2)
     for address in ("", "nonsense", "tcp://", "host", "tcp://host:port"):
-        with pytest.raises(InputError, match="no address of a Dask scheduler"), runs.dask_executor(address):
+        with pytest.raises(InputError, match="no address of a Dask scheduler"), toys.dask_executor(address):
             pass
     path = tmp_path / "toys.parquet"
     runs.run(engine, 200, seed=2, path=path)
@@ -280,7 +280,7 @@ def test_misuse_is_said(engine, whole, tmp_path: Path, monkeypatch) -> None:
         runs.run(engine, 100, until=1.5, observed=1.0)
     absent = importlib.util.find_spec("distributed") is None
     expected = "which is not installed" if absent else "no Dask scheduler"
-    with pytest.raises(BumpfitError, match=expected), runs.dask_executor("tcp://127.0.0.1:1"):
+    with pytest.raises(BumpfitError, match=expected), toys.dask_executor("tcp://127.0.0.1:1"):
         pass
 
     def full(*args, **kwargs):

@@ -1,5 +1,6 @@
 """Many worlds at once: toys of a model, and the p-values, limits and coverage that they calibrate."""
 
+from bumpfit.clusters import dask_executor
 from bumpfit.toys.coverage import Coverage, Sensitivity, coverage, sensitivity
 from bumpfit.toys.curves import Curve, convergence, global_curve, tail_curve
 from bumpfit.toys.goodness import goodness
@@ -9,7 +10,7 @@ from bumpfit.toys.jobs import job_files
 from bumpfit.toys.limits import cls, limit
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.look_elsewhere import GlobalToys, scan_toys
-from bumpfit.toys.run import dask_executor, parse_shard, run, shard
+from bumpfit.toys.run import parse_shard, run, shard
 from bumpfit.toys.tally import Tally, merge, read
 from bumpfit.toys.throw import Toys, engine, throw
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from bumpfit import runs
-from bumpfit.errors import BumpfitError, InputError, MissingExtraError
+from bumpfit.errors import InputError
 from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
 from bumpfit.toys.engine import Source
@@ -31,8 +29,6 @@ CHUNKS = 8
 KEEP = ((10_000_000, 0.0), (100_000_000, 4.0))
 MOST = 9.0
 """What is kept exactly: all statistics of up to 10^7 toys, those above 4 of up to 10^8, those above 9 of more."""
-CONNECT = "5s"
-"""How long a Dask scheduler may take to answer."""
 PART = "{first:015d}-{end:015d}"
 
 _engines: dict[str, Source] = {}
@@ -220,28 +216,3 @@ def _ranges(done: list[Tally], first: int, end: int) -> list[Range]:
                 "choose another file, or ask for at least as many toys"
             )
     return ranges
-
-
-@contextmanager
-def dask_executor(address: str) -> Iterator[Executor]:
-    """The workers of a Dask scheduler ("tcp://host:port") as an executor.
-
-    Raises MissingExtraError without the package, BumpfitError when the scheduler cannot be reached.
-    """
-    if not re.fullmatch(r"([a-z]+://)?[^\s/:]+:\d{1,5}", address):
-        raise InputError(f"'{address}' is no address of a Dask scheduler; expected one like tcp://host:8786")
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingExtraError("distributed", "dask", "running on Dask") from error
-    try:
-        connect: Any = distributed.Client
-        client = connect(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise BumpfitError(
-            f"no Dask scheduler answers at {address} ({error}); is it running, and the address right?"
-        ) from error
-    try:
-        yield client.get_executor(pure=False)
-    finally:
-        client.close()
