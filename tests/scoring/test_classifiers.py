@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_score
 
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
-from bumpfit.scoring import BoostedTrees, Classifier, CutAndCount, balanced, models
+from bumpfit.scoring import BoostedTrees, Classifier, CutAndCount, approach, balanced, models
 from bumpfit.scoring.trees import StoredTrees
 
 SMALL = BoostedTrees(models=2, iterations=20, leaf_events=10)
@@ -203,7 +203,7 @@ def test_more_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected sklearn or lightgbm"):
         BoostedTrees(backend="oak").fit(x, y)
     with pytest.raises(InputError, match="no setting 'depth'"):
-        models.classifier("trees", depth=3)
+        approach("trees", depth=3)
     with pytest.raises(InputError, match="tells two classes, got 3"):
         CutAndCount().fit(*shells(50, 1, 3))
     one = Dataset(x, np.zeros(len(x), "i4"), np.ones(len(x)), ("a", "b", "c"), ("only",))

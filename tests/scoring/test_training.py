@@ -1,11 +1,21 @@
+import dataclasses
+from typing import get_args
+
 import numpy as np
 import pytest
+from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
+from bumpfit.commands.tagging import Kind
 from bumpfit.errors import InputError
 from bumpfit.execute import worker_pool
 from bumpfit.scoring import (
+    APPROACHES,
+    RANKING,
+    Average,
     BoostedTrees,
+    Classifier,
+    ExtraTrees,
     ForwardPlan,
     RandomForest,
     approach,
@@ -15,6 +25,7 @@ from bumpfit.scoring import (
     survival,
     train,
 )
+from bumpfit.scoring.approaches import SURE
 
 TREES = BoostedTrees(models=2, iterations=30)
 
@@ -24,8 +35,8 @@ def two_samples(n: int, shift: float, seed: int) -> tuple[np.ndarray, np.ndarray
     return rng.normal(shift, 1, (n, 2)), rng.normal(0, 1, (n, 2))
 
 
-@pytest.mark.parametrize("recipe", [TREES, RandomForest(trees=20)])
-def test_log_ratio_of_two_gaussians(recipe: BoostedTrees | RandomForest) -> None:
+@pytest.mark.parametrize("recipe", [TREES, RandomForest(trees=20), ExtraTrees(trees=20)])
+def test_log_ratio_of_two_gaussians(recipe: Classifier) -> None:
     positive, negative = two_samples(4000, 1.0, 1)
     ensemble = train(recipe, positive, negative, seed=1)
     fresh_p, fresh_n = two_samples(4000, 1.0, 2)
@@ -138,3 +149,77 @@ def test_too_few_events() -> None:
         train(TREES, np.zeros((1, 2)), np.zeros((5, 2)), 1)
     with pytest.raises(InputError, match="fewer than the 5 folds"):
         deal_folds(4, 5, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("kind", [RandomForest, ExtraTrees])
+@pytest.mark.parametrize("missing", [False, True])
+def test_stored_forests_are_those_of_scikit_learn(kind: type[RandomForest], missing: bool) -> None:
+    """The arrays of a forest give scikit-learn's own probabilities, with three classes and missing values too."""
+    rng = np.random.default_rng(3)
+    y = rng.integers(3, size=900)
+    x = rng.normal(y[:, None], 1.0, (900, 4))
+    if missing:
+        x[rng.uniform(size=x.shape) < 0.1] = np.nan
+    w = rng.uniform(0.5, 2.0, 900)
+    made = kind(trees=12, leaf_events=5).fit(x, y, w, seed=4)
+    theirs = made.estimator(4).fit(x, y, sample_weight=w / w.mean())
+    np.testing.assert_allclose(made.predict_proba(x), theirs.predict_proba(x), rtol=0, atol=1e-12)
+    again = kind(trees=12, leaf_events=5).restore(made.state())
+    np.testing.assert_array_equal(again.predict_proba(x), made.predict_proba(x))
+
+
+def test_damaged_forests_are_refused() -> None:
+    positive, negative = two_samples(200, 1.0, 1)
+    x, y = np.concatenate([positive, negative]), np.r_[np.ones(200), np.zeros(200)]
+    good = ExtraTrees(trees=3, leaf_events=20).fit(x, y).state()
+    circle = good.arrays["nodes"].copy()
+    circle["left"][0] = 0
+    beyond = good.arrays["nodes"].copy()
+    beyond["feature"][0] = 7
+    arrays = good.arrays
+    wrong = {"nodes": circle}, {"nodes": beyond}, {"values": arrays["values"] * np.nan}, {"sizes": arrays["sizes"][:2]}
+    for changed in wrong:
+        with pytest.raises(ValueError, match="forest"):
+            ExtraTrees().restore(dataclasses.replace(good, arrays={**arrays, **changed}))
+
+
+def test_average_is_the_mean_of_the_log_odds_of_its_members() -> None:
+    positive, negative = two_samples(500, 1.0, 1)
+    x, y = np.concatenate([positive, negative]), np.r_[np.ones(500), np.zeros(500)]
+    names, settings = ("trees", "extra_trees", "trees"), {"trees": {"models": 1, "iterations": 10}}
+    average = Average(names, settings).fit(x, y, seed=2)
+    seeds = np.random.SeedSequence(2).generate_state(3)
+    alone = [
+        approach(name, **settings.get(name, {})).fit(x, y, seed=int(s)) for name, s in zip(names, seeds, strict=True)
+    ]
+    odds = np.mean([logit(np.clip(one.predict_proba(x)[:, 1], SURE, 1 - SURE)) for one in alone], axis=0)
+    np.testing.assert_allclose(logit(average.predict_proba(x)[:, 1]), odds, atol=1e-5)
+    again = Average(names, settings).restore(average.state())
+    np.testing.assert_array_equal(again.predict_proba(x), average.predict_proba(x))
+
+
+@pytest.mark.parametrize("wrong", [(), ("cuts",), ("average",), ("oak",)])
+def test_averages_of_what_cannot_be_averaged(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(InputError):
+        Average(wrong).made()
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_every_ranking_approach_tells_two_samples_apart(name: str) -> None:
+    """Whatever is in the registry can serve a search: an ensemble of it ranks, the same for the same seed."""
+    if name == "mlp":
+        pytest.importorskip("torch")
+    quick = {"mlp": {"epochs": 5}, "trees": {"models": 1, "iterations": 20}}
+    positive, negative = two_samples(600, 1.5, 1)
+    fresh = two_samples(300, 1.5, 2)
+    ratios = [
+        [train(approach(name, **quick.get(name, {})), positive, negative, seed=3).log_ratio(x) for x in fresh]
+        for _ in range(2)
+    ]
+    labels = np.r_[np.ones(300), np.zeros(300)]
+    assert roc_auc_score(labels, np.concatenate(ratios[0])) > 0.9
+    np.testing.assert_array_equal(ratios[0], ratios[1])
+
+
+def test_commands_offer_what_the_registry_holds() -> None:
+    assert get_args(Kind) == tuple(APPROACHES)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from bumpfit.errors import InputError
-from bumpfit.search.config import SearchConfig, read_config
+from bumpfit.search.config import SearchConfig, config_toml, read_config
 from bumpfit.search.peaks import fit_peak
 from bumpfit.search.posterior import posterior_from_survival, posterior_from_templates
 from bumpfit.search.spectrum import smooth_range, spectrum_test
@@ -118,10 +118,25 @@ def test_configuration(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("claim_z = 5\nefficiencies = [0.1, 0.01]\n[trees]\nmodels = 2\n")
     config = read_config(path)
-    assert (config.claim_z, config.efficiencies, config.trees.models) == (5.0, (0.1, 0.01), 2)
-    assert config.quick().trees.models == 2  # given, so kept
+    assert (config.claim_z, config.efficiencies, config.approaches["trees"].models) == (5.0, (0.1, 0.01), 2)
+    assert config.quick().approaches["trees"].models == 2  # given, so kept
     assert config.quick().forward.blocks < SearchConfig().forward.blocks
     assert config.forward == SearchConfig().forward
+
+
+def test_any_approach_can_be_chosen(tmp_path: Path) -> None:
+    """Settings of the members of an average are those of their tables; TOML gives the same settings back."""
+    path = tmp_path / "c.toml"
+    path.write_text(
+        "cross_check = 'forest'\n[scoring]\napproach = 'average'\n[average]\nmembers = ['trees', 'extra_trees']\n"
+        "[average.settings.trees]\nmodels = 3\n[trees]\niterations = 40\n[extra_trees]\ntrees = 9\n"
+    )
+    config = read_config(path)
+    trees, extra = config.approach.made()  # type: ignore[attr-defined]
+    assert (trees.models, trees.iterations, extra.trees) == (3, 40, 9)
+    assert config.approach_of("forest").kind == "forest"
+    path.write_text(config_toml(config))
+    assert read_config(path) == config
 
 
 @pytest.mark.parametrize(
@@ -133,6 +148,11 @@ def test_configuration(tmp_path: Path) -> None:
         ("trees = 3", "expected a table"),
         ("efficiencies = 0.1", "expected a list"),
         ("efficiencies = [2.0]", "lie in"),
+        ("[scoring]\napproach = 'oak'", "need one of trees"),
+        ("[scoring]\napproach = 'cuts'", "need one of trees"),
+        ("[scoring]\napproach = 'forest'\n[forest]\ntrees = 0", "expected 1 or more"),
+        ("[scoring]\napproach = 'average'\n[average]\nmembers = ['oak']", "no approach 'oak'"),
+        ("[trees]\nkind = 3", "does not exist"),
         ("[trees]\nmodels = 0", "at least one model"),
         ("not toml", "not valid TOML"),
     ],

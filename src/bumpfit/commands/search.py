@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bumpfit.errors import InputError
+
+if TYPE_CHECKING:
+    from bumpfit.search.config import SearchConfig
 
 Features = Annotated[
     str | None,
@@ -16,6 +19,11 @@ Features = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same answers.", min=0)]
 Workers = Annotated[int | None, typer.Option(help="Processes (default: all cores); no answer depends on it.", min=1)]
+Approach = Annotated[
+    str | None,
+    typer.Option(help="Approach that tells data from background: trees, forest, extra_trees, mlp or average."),
+]
+Config = Annotated[Path | None, typer.Option(help="Settings in TOML (docs/how-to/run.md).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")]
 
 
@@ -49,7 +57,8 @@ def run(
         Path | None, typer.Option(help="Table that is background only, with the same columns.")
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything that is written.")] = Path("out"),
-    config: Annotated[Path | None, typer.Option(help="Settings in TOML (docs/how-to/run.md).")] = None,
+    config: Config = None,
+    approach: Approach = None,
     workers: Workers = None,
     iterations: Annotated[int, typer.Option(help="Further steps after the first answer.", min=0)] = 2,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings: a valid first look of less power.")] = False,
@@ -67,7 +76,8 @@ def run(
     """
     _run(
         data, background, out, seed=seed, workers=workers, as_json=as_json, quick=quick, iterations=iterations,
-        config=config, mass=mass, features=features, unit=unit, drop_bad=drop_bad, overwrite=overwrite,
+        config=_config(config, approach), mass=mass, features=features, unit=unit, drop_bad=drop_bad,
+        overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -81,7 +91,7 @@ def _run(
     as_json: bool,
     quick: bool,
     iterations: int = 2,
-    config: Path | None = None,
+    config: SearchConfig | None = None,
     mass: str = "m_JJ",
     features: str | None = None,
     unit: str | None = None,
@@ -90,17 +100,24 @@ def _run(
 ) -> None:
     from bumpfit.execute import available_cores
     from bumpfit.pages.search_run import run as search
-    from bumpfit.search.config import read_config
 
     answers = search(
         data, background, out, seed=seed, workers=workers or available_cores(), quick=quick, iterations=iterations,
-        config=None if config is None else read_config(config), mass=mass, unit=unit,
+        config=config, mass=mass, unit=unit,
         on_bad="drop" if drop_bad else "error", overwrite=overwrite,
         **({} if features is None else {"features": columns(features)}),
     )  # fmt: skip
     _show(answers.to_dict(), as_json)
     if out is not None and not as_json:
         typer.echo(f"report: {out / 'report.html'}")
+
+
+def _config(path: Path | None, approach: str | None) -> SearchConfig:
+    """Settings of a file, with another approach when one is named."""
+    from bumpfit.search.config import SearchConfig, read_config, with_approach
+
+    config = SearchConfig() if path is None else read_config(path)
+    return config if approach is None else with_approach(config, approach)
 
 
 def columns(text: str) -> dict[str, str]:
@@ -127,6 +144,8 @@ def score(
     data: Annotated[Path, typer.Argument(help="Table of events: CSV, Parquet or HDF5.")],
     background: Annotated[Path, typer.Option(help="Table that is background only, with the same columns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="CSV file: index, score, m_JJ.")] = Path("scores.csv"),
+    config: Config = None,
+    approach: Approach = None,
     seed: Seed = 0,
     workers: Workers = None,
     mass: Annotated[str, typer.Option(help="Column of the spectrum that is searched.")] = "m_JJ",
@@ -141,18 +160,17 @@ def score(
     from bumpfit.events.tables import FEATURES, check_pair, read
     from bumpfit.execute import available_cores, worker_pool
     from bumpfit.runs import nowhere
-    from bumpfit.search.config import SearchConfig
     from bumpfit.search.score_events import cross_fitted, event_scores, write_scores
 
+    chosen = _config(config, approach)
     names = FEATURES if features is None else columns(features)
     bad = "drop" if drop_bad else "error"
     events, table = (read(path, mass=mass, features=names, unit=unit, on_bad=bad) for path in (data, background))
     check_pair(events, table)
-    config = SearchConfig()
-    windows = config.windows.windows(table.mass)
+    windows = chosen.windows.windows(table.mass)
     with worker_pool(workers or available_cores()) as executor:
         u_data, u_background = cross_fitted(
-            events, table, windows, config, seed=seed, executor=executor, kept=nowhere()
+            events, table, windows, chosen, seed=seed, executor=executor, kept=nowhere()
         )
     scores = event_scores(u_data, u_background, events, table, windows)
     write_scores(out, events, scores.probability, with_mass=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bumpfit.scoring.merits import Merits
     from bumpfit.tagging import Prospects, Variation
 
-Kind = Literal["cuts", "trees", "mlp", "cnn"]
+Kind = Literal["cuts", "trees", "forest", "extra_trees", "mlp", "cnn", "average"]
 Part = Literal["train", "test", "validation", "all"]
 DataFile = Annotated[Path, typer.Argument(metavar="DATASET", help="Data set, as `bumpfit dataset` (or hml) wrote it.")]
 
@@ -49,7 +49,7 @@ def train(
     --cross-section signal=0.02 --workspace wtag.json --figure trees.png
     """
     from bumpfit.events import dataset as sets
-    from bumpfit.scoring import CutAndCount, models
+    from bumpfit.scoring import CutAndCount, models, registry
 
     files = [source, *likelihood.files]
     check_outputs(files, output.out, model, drawing.figure, *likelihood.outputs)
@@ -57,7 +57,7 @@ def train(
     data = sets.read(source)
     if data.part is None:
         raise InputError(f"{source} is not split into training and test events; make it with bumpfit dataset --split")
-    made = models.classifier(approach, **settings(models.CLASSIFIERS[approach], setting))
+    made = registry.approach(approach, **settings(registry.APPROACHES[approach], setting))
     likelihood.check(data, judging.check(data), judging.background_error)
     trained = models.train(made, data, seed=seed, balance=balance, source=str(source))
     head = {

@@ -210,6 +210,9 @@ def settings(approach: Any, texts: Sequence[str] | None) -> dict[str, Any]:
         if isinstance(default, str):
             settings[name] = value
             continue
+        if isinstance(default, tuple) and default and isinstance(default[0], str):
+            settings[name] = tuple(part.strip() for part in value.split(","))
+            continue
         try:
             read = json.loads(f"[{value}]" if isinstance(default, tuple) and "[" not in value else value)
         except json.JSONDecodeError:
@@ -221,9 +224,14 @@ def settings(approach: Any, texts: Sequence[str] | None) -> dict[str, Any]:
             "whole numbers with commas between them": isinstance(default, tuple)
             and isinstance(read, list)
             and all(isinstance(entry, int) for entry in read),
+            "settings by name of approach, as JSON": isinstance(default, dict) and isinstance(read, dict),
         }
         if not any(fits.values()):
-            kinds = {int: "a whole number", tuple: "whole numbers with commas between them"}
+            kinds = {
+                int: "a whole number",
+                tuple: "whole numbers with commas between them",
+                dict: "settings by name of approach, as JSON",
+            }
             wanted = kinds.get(type(default), "a number")
             raise InputError(f"cannot read --set {name}={value}; expected {wanted}")
         settings[name] = tuple(read) if isinstance(default, tuple) else read

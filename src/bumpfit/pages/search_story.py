@@ -8,12 +8,21 @@ from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
+from bumpfit.scoring import Average, Classifier
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.two_sample import SelectionResult
 from bumpfit.search.windows import Window
 
 ROWS = 20
 """Rows of the table of selections; more are in result.json."""
+
+APPROACH_NAMES = {
+    "trees": "Boosted trees",
+    "forest": "Random forests",
+    "extra_trees": "Extremely randomised trees",
+    "mlp": "Multi-layer perceptrons",
+}
+"""How approaches are called in a sentence; others go by the name in the registry."""
 
 WEAK = 2.0
 """Global significance from which the headline speaks of an excess even without a claim."""
@@ -168,7 +177,7 @@ def excess(findings: Told) -> list[Block]:
     blocks: list[Block] = [
         Heading("Primary test: data against background", "excess"),
         Paragraph(
-            f"**Scores.** Boosted trees ({config.trees.models} a training) learn to tell data from background without "
+            f"**Scores.** {_approach(config.approach)} learn to tell data from background without "
             "being told which events are signal (classification without labels, JHEP 10 (2017) 174): only a signal "
             f"makes the two differ. The mass is not an input. {_windows(findings.windows)}For the scores that are "
             f"handed out, the tables are dealt into {config.folds} folds and no event is scored by a model that saw "
@@ -205,6 +214,13 @@ def excess(findings: Told) -> list[Block]:
             drawings.shapes(findings),
         ]
     return blocks
+
+
+def _approach(approach: Classifier) -> str:
+    if isinstance(approach, Average):
+        return f"Averages of {', '.join(approach.members)}"
+    name = APPROACH_NAMES.get(approach.kind, f"Models of the approach {verbatim(approach.kind)}")
+    return f"{name} ({approach.models} a training)" if approach.models > 1 or approach.kind == "trees" else name
 
 
 def _windows(windows: tuple[Window, ...]) -> str:

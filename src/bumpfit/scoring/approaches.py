@@ -1,41 +1,22 @@
-"""Approaches: recipes that make classifiers; here trees and forests, and ensembles of them for two samples."""
+"""Boosted trees, and ensembles of any approach that tell two samples apart."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Protocol
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bumpfit.errors import InputError
-from bumpfit.scoring.classifier import Classifier, Labels, State, check_settings
+from bumpfit.scoring.classifier import Classifier, Estimator, Labels, State
 from bumpfit.scoring.trees import LightTrees, StoredTrees, binned
 
 Array = NDArray[np.float64]
 LEAST = 5  # events of a class, so that some can be held out to stop early
-
-
-class Estimator(Protocol):
-    """The part of scikit-learn's classifier interface that is used here."""
-
-    def fit(self, X: Array, y: NDArray[np.int64], sample_weight: Array | None = None) -> Any:
-        """Learn class 1 against class 0."""
-
-    def predict_proba(self, X: Array) -> Array:
-        """Class probabilities, shape (N, 2)."""
-
-
-class Approach(Protocol):
-    """A recipe: how many models an ensemble has, and how one model is made from a seed."""
-
-    @property
-    def models(self) -> int:
-        """Models whose log odds are averaged."""
-
-    def estimator(self, seed: int) -> Estimator:
-        """An untrained classifier; the same seed gives the same model."""
+SURE = 1e-6  # probabilities nearer to 0 and 1 are taken for this: one model that is sure does not outvote all others
 
 
 class QuantileBinned:
@@ -148,9 +129,7 @@ class BoostedTrees(Classifier):
     def _probabilities(self, features: Array) -> Array:
         """Geometric mean of the members: log odds are averaged."""
         with threadpool_limits(1):
-            logs = [np.log(np.clip(member.predict_proba(features), 1e-12, 1.0)) for member in self.members_]
-        mean = np.exp(np.mean(logs, axis=0))
-        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+            return mean_log_odds([member.predict_proba(features) for member in self.members_])
 
     def _state(self) -> State:
         if self.backend == "lightgbm":
@@ -175,6 +154,12 @@ class BoostedTrees(Classifier):
         self.members_ = tuple(StoredTrees.from_arrays(arrays) for arrays in named)
 
 
+def mean_log_odds(probabilities: Sequence[Array], least: float = 1e-12) -> Array:
+    """Class probabilities (N, K) from those of several models: log odds are averaged; `least` counts as 0."""
+    mean = np.exp(np.mean([np.log(np.clip(p, least, 1.0)) for p in probabilities], axis=0))
+    return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+
 def require_events(index: NDArray[np.integer[Any]], classes: NDArray[Any]) -> None:
     """Raise InputError when a class has too few events to hold some out for early stopping."""
     counts = np.bincount(index, minlength=len(classes))
@@ -183,35 +168,6 @@ def require_events(index: NDArray[np.integer[Any]], classes: NDArray[Any]) -> No
             f"the class {classes[counts.argmin()]} has {counts.min()} events; expected at least {LEAST}, of which some "
             "are held out to stop the training in time"
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomForest:
-    """Extremely randomised trees: an approach of another kind (averaging, not boosting) for cross-checks."""
-
-    models: int = 1
-    trees: int = 60
-    leaf_events: int = 50
-
-    def estimator(self, seed: int) -> Estimator:
-        """One untrained `ExtraTreesClassifier`."""
-        from sklearn.ensemble import ExtraTreesClassifier
-
-        model: Estimator = ExtraTreesClassifier(
-            n_estimators=self.trees, min_samples_leaf=self.leaf_events, max_features=None, random_state=seed
-        )
-        return model
-
-
-APPROACHES: dict[str, type[BoostedTrees] | type[RandomForest]] = {"trees": BoostedTrees, "forest": RandomForest}
-
-
-def approach(name: str, **settings: Any) -> Approach:
-    """The approach of this name; raises InputError for an unknown name or setting."""
-    if name not in APPROACHES:
-        raise InputError(f"there is no approach '{name}'; known: {', '.join(sorted(APPROACHES))}")
-    check_settings(APPROACHES[name], settings)
-    return APPROACHES[name](**settings)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -227,12 +183,12 @@ class Ensemble:
         total = np.zeros(len(features))
         with threadpool_limits(1):
             for model in self.estimators:
-                p = np.clip(model.predict_proba(features)[:, 1], 1e-6, 1 - 1e-6)
+                p = np.clip(model.predict_proba(features)[:, 1], SURE, 1 - SURE)
                 total += np.log(p / (1 - p))
         return total / len(self.estimators)
 
 
-def train(approach: Approach, positive: Array, negative: Array, seed: int, weights: Array | None = None) -> Ensemble:
+def train(approach: Classifier, positive: Array, negative: Array, seed: int, weights: Array | None = None) -> Ensemble:
     """Train an ensemble to tell `positive` (N, F) from `negative` (M, F), both classes with the same total weight.
 
     `weights` (N,) are relative weights of the positive events. Model i is seeded by the pair (seed, i).

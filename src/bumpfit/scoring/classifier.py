@@ -7,9 +7,10 @@ is an argument of `fit`, so that the settings say what is learned and the caller
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,16 @@ class State:
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
 
+class Estimator(Protocol):
+    """The part of scikit-learn's classifier interface that is used here."""
+
+    def fit(self, X: Array, y: NDArray[np.int64], sample_weight: Array | None = None) -> Any:
+        """Learn class 1 against class 0."""
+
+    def predict_proba(self, X: Array) -> Array:
+        """Class probabilities, shape (N, 2)."""
+
+
 class Classifier(abc.ABC):
     """Base of the approaches. `classes_` (K,) and `n_features_in_` exist once it is trained."""
 
@@ -37,6 +48,12 @@ class Classifier(abc.ABC):
     classes_: NDArray[Any]
     n_features_in_: int
     _shape: tuple[int, ...]
+    models: int = 1
+    """Models of an ensemble that tells two samples apart; their log odds are averaged."""
+
+    def estimator(self, seed: int) -> Estimator:
+        """One untrained model; the same seed gives the same model. Raises InputError for settings out of range."""
+        return Seeded(copy.deepcopy(self), seed)
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, seed: int = 0) -> Self:
         """Learn to tell the classes.
@@ -140,6 +157,22 @@ class Classifier(abc.ABC):
     @abc.abstractmethod
     def _restore(self, state: State) -> None:
         """Take back what was learned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeded:
+    """An approach with its seed."""
+
+    approach: Classifier
+    seed: int
+
+    def fit(self, X: Array, y: Labels, sample_weight: Array | None = None) -> Classifier:
+        """Learn class 1 against class 0; the trained approach."""
+        return self.approach.fit(X, y, sample_weight, seed=self.seed)
+
+    def predict_proba(self, X: Array) -> Array:
+        """Class probabilities, shape (N, 2)."""
+        return self.approach.predict_proba(X)
 
 
 def checked_features(X: ArrayLike, dimensions: int, *, may_be_empty: bool = False) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.scoring.approaches import Approach, Array
+from bumpfit.scoring.classifier import Array, Classifier
 from bumpfit.scoring.forward import Job, Rows, train_and_score
 
 
@@ -26,7 +26,7 @@ def cross_fit(
     data_fold: Rows,
     background_fold: Rows,
     regions: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    approach: Approach,
+    approach: Classifier,
     *,
     seed: int,
     extra: Array | None = None,

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.execute import ordered_map
-from bumpfit.scoring.approaches import Approach, Array, train
+from bumpfit.scoring.approaches import Array, train
+from bumpfit.scoring.classifier import Classifier
 
 Rows = NDArray[np.int64]
 
@@ -68,14 +69,14 @@ class Job:
     weights: Array | None = None
 
 
-def _train_and_score(task: tuple[Approach, Job]) -> tuple[Array, ...]:
+def _train_and_score(task: tuple[Classifier, Job]) -> tuple[Array, ...]:
     approach, job = task
     ensemble = train(approach, job.positive, job.negative, job.seed, job.weights)
     return tuple(ensemble.log_ratio(x) for x in job.tables)
 
 
 def train_and_score(
-    approach: Approach, jobs: Iterable[Job], executor: Executor | None = None
+    approach: Classifier, jobs: Iterable[Job], executor: Executor | None = None
 ) -> Iterator[tuple[Array, ...]]:
     """For each job: train, then score its tables; in the order of the jobs."""
     return ordered_map(_train_and_score, ((approach, job) for job in jobs), executor=executor)
@@ -87,7 +88,7 @@ def forward_scores(
     data_block: Rows,
     background_block: Rows,
     regions: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    approach: Approach,
+    approach: Classifier,
     *,
     seed: int,
     executor: Executor | None = None,

@@ -19,21 +19,12 @@ from bumpfit import __version__, archives
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset, checked_provenance
 from bumpfit.files import sha256
-from bumpfit.scoring.approaches import BoostedTrees, require_events
-from bumpfit.scoring.classifier import Array, Classifier, State, balanced, check_settings
+from bumpfit.scoring.approaches import require_events
+from bumpfit.scoring.classifier import Array, Classifier, State, balanced
 from bumpfit.scoring.cuts import CutAndCount
-from bumpfit.scoring.networks import CNN, MLP
+from bumpfit.scoring.registry import approach
 
 FORMAT, VERSION = "bumpfit-model", 1
-CLASSIFIERS: dict[str, type[Classifier]] = {kind.kind: kind for kind in (CutAndCount, BoostedTrees, MLP, CNN)}
-
-
-def classifier(name: str, **settings: Any) -> Classifier:
-    """The approach of this name ("cuts", "trees", "mlp", "cnn"); raises InputError for unknown names or settings."""
-    if name not in CLASSIFIERS:
-        raise InputError(f"there is no approach '{name}'; expected one of {', '.join(CLASSIFIERS)}")
-    check_settings(CLASSIFIERS[name], settings)
-    return CLASSIFIERS[name](**settings)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,12 +90,12 @@ class Trained:
 
 
 def train(
-    approach: Classifier, dataset: Dataset, *, seed: int = 0, balance: bool = True, source: str | None = None
+    chosen: Classifier, dataset: Dataset, *, seed: int = 0, balance: bool = True, source: str | None = None
 ) -> Trained:
     """Train an approach on the training part of a data set (all of it when it is not split).
 
     Args:
-        approach: settings; it is trained in place.
+        chosen: settings; it is trained in place.
         dataset: the samples; other parts than "train" are not looked at.
         seed: of the training.
         balance: give every class the same total weight.
@@ -121,13 +112,13 @@ def train(
         raise InputError(
             f"the class '{part.classes[int(counts.argmin())]}' has no events with weight in the training part"
         )
-    if part.samples.ndim != approach.dimensions:
-        wanted, got = ("images", "observables") if approach.dimensions == 3 else ("observables", "images")
-        raise InputError(f"the approach '{approach.kind}' learns from {wanted}, but the data set holds {got}")
-    if not isinstance(approach, CutAndCount):
+    if part.samples.ndim != chosen.dimensions:
+        wanted, got = ("images", "observables") if chosen.dimensions == 3 else ("observables", "images")
+        raise InputError(f"the approach '{chosen.kind}' learns from {wanted}, but the data set holds {got}")
+    if not isinstance(chosen, CutAndCount):
         require_events(part.targets, np.array([f"'{name}'" for name in part.classes]))
     weights = balanced(part.weights, part.targets) if balance else part.weights
-    approach.fit(part.samples, part.targets, weights, seed=seed)
+    chosen.fit(part.samples, part.targets, weights, seed=seed)
     provenance = {
         "bumpfit": __version__,
         "seed": seed,
@@ -139,7 +130,7 @@ def train(
     rows = {}
     if part.index is not None:
         rows = {name: part.index[part.targets == number] for number, name in enumerate(part.classes)}
-    return Trained(approach, part.features, part.classes, provenance, rows)
+    return Trained(chosen, part.features, part.classes, provenance, rows)
 
 
 def read(path: str | os.PathLike[str]) -> Trained:
@@ -164,7 +155,7 @@ def _restored(archive: zipfile.ZipFile) -> Trained:
             arrays[stem.removeprefix("arrays/")] = archives.array(archive, stem)
         elif name.startswith("files/"):
             files[name.removeprefix("files/")] = archive.read(name)
-    model = classifier(described["approach"], **described["settings"])
+    model = approach(described["approach"], **described["settings"])
     model.restore(State(described["state"], arrays, files))
     features, classes = (archives.texts(described[name], name) for name in ("features", "classes"))
     _works(model, features, classes)

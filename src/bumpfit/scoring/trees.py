@@ -117,8 +117,20 @@ def _values(tree: NDArray[Any], x: Array) -> Array:
     """The value of the leaf that each event falls into."""
     field = {name: np.ascontiguousarray(tree[name]) for name in NODES}
     children = np.stack([field["right"], field["left"]], axis=1).astype(np.int64)
-    feature, threshold = field["feature_idx"].astype(np.int64), field["num_threshold"]
-    leaf, missing_left = field["is_leaf"] != 0, field["missing_go_to_left"] != 0
+    feature = field["feature_idx"].astype(np.int64)
+    at = leaves(children, feature, field["num_threshold"], field["missing_go_to_left"] != 0, field["is_leaf"] != 0, x)
+    return np.asarray(field["value"][at], dtype=np.float64)
+
+
+def leaves(
+    children: NDArray[np.int64],
+    feature: NDArray[np.int64],
+    threshold: Array,
+    missing_left: NDArray[np.bool_],
+    leaf: NDArray[np.bool_],
+    x: NDArray[np.floating[Any]],
+) -> NDArray[np.int64]:
+    """Number of the leaf of one tree that each event falls into, shape (N,); `children` (nodes, 2): right, left."""
     at = np.zeros(len(x), dtype=np.int64)
     rows = np.arange(len(x)) if not leaf[0] else np.empty(0, np.int64)
     while len(rows):
@@ -127,7 +139,7 @@ def _values(tree: NDArray[Any], x: Array) -> Array:
         left = (value <= threshold[node]) | (np.isnan(value) & missing_left[node])
         at[rows] = node = children[node, left.astype(np.int64)]
         rows = rows[~leaf[node]]
-    return np.asarray(field["value"][at], dtype=np.float64)
+    return at
 
 
 class LightTrees:

@@ -74,7 +74,7 @@ def search(
     windows = config.windows.windows(background.mass)
     kept.log.write("windows", number=len(windows))
     scored, test = primary_test(
-        data, background, windows, config.trees, config, seed=seed, executor=executor, kept=kept
+        data, background, windows, config.approach, config, seed=seed, executor=executor, kept=kept
     )
     kept.log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, method=test.overall.method)
     u_data, u_background = cross_fitted(data, background, windows, config, seed=seed, executor=executor, kept=kept)

@@ -6,12 +6,11 @@ import dataclasses
 import json
 import os
 import tomllib
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.scoring import APPROACHES, BoostedTrees, ForwardPlan
+from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifier, ForwardPlan, approach
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.spectrum import SpectrumSettings
 from bumpfit.search.template import TemplateSettings
@@ -19,14 +18,27 @@ from bumpfit.search.windows import WindowPlan
 
 
 @dataclasses.dataclass(frozen=True)
+class ScoringSettings:
+    """Which approach tells data from background; its settings are in the table of its name."""
+
+    approach: str = "trees"
+
+
+def _approaches() -> dict[str, Classifier]:
+    return {"trees": BoostedTrees(models=8)}
+
+
+@dataclasses.dataclass(frozen=True)
 class SearchConfig:
     """All settings of `bumpfit run`; a TOML file has the same names, the nested records as tables.
 
-    `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery is
-    claimed; `min_background`: background events that a selection must expect above its cuts; `shuffles`: label
-    shuffles for the global p-value; `folds`: of the event scores; `trees`: tell data from background, `template_trees`:
-    simulated signal-like events from background; `forward`, `windows`, `peaks`, `spectrum`, `templates`: settings of
-    those steps; `cross_check`: the approach that repeats the primary test as a check.
+    `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery
+    is claimed; `min_background`: background events that a selection must expect above its cuts; `shuffles`: label
+    shuffles for the global p-value; `folds`: of the event scores; `scoring`: the approach that tells data from
+    background; `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
+    where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
+    `windows`, `peaks`, `spectrum`, `templates`: settings of those steps; `cross_check`: the approach that repeats
+    the primary test as a check.
     """
 
     efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -34,14 +46,29 @@ class SearchConfig:
     min_background: int = 5
     shuffles: int = 20_000
     folds: int = 5
-    trees: BoostedTrees = BoostedTrees(models=8)
+    scoring: ScoringSettings = ScoringSettings()
+    approaches: Mapping[str, Classifier] = dataclasses.field(default_factory=_approaches)
     template_trees: BoostedTrees = BoostedTrees(models=2, learning_rate=0.1, iterations=100)
     forward: ForwardPlan = ForwardPlan()
     windows: WindowPlan = WindowPlan()
     peaks: PeakSettings = PeakSettings()
     spectrum: SpectrumSettings = SpectrumSettings()
     templates: TemplateSettings = TemplateSettings()
-    cross_check: str = "forest"
+    cross_check: str = "extra_trees"
+
+    @property
+    def approach(self) -> Classifier:
+        """The approach that tells data from background."""
+        return self.approach_of(self.scoring.approach)
+
+    def approach_of(self, name: str) -> Classifier:
+        """The approach of this name with the settings given here; an average takes those of its members."""
+        made = self.approaches.get(name) or approach(name)
+        if not isinstance(made, Average):
+            return made
+        given = {member: self.approaches[member].get_params() for member in made.members if member in self.approaches}
+        merged = {member: {**given.get(member, {}), **made.settings.get(member, {})} for member in made.members}
+        return dataclasses.replace(made, settings={**made.settings, **merged})
 
     def quick(self) -> SearchConfig:
         """The same search with fewer, smaller trainings: a first look, with a valid p-value of less power.
@@ -52,7 +79,7 @@ class SearchConfig:
         smaller = {
             "folds": 3,
             "shuffles": 5000,
-            "trees": dataclasses.replace(default.trees, models=1),
+            "approaches": {"trees": dataclasses.replace(BoostedTrees(), models=1)},
             "template_trees": dataclasses.replace(default.template_trees, models=1),
             "forward": ForwardPlan(first=0.4, blocks=3),
         }
@@ -74,21 +101,41 @@ def read_config(path: str | os.PathLike[str]) -> SearchConfig:
     return config
 
 
+def with_approach(config: SearchConfig, name: str) -> SearchConfig:
+    """The same search with another approach; raises InputError for one that cannot serve a search."""
+    changed = dataclasses.replace(config, scoring=ScoringSettings(name))
+    _check(changed, f"--approach {name}")
+    return changed
+
+
 def _filled(default: Any, content: Mapping[str, Any], where: str) -> Any:
-    types = typing.get_type_hints(type(default))
-    values = {}
+    known = [field.name for field in dataclasses.fields(default) if field.name != "approaches"]
+    values: dict[str, Any] = {}
     for key, value in content.items():
-        if key not in types:
-            raise InputError(f"{where} has the setting '{key}', which does not exist; known: {', '.join(types)}")
+        if isinstance(default, SearchConfig) and key in APPROACHES:
+            if not isinstance(value, dict):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected a table of settings")
+            old = default.approaches.get(key) or approach(key)
+            values.setdefault("approaches", dict(default.approaches))[key] = _filled(
+                old, value, f"{where}, table '{key}'"
+            )
+            continue
+        if key not in known:
+            raise InputError(f"{where} has the setting '{key}', which does not exist; known: {', '.join(known)}")
         old = getattr(default, key)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, dict):
                 raise InputError(f"{where}: '{key}' is {value!r}; expected a table of settings")
             values[key] = _filled(old, value, f"{where}, table '{key}'")
         elif isinstance(old, tuple):
-            if not isinstance(value, list) or not value or not all(_number(v) for v in value):
-                raise InputError(f"{where}: '{key}' is {value!r}; expected a list of numbers")
+            kind, fits = ("texts", _text) if isinstance(old[0], str) else ("numbers", _number)
+            if not isinstance(value, list) or not value or not all(fits(v) for v in value):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected a list of {kind}")
             values[key] = tuple(type(old[0])(v) for v in value)
+        elif isinstance(old, Mapping):
+            if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected tables of settings by name")
+            values[key] = value
         elif isinstance(old, str):
             if not isinstance(value, str):
                 raise InputError(f"{where}: '{key}' is {value!r}; expected a text")
@@ -97,8 +144,12 @@ def _filled(default: Any, content: Mapping[str, Any], where: str) -> Any:
             if not _number(value) or (isinstance(old, int) and not isinstance(value, int)):
                 kind = "a whole number" if isinstance(old, int) else "a number"
                 raise InputError(f"{where}: '{key}' is {value!r}; expected {kind}")
-            values[key] = type(old)(value)
+            values[key] = float(value) if old is None else type(old)(value)
     return dataclasses.replace(default, **values)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _number(value: object) -> bool:
@@ -107,7 +158,8 @@ def _number(value: object) -> bool:
 
 def _check(config: SearchConfig, where: str) -> None:
     """Ranges outside of which the statistics are not what they say."""
-    trees = (config.trees, config.template_trees)
+    trees = (*(t for t in config.approaches.values() if isinstance(t, BoostedTrees)), config.template_trees)
+    used = (config.scoring.approach, config.cross_check)
     e = config.efficiencies
     rules = [
         (all(0 < x <= 0.5 for x in e) and len(set(e)) == len(e), "efficiencies must be different and lie in (0, 0.5]"),
@@ -126,23 +178,32 @@ def _check(config: SearchConfig, where: str) -> None:
         (all(t.patience >= 1 for t in trees), "trees need patience >= 1"),
         (2 <= config.templates.folds <= 100, "templates needs from 2 to 100 folds"),
         (config.peaks.bins >= 10, "peaks needs at least 10 bins"),
-        (config.cross_check in APPROACHES, f"cross_check must be one of {', '.join(APPROACHES)}"),
+        (all(name in RANKING for name in used), f"scoring and cross_check need one of {', '.join(RANKING)}"),
     ]
     for good, message in rules:
         if not good:
             raise InputError(f"{where}: {message}")
+    for name in used:  # settings out of range are told before anything is trained
+        found = config.approach_of(name)
+        found.made() if isinstance(found, Average) else found.estimator(0)
 
 
-def config_toml(config: Any) -> str:
+def config_toml(config: Any, table: str = "") -> str:
     """Settings (nested records of numbers, texts and tuples) as TOML that `read_config` takes back unchanged."""
-    plain, tables = [], []
+    lines, tables = [], []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if isinstance(config, SearchConfig) and field.name == "approaches":
+            tables += [f"\n[{name}]\n{config_toml(each, name)}" for name, each in value.items()]
+        elif dataclasses.is_dataclass(value):
             tables.append(f"\n[{field.name}]\n{config_toml(value)}")
+        elif isinstance(value, Mapping):
+            for name, each in value.items():
+                rows = "".join(f"{key} = {_toml(entry)}\n" for key, entry in each.items())
+                tables.append(f"\n[{table}.{field.name}.{name}]\n{rows}")
         else:
-            plain.append(f"{field.name} = {_toml(value)}\n")
-    return "".join(plain + tables)
+            lines.append(f"{field.name} = {_toml(value)}\n")
+    return "".join(lines + tables)
 
 
 def _toml(value: Any) -> str:
@@ -150,6 +211,6 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return json.dumps(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(entry) for entry in value) + "]"
     return repr(value)

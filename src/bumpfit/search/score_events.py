@@ -15,7 +15,7 @@ from bumpfit.events.tables import Events
 from bumpfit.files import atomic
 from bumpfit.progress import bar
 from bumpfit.runs import Arrays, Run
-from bumpfit.scoring import Approach, ScoredBlock, cross_fit, deal_folds, forward_scores, survival
+from bumpfit.scoring import Classifier, ScoredBlock, cross_fit, deal_folds, forward_scores, survival
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Scores, ShapeCheck
 from bumpfit.search.posterior import posterior_from_survival
@@ -36,7 +36,7 @@ def primary_test(
     data: Events,
     background: Events,
     windows: tuple[Window, ...],
-    approach: Approach,
+    approach: Classifier,
     config: SearchConfig,
     *,
     seed: int,
@@ -111,7 +111,14 @@ def cross_fitted(
         u_d, u_b = np.full((len(windows), len(data)), np.nan), np.full((len(windows), len(background)), np.nan)
         with bar("event scores", total=len(windows)) as advance:
             raw = cross_fit(
-                data.features, background.features, fold_d, fold_b, places, config.trees, seed=seed, executor=executor
+                data.features,
+                background.features,
+                fold_d,
+                fold_b,
+                places,
+                config.approach,
+                seed=seed,
+                executor=executor,
             )
             for w, (raw_d, raw_b, _) in enumerate(raw):
                 for fold in range(config.folds):

@@ -16,7 +16,6 @@ from scipy.stats import gaussian_kde
 
 from bumpfit.events.tables import Events
 from bumpfit.runs import Run
-from bumpfit.scoring import approach
 from bumpfit.search.checks import of_candidate
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import (
@@ -166,7 +165,7 @@ def _cross_check(
 ) -> Step:
     """The primary test once more with another approach; a check, not another p-value to choose from."""
     other = primary_test(
-        data, background, windows, approach(config.cross_check), config,
+        data, background, windows, config.approach_of(config.cross_check), config,
         seed=seed, executor=executor, kept=kept, name=f"forward_{config.cross_check}",
     )[1]  # fmt: skip
     numbers = [

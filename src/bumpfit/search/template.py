@@ -18,7 +18,7 @@ from scipy.stats import chi2, norm
 
 from bumpfit.inference.counting import profile_on_off
 from bumpfit.results import Record
-from bumpfit.scoring import Approach, Job, deal_folds, train_and_score
+from bumpfit.scoring import Classifier, Job, deal_folds, train_and_score
 from bumpfit.search.surrogate import Surrogate
 
 Array = NDArray[np.float64]
@@ -86,7 +86,7 @@ def template_scores(
     data: Array,
     background: Array,
     surrogate: Surrogate,
-    approach: Approach,
+    approach: Classifier,
     *,
     folds: int = 3,
     seed: int = 0,
