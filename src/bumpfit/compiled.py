@@ -194,12 +194,21 @@ def _unchanged() -> bool:
 
 
 class Kernel:
-    """A function that is compiled when it is first called, or when a compiled function calls it."""
+    """A function that is compiled when it is first called, or when a compiled function calls it.
+
+    With an equivalent for calls from Python (`from_python`) only the second: one world need not wait for a compiler.
+    """
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         functools.update_wrapper(self, function)
         self.py_func = function
         self.options = options
+        self.plain: Callable[..., Any] | None = None
+
+    def from_python(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator of the function that runs, uncompiled, when Python calls."""
+        self.plain = function
+        return function
 
     @functools.cached_property
     def dispatcher(self) -> Any:
@@ -226,14 +235,17 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's value; the first call compiles it or reads what was compiled."""
-        return self.dispatcher(*arguments)
+        return self.dispatcher(*arguments) if self.plain is None else self.plain(*arguments)
 
 
-def njit(*, internal: bool = False, inline: bool = False, fastmath: set[str] | bool = False) -> Callable[..., Any]:
+def njit(
+    *, internal: bool = False, inline: bool = False, plain: bool = False, fastmath: set[str] | bool = False
+) -> Callable[..., Any]:
     """Compile a function when it is needed, without Python's lock and with IEEE division.
 
     internal    only compiled functions call it: without an entry from Python, which takes most of the time to compile
     inline      copy it into its callers before types are known
+    plain       run uncompiled when Python calls
     fastmath    rules of floating-point arithmetic that may be broken, as in LLVM
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
@@ -243,6 +255,9 @@ def njit(*, internal: bool = False, inline: bool = False, fastmath: set[str] | b
         options["inline"] = "always"
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return Kernel(function, options)
+        kernel = Kernel(function, options)
+        if plain:
+            kernel.from_python(function)
+        return kernel
 
     return decorate

@@ -14,12 +14,12 @@ def deviance(counts: ArrayLike, expected: ArrayLike) -> Floats:
     0 where both are 0, inf where events are that are not expected, and where the expectation is negative (Baker,
     Cousins, Nucl. Instrum. Meth. 221 (1984) 437).
     """
-    n, r = np.broadcast_arrays(np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64))
+    n, r = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = (r - n) / n  # r - n + n ln(n / r) = n (ratio - ln(1 + ratio)), without the large terms that cancel
+        value = np.where(np.isfinite(ratio), 2 * n * (ratio - np.log1p(ratio)), 2 * r)
     possible = (r > 0) | ((r == 0) & (n == 0))
-    both = (n > 0) & (r > 0)
-    # n / r - 1 by the difference, so that 1e13 events keep their digits
-    log = np.log1p(np.divide(n - r, r, out=np.zeros(n.shape), where=both))
-    return np.where(possible, np.maximum(2 * (r - n + n * log), 0.0), np.inf)
+    return np.where(possible, np.maximum(value, 0.0), np.inf)
 
 
 def whiten(information: Floats) -> Floats:

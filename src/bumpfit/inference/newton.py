@@ -1,9 +1,11 @@
-"""Bounded Newton minimisation of a HistFactory likelihood with exact second derivatives, as one numba function.
+"""Bounded Newton minimisation of a HistFactory likelihood with exact second derivatives.
 
 Projected Newton (Bertsekas 1982): parameters that sit at a bound with the gradient pointing outwards are held, the
 others take a Newton step clipped to their ranges. Where the Hessian is not positive definite its bad pivots are
 replaced (modified Cholesky); where a step does not lower -ln L a multiple of the diagonal of the Fisher information is
 added (Levenberg-Marquardt), so every accepted step goes down; a saddle is left along its falling direction.
+
+One fit runs as it stands here, in Python with numpy; many toys call the same functions compiled.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.compiled import njit
+from bumpfit.types import Floats
 from bumpfit.workspace.kernels import SUMS_IN_ANY_ORDER, derivatives, objective, rates
 
 # status of a minimisation
@@ -19,6 +22,7 @@ CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 ROUNDING = 1e-14  # relative size of what rounding can leave of a singular pivot, or add to -ln L
 FLAT = 1e-8  # negative pivot relative to the diagonal that counts as curvature and not as a flat direction
 ENVELOPE = 200  # rows from which on a factorisation looks for leading zeros; below, whole rows by SIMD are quicker
+LARGE = 400  # rows from which on scipy's triangular solver is worth its import
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 # events that stand for none along walls; the last bounds the error of -ln L per bin
@@ -68,6 +72,36 @@ def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
     return bad
 
 
+def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) -> int:
+    """`cholesky` by LAPACK; a matrix that it refuses column by column."""
+    n: int = matrix.shape[0]
+    least = smallest * np.abs(np.diag(matrix))
+    try:
+        found = np.linalg.cholesky(matrix)
+        if (np.diag(found) ** 2 > least).all():
+            lower[:] = found
+            return n
+    except np.linalg.LinAlgError:
+        pass
+    bad = n
+    work = matrix.copy()
+    for i in range(n):
+        total = work[i, i]
+        if not total > least[i]:
+            bad = min(bad, i)
+            if repair.size == 0:
+                lower[i, i] = total
+                return bad
+            total = max(abs(total), repair[i])
+        lower[i, i] = np.sqrt(total)
+        lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
+        work[i + 1 :, i + 1 :] -= np.outer(lower[i + 1 :, i], lower[i + 1 :, i])
+    return bad
+
+
+cholesky.from_python(_cholesky)
+
+
 @njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
 def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
     """Solve L L^T y = right in place; returns right^T (L L^T)^-1 right."""
@@ -87,24 +121,34 @@ def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
     return square
 
 
-@njit(fastmath=SUMS_IN_ANY_ORDER)
-def invert(matrix, smallest, inverse):  # type: ignore[no-untyped-def]
-    """Fill `inverse` of a positive definite matrix; False when it is not, as `cholesky` sees it.
+def _solve_triangular(lower: Floats, right: Floats) -> float:
+    """`solve_triangular` by LAPACK: for few rows the inverse costs less than importing another solver."""
+    if right.size < LARGE:
+        inverse = np.linalg.inv(lower)
+        half = inverse @ right
+        right[:] = half @ inverse
+    else:
+        from scipy.linalg import solve_triangular as solve
 
-    A LAPACK call would start threads, which costs more than it gains for the sizes of a fit.
-    """
-    n = matrix.shape[0]
-    lower = np.zeros((n, n))
-    if cholesky(matrix, lower, smallest, np.empty(0)) < n:
+        half = solve(lower, right, lower=True, check_finite=False)
+        right[:] = solve(lower, half, lower=True, trans=1, check_finite=False)
+    return float(half @ half)
+
+
+solve_triangular.from_python(_solve_triangular)
+
+
+def invert(matrix: Floats, smallest: float, inverse: Floats) -> bool:
+    """Fill `inverse` of a positive definite matrix; False when it is not, as `cholesky` sees it."""
+    lower = np.zeros_like(matrix)
+    if cholesky(matrix, lower, smallest, np.empty(0)) < matrix.shape[0]:
         return False
-    for i in range(n):
-        inverse[i, :] = 0.0
-        inverse[i, i] = 1.0
-        solve_triangular(lower, inverse[i])
+    half = np.linalg.inv(lower)
+    inverse[:] = half.T @ half
     return True
 
 
-@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
+@njit(internal=True, plain=True, fastmath=SUMS_IN_ANY_ORDER)
 def downhill(matrix, direction):  # type: ignore[no-untyped-def]
     """Fill `direction` along which a matrix that is not positive definite bends down; False when it is (semi)definite.
 
@@ -117,13 +161,12 @@ def downhill(matrix, direction):  # type: ignore[no-untyped-def]
     if i == n or lower[i, i] > -FLAT * abs(matrix[i, i]):
         return False
     direction[i] = 1.0
-    for j in range(i):
-        direction[j] = -matrix[i, j]
+    direction[:i] = -matrix[i, :i]
     solve_triangular(lower[:i, :i], direction[:i])
     return True
 
 
-@njit()
+@njit(plain=True)
 def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """Minimise -ln L over the free parameters within their ranges, where it is smooth at the minimum.
 
@@ -132,15 +175,11 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
     is the objective of `kernels.objective`.
     """
     n_parameters, n_bins = m.n_parameters, m.n_bins
-    x = start.copy()
-    for p in range(n_parameters):
-        if free[p]:
-            x[p] = min(max(x[p], low[p]), high[p])
+    x = np.where(free, np.minimum(np.maximum(start, low), high), start)
     rate, shifted, factor = np.empty(n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
     shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
     jac, matrix = np.empty((n_parameters, n_bins)), np.empty((n_parameters, n_parameters))
     grad, diagonal = np.empty(n_parameters), np.empty(n_parameters)
-    active = np.empty(n_parameters, np.int64)
     rates(x, m, rate, shifted, factor, shift, scale)
     value = objective(x, main, aux, m, rate)
     evaluations = 1
@@ -150,30 +189,25 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
     edm = np.inf
     for iteration in range(1, max_iterations + 1):
         derivatives(x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, matrix, diagonal)
-        n_active = 0
+        outward = ((x <= low) & (grad >= 0.0)) | ((x >= high) & (grad <= 0.0))
+        idle = (diagonal == 0.0) & (grad == 0.0)  # without effect here (a factor on empty bins, or on a strength of 0)
         # parameters of single bins come last and are taken first: most of their rows are zeros (see `cholesky`)
-        for p in range(n_parameters - 1, -1, -1):
-            if not free[p] or (x[p] <= low[p] and grad[p] >= 0.0) or (x[p] >= high[p] and grad[p] <= 0.0):
-                continue
-            if diagonal[p] == 0.0 and grad[p] == 0.0:
-                continue  # without effect here (a factor on empty bins, or on a strength of zero)
-            active[n_active] = p
-            n_active += 1
+        active = np.flatnonzero(free & ~outward & ~idle)[::-1].copy()
+        n_active = active.size
         if n_active == 0:
             return x, value, 0.0, iteration, evaluations, CONVERGED
-        system = np.empty((n_active, n_active))
-        lower = np.zeros((n_active, n_active))
-        step, repair = np.empty(n_active), np.empty(n_active)
+        bare = matrix[active][:, active]
+        low_active, high_active = low[active], high[active]
+        lower, repair = np.zeros((n_active, n_active)), diagonal[active]
         accepted = False
         plain = False
         best = x
         while not accepted:
-            for i in range(n_active):
-                for j in range(i + 1):
-                    system[i, j] = matrix[active[i], active[j]]
-                repair[i] = diagonal[active[i]]
-                system[i, i] += damping * repair[i]
-                step[i] = grad[active[i]]
+            system = bare.copy()
+            if damping > 0.0:
+                for i in range(n_active):
+                    system[i, i] += damping * repair[i]
+            step = grad[active]
             convex = cholesky(system, lower, ROUNDING, repair) == n_active
             square = solve_triangular(lower, step)
             if not np.isfinite(square):
@@ -181,9 +215,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
             # with damping the true distance is larger by up to the ratio of the diagonals
             edm = 0.5 * square * (1.0 + damping)
             trial = x.copy()
-            for i in range(n_active):
-                p = active[i]
-                trial[p] = min(max(x[p] - step[i], low[p]), high[p])
+            trial[active] = np.minimum(np.maximum(x[active] - step, low_active), high_active)
             rates(trial, m, rate, shifted, factor, shift, scale)
             trial_value = objective(trial, main, aux, m, rate)
             evaluations += 1
@@ -197,24 +229,17 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
                 # stationary, but perhaps a saddle: where a shape has one side only, its gradient vanishes at the start
                 saddle = False
                 if not convex:
-                    for i in range(n_active):
-                        for j in range(n_active):
-                            system[i, j] = matrix[active[i], active[j]]
-                    saddle = downhill(system, step)
+                    saddle = downhill(bare, step)
                 if not saddle:
                     if trial_value <= value:
                         return trial, trial_value, edm, iteration, evaluations, CONVERGED
                     return x, value, edm, iteration, evaluations, CONVERGED
-                length = 0.0
-                for i in range(n_active):
-                    length += step[i] * step[i] * diagonal[active[i]]
+                length = np.sum(step * step * repair)
                 below = value - tolerance - noise
                 for k in range(4):  # one and a tenth of a standard deviation to either side
                     trial = x.copy()
                     reach = (1.0 if k < 2 else 0.1) * (1.0 if k % 2 == 0 else -1.0) / np.sqrt(length)
-                    for i in range(n_active):
-                        p = active[i]
-                        trial[p] = min(max(x[p] + reach * step[i], low[p]), high[p])
+                    trial[active] = np.minimum(np.maximum(x[active] + reach * step, low_active), high_active)
                     rates(trial, m, rate, shifted, factor, shift, scale)
                     trial_value = objective(trial, main, aux, m, rate)
                     evaluations += 1
@@ -239,7 +264,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
     return x, value, edm, max_iterations, evaluations, TOO_MANY_ITERATIONS
 
 
-@njit()
+@njit(plain=True)
 def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """As `descend`, for a minimum at which a bin without events expects none.
 
@@ -264,9 +289,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
         ahead = x
         if k > 1:
             ahead = x + (x - before) * (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
-            for p in range(x.size):
-                if free[p]:
-                    ahead[p] = min(max(ahead[p], low[p]), high[p])
+            ahead = np.where(free, np.minimum(np.maximum(ahead, low), high), ahead)
             rates(ahead, m, rate, shifted, factor, shift, scale)
             if not np.isfinite(objective(ahead, data, aux, m, rate)):
                 ahead = x
@@ -284,7 +307,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, status
 
 
-@njit()
+@njit(plain=True)
 def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """Minimise -ln L over the free parameters within their ranges: `descend`, and `along_walls` where that fails.
 

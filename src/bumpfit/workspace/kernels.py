@@ -95,7 +95,7 @@ class Compiled(NamedTuple):
     input_last: Integers
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def shift_weights(code, alpha, out):  # type: ignore[no-untyped-def]
     """Weights of `up` and `down` in an additive shift, then their first and second derivatives in alpha: `out` (6,)."""
     out[:] = 0.0
@@ -118,7 +118,7 @@ def shift_weights(code, alpha, out):  # type: ignore[no-untyped-def]
         out[3] = 1.0
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
     """Parts of a scalar factor f = exp(exponent) * rest, then f'/f and f''/f: `out` (4,); c is its row of
     coefficients.
@@ -263,7 +263,7 @@ def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped
             rate[b] = 0.0
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def poisson_term(n, rate):  # type: ignore[no-untyped-def]
     """-ln of the Poisson probability of n at this rate, relative to its value at rate = n (half the deviance)."""
     if rate > 0.0:

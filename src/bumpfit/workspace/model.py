@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from bumpfit.errors import InputError
 from bumpfit.workspace import kernels
+from bumpfit.workspace import vectorised as vectorised
 from bumpfit.workspace.kernels import Compiled, Floats
 from bumpfit.workspace.parameters import Parameter
 
