@@ -150,7 +150,7 @@ def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
         out[3] = log * log
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def run_program(m, number, x):  # type: ignore[no-untyped-def]
     """The value of one program of a formula at parameters x; NaN where it does not exist. Codes: `formula`."""
     stack = np.empty(m.program_pointer[number + 1] - m.program_pointer[number])
@@ -174,7 +174,7 @@ def run_program(m, number, x):  # type: ignore[no-untyped-def]
     return stack[0]
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def _of_one(code, a):  # type: ignore[no-untyped-def]
     """A function of one argument."""
     if code == 7:
@@ -194,7 +194,7 @@ def _of_one(code, a):  # type: ignore[no-untyped-def]
     return np.cos(a) if code == 14 else np.tanh(a)
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def _of_two(code, a, b):  # type: ignore[no-untyped-def]
     """An operation on two arguments."""
     if code == 2:
@@ -210,7 +210,7 @@ def _of_two(code, a, b):  # type: ignore[no-untyped-def]
     return min(a, b) if code == 16 else max(a, b)
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def inputs(x, m):  # type: ignore[no-untyped-def]
     """What stands in modifiers: the parameters and then the values of the formulas; x itself where there are none."""
     if m.program_first.size == 0:
@@ -301,7 +301,7 @@ def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(fastmath=SUMS_IN_ANY_ORDER)
+@njit(plain=True, fastmath=SUMS_IN_ANY_ORDER)
 def derivatives(  # type: ignore[no-untyped-def]
     x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal
 ):
@@ -311,27 +311,24 @@ def derivatives(  # type: ignore[no-untyped-def]
     `objective`; `diagonal` (P,) of the Fisher information, with observed counts where they exceed the expected ones.
     """
     if m.program_first.size == 0:
-        _of_rates(x, main, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal)
+        of_rates(x, main, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal)
     else:
         size = m.input_first.size
         wide, steep = np.empty((size, m.n_bins)), np.empty(size)
         curved, spread = np.empty((size, size)), np.empty(size)
-        _of_rates(inputs(x, m), main, m, rate, shifted, factor, shift, scale, wide, steep, curved, spread)
+        of_rates(inputs(x, m), main, m, rate, shifted, factor, shift, scale, wide, steep, curved, spread)
         _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, diagonal)
-    _of_constraints(x, aux, m, grad, hess, diagonal)
+    of_constraints(x, aux, m, grad, hess, diagonal)
 
 
-@njit(internal=True)
+@njit(internal=True, plain=True)
 def _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, diagonal):  # type: ignore[no-untyped-def]
     """From derivatives in parameters and formulas (`wide`, `steep`, `curved`) to those in the parameters (chain rule).
 
     With J = d(inputs)/d(parameters): J^T curved J + sum_k steep_k d^2 f_k.
     """
     n = m.n_parameters
-    half = np.empty((m.input_first.size, n))  # curved J
-    for p in range(m.input_first.size):
-        for q in range(n):
-            half[p, q] = curved[p, q]
+    half = curved[:, :n].copy()  # curved J
     jac[:, :] = wide[:n]
     grad[:] = steep[:n]
     slopes = np.zeros(m.formula_parameter.size)
@@ -340,18 +337,15 @@ def _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, di
             q = m.formula_parameter[i]
             slopes[i] = run_program(m, m.program_first[k] + 1 + i - m.formula_pointer[k], x)
             grad[q] += slopes[i] * steep[n + k]
-            for b in range(m.n_bins):
-                jac[q, b] += slopes[i] * wide[n + k, b]
-            for p in range(m.input_first.size):
-                half[p, q] += curved[p, n + k] * slopes[i]
+            jac[q] += slopes[i] * wide[n + k]
+            half[:, q] += slopes[i] * curved[:, n + k]
     hess[:, :] = half[:n]
     for k in range(m.program_first.size):
         begin, size = m.formula_pointer[k], m.formula_pointer[k + 1] - m.formula_pointer[k]
         number = m.program_first[k] + 1 + size
         for i in range(size):
             p = m.formula_parameter[begin + i]
-            for q in range(n):
-                hess[p, q] += slopes[begin + i] * half[n + k, q]
+            hess[p] += slopes[begin + i] * half[n + k]
             for j in range(i + 1):
                 q = m.formula_parameter[begin + j]
                 bend = steep[n + k] * run_program(m, number, x)
@@ -366,8 +360,8 @@ def _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, di
                 diagonal[p] += jac[p, b] * jac[p, b] * max(1.0, main[b] / rate[b]) / rate[b]
 
 
-@njit(internal=True)
-def _of_constraints(x, aux, m, grad, hess, diagonal):  # type: ignore[no-untyped-def]
+@njit(internal=True, plain=True)
+def of_constraints(x, aux, m, grad, hess, diagonal):  # type: ignore[no-untyped-def]
     """Add the derivatives of the constraint terms."""
     for i in range(m.n_independent):
         p = m.normal_parameter[i]
@@ -394,7 +388,7 @@ def _of_constraints(x, aux, m, grad, hess, diagonal):  # type: ignore[no-untyped
 
 
 @njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
-def _of_rates(x, main, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal):  # type: ignore[no-untyped-def]
+def of_rates(x, main, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal):  # type: ignore[no-untyped-def]
     """`derivatives` of the Poisson terms, in the parameters and quantities x that stand in modifiers (`inputs`).
 
     The curvature of the rates enters weighted with 1 - n / rate. In it every pair of modifiers of an entry contributes

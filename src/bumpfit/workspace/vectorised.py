@@ -221,7 +221,7 @@ def rates(x: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats,
             change = shift[owner, 0] * m.shift_up + shift[owner, 1] * m.shift_down
             shifted += np.bincount(layout.element_yield, weights=change, minlength=shifted.size)
         if scale.size:
-            _scale_parts(m, layout, x, scale)
+            _scale_parts(m, layout, kernels.inputs(x, m), scale)
             exponent = np.bincount(layout.scale_entry, weights=scale[:, 0], minlength=m.entry_bin.size)
             common = np.exp(exponent)
             common[layout.scaled] *= np.multiply.reduceat(scale[:, 1], layout.scale_first)
@@ -236,18 +236,22 @@ def rates(x: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats,
 
 def objective(x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats) -> float:
     """`kernels.objective`: -ln L relative to the saturated model."""
-    pull = (x[m.normal_parameter] - aux[m.normal_aux]) / m.normal_sigma
+    difference = x[m.normal_parameter] - aux[m.normal_aux]
+    pull = difference[: m.n_independent] / m.normal_sigma[: m.n_independent]
     value = 0.5 * float(deviance(main, rate).sum() + pull @ pull)
+    if m.joint_pointer.size > 1:
+        joint = np.add.reduceat(m.joint_weight * difference[m.joint_column], m.joint_pointer[:-1])
+        value += 0.5 * float(joint @ joint)
     if m.poisson_parameter.size:
         value += 0.5 * float(deviance(aux[m.poisson_aux], m.poisson_factor * x[m.poisson_parameter]).sum())
     return value if value == value else np.inf
 
 
-def derivatives(
-    x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats, shift: Floats,
+def of_rates(
+    x: Floats, main: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats, shift: Floats,
     scale: Floats, jac: Floats, grad: Floats, hess: Floats, diagonal: Floats,
 ) -> None:  # fmt: skip
-    """`kernels.derivatives`: derivatives of the rates, gradient, Hessian and Fisher diagonal.
+    """`kernels.of_rates`: derivatives of the Poisson terms in the parameters and quantities of the modifiers.
 
     With A (E, P) the logarithmic slopes of the scalar factors and G (P, E) the weighted slopes of the other modifiers,
     the curvature of the rates is G A + (G A)^T + A^T W A but for modifiers that meet themselves.
@@ -259,16 +263,29 @@ def derivatives(
         np.matmul(jac, weight, out=grad)
         np.matmul(jac * jac, np.where(rate > 0.0, np.maximum(1.0, main / rate) / rate, 0.0), out=diagonal)
         hess += (jac * np.where(main > 0.0, main / (rate * rate), 0.0)) @ jac.T
-        straight = hess.reshape(-1)[:: hess.shape[0] + 1]
-        strength = 1.0 / (m.normal_sigma * m.normal_sigma)
-        np.add.at(grad, m.normal_parameter, strength * (x[m.normal_parameter] - aux[m.normal_aux]))
-        np.add.at(straight, m.normal_parameter, strength)
-        np.add.at(diagonal, m.normal_parameter, strength)
-        if m.poisson_parameter.size:
-            p, n = m.poisson_parameter, aux[m.poisson_aux]
+
+
+def of_constraints(x: Floats, aux: Floats, m: Compiled, grad: Floats, hess: Floats, diagonal: Floats) -> None:
+    """`kernels.of_constraints`: add the derivatives of the constraint terms."""
+    straight = hess.reshape(-1)[:: hess.shape[0] + 1]
+    difference = x[m.normal_parameter] - aux[m.normal_aux]
+    p, sigma = m.normal_parameter[: m.n_independent], m.normal_sigma[: m.n_independent]
+    strength = 1.0 / (sigma * sigma)
+    np.add.at(grad, p, strength * difference[: m.n_independent])
+    np.add.at(straight, p, strength)
+    np.add.at(diagonal, p, strength)
+    for i in range(m.joint_pointer.size - 1):
+        row = slice(m.joint_pointer[i], m.joint_pointer[i + 1])
+        p, weight = m.normal_parameter[m.joint_column[row]], m.joint_weight[row]
+        np.add.at(grad, p, weight * (weight @ difference[m.joint_column[row]]))
+        np.add.at(diagonal, p, weight * weight)
+        np.add.at(hess, (p[:, None], p), np.outer(weight, weight))
+    if m.poisson_parameter.size:
+        p, n = m.poisson_parameter, aux[m.poisson_aux]
+        with np.errstate(all="ignore"):
             np.add.at(grad, p, m.poisson_factor - np.where(n > 0.0, n / x[p], 0.0))
             np.add.at(straight, p, np.where(n > 0.0, n / (x[p] * x[p]), 0.0))
-            np.add.at(diagonal, p, m.poisson_factor / np.maximum(x[p], ZERO_FACTOR))
+        np.add.at(diagonal, p, m.poisson_factor / np.maximum(x[p], ZERO_FACTOR))
 
 
 def _curvature(
@@ -276,7 +293,7 @@ def _curvature(
     scale: Floats, jac: Floats, hess: Floats,
 ) -> None:  # fmt: skip
     """Fill `jac`, and `hess` with the curvature of the rates."""
-    size, n_bins, n_entries = m.n_parameters, m.n_bins, m.entry_bin.size
+    size, n_bins, n_entries = m.input_first.size, m.n_bins, m.entry_bin.size
     yields = shifted * factor
     weighted = weight[layout.yield_bin] * yields
     slopes = np.zeros((n_entries, size))
@@ -333,4 +350,5 @@ def _curvature(
 
 kernels.rates.from_python(rates)
 kernels.objective.from_python(objective)
-kernels.derivatives.from_python(derivatives)
+kernels.of_rates.from_python(of_rates)
+kernels.of_constraints.from_python(of_constraints)
