@@ -46,7 +46,7 @@ def fit(
     bumpfit fit workspace.json -o fit.json --correlation
     """
     from bumpfit import inference
-    from bumpfit.events.formats import is_table
+    from bumpfit.events.suffixes import is_table
     from bumpfit.files import require
     from bumpfit.workspace.read import compile_model
 
@@ -186,8 +186,8 @@ def limit(
 
     Example: bumpfit limit m3000.json m3500.json --masses 3000,3500 --figure limits.png
     """
+    import bumpfit  # its toys are imported where they are thrown
     from bumpfit import inference
-    from bumpfit import toys as engine
 
     drawing.check()
     files = [*workspaces, *reading.files]
@@ -213,14 +213,14 @@ def limit(
         if toys is None:
             one = inference.cls(model, test, data, parameter=parameter, **settings)
         else:
-            one = engine.cls(model, test, toys, **throwing)
+            one = bumpfit.toys.cls(model, test, toys, **throwing)
             drawing.draw(lambda: show.cls_figure(one, model, toys, throwing))
         output.give({**head, **one.to_dict()}, lambda: show.cls(one))
         return
     if toys is None:
         found = inference.limit(model, data, level, parameter=parameter, **settings)
     else:
-        found = engine.limit(model, toys, level, **throwing)
+        found = bumpfit.toys.limit(model, toys, level, **throwing)
 
     def draw() -> Any:
         from bumpfit.inference.limit import exclusion
@@ -228,7 +228,7 @@ def limit(
 
         top = 1.25 * max(value for value in (found.observed, *found.expected) if value is not None)
         if toys is not None:
-            return cls_curve([engine.cls(model, top * (i + 1) / 20, toys, **throwing) for i in range(20)], level)
+            return cls_curve([bumpfit.toys.cls(model, top * (i + 1) / 20, toys, **throwing) for i in range(20)], level)
         tests = exclusion(model, data, parameter=parameter, **settings)
         return cls_curve([tests.test(top * (i + 1) / 30) for i in range(30)], level)
 

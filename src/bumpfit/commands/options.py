@@ -76,7 +76,7 @@ class Reading:
 
         start_alone()
         if path.suffix.lower() not in FORMATS:
-            from bumpfit.events.formats import is_table
+            from bumpfit.events.suffixes import is_table
 
             if is_table(path):
                 raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")

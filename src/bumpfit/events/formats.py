@@ -13,17 +13,8 @@ import pandas as pd
 
 from bumpfit.errors import InputError
 from bumpfit.events import hdf5
+from bumpfit.events.suffixes import CSV, HDF5, PARQUET, SUFFIXES
 from bumpfit.files import require
-
-CSV = (".csv", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zip")
-PARQUET = (".parquet", ".pq")
-HDF5 = (".h5", ".hdf5", ".hdf")
-SUFFIXES = CSV + PARQUET + HDF5
-
-
-def is_table(path: str | os.PathLike[str]) -> bool:
-    """Whether the suffix is one of a table that `read_frame` reads."""
-    return str(path).lower().endswith(SUFFIXES)
 
 
 def read_frame(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bumpfit.errors import InputError
-from bumpfit.events import formats
+from bumpfit.events import formats, suffixes
 from bumpfit.events.arrays import Jagged, ak, lists
 from bumpfit.events.layout import Layout, build
 from bumpfit.files import require, sha256
@@ -199,8 +199,8 @@ def _kind(name: str) -> str:
     lower = name.lower()
     if lower.endswith(".root"):
         return "root"
-    if lower.endswith(formats.PARQUET):
+    if lower.endswith(suffixes.PARQUET):
         return "parquet"
-    if lower.endswith(formats.CSV + formats.HDF5):
+    if lower.endswith(suffixes.CSV + suffixes.HDF5):
         return "table"
-    raise InputError(f"{name} has no known suffix; expected one of .root {' '.join(formats.SUFFIXES)}")
+    raise InputError(f"{name} has no known suffix; expected one of .root {' '.join(suffixes.SUFFIXES)}")
