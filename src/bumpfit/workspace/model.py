@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bumpfit.errors import InputError
+from bumpfit.types import Flags
 from bumpfit.workspace import kernels
 from bumpfit.workspace import vectorised as vectorised
 from bumpfit.workspace.kernels import Compiled, Floats
@@ -306,22 +307,30 @@ class Model:
         return bool(self.compiled.n_independent < self.compiled.normal_aux.size)
 
     @cached_property
-    def bends(self) -> bool:
-        """Whether the likelihood can have several minima: both ends of a systematic move a yield to the same side,
-        or one end makes it vanish within two standard deviations.
+    def one_sided(self) -> Flags:
+        """Parameters by which the likelihood can have several minima: both ends of a systematic move a yield to the
+        same side, or one end makes it vanish within two standard deviations; shape (P,).
         """
         c = self.compiled
+        result = np.zeros(c.input_first.size, dtype=bool)
         low, high = c.scale_coefficients[:, 0], c.scale_coefficients[:, 1]
-        if (low * high > 0).any():
-            return True
+        result[c.scale_parameter[low * high > 0]] = True
         for e in range(c.entry_bin.size):
             size = c.entry_size[e]
             nominal = c.nominal[c.entry_start[e] : c.entry_start[e] + size]
-            for start in c.shift_start[c.shift_pointer[e] : c.shift_pointer[e + 1]]:
-                up, down = c.shift_up[start : start + size], -c.shift_down[start : start + size]
+            for k in range(c.shift_pointer[e], c.shift_pointer[e + 1]):
+                shape = slice(c.shift_start[k], c.shift_start[k] + size)
+                up, down = c.shift_up[shape], -c.shift_down[shape]
                 if ((up * down > 0) | ((nominal > 0) & (nominal + 2 * np.minimum(up, down) <= 0))).any():
-                    return True
-        return False
+                    result[c.shift_parameter[k]] = True
+        for number in np.flatnonzero(result[c.n_parameters :]):  # of a formula: its parameters
+            result[c.formula_parameter[c.formula_pointer[number] : c.formula_pointer[number + 1]]] = True
+        return result[: c.n_parameters]
+
+    @property
+    def bends(self) -> bool:
+        """Whether the likelihood can have several minima (`one_sided`)."""
+        return bool(self.one_sided.any())
 
     def asimov(self, values: Values) -> Floats:
         """Asimov data: every measurement equal to its expectation at these values, shape (B + A,)."""
