@@ -94,7 +94,11 @@ def fits_memory(archive: zipfile.ZipFile) -> None:
 
     A file of some megabytes can unpack to terabytes; nothing bigger than announced is ever unpacked by `zipfile`.
     """
-    size = sum(member.file_size for member in archive.infolist())
+    check_memory(sum(member.file_size for member in archive.infolist()))
+
+
+def check_memory(size: float) -> None:
+    """Raise ValueError when so many bytes would not fit into the memory of this machine."""
     known = {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", {}))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 1 << 34
     if size > memory / 2:  # there is a moment with two copies
