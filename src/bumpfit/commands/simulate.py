@@ -157,6 +157,69 @@ def process(
 
 
 @app.command()
+def higgs(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Events: .parquet; an interrupted run goes on.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="Rows in the file.", min=1)],
+    process: Annotated[
+        str, typer.Option(metavar="all|ztautau|htautau|ttbar|diboson", help="Which process, or all in one file.")
+    ] = "all",
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes (default: all cores).", min=1)] = (None),
+    scale: Annotated[
+        float, typer.Option(help="Size of the chunks, 1 for about half a minute each: other chunks, other rows.")
+    ] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Events of the HiggsML uncertainty challenge: 16 columns, weights, labels (docs/methods/higgs-simulation.md).
+
+    Weights sum to the official expected events of each process in 10 fb-1, before the cut had_pt > 26.
+
+    Examples:
+    bumpfit simulate higgs -n 2000 -o higgs.parquet;
+    bumpfit simulate higgs --process ztautau -n 100000 -o z.parquet --seed 3
+    """
+    from bumpfit.execute import available_cores
+    from bumpfit.simulate import events, higgsml
+
+    check_outputs([], out)
+    if out.suffix.lower() != ".parquet":
+        raise InputError(f"cannot write {out}: expected a name that ends in .parquet")
+    summary = events(higgsml(process, scale=scale), n, out, seed=seed, workers=workers or available_cores())
+    result = summary.to_dict()
+    columns = ["process", "rows", "tries", "efficiency", "effective rows", "expected", "per expected", "max/median"]
+    rows = [
+        [
+            name, str(of["rows"]), str(of["tries"]), f"{of['efficiency']:.3%} ± {of['efficiency_error']:.3%}",
+            f"{of['effective_rows']:.0f}", f"{of['expected']:.0f}", f"{of['effective_rows_per_expected']:.3g}",
+            f"{of['largest_weight_over_median']:.2g}",
+        ]
+        for name, of in result["processes"].items()
+    ]  # fmt: skip
+    Output(None, as_json).give(result, lambda: table("HiggsML events", columns, rows), [f"events written to {out}"])
+
+
+@app.command()
+def taus(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Pool: an .npz file.")],
+    leptonic: Annotated[int, typer.Option(help="Decays to e or mu.", min=1)] = 80_000,
+    hadronic: Annotated[int, typer.Option(help="Decays to hadrons.", min=1)] = 75_000,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """The pool of polarised tau decays behind `bumpfit simulate higgs`; the packaged one is made by the defaults.
+
+    Example: bumpfit simulate taus -o tau_decays.npz
+    """
+    from bumpfit.simulate.tau_decays import make_pool
+
+    check_outputs([], out)
+    made = make_pool(out, leptonic, hadronic, seed)
+    result = {"leptonic": made.leptonic.size, "hadronic": made.hadronic.size, "seed": seed}
+    rows = [("leptonic decays", str(made.leptonic.size)), ("hadronic decays", str(made.hadronic.size))]
+    Output(None, as_json).give(result, lambda: pairs(rows), [f"written to {out}"])
+
+
+@app.command()
 def response(
     out: Annotated[Path, typer.Option("-o", "--out", help="Library: a Parquet file.")],
     grid: Annotated[

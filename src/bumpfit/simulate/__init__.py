@@ -7,6 +7,7 @@ simulate.events(simulate.wtag("background"), 10_000, "background.root")
 """
 
 from bumpfit.simulate.card import Card, read_card
+from bumpfit.simulate.higgs import HiggsJob, higgsml
 from bumpfit.simulate.processes import (
     Process,
     boosted_w,
@@ -21,6 +22,7 @@ from bumpfit.simulate.task import Job, dijet, general, wtag
 
 __all__ = [
     "Card",
+    "HiggsJob",
     "Job",
     "Process",
     "Summary",
@@ -30,6 +32,7 @@ __all__ = [
     "from_file",
     "from_lines",
     "general",
+    "higgsml",
     "qcd_dijets",
     "qcd_jets",
     "read_card",

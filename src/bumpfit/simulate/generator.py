@@ -94,25 +94,7 @@ class Generator:
 
     def batch(self, n: int) -> Particles:
         """Up to n events (fewer where Pythia gives up on one, or a file of events ends)."""
-        import awkward as ak
-
-        events = self._pythia.nextBatch(n)
-        if not len(events):
-            none, empty = np.zeros(0, np.int64), np.zeros(0)
-            bare = (none.astype(np.int32), none.astype(np.int8), none.astype(np.bool_))
-            return Particles(0, none, *bare, empty, empty, empty, empty, empty)
-        particles = events.prt
-        counts = ak.to_numpy(ak.num(particles.id, axis=1))
-        flat = ak.flatten(particles, axis=1)
-        stable = ak.to_numpy(flat.status) > 0
-        code = ak.to_numpy(flat.id)[stable]
-        charge, visible = self._species(code)
-        px, py, pz, e = (ak.to_numpy(flat.p[name])[stable] for name in ("px", "py", "pz", "e"))
-        weight = ak.to_numpy(ak.firsts(events.info.weights)).astype(np.float64)
-        event = np.repeat(np.arange(len(counts)), counts)[stable]
-        return Particles(
-            len(counts), event, code, charge, visible, px, py, pz, e, weight=np.ma.filled(weight, 1.0)
-        )  # fmt: skip
+        return batch_of(self._pythia, n)[0]
 
     def finish(self) -> CrossSection:
         """Cross section as estimated by the events of this chunk; the counters are reset."""
@@ -121,12 +103,36 @@ class Generator:
         self._pythia.stat()
         return found
 
-    def _species(self, code: NDArray[np.int32]) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-        data = self._pythia.particleData
-        kinds, which = np.unique(code, return_inverse=True)
-        charge = np.array([data.chargeType(int(kind)) for kind in kinds], dtype=np.int8)
-        visible = np.array([data.isVisible(int(kind)) for kind in kinds], dtype=np.bool_)
-        return charge[which], visible[which]
+
+def batch_of(pythia: Any, n: int) -> tuple[Particles, NDArray[np.float64]]:
+    """Up to n events, and the energies (events, 2) of the partons of each hard process, which tell events apart."""
+    import awkward as ak
+
+    events = pythia.nextBatch(n)
+    if not len(events):
+        none, empty = np.zeros(0, np.int64), np.zeros(0)
+        bare = (none.astype(np.int32), none.astype(np.int8), none.astype(np.bool_))
+        return Particles(0, none, *bare, empty, empty, empty, empty, empty), np.zeros((0, 2))
+    particles = events.prt
+    counts = ak.to_numpy(ak.num(particles.id, axis=1))
+    energies = ak.to_numpy(particles.p.e[:, 3:5])
+    flat = ak.flatten(particles, axis=1)
+    stable = ak.to_numpy(flat.status) > 0
+    code = ak.to_numpy(flat.id)[stable]
+    charge, visible = _species(pythia, code)
+    px, py, pz, e = (ak.to_numpy(flat.p[name])[stable] for name in ("px", "py", "pz", "e"))
+    weight = ak.to_numpy(ak.firsts(events.info.weights)).astype(np.float64)
+    event = np.repeat(np.arange(len(counts)), counts)[stable]
+    filled = np.ma.filled(weight, 1.0)
+    return Particles(len(counts), event, code, charge, visible, px, py, pz, e, weight=filled), energies
+
+
+def _species(pythia: Any, code: NDArray[np.int32]) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    data = pythia.particleData
+    kinds, which = np.unique(code, return_inverse=True)
+    charge = np.array([data.chargeType(int(kind)) for kind in kinds], dtype=np.int8)
+    visible = np.array([data.isVisible(int(kind)) for kind in kinds], dtype=np.bool_)
+    return charge[which], visible[which]
 
 
 def keeps_state(settings: tuple[str, ...]) -> bool:
@@ -143,7 +149,16 @@ def _import() -> Any:
     return pythia8mc
 
 
-def _started(settings: tuple[str, ...], *, initialise: bool) -> Any:
+def start(settings: tuple[str, ...], hook: Any = None) -> Any:
+    """A Pythia that has started, with a user hook.
+
+    Raises:
+        InputError: it does not understand the settings, or cannot start with them.
+    """
+    return _started(settings, initialise=True, hook=hook)
+
+
+def _started(settings: tuple[str, ...], *, initialise: bool, hook: Any = None) -> Any:
     with captured() as said:
         pythia = _import().Pythia("", False)
         for line in (*QUIET, *settings):
@@ -152,6 +167,8 @@ def _started(settings: tuple[str, ...], *, initialise: bool) -> Any:
         # one seed for all: what is found while starting is then the same in every worker
         pythia.readString("Random:setSeed = on")
         pythia.readString("Random:seed = 1")
+        if hook is not None:
+            pythia.setUserHooksPtr(hook)
         if initialise and not pythia.init():
             raise InputError(f"Pythia cannot start with these settings{_reason(said())}")
     return pythia

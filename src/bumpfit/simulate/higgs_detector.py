@@ -37,7 +37,7 @@ ECAL_FINE_ETA, HCAL_FINE_ETA = 2.958, 2.5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tracks:
-    """Tracks by event: event, place of the particle, code (absolute), charge, pt (measured), eta, phi, deviation of pt."""
+    """Tracks: event, place of the particle, code (absolute), charge, pt (measured), eta, phi, deviation of pt."""
 
     event: Places
     particle: Places
@@ -102,7 +102,8 @@ def measure(particles: Particles, rng: np.random.Generator) -> Measured:
     event = np.concatenate([ecal.event, hcal.event, tracks.event[muon]])
     sums = np.concatenate([ecal.energy / np.cosh(ecal.eta), hcal.energy / np.cosh(hcal.eta), tracks.pt[muon]])
     angle = np.concatenate([ecal.phi, hcal.phi, tracks.phi[muon]])
-    mx, my = (-np.bincount(event, sums * f(angle), minlength=p.events) for f in (np.cos, np.sin))
+    mx = -np.bincount(event, sums * np.cos(angle), minlength=p.events).astype(np.float64)
+    my = -np.bincount(event, sums * np.sin(angle), minlength=p.events).astype(np.float64)
     return Measured(p.events, tracks, ecal, hcal, mx, my)
 
 
@@ -187,7 +188,7 @@ def _calorimeter(
     # cells of different sizes are different cells: their number around the beam is part of the key
     key = ((event * 512 + around) * 4096 + row) * 512 + column
     _, first, tower = np.unique(key, return_index=True, return_inverse=True)
-    energy = np.bincount(tower, (fraction * hits.energy)[which])
+    energy = np.bincount(tower, (fraction * hits.energy)[which]).astype(np.float64)
     centre = (row[first] + rng.random(first.size)) * width[first] - 6
     angle = (column[first] + rng.random(first.size)) * 2 * np.pi / around[first] - np.pi
     absolute = np.abs(centre)

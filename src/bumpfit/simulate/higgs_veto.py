@@ -23,8 +23,8 @@ SCALE = 5.0
 """pT in GeV at which showers are looked at."""
 RIGHT = {23: 0.43, 25: 0.5}
 """Probability that a tau- of a Z or H has helicity +1 (Z: (1 + P) / 2 with P = -0.147, LEP, hep-ex/0509008)."""
-FAKES = 8
-"""Of events without a hard hadronic tau one in so many is kept, with this weight: only a mistagged jet can pass."""
+WITHOUT_TAU = 6
+"""Of events without a hard hadronic tau one in so many is kept, with this weight: they pass by a hadron's tau only."""
 LOOSE_LEPTON, LOOSE_TAU, LOOSE_ETA = 12.0, 10.0, 3.2
 """Least visible pT (GeV) and largest |eta| in the hard process of ttbar and diboson, before any recoil."""
 PARTON_PT, PARTON_MASS = 20.0, 250.0
@@ -193,9 +193,9 @@ def hard_plan(event: Any, number: int, pool: Pool, rng: np.random.Generator) -> 
         within = abs(p[2]) < math.sinh(LOOSE_ETA) * pt
         lepton |= leptonic and within and pt > LOOSE_LEPTON
         tau |= not leptonic and within and pt > LOOSE_TAU
-    if not lepton or (not tau and rng.random() * FAKES > 1):
+    if not lepton or (not tau and rng.random() * WITHOUT_TAU > 1):
         return None
-    return Plan(number, 1.0 if tau else float(FAKES), 0 if tau else 1, tuple(found))
+    return Plan(number, 1.0 if tau else float(WITHOUT_TAU), 0 if tau else 1, tuple(found))
 
 
 def thrown(pool: Pool, sign: float, rng: np.random.Generator) -> tuple[bool, int, float, float]:

@@ -25,25 +25,24 @@ from bumpfit.files import atomic, sha256
 from bumpfit.progress import bar
 from bumpfit.results import plain
 from bumpfit.simulate import store
-from bumpfit.simulate.generator import CrossSection, check
-from bumpfit.simulate.task import POSITION, Job, Piece, run_chunk, versions
+from bumpfit.simulate.generator import CrossSection
+from bumpfit.simulate.task import POSITION, Piece, Work, run_chunk, versions
 
 PATIENCE = 20_000
 """Events after which a run without one that passes is given up."""
 NAME = "{index:08d}"
 KEY = b"bumpfit.part"
-LHE = "Beams:LHEF"
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a run made: events in the file, events generated for them, cross section before the selection in pb, and
-    particles dropped because their momentum was not finite; `card` is the whole run card.
+    """What a run made: events in the file, events generated for them, cross section before the selection in pb (None:
+    not known), and particles dropped because their momentum was not finite; `card` is the whole run card.
     """
 
     events: int
     generated: int
-    cross_section: CrossSection
+    cross_section: CrossSection | None
     dropped: int
     card: dict[str, Any]
 
@@ -58,7 +57,7 @@ class Summary:
 
 
 def events(
-    job: Job,
+    job: Work,
     n: int | None,
     path: str | os.PathLike[str],
     *,
@@ -85,10 +84,10 @@ def events(
     """
     file = Path(path)
     _check(n, generate, file, seed)
-    check(job.process.settings)
+    job.check()
     used: list[_Part] = []
     total = n if generate is None else generate
-    with runs.beside(file, _settings(job, seed)) as kept, bar(job.process.name, total, show=show) as advance:
+    with runs.beside(file, _settings(job, seed)) as kept, bar(job.name, total, show=show) as advance:
         chunks = kept.pieces(_ChunkForm())
         for part in _parts(job, n, generate, seed, workers, chunks):
             used.append(part)
@@ -97,17 +96,15 @@ def events(
             advance(part.rows if generate is None else part.generated, f"{passed} of {done} events")
         # what was generated after the last event of the file does not count
         summary = _summary(job, seed, used, n, chunks)
-        tables = (_trimmed(chunks, part, n, sum(p.rows for p in used[:place])) for place, part in enumerate(used))
         with atomic(file) as temporary:
-            store.write(temporary, tables, summary.card)
+            store.write(temporary, job.finished(lambda: _tables(chunks, used, n)), summary.card)
         kept.finish()
     return summary
 
 
-def _settings(job: Job, seed: int) -> dict[str, Any]:
+def _settings(job: Work, seed: int) -> dict[str, Any]:
     """What the events follow from: job, seed, versions, and the content of files of events that Pythia reads."""
-    read = [line.partition("=")[2].strip() for line in job.process.settings if line.startswith(LHE)]
-    return {**job.to_dict(), "seed": seed, "versions": versions(), "events": [sha256(name) for name in read]}
+    return {**job.to_dict(), "seed": seed, "versions": versions(), "events": [sha256(name) for name in job.inputs]}
 
 
 def run_card(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -123,7 +120,7 @@ class _Part:
     asked: int
     rows: int
     generated: int
-    cross_section: CrossSection
+    cross_section: CrossSection | None
     dropped: int
 
     @property
@@ -139,7 +136,8 @@ class _ChunkForm:
     def write(self, path: Path, piece: Piece) -> None:
         facts = {
             "index": piece.index, "asked": piece.asked, "generated": piece.generated,
-            "cross_section": [piece.cross_section.value, piece.cross_section.error], "dropped": piece.dropped,
+            "cross_section": piece.cross_section and dataclasses.astuple(piece.cross_section),
+            "dropped": piece.dropped,
         }  # fmt: skip
         table = piece.table.replace_schema_metadata({KEY: json.dumps(plain(facts))})
         pq.write_table(table, path, write_page_checksum=True)
@@ -148,26 +146,23 @@ class _ChunkForm:
         try:
             table = pq.read_table(path, page_checksum_verification=True)
             facts = json.loads((table.schema.metadata or {})[KEY])
-            cross_section = CrossSection(*facts["cross_section"])
+            known = facts["cross_section"]
+            cross_section = None if known is None else CrossSection(*known)
             return Piece(facts["index"], facts["asked"], table, facts["generated"], cross_section, facts["dropped"])
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is no finished chunk of a simulation, or it is damaged") from error
 
 
 def _parts(
-    job: Job, n: int | None, generate: int | None, seed: int, workers: int, chunks: runs.Pieces[Piece]
+    job: Work, n: int | None, generate: int | None, seed: int, workers: int, chunks: runs.Pieces[Piece]
 ) -> Iterator[_Part]:
     """Chunks in their order until there are enough events; what is not there yet is simulated and kept."""
 
-    def size(index: int) -> int:
-        wanted = generate if generate is not None else n if job.content == "collections" else None
-        # a chunk that is left to fill up for events that Pythia gave up on
-        return job.chunk if wanted is None else max(min(job.chunk, wanted - index * job.chunk), 0) or job.chunk
-
     there = (_remembered(piece) for piece in map(chunks.found, list(chunks.names())) if piece is not None)
-    ready = {part.index: part for part in there if part.asked == size(part.index)}
-    last = math.ceil(generate / job.chunk) if generate is not None else None
-    tasks = ((job, seed, index, size(index)) for index in _numbers(last) if index not in ready)
+    ready = {part.index: part for part in there if part.asked == job.size(part.index, n, generate)}
+    last = job.chunks(generate) if generate is not None else None
+    missing = (index for index in _numbers(last) if index not in ready)
+    tasks = ((job, seed, index, job.size(index, n, generate)) for index in missing)
     new = ordered_map(run_chunk, tasks, workers=workers)
     rows = generated = 0
     for index in _numbers(last):
@@ -183,8 +178,8 @@ def _parts(
             return
         if not rows and generated >= PATIENCE:
             raise BumpfitError(
-                f"none of {generated} generated events passes (leading jet pT > {job.pt_min:g} GeV, |eta| < "
-                f"{job.eta_max:g}); loosen the selection or change the process"
+                f"none of {generated} generated events passes ({job.passing}); loosen the selection or change the "
+                "process"
             )
 
 
@@ -213,27 +208,51 @@ def _check(n: int | None, generate: int | None, path: Path, seed: int) -> None:
         store.uproot()
 
 
+def _tables(chunks: runs.Pieces[Piece], used: list[_Part], n: int | None) -> Iterator[pa.Table]:
+    before = 0
+    for part in used:
+        yield _trimmed(chunks, part, n, before)
+        before += part.rows
+
+
 def _trimmed(chunks: runs.Pieces[Piece], part: _Part, n: int | None, before: int) -> pa.Table:
     table = pq.read_table(chunks.path(part.name)).replace_schema_metadata(None).drop_columns([POSITION])
     return table if n is None else table.slice(0, max(n - before, 0))
 
 
-def _summary(job: Job, seed: int, used: list[_Part], n: int | None, chunks: runs.Pieces[Piece]) -> Summary:
+def _summary(job: Work, seed: int, used: list[_Part], n: int | None, chunks: runs.Pieces[Piece]) -> Summary:
     rows = sum(part.rows for part in used)
     generated = sum(part.generated for part in used)
-    weights = [part.generated / generated for part in used]
-    value = math.fsum(w * p.cross_section.value for w, p in zip(weights, used, strict=True))
-    error = math.sqrt(math.fsum((w * p.cross_section.error) ** 2 for w, p in zip(weights, used, strict=True)))
+    cross_section = _average(used)
+    last_generated = used[-1].generated
     if n is not None and rows > n:
         last = used[-1]
         place = last.rows - (rows - n) - 1
         position = pq.read_table(chunks.path(last.name), columns=[POSITION]).column(0)[place].as_py()
         generated += position + 1 - last.generated
-        rows = n
+        last_generated, rows = position + 1, n
     dropped = sum(part.dropped for part in used)
     card = {
         **job.to_dict(), "seed": seed, "versions": versions(), "events": rows, "generated": generated,
-        "efficiency": rows / generated, "cross_section_pb": value, "cross_section_error_pb": error,
-        "cross_section_of_events_pb": value * rows / generated, "dropped_particles": dropped,
+        "efficiency": rows / generated, "dropped_particles": dropped,
     }  # fmt: skip
-    return Summary(rows, generated, CrossSection(value, error), dropped, card)
+    if cross_section is not None:
+        card |= {
+            "cross_section_pb": cross_section.value, "cross_section_error_pb": cross_section.error,
+            "cross_section_of_events_pb": cross_section.value * rows / generated,
+        }  # fmt: skip
+    sizes = [*(part.generated for part in used[:-1]), last_generated]
+    numbers = [part.index for part in used]
+    card |= job.numbers(zip(numbers, sizes, _tables(chunks, used, n), strict=True))
+    return Summary(rows, generated, cross_section, dropped, card)
+
+
+def _average(used: list[_Part]) -> CrossSection | None:
+    """Average over the chunks by their events; None where the generator knows none."""
+    generated = sum(part.generated for part in used)
+    known = [(part.generated / generated, part.cross_section) for part in used if part.cross_section is not None]
+    if len(known) < len(used):
+        return None
+    return CrossSection(
+        math.fsum(w * c.value for w, c in known), math.sqrt(math.fsum((w * c.error) ** 2 for w, c in known))
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,12 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.simulate import content
 from bumpfit.simulate.card import DELPHES, SEARCH, Card
 from bumpfit.simulate.detector import measure
-from bumpfit.simulate.generator import CrossSection, Generator, chunk_seed, pythia_version
+from bumpfit.simulate.generator import CrossSection, Generator, check, chunk_seed, pythia_version
 from bumpfit.simulate.processes import Process, boosted_w, qcd_dijets, qcd_jets
 
 BATCH = 250
 """Events at once between Pythia and fastjet: enough that calls of libraries cost nothing, little memory."""
+LHE = "Beams:LHEF"
 POSITION = "__position__"
 """Column of the parts: which of the generated events of the chunk a row is."""
 
@@ -48,6 +51,47 @@ class Job:
                 f"the leading jet has pT > {self.pt_min:g} and |eta| < {self.eta_max:g}; expected 0 or more"
             )
 
+    @property
+    def name(self) -> str:
+        """Of the process."""
+        return self.process.name
+
+    @property
+    def passing(self) -> str:
+        """What an event must have, in words."""
+        return f"leading jet pT > {self.pt_min:g} GeV, |eta| < {self.eta_max:g}"
+
+    @property
+    def inputs(self) -> list[str]:
+        """Files of events that Pythia reads."""
+        return [line.partition("=")[2].strip() for line in self.process.settings if line.startswith(LHE)]
+
+    def check(self) -> None:
+        """Raise InputError where Pythia does not understand a setting."""
+        check(self.process.settings)
+
+    def size(self, index: int, n: int | None, generate: int | None) -> int:
+        """Events of chunk `index` of a run for n events in the file, or for a number to generate."""
+        wanted = generate if generate is not None else n if self.content == "collections" else None
+        # a chunk that is left to fill up for events that Pythia gave up on
+        return self.chunk if wanted is None else max(min(self.chunk, wanted - index * self.chunk), 0) or self.chunk
+
+    def chunks(self, generate: int) -> int:
+        """Chunks of a run that generates so many events."""
+        return math.ceil(generate / self.chunk)
+
+    def simulate(self, seed: int, index: int, events: int) -> Piece:
+        """Simulate `events` events of chunk `index`; raises BumpfitError where Pythia generates nothing."""
+        return _simulate(self, seed, index, events)
+
+    def finished(self, tables: Callable[[], Iterable[pa.Table]]) -> Iterable[pa.Table]:
+        """What is written, from what the chunks hold."""
+        return tables()
+
+    def numbers(self, parts: Iterable[tuple[int, int, pa.Table]]) -> dict[str, Any]:
+        """What the run card says besides, from the chunks: (number, events generated, table)."""
+        return {}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain form, for the run card."""
         kept: dict[str, Any] = {"kind": self.content}
@@ -61,15 +105,47 @@ class Job:
         }  # fmt: skip
 
 
+class Work(Protocol):
+    """What a run needs of a job: chunks that depend on seed and number alone, and what becomes of their tables.
+
+    See `Job` for the meanings.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def passing(self) -> str: ...  # noqa: D102
+
+    @property
+    def inputs(self) -> list[str]: ...  # noqa: D102
+
+    def check(self) -> None: ...  # noqa: D102
+
+    def size(self, index: int, n: int | None, generate: int | None) -> int: ...  # noqa: D102
+
+    def chunks(self, generate: int) -> int: ...  # noqa: D102
+
+    def simulate(self, seed: int, index: int, events: int) -> Piece: ...  # noqa: D102
+
+    def finished(self, tables: Callable[[], Iterable[pa.Table]]) -> Iterable[pa.Table]: ...  # noqa: D102
+
+    def numbers(self, parts: Iterable[tuple[int, int, pa.Table]]) -> dict[str, Any]: ...  # noqa: D102
+
+    def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """One chunk: rows of the events that passed, events asked for and generated, cross section, particles dropped."""
+    """One chunk: rows of the events that passed, events asked for and generated, cross section (None where the
+    generator does not know it), particles dropped.
+    """
 
     index: int
     asked: int
     table: pa.Table
     generated: int
-    cross_section: CrossSection
+    cross_section: CrossSection | None
     dropped: int
 
 
@@ -119,13 +195,13 @@ def versions() -> dict[str, str]:
     return {"bumpfit": __version__, "pythia": pythia_version(), **{n: importlib.metadata.version(n) for n in names}}
 
 
-def run_chunk(task: tuple[Job, int, int, int]) -> Piece:
-    """Simulate `events` events of chunk `index` of a job: task is (job, seed, index, events).
-
-    Raises:
-        BumpfitError: Pythia generates nothing.
-    """
+def run_chunk(task: tuple[Work, int, int, int]) -> Piece:
+    """Simulate a chunk of a job: task is (job, seed, number of the chunk, events)."""
     job, seed, index, events = task
+    return job.simulate(seed, index, events)
+
+
+def _simulate(job: Job, seed: int, index: int, events: int) -> Piece:
     generator = Generator(job.process.settings, chunk_seed(seed, index), index * job.chunk)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index))))
     tables, generated, dropped = [], 0, 0

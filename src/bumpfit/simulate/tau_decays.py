@@ -20,10 +20,10 @@ import os
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bumpfit.archives import DAMAGE
+from bumpfit.compiled import njit
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError
 from bumpfit.files import atomic, require
 
@@ -36,7 +36,9 @@ LEPTONIC_FRACTION = 0.352
 BEAM = 45.0
 """Energy of the taus of the tau gun in GeV; the rest frame does not depend on it."""
 NEUTRINOS = (12, 14, 16)
-MASSES = {11: 0.000511, 13: 0.105658, 22: 0.0, 111: 0.134977, 211: 0.139570, 321: 0.493677, 130: 0.497611, 310: 0.497611}
+_LIGHT = {11: 0.000511, 13: 0.105658, 22: 0.0, 111: 0.134977, 211: 0.139570}
+MASSES = {**_LIGHT, 321: 0.493677, 130: 0.497611, 310: 0.497611}
+"""By absolute PDG code, GeV."""
 PACKAGED = "tau_decays.npz"
 HADRONS = "111 211 311 321 310 130 213 20213 323 221 223"
 
@@ -76,7 +78,7 @@ def make_pool(path: str | os.PathLike[str], leptonic: int, hadronic: int, seed: 
     """
     if leptonic < 1 or hadronic < 1:
         raise InputError(f"the pool shall hold {leptonic} leptonic and {hadronic} hadronic decays; expected 1 or more")
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for kind, n, place in (("leptonic", leptonic, 1), ("hadronic", hadronic, 2)):
         counts, code, momenta = _gun(n, kind == "leptonic", (2 * seed + place) % 900_000_000)
         arrays |= {f"{kind}_counts": counts, f"{kind}_code": code, f"{kind}_momenta": momenta}
@@ -126,7 +128,9 @@ def _gun(n: int, leptonic: bool, seed: int) -> tuple[NDArray[np.uint8], NDArray[
     mass = pythia.particleData.m0(15)
     momentum = math.sqrt(BEAM**2 - mass**2)
     gamma, beta = BEAM / mass, momentum / BEAM
-    counts, codes, momenta = [], [], []
+    counts: list[int] = []
+    codes: list[int] = []
+    momenta: list[tuple[float, float, float]] = []
     while len(counts) < n:
         pythia.event.reset()
         pythia.event.append(15, 23, 0, 0, 0.0, 0.0, momentum, BEAM, mass)
@@ -150,7 +154,7 @@ def _decays(counts: NDArray[Any], code: NDArray[Any], momenta: NDArray[Any]) -> 
     return Decays(offsets, code.astype(np.int32), four, np.add.reduceat(four, offsets[:-1], axis=0))
 
 
-@njit(cache=True)
+@njit()
 def to_laboratory(x: float, y: float, z: float, e: float, tau: Any, sign: float, phi: float) -> Any:  # pragma: no cover
     """Momentum (px, py, pz, E) of a product whose tau moves with `tau` (px, py, pz, E).
 
@@ -171,7 +175,7 @@ def to_laboratory(x: float, y: float, z: float, e: float, tau: Any, sign: float,
     return cos_phi * x - sin_phi * y, sin_phi * x + cos_phi * y, z, e
 
 
-@njit(cache=True)
+@njit()
 def _products(
     tau: Array, code: NDArray[np.int32], sign: Array, phi: Array, which: NDArray[np.int64], offsets: NDArray[np.int64],
     codes: NDArray[np.int32], momenta: Array, uniform: Array,

@@ -14,9 +14,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.simulate.tau_decays import Pool, to_laboratory
 
 Array = NDArray[np.float64]
@@ -81,7 +81,7 @@ LIKE_SIGNAL = Strata(
 classifier gave it, not below 5; the error of a template bin is smallest for weights that are inverse to it."""
 
 
-@njit(cache=True)
+@njit()
 def _choose(
     taus: Array, charges: Array, right: float, same: bool, forward: bool, recoil: float, cuts: Any,
     mass_edges: Array, recoil_edges: Array, importance: Array, importance_forward: float,
@@ -127,7 +127,7 @@ def _choose(
     return total / n, chosen, stratum, s_chosen, mass_chosen
 
 
-@njit(cache=True)
+@njit()
 def _sign(helicity: float, charge: float, same: bool) -> float:  # pragma: no cover
     """Sign of the pool's decay: a tau+ of helicity h decays like a tau- of helicity -h."""
     if charge < 0:

@@ -2,6 +2,9 @@
 
 Instead of one throw of the tag of every jet, the probability of exactly one tag is computed: the event is kept with
 this probability over the largest one, and one jet is drawn as the tau.
+
+As in TrackCountingTauTagging of Delphes 3.5 nothing is tagged in an event without a true hadronic tau (|eta| < 2.5),
+and the charge of a jet is the sum of the charges of its tracks.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.errors import MissingExtraError
 from bumpfit.simulate.card import Jets as Definition
 from bumpfit.simulate.detector import ECAL, HCAL, TRACK, Flow
@@ -31,8 +34,8 @@ PRIMARY = (
 TAG = 0.70
 """Tag probability of a true tau with one track; 0.60 with more, a mistag 0.02 and 0.01, none without tracks."""
 TAGS = (TAG, 0.60, 0.02, 0.01)
-MISTAG_SCALE = 0.08
-"""Probability of exactly one mistag in events without a true tau is divided by this instead of by TAG."""
+TAG_CONE, TAG_TRACK_PT, TAU_ETA = 0.2, 1.0, 2.5
+"""Distance of a jet to its tracks and to the visible part of a tau, least pT (GeV) of tracks, range of true taus."""
 ISOLATION = {ELECTRON: 0.12, MUON: 0.25}
 PHOTON_ISOLATION = 0.12
 CONE, CONE_MIN = 0.5, 0.5
@@ -45,12 +48,11 @@ JETS = Definition("antikt", 0.6, 20.0, 10.0)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Taus:
-    """True hadronic taus of a batch: event, eta, phi, charge."""
+    """True hadronic taus of a batch within TAU_ETA, by event: event, and eta, phi of their visible part."""
 
     event: Places
     eta: Array
     phi: Array
-    charge: NDArray[np.int64]
 
 
 def select(seen: Measured, taus: Taus, rng: np.random.Generator) -> tuple[Places, Array, Array, NDArray[np.bool_]]:
@@ -63,7 +65,7 @@ def select(seen: Measured, taus: Taus, rng: np.random.Generator) -> tuple[Places
     leptons, photons = _isolated(seen, rng)
     jets = _jets(seen, leptons, photons)
     tracks = seen.tracks
-    hard = np.flatnonzero(tracks.pt > 1.0)
+    hard = np.flatnonzero(tracks.pt > TAG_TRACK_PT)
     hard = hard[np.argsort(tracks.event[hard], kind="stable")]
     jet_pt = jets.pt
     jet_pt = jet_pt * np.sqrt((3 - 0.2 * np.abs(jets.eta)) ** 2 / jet_pt + 1)
@@ -73,10 +75,10 @@ def select(seen: Measured, taus: Taus, rng: np.random.Generator) -> tuple[Places
     ends = [_ends(values, seen.events) for values in (tracks.event[kept], jets.event, tracks.event[hard], taus.event)]
     columns = (
         tracks.pt[kept], tracks.eta[kept], tracks.phi[kept], tracks.code[kept], tracks.charge[kept],
-        jet_pt[order], jets.eta[order], jets.phi[order], tracks.eta[hard], tracks.phi[hard],
-        taus.eta, taus.phi, taus.charge,
+        jet_pt[order], jets.eta[order], jets.phi[order], tracks.eta[hard], tracks.phi[hard], tracks.charge[hard],
+        taus.eta, taus.phi,
     )  # fmt: skip
-    rows, weights, true = _rows(*ends, *columns, seen.mx, seen.my, rng.random((seen.events, 2)), rng.random(order.size))
+    rows, weights, true = _rows(*ends, *columns, seen.mx, seen.my, rng.random((seen.events, 2)))
     passed = np.flatnonzero(weights > 0)
     return passed, rows[passed], weights[passed], true[passed]
 
@@ -115,13 +117,13 @@ def _isolated(seen: Measured, rng: np.random.Generator) -> tuple[Places, Places]
     return lepton, gamma[sums < PHOTON_ISOLATION * photon[gamma]]
 
 
-@njit(cache=True)
+@njit()
 def _distance(eta: float, phi: float) -> float:  # pragma: no cover
     phi = (phi + math.pi) % (2 * math.pi) - math.pi
     return math.hypot(eta, phi)
 
 
-@njit(cache=True)
+@njit()
 def _cones(
     event: Places, eta: Array, phi: Array, ends: Places, other_eta: Array, other_phi: Array, other_pt: Array
 ) -> Array:  # pragma: no cover
@@ -149,7 +151,8 @@ def _jets(seen: Measured, leptons: Places, photons: Places) -> Jets:
     kind = np.repeat(np.array([ECAL, HCAL, TRACK], np.int8), [ecal.event.size, hcal.event.size, muon.size])
     order = np.argsort(event, kind="stable")
     flow = Flow(
-        seen.events, event[order], kind[order], np.zeros(event.size, np.int32), np.zeros(event.size, np.int8), pt[order],
+        seen.events, event[order], kind[order], np.zeros(event.size, np.int32), np.zeros(event.size, np.int8),
+        pt[order],
         np.concatenate([ecal.eta, hcal.eta, tracks.eta[muon]])[order],
         np.concatenate([ecal.phi, hcal.phi, tracks.phi[muon]])[order], 0,
     )  # fmt: skip
@@ -158,12 +161,12 @@ def _jets(seen: Measured, leptons: Places, photons: Places) -> Jets:
     return jets[np.bincount(owner, shared[order][jets.inside], minlength=jets.event.size) == 0]
 
 
-@njit(cache=True)
+@njit()
 def _rows(
     lepton_ends: Places, jet_ends: Places, track_ends: Places, tau_ends: Places,
     lepton_pt: Array, lepton_eta: Array, lepton_phi: Array, lepton_code: Any, lepton_charge: Any,
-    jet_pt: Array, jet_eta: Array, jet_phi: Array, track_eta: Array, track_phi: Array,
-    tau_eta: Array, tau_phi: Array, tau_charge: Any, mx: Array, my: Array, u: Array, charge_u: Array,
+    jet_pt: Array, jet_eta: Array, jet_phi: Array, track_eta: Array, track_phi: Array, track_charge: Any,
+    tau_eta: Array, tau_phi: Array, mx: Array, my: Array, u: Array,
 ) -> Any:  # pragma: no cover  # fmt: skip
     """Rows of all events with weight 0 where the event fails; jets by falling pT, entries of an event between ends."""
     n = mx.size
@@ -177,12 +180,12 @@ def _rows(
                 electrons += 1
             else:
                 muons += 1
-        l = lepton_ends[i]
-        if electrons + muons != 1 or lepton_pt[l] < LEPTON_PT:
+        lep = lepton_ends[i]
+        if electrons + muons != 1 or lepton_pt[lep] < LEPTON_PT or tau_ends[i + 1] == tau_ends[i]:
             continue
         begin, jets = jet_ends[i], jet_ends[i + 1] - jet_ends[i]
         probability = np.zeros(jets)
-        charge = np.zeros(jets)
+        charge = np.zeros(jets, np.int64)
         real = np.zeros(jets, np.bool_)
         for j in range(jets):
             k = begin + j
@@ -190,13 +193,12 @@ def _rows(
                 continue
             near = 0
             for t in range(track_ends[i], track_ends[i + 1]):
-                if _distance(jet_eta[k] - track_eta[t], jet_phi[k] - track_phi[t]) < 0.2:
+                if _distance(jet_eta[k] - track_eta[t], jet_phi[k] - track_phi[t]) < TAG_CONE:
                     near += 1
-            charge[j] = 1.0 if charge_u[k] < 0.5 else -1.0
+                    charge[j] += track_charge[t]
             for t in range(tau_ends[i], tau_ends[i + 1]):
-                if abs(tau_eta[t]) < 2.5 and _distance(jet_eta[k] - tau_eta[t], jet_phi[k] - tau_phi[t]) < 0.2:
+                if _distance(jet_eta[k] - tau_eta[t], jet_phi[k] - tau_phi[t]) < TAG_CONE:
                     real[j] = True
-                    charge[j] = tau_charge[t]
             if near > 0:
                 probability[j] = TAGS[(0 if real[j] else 2) + (0 if near == 1 else 1)]
         none = 1.0
@@ -205,24 +207,23 @@ def _rows(
         total = 0.0
         for j in range(jets):
             total += none * probability[j] / (1 - probability[j])
-        top = TAG if tau_ends[i + 1] > tau_ends[i] else MISTAG_SCALE
-        if total == 0 or u[i, 0] * top >= total:
+        if total == 0 or u[i, 0] * TAG >= total:
             continue
         chosen, reached = -1, 0.0
         for j in range(jets):
             reached += none * probability[j] / (1 - probability[j])
             if chosen < 0 and probability[j] > 0 and u[i, 1] * total <= reached:
                 chosen = j
-        if chosen < 0 or charge[chosen] * lepton_charge[l] > 0:
+        if chosen < 0 or charge[chosen] + lepton_charge[lep] != 0:
             continue
-        weights[i] = max(top, total) / TAG
+        weights[i] = max(TAG, total) / TAG
         true[i] = real[chosen]
-        _fill(rows[i], lepton_pt[l], lepton_eta[l], lepton_phi[l], chosen, jet_pt[begin : begin + jets],
+        _fill(rows[i], lepton_pt[lep], lepton_eta[lep], lepton_phi[lep], chosen, jet_pt[begin : begin + jets],
               jet_eta[begin : begin + jets], jet_phi[begin : begin + jets], mx[i], my[i])  # fmt: skip
     return rows, weights, true
 
 
-@njit(cache=True)
+@njit()
 def _fill(
     row: Array, lepton_pt: float, lepton_eta: float, lepton_phi: float, chosen: int, pt: Array, eta: Array, phi: Array,
     mx: float, my: float,
