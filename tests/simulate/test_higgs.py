@@ -87,6 +87,8 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         simulate.higgsml("qcd")
     with pytest.raises(InputError, match="expected a positive number"):
         simulate.higgsml(scale=float("nan"))
+    with pytest.raises(InputError, match=r"expected a name that ends in \.parquet$"):
+        simulate.events(SMALL, 5, tmp_path / "x.root")
     with pytest.raises(InputError, match="means nothing here"):
         simulate.events(SMALL, None, tmp_path / "x.parquet", generate=10)
 

@@ -182,8 +182,6 @@ def higgs(
     from bumpfit.simulate import events, higgsml
 
     check_outputs([], out)
-    if out.suffix.lower() != ".parquet":
-        raise InputError(f"cannot write {out}: expected a name that ends in .parquet")
     summary = events(higgsml(process, scale=scale), n, out, seed=seed, workers=workers or available_cores())
     result = summary.to_dict()
     columns = ["process", "rows", "tries", "efficiency", "effective rows", "expected", "per expected", "max/median"]

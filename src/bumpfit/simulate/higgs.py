@@ -75,6 +75,11 @@ class HiggsJob:
         return "one lepton, one tau-tagged jet of opposite charge"
 
     @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of the files that can be written."""
+        return (".parquet",)
+
+    @property
     def inputs(self) -> list[str]:
         """No files are read."""
         return []

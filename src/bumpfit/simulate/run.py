@@ -83,7 +83,7 @@ def events(
         BumpfitError: no event passes, or Pythia gives up.
     """
     file = Path(path)
-    _check(n, generate, file, seed)
+    _check(n, generate, file, seed, job.suffixes)
     job.check()
     used: list[_Part] = []
     total = n if generate is None else generate
@@ -191,7 +191,7 @@ def _numbers(last: int | None) -> Iterator[int]:
     return iter(range(last)) if last is not None else itertools.count()
 
 
-def _check(n: int | None, generate: int | None, path: Path, seed: int) -> None:
+def _check(n: int | None, generate: int | None, path: Path, seed: int, suffixes: tuple[str, ...]) -> None:
     if (n is None) == (generate is None):
         raise InputError("give the number of events in the file or the number to generate, one of the two")
     wanted = n if n is not None else generate
@@ -200,8 +200,8 @@ def _check(n: int | None, generate: int | None, path: Path, seed: int) -> None:
         raise InputError(f"the number of events is {wanted}; expected a whole number of at least 1")
     if isinstance(seed, bool) or seed != int(seed) or seed < 0:
         raise InputError(f"the seed is {seed}; expected a whole number from 0 on")
-    if path.suffix.lower() not in store.SUFFIXES:
-        raise InputError(f"cannot write {path}: expected a name that ends in {' or '.join(store.SUFFIXES)}")
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"cannot write {path}: expected a name that ends in {' or '.join(suffixes)}")
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the name of a file to write")
     if path.suffix.lower() == ".root":

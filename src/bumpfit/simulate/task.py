@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.simulate import content
+from bumpfit.simulate import content, store
 from bumpfit.simulate.card import DELPHES, SEARCH, Card
 from bumpfit.simulate.detector import measure
 from bumpfit.simulate.generator import CrossSection, Generator, check, chunk_seed, pythia_version
@@ -60,6 +60,11 @@ class Job:
     def passing(self) -> str:
         """What an event must have, in words."""
         return f"leading jet pT > {self.pt_min:g} GeV, |eta| < {self.eta_max:g}"
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of the files that can be written."""
+        return store.SUFFIXES
 
     @property
     def inputs(self) -> list[str]:
@@ -116,6 +121,9 @@ class Work(Protocol):
 
     @property
     def passing(self) -> str: ...  # noqa: D102
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
     def inputs(self) -> list[str]: ...  # noqa: D102
