@@ -73,3 +73,38 @@ def test_imports_go_down_only() -> None:
 
 def test_folders_are_one_deep() -> None:
     assert all(len(p.relative_to(ROOT).parts) <= 2 for p in ROOT.rglob("*.py"))
+
+
+KNOWN = {("bumpfit.events.objects", "bumpfit.events.observables")}
+"""Imports inside functions that close a circle: an object asks for observables that are computed of objects."""
+
+
+def imported_files(node: ast.AST, files: dict[str, Path]) -> set[str]:
+    """Modules that are imported anywhere below a node, in functions too; those for type checkers only are left out."""
+    found: set[str] = set()
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            found |= {alias.name for alias in child.names}
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            names = {f"{child.module}.{alias.name}" for alias in child.names}
+            found |= (names & set(files)) or {child.module}
+        found |= imported_files(child, files)
+    return found & set(files)
+
+
+def test_imports_of_files_make_no_circle() -> None:
+    files = {}
+    for path in ROOT.rglob("*.py"):
+        name = ".".join(("bumpfit", *path.relative_to(ROOT).with_suffix("").parts))
+        files[name.removesuffix(".__init__")] = path
+    graph = {
+        name: {
+            other
+            for other in imported_files(ast.parse(path.read_text()), files)
+            if other not in (name, "bumpfit") and (name, other) not in KNOWN
+        }
+        for name, path in files.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle

@@ -128,8 +128,9 @@ def test_columns_of_words() -> None:
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("bumpfit.events.arrays", "bumpfit.events.source", "bumpfit.events.observables"):
-        monkeypatch.delitem(sys.modules, module)
+    names = ("arrays", "source", "opening", "observables")
+    for module in (f"bumpfit.events.{name}" for name in names):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "awkward", None)
     with pytest.raises(MissingExtraError, match=r"'awkward', which is not installed: pip install 'bumpfit\[root\]'"):
         events.open("a.root")

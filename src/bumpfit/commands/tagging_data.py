@@ -85,8 +85,8 @@ def dataset(
     """
     from bumpfit.events import cutflow as flow
     from bumpfit.events import dataset as sets
+    from bumpfit.events import opening
     from bumpfit.events import show as drawn
-    from bumpfit.events import source
     from bumpfit.events.representations import Image
     from bumpfit.files import write_text
 
@@ -108,7 +108,7 @@ def dataset(
     sections = numbers("cross-section", cross_section)
     _check_flow(wanted, cut, sections, luminosity, list(files))
     nominal = None if split_as is None else sets.read(split_as)
-    opened = {name: source.open(entries, tree=tree) for name, entries in files.items()}
+    opened = {name: opening.open(entries, tree=tree) for name, entries in files.items()}
     weights: dict[str, str | float] = {}
     for name, value in (named("weight", text) for text in weight or []):
         if name in weights:

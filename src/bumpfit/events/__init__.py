@@ -17,8 +17,8 @@ __all__ = ["mask", "observable", "open", "register"]
 
 
 def open(path: Any, *, tree: str | None = None, key: str | None = None) -> Any:
-    """Open events of Delphes or flat ROOT, Parquet, CSV or HDF5 files; see `bumpfit.events.source.open`."""
-    from bumpfit.events.source import open as open_source
+    """Open events of Delphes or flat ROOT, Parquet, CSV or HDF5 files; see `bumpfit.events.opening.open`."""
+    from bumpfit.events.opening import open as open_source
 
     return open_source(path, tree=tree, key=key)
 

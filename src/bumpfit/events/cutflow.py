@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.events import cuts as language
-from bumpfit.events import names, source
+from bumpfit.events import names, opening
 from bumpfit.events.arrays import ak
 from bumpfit.events.observables import evaluate
 from bumpfit.events.source import Chunk, Source
@@ -97,7 +97,7 @@ def cutflow(
     if not sentences:
         raise InputError("a cut flow needs at least one cut")
     compiled = [language.compile(sentence, empty=empty) for sentence in sentences.values()]
-    opened = events if isinstance(events, Source) else source.open(events)
+    opened = events if isinstance(events, Source) else opening.open(events)
     if (cross_section is None) != (luminosity is None):
         raise InputError("a cross-section (pb) and a luminosity (fb^-1) are needed together, got one of them")
     for quantity, value in (("cross-section", cross_section), ("luminosity", luminosity)):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bumpfit import __version__, archives
 from bumpfit.errors import InputError
 from bumpfit.events import cuts as language
-from bumpfit.events import source
+from bumpfit.events import opening
 from bumpfit.events.cutflow import event_weights
 from bumpfit.events.representations import Image, Representation, Set
 from bumpfit.events.source import Chunk, Source
@@ -209,7 +209,7 @@ def build(
     factors: list[NDArray[np.float64]] = []
     origin: dict[str, dict[str, Any]] = {}
     for number, (name, events) in enumerate(classes.items()):
-        opened = events if isinstance(events, Source) else source.open(events)
+        opened = events if isinstance(events, Source) else opening.open(events)
         kept = left_out = 0
         first = len(factors)
         weight = 0.0

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.events import names, source
+from bumpfit.events import names, opening
 from bumpfit.events.arrays import Jagged, ak, defined, double
 from bumpfit.events.layout import FIELDS
 from bumpfit.events.names import Name, normal
@@ -61,7 +61,7 @@ def over_chunks(function: Callable[[Chunk], Jagged], events: Source | Chunk | An
     """Apply a function to a chunk, or to every chunk of a source in bounded memory and join the results."""
     if isinstance(events, Chunk):
         return function(events)
-    opened = events if isinstance(events, Source) else source.open(events)
+    opened = events if isinstance(events, Source) else opening.open(events)
     pieces = []
     with bar(f"reading {opened.label}", len(opened), show=None if len(opened) > FIRST_CHUNK else False) as advance:
         for chunk in opened.chunks():
