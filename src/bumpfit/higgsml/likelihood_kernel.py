@@ -8,8 +8,9 @@ expected events and theta in standard deviations of the prior. Two kinds of expe
   deviations, u the soft missing momentum: theta_u itself, or exp(2 theta_u) (its square, for a lognormal prior).
 - `GRID`: r_b = mu S_b(t, j) + B_b(t, j), both splines through templates on a grid.
 
-The minimum is found by Newton steps with the curvature sum_b n_b / r_b^2 r_b' r_b'^T + 1 (exact but for r''; positive
-definite), halved until F falls, inside the ranges of the nuisances.
+The minimum is found by Newton steps with the curvature sum_b n_b / r_b^2 r_b' r_b'^T + 1 (positive definite; exact but
+for r'', of which only the second derivative in soft_met is large and added where it helps), halved until F falls,
+inside the ranges of the nuisances. soft_met may have two minima: the free fit begins at a small and at a large one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ Floats = NDArray[np.float64]
 RESPONSE, GRID = 0, 1
 TES, JES, MET, TTBAR, DIBOSON, BKG = 1, 2, 3, 4, 5, 6
 """Places of the nuisances among the parameters, after mu."""
-ITERATIONS, HALVINGS = 60, 40
+ITERATIONS, HALVINGS = 200, 40
+LARGE = 1.2
+"""ln(soft_met) of the second start."""
 TOLERANCE = 1e-10
 """Of the decrease of F that a further step promises."""
 ROUNDING = 1e-8
@@ -73,20 +76,20 @@ def scale(theta, sigma, power):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True)
-def expect_response(a, x, r, d):  # type: ignore[no-untyped-def]
-    """Fill r (B,) and d (B, 7) at x = (mu, theta)."""
+def expect_response(a, x, r, d, bend):  # type: ignore[no-untyped-def]
+    """Fill r (B,), d (B, 7) and bend (B,), the second derivative in soft_met, at x = (mu, theta)."""
     mu, t, j = x[0], x[TES], x[JES]
-    u, du = x[MET], 1.0
+    u, du, ddu = x[MET], 1.0, 0.0
     if a.square:
         u = math.exp(2.0 * x[MET])
-        du = 2.0 * u
+        du, ddu = 2.0 * u, 4.0 * u
     tt, dtt = scale(x[TTBAR], a.scales[0], a.power)
     vv, dvv = scale(x[DIBOSON], a.scales[1], a.power)
     bk, dbk = scale(x[BKG], a.scales[2], a.power)
     for b in range(a.yields.shape[0]):
         for k in range(7):
             d[b, k] = 0.0
-        total = 0.0
+        total = bend[b] = 0.0
         for p in range(4):
             y = a.yields[b, p]
             if y == 0.0:
@@ -114,7 +117,9 @@ def expect_response(a, x, r, d):  # type: ignore[no-untyped-def]
             total += y
             d[b, TES] += y * (c[0] + 2.0 * c[3] * t + c[6] * j + c[7] * u)
             d[b, JES] += y * (c[1] + 2.0 * c[4] * j + c[6] * t + c[8] * u)
-            d[b, MET] += y * (c[2] + 2.0 * c[5] * u + c[7] * t + c[8] * j) * du
+            rise = c[2] + 2.0 * c[5] * u + c[7] * t + c[8] * j
+            d[b, MET] += y * rise * du
+            bend[b] += y * (rise * rise * du * du + 2.0 * c[5] * du * du + rise * ddu)
         r[b] = total
 
 
@@ -150,10 +155,10 @@ def expect_grid(a, x, r, d):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True)
-def expect(a, x, r, d):  # type: ignore[no-untyped-def]
-    """Expected events r (B,) and their derivatives d (B, 1 + K)."""
+def expect(a, x, r, d, bend):  # type: ignore[no-untyped-def]
+    """Expected events r (B,), their derivatives d (B, 1 + K), and the second one in soft_met, bend (B,)."""
     if a.kind == RESPONSE:
-        expect_response(a, x, r, d)
+        expect_response(a, x, r, d, bend)
     else:
         expect_grid(a, x, r, d)
 
@@ -161,8 +166,9 @@ def expect(a, x, r, d):  # type: ignore[no-untyped-def]
 @njit()
 def expected(a, x, r, d):  # type: ignore[no-untyped-def]
     """`expect` for many points x (T, 1 + K): r (T, B), d (T, B, 1 + K)."""
+    bend = np.empty(r.shape[1])
     for i in range(x.shape[0]):
-        expect(a, x[i], r[i], d[i])
+        expect(a, x[i], r[i], d[i], bend)
 
 
 @njit(internal=True)
@@ -234,6 +240,7 @@ class Space(NamedTuple):
 
     r: Floats
     d: Floats
+    bend: Floats
     g: Floats
     h: Floats
     lower: Floats
@@ -247,12 +254,12 @@ class Space(NamedTuple):
 def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
     """Minimise F from x (changed in place) over nuisances that are not frozen, and mu unless `hold`: F and status."""
     size = x.size
-    expect(a, x, s.r, s.d)
+    expect(a, x, s.r, s.d, s.bend)
     f = value(n, x, s.r)
     if not f < np.inf:
         for k in range(1, size):
             x[k] = x[k] if s.frozen[k] else 0.0
-        expect(a, x, s.r, s.d)
+        expect(a, x, s.r, s.d, s.bend)
         f = value(n, x, s.r)
         if not f < np.inf:
             return f, FAILED
@@ -263,7 +270,17 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
             if k and not s.held[k]:
                 at_low, at_high = x[k] <= a.low[k - 1], x[k] >= a.high[k - 1]
                 s.held[k] = (at_low and s.g[k] > 0.0) or (at_high and s.g[k] < 0.0)
-        if not solve(s.h, s.g, s.held, s.step, s.lower):
+        extra = 0.0
+        if a.kind == RESPONSE and not s.held[MET]:
+            for b in range(n.size):
+                if s.r[b] > 0.0:
+                    extra += (1.0 - n[b] / s.r[b]) * s.bend[b]
+            s.h[MET, MET] += extra
+        good = solve(s.h, s.g, s.held, s.step, s.lower)
+        if not good and extra < 0.0:
+            s.h[MET, MET] -= extra
+            good = solve(s.h, s.g, s.held, s.step, s.lower)
+        if not good:
             s.h[0, 0] += 1.0  # no event where the signal is: only mu has no prior
             if not solve(s.h, s.g, s.held, s.step, s.lower):
                 return f, FAILED
@@ -278,13 +295,13 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
                 s.trial[k] = x[k] + part * s.step[k]
                 if k:
                     s.trial[k] = min(max(s.trial[k], a.low[k - 1]), a.high[k - 1])
-            expect(a, s.trial, s.r, s.d)
+            expect(a, s.trial, s.r, s.d, s.bend)
             found = value(n, s.trial, s.r)
             if found <= f + 1e-14 * abs(f):
                 break
             part *= 0.5
         if not found <= f + 1e-14 * abs(f):
-            expect(a, x, s.r, s.d)
+            expect(a, x, s.r, s.d, s.bend)
             return f, CONVERGED if gain < ROUNDING else FAILED
         for k in range(size):
             x[k] = s.trial[k]
@@ -351,8 +368,8 @@ def end(a, n, least, inside, outside, x, grid, values, s):  # type: ignore[no-un
 def room(bins, size, frozen):  # type: ignore[no-untyped-def]
     """Room for fits."""
     return Space(
-        np.empty(bins), np.empty((bins, size)), np.empty(size), np.empty((size, size)), np.empty((size, size)),
-        np.empty(size), np.empty(size), np.zeros(size, np.bool_), frozen,
+        np.empty(bins), np.empty((bins, size)), np.zeros(bins), np.empty(size), np.empty((size, size)),
+        np.empty((size, size)), np.empty(size), np.empty(size), np.zeros(size, np.bool_), frozen,
     )  # fmt: skip
 
 
@@ -392,6 +409,13 @@ def measure(a, counts, start, frozen, true, floor, grid, values, ends, hat, out,
         n = counts[i]
         hat[i] = start
         f, state = fit(a, n, hat[i], False, s)
+        if a.kind == RESPONSE and a.square and not frozen[MET]:
+            x[:] = start
+            x[MET] = LARGE
+            other, second = fit(a, n, x, False, s)
+            if second == CONVERGED and (other < f or state != CONVERGED):
+                f, state = other, second
+                hat[i] = x
         status[i] = state
         best = hat[i, 0]
         x[:] = hat[i]

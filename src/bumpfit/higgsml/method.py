@@ -28,7 +28,9 @@ from bumpfit.higgsml.measurement import Measurement
 
 FORMAT, VERSION = "bumpfit-higgsml-method", 1
 
-METHODS: dict[str, str] = {}
+METHODS = {
+    "binned": "bumpfit.higgsml.method_binned:Binned",
+}
 """Where the methods are, "module:class" by name: a method is imported when it is used."""
 
 

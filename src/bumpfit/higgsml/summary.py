@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.execute import available_cores
 from bumpfit.higgsml import kernel as k
 from bumpfit.higgsml.columns import UNDEFINED
 from bumpfit.higgsml.forest import Forest
@@ -130,7 +129,7 @@ def _stage(
         max_iter=trees, max_leaf_nodes=leaves, learning_rate=learning_rate, early_stopping=False, random_state=seed,
         min_samples_leaf=50, l2_regularization=1.0,
     )  # fmt: skip
-    with threadpool_limits(available_cores()):
+    with threadpool_limits(1):  # two threads that wait for each other are slower than one on a busy machine
         model.fit(x, signal, sample_weight=w * len(x) / 2.0)
     return Forest.of(model)
 

@@ -83,6 +83,18 @@ class Templates:
     values: Floats
     effective: Floats
 
+    def merged(self, place: NDArray[np.int64], bins: int) -> Templates:
+        """Templates of bins that are unions of these, `place` says which."""
+        values = np.zeros((len(self.at), bins, self.values.shape[2]))
+        for i, row in enumerate(self.values):
+            np.add.at(values[i], place, row)
+        nominal = self.values[0]
+        squares = np.zeros(values.shape[1:])
+        own = np.divide(nominal**2, self.effective, out=np.zeros_like(nominal), where=self.effective > 0)
+        np.add.at(squares, place, own)
+        effective = np.divide(values[0] ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
+        return Templates(self.at, values, effective)
+
 
 def measure_templates(sample: Sample, binning: Binning, bins: int) -> Templates:
     """Yields at all `points`."""

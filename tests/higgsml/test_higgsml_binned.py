@@ -1,0 +1,157 @@
+"""The method `binned` on a small sample, and its parts."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from higgs_events import table
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from bumpfit import higgsml
+from bumpfit.errors import InputError
+from bumpfit.higgsml import method
+from bumpfit.higgsml.bias import biased
+from bumpfit.higgsml.binning import Bins, merged, region
+from bumpfit.higgsml.bounds import bound
+from bumpfit.higgsml.calibration import template_calibration, template_coverage, template_range_calibration
+from bumpfit.higgsml.columns import FEATURES, matrix
+from bumpfit.higgsml.forest import Forest
+from bumpfit.higgsml.likelihood import response_model
+from bumpfit.higgsml.method_binned import Binned
+from bumpfit.higgsml.split import learners, parts
+from bumpfit.higgsml.summary import inputs, weighted_quantile
+from bumpfit.higgsml.templates import Templates, monomials, points, responses
+
+SMALL = {"trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3}
+
+
+def strong() -> pd.DataFrame:
+    """16 000 simulated events for as many expected ones, a tenth of them signal."""
+    events = table(16000, 1)
+    wanted = {"htautau": 1500.0, "ztautau": 9000.0, "ttbar": 4500.0, "diboson": 1000.0}
+    sums = events.groupby("detailed_labels")["weights"].sum()
+    factor = events["detailed_labels"].map({name: value / sums[name] for name, value in wanted.items()})
+    return events.assign(weights=(events["weights"] * factor).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Binned:
+    return Binned(**SMALL).fit(strong(), 3)
+
+
+def test_a_binned_measurement_finds_the_strength(fitted: Binned, tmp_path: Path) -> None:
+    _, templates = parts(strong())
+    hats = []
+    for seed in range(6):
+        one = higgsml.experiment(templates, 2.0, {}, seed)
+        found = fitted.predict(one.table)
+        assert found.valid and found.low < found.mu_hat < found.high
+        hats.append((found.mu_hat - 2.0) / bound(fitted.model, 2.0).profiled)  # type: ignore[arg-type]
+    assert abs(np.mean(hats)) < 2.0
+    assert fitted.report["information_kept"] > 0.7 and fitted.report["bins"] <= 12
+    path = tmp_path / "m.zip"
+    method.save(fitted, path)
+    again = method.load(path).predict(one.table)
+    assert dataclasses.replace(again, seconds=0.0).to_dict() == dataclasses.replace(found, seconds=0.0).to_dict()
+
+
+def test_the_same_seed_gives_the_same_method(fitted: Binned) -> None:
+    learn, _ = parts(strong())
+    again = fitted._learn(learn, 3)
+    for name, array in again.arrays().items():
+        np.testing.assert_array_equal(array, fitted.state().arrays[name])
+
+
+def test_templates_are_the_yields_of_the_templates_events(fitted: Binned) -> None:
+    _, templates = parts(strong())
+    events = higgsml.bias(templates)
+    for place, name in enumerate(("htautau", "ztautau", "ttbar", "diboson")):
+        chosen = events[events["detailed_labels"] == name]
+        x = matrix(chosen, FEATURES)
+        bins = fitted.binning(fitted.summary(x), region(x))  # type: ignore[misc]
+        want = np.bincount(bins, chosen["weights"], minlength=fitted.binning.count)  # type: ignore[union-attr]
+        np.testing.assert_allclose(fitted.model.arrays.yields[:, place], want, rtol=1e-5)  # type: ignore[union-attr]
+
+
+def test_calibrated_coverage_at_template_level(fitted: Binned) -> None:
+    assert fitted.model is not None
+    found = template_calibration(fitted.model, 200, 1)
+    coverage = template_coverage(fitted.model, [0.1, 1.0, 2.0, 3.0], 300, 2, found)
+    assert coverage.merged.coverage == pytest.approx(0.6827, abs=0.05)
+    with pytest.raises(InputError, match="that of the calibration"):
+        template_coverage(fitted.model, [1.0], 10, 1, found)
+    assert 0.3 < template_range_calibration(fitted.model, 100).credibility < 0.95
+
+
+def test_the_forest_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 5)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    y = np.nansum(x[:, :2], axis=1) + rng.normal(size=2000) > 0
+    model = HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=8, random_state=0).fit(x, y)
+    forest = Forest.of(model)
+    np.testing.assert_allclose(forest.raw(x), model.decision_function(x), atol=1e-6)
+    again = Forest.from_arrays(forest.arrays("a"), "a", 5)
+    np.testing.assert_array_equal(again.raw(x), forest.raw(x))
+    bad = {**forest.arrays("a"), "a_left": np.zeros_like(forest.left)}
+    with pytest.raises(ValueError, match="no child can be"):
+        Forest.from_arrays(bad, "a", 5)
+    with pytest.raises(ValueError, match="does not exist"):
+        Forest.from_arrays(forest.arrays("a"), "a", 1)
+
+
+def test_rotations_and_reflections_do_not_matter() -> None:
+    x = biased(matrix(table(300, 5))).features
+    turned = x.copy()
+    phis, etas = [2, 5, 8, 11, 15], [1, 4, 7, 10]
+    for row in phis:
+        turned[row] = np.where(x[row] == -25, -25, -((x[row] + 1.0 + np.pi) % (2 * np.pi) - np.pi))
+    for row in etas:
+        turned[row] = np.where(x[row] == -25, -25, -x[row])
+    np.testing.assert_allclose(inputs(turned)[:, :12], inputs(x)[:, :12], atol=1e-5)
+
+
+def test_splits_keep_hard_events_together() -> None:
+    events = table(400, 6).assign(hard_event=np.arange(400) // 4)
+    events["detailed_labels"] = np.repeat(events["detailed_labels"].to_numpy()[::4], 4)
+    mask = learners(events)
+    assert (mask.reshape(-1, 4).sum(axis=1) % 4 == 0).all() and 0.3 < mask.mean() < 0.7
+    shuffled = events.sample(frac=1, random_state=1)
+    np.testing.assert_array_equal(learners(shuffled), mask[shuffled.index])
+    learn, rest = parts(table(3000, 7))
+    for part in (learn, rest):
+        sums = [t.groupby("detailed_labels")["weights"].sum() for t in (part, table(3000, 7))]
+        np.testing.assert_allclose(*sums, rtol=1e-4)
+
+
+def test_merging_bins_of_equal_purity_costs_nothing() -> None:
+    bins = Bins((np.array([1.0, 2.0, 3.0]), np.array([]), np.array([]), np.array([])))
+    yields = np.zeros((7, 4))
+    yields[:, 0], yields[:, 1] = [1, 2, 10, 5, 1, 1, 1], [100, 200, 100, 50, 1000, 1000, 1000]
+    rates, slopes = response_model(yields, np.zeros((7, 4, 9))).expected(1.0)
+    found, place, kept = merged(bins, rates[0], slopes[0], 5)
+    assert found.edges[0].tolist() == [2.0] and place.tolist() == [0, 0, 1, 1, 2, 3, 4]
+    assert kept == pytest.approx(1.0)
+
+
+def test_log_quadratic_responses_are_found() -> None:
+    rng = np.random.default_rng(2)
+    at = np.array(points())
+    want = rng.normal(0, 0.005, (3, 4, 9)) * np.array([1, 1, 0.1, 0.3, 0.3, 0.01, 0.3, 0.01, 0.01])
+    terms = monomials(at[:, 0], at[:, 1], at[:, 2] ** 2)
+    values = rng.uniform(10, 100, (3, 4)) * np.exp(np.einsum("mk,bpk->mbp", terms, want))
+    found, worst = responses(Templates(tuple(points()), values, np.full((3, 4), 1e3)))
+    np.testing.assert_allclose(found, want, atol=1e-8)
+    assert worst < 1e-6
+
+
+def test_too_few_events_are_told() -> None:
+    with pytest.raises(InputError, match="take more events"):
+        Binned(**SMALL).fit(table(200, 1))
+    with pytest.raises(InputError, match="loose between"):
+        Binned(loose=2.0)
+    with pytest.raises(InputError, match="not fitted"):
+        Binned().predict(pd.DataFrame(higgsml.bias(table(50, 1))))
+    assert weighted_quantile(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0]), 0.5) == 2.0
