@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+SMALLEST = 1e-300
+"""Stands for every p-value below it: a p-value is never said to be 0."""
+
 _STANDARD = NormalDist()
 
 
@@ -21,6 +24,20 @@ def significance(p: float) -> float:
     if p in (0.0, 1.0):
         return math.inf if p == 0.0 else -math.inf
     return -_STANDARD.inv_cdf(p)
+
+
+def significance_of_log(log_p: float) -> float:
+    """Number of standard deviations of a one-sided p-value given by its logarithm, also below all numbers."""
+    if log_p > -600.0:
+        return significance(math.exp(log_p))
+    from scipy.special import ndtri_exp  # here, because so small a p-value is rare
+
+    return -float(ndtri_exp(log_p))
+
+
+def at_least(log_p: float) -> float:
+    """A p-value from its logarithm; `SMALLEST`, an upper bound, where there is hardly a number so small."""
+    return max(math.exp(log_p), SMALLEST)
 
 
 def chi2_quantile(level: float, freedom: int = 1) -> float:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from bumpfit import __version__
+from bumpfit.normal import SMALLEST
 from bumpfit.pages import search_words as words
 from bumpfit.results import plain
 from bumpfit.search.findings import Findings
@@ -181,7 +182,7 @@ def _p_value(findings: Findings) -> PValue:
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.masses is not None
     assert spectrum.z_local is not None and spectrum.z_global is not None
     trials = len(spectrum.masses)
-    return PValue(spectrum.p_local, spectrum.p_global, spectrum.z_local, spectrum.z_global, method, 0.0, trials, 0)
+    return PValue(spectrum.p_local, spectrum.p_global, spectrum.z_local, spectrum.z_global, method, SMALLEST, trials, 0)
 
 
 def _selections(findings: Findings) -> tuple[dict[str, Any], ...]:

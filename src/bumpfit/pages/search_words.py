@@ -22,7 +22,10 @@ ORIGINS = {
     "generic templates": (
         "template fit of a generic signal (all masses of the library alike), chosen before the data were seen"
     ),
-    "spectrum": "yield of the peak in the m_JJ spectrum",
+    "spectrum": (
+        "yield of the peak in the m_JJ spectrum, largest excess of the mass scan; its lower error takes that choice "
+        "into account (it reaches zero where the global significance is below one); upper limit by CLs at this mass"
+    ),
 }
 """How a number of signal events was had."""
 
@@ -110,6 +113,8 @@ def check(found: Check) -> tuple[str, str]:
             return "selected background keeps its m_JJ shape", detail
         case "sidebands":
             return "the m_JJ spectrum has sidebands", _sidebands(found)
+        case "mass range":
+            return "the dijet function describes the range that is searched", _range(n)
         case "templates":
             detail = f"p = {n['p']:.2g} (deviance {n['deviance']:.1f} in {n['bins']} bins)"
             return "signal-like and background templates describe the score spectrum", detail
@@ -128,6 +133,18 @@ def check(found: Check) -> tuple[str, str]:
         case _:
             detail = "mass ratios interpolated" if found.passed else "nearest simulated mass ratio taken"
             return "the candidate lies inside the library of signal-like events", detail
+
+
+def _range(n: Mapping[str, Any]) -> str:
+    """What the range is, what lies outside of it, and how it was judged."""
+    text = f"{n['low']:.0f} to {n['high']:.0f} GeV"
+    text += " as given" if n["given"] else ""
+    text += f"; {n['below']} of {n['events']} events below and {n['above']} above are not searched"
+    if not n["smooth"]:
+        return text + "; from no low edge on does the function describe the spectrum"
+    if n["peak"] is not None:
+        text += f"; the function describes it without the region around {n['peak']:.0f} GeV"
+    return text
 
 
 def _sidebands(found: Check) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bumpfit.normal import SMALLEST
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -17,7 +19,7 @@ def number(value: float | None, digits: int = 5) -> str:
 
 def probability(value: float | None) -> str:
     """A p-value for a table; beyond 37 standard deviations there is no such double-precision number."""
-    return "< 1e-300" if value == 0 else number(value)
+    return "< 1e-300" if value is not None and value <= SMALLEST else number(value)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from bumpfit.normal import SMALLEST
+
 MINUS = "−"
 ERROR_DIGITS = 2
 
@@ -59,7 +61,7 @@ def probability(p: float | None) -> str:
     """A p-value with two digits; a value below the range of floating-point numbers becomes a bound."""
     if p is None:
         return "—"
-    return significant(p, 2) if p > 0 else f"< 10^{{{MINUS}300}}"
+    return significant(p, 2) if p > SMALLEST else f"< 10^{{{MINUS}300}}"
 
 
 def z_value(z: float | None) -> str:

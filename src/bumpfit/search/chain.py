@@ -6,7 +6,6 @@ from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.tables import Events
@@ -15,6 +14,7 @@ from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
 from bumpfit.search.findings import Check, Findings, Scores, ShapeCheck, SignalEvents, Value
+from bumpfit.search.mass_range import mass_range
 from bumpfit.search.score_events import (
     cross_fitted,
     event_scores,
@@ -23,9 +23,9 @@ from bumpfit.search.score_events import (
     shape_checks,
 )
 from bumpfit.search.spectra import selected_spectra
-from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
+from bumpfit.search.spectrum import SpectrumTest, spectrum_test
 from bumpfit.search.steps import Described, Searched, describe_candidate, describe_nothing
-from bumpfit.search.two_sample import TwoSampleTest, z_of
+from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.shapes import SQRT_S
 
 Array = NDArray[np.float64]
@@ -130,25 +130,28 @@ def _checks(
 
 def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
     """Without a background table: the peak over the dijet function is the primary test, if there are sidebands."""
-    span = smooth_range(data.mass, config.spectrum)
-    spectrum = spectrum_test("no selection", data.mass, 1.0, span, config.spectrum)
+    span = mass_range(data.mass, config.spectrum)
+    spectrum = spectrum_test("no selection", data.mass, 1.0, (span.low, span.high), config.spectrum)
     if not spectrum.usable:
         raise BumpfitError(
             f"without a background table only the m_JJ spectrum can be tested, and it cannot: {spectrum.reason}; "
             "give a background table (--background)"
         )
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.mass is not None
-    assert spectrum.z_local is not None and spectrum.n_signal is not None and spectrum.n_signal_error is not None
+    assert spectrum.z_global is not None and spectrum.n_signal is not None
     assert spectrum.fitted is not None and spectrum.signal is not None and spectrum.masses is not None
     expected = spectrum.fitted + spectrum.n_signal * spectrum.signal
     place = np.clip(np.searchsorted(spectrum.edges, data.mass, side="right") - 1, 0, len(expected) - 1)
     inside = (data.mass >= spectrum.edges[0]) & (data.mass < spectrum.edges[-1])
     probability = np.where(inside, (spectrum.n_signal * spectrum.signal / expected)[place], 0.0)
-    resolution = config.spectrum.resolution * spectrum.mass
-    error = float(np.hypot(resolution / np.sqrt(max(spectrum.n_signal, 1.0)), config.peaks.scale_error * spectrum.mass))
+    assert spectrum.n_signal_low is not None and spectrum.n_signal_high is not None and spectrum.limit is not None
     yields = SignalEvents(
-        spectrum.n_signal, min(spectrum.n_signal, spectrum.n_signal_error), spectrum.n_signal_error, "spectrum"
-    )
+        spectrum.n_signal, spectrum.n_signal - spectrum.n_signal_low, spectrum.n_signal_high - spectrum.n_signal,
+        "spectrum",
+    )  # fmt: skip
+    position = Value(spectrum.mass, config.spectrum.resolution * spectrum.mass)
+    if spectrum.peak_mass is not None and spectrum.peak_low is not None and spectrum.peak_high is not None:
+        position = Value(spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low))
     ones = np.ones(len(data))
     return Findings(
         config=config,
@@ -165,10 +168,10 @@ def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
         updated=None,
         null_yield=None,
         seed=seed,
-        claim=z_of(spectrum.p_global) >= config.claim_z,
+        claim=spectrum.z_global >= config.claim_z,
         signal=yields,
-        upper_95=spectrum.n_signal + float(norm.ppf(0.95)) * spectrum.n_signal_error,
-        checks=(Check("sidebands", True, {"inflation": spectrum.inflation}),),
+        upper_95=spectrum.limit,
+        checks=(Check("sidebands", True, {"inflation": spectrum.inflation}), checks.fitted_range(span, len(data))),
         steps=(),
-        spectrum_mass=Value(spectrum.mass, error),
+        spectrum_mass=position,
     )

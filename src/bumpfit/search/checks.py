@@ -7,6 +7,7 @@ import numpy as np
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import Neighbourhood
 from bumpfit.search.findings import Check, Description, ShapeCheck
+from bumpfit.search.mass_range import MassRange
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import YieldFit
 from bumpfit.search.two_sample import SelectionResult
@@ -33,6 +34,11 @@ def sidebands(spectra: tuple[SpectrumTest, ...]) -> Check:
     usable = sum(s.usable for s in spectra)
     reason = "" if usable else spectra[0].reason
     return Check("sidebands", usable > 0, {"usable": usable, "spectra": len(spectra), "reason": reason})
+
+
+def fitted_range(found: MassRange, events: int) -> Check:
+    """The function describes the range that was fitted; what lies outside of it was not searched."""
+    return Check("mass range", found.smooth, {**found.to_dict(), "events": events})
 
 
 def templates(fitted: YieldFit) -> Check:

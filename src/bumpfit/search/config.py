@@ -177,6 +177,10 @@ def _check(config: SearchConfig, where: str) -> None:
         (all(0 < t.validation_fraction < 1 for t in trees), "trees need 0 < validation_fraction < 1"),
         (all(t.patience >= 1 for t in trees), "trees need patience >= 1"),
         (2 <= config.templates.folds <= 100, "templates needs from 2 to 100 folds"),
+        (
+            config.spectrum.low >= 0 and (not config.spectrum.high or config.spectrum.low < config.spectrum.high),
+            "spectrum needs 0 <= low < high (0: found from the spectrum)",
+        ),
         (config.peaks.bins >= 10, "peaks needs at least 10 bins"),
         (all(name in RANKING for name in used), f"scoring and cross_check need one of {', '.join(RANKING)}"),
     ]

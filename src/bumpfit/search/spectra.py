@@ -6,9 +6,10 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import log_ndtr
 
 from bumpfit.events.tables import Events
+from bumpfit.normal import at_least, significance_of_log
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.spectrum import SpectrumTest, smooth_range, spectrum_test
 
@@ -45,6 +46,8 @@ def combined(spectra: tuple[SpectrumTest, ...]) -> SpectraTest | None:
     usable = [s for s in spectra if s.usable]
     if not usable:
         return None
-    best = min(usable, key=lambda s: 1.0 if s.p_local is None else s.p_local)
-    p = min(1.0, len(usable) * (1.0 if best.p_global is None else best.p_global))
-    return SpectraTest(best, len(usable), p, float(norm.isf(p)))
+    best = max(usable, key=lambda s: -np.inf if s.z_local is None else s.z_local)
+    # through logarithms: the strongest peaks have p-values below all numbers
+    one = -np.inf if best.z_local is None else float(log_ndtr(-best.z_local))
+    log = min(0.0, one + float(np.log(len(usable) * (1 if best.masses is None else len(best.masses)))))
+    return SpectraTest(best, len(usable), at_least(log), significance_of_log(log))

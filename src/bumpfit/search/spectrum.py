@@ -1,7 +1,8 @@
 """The second test: a peak over a dijet function in the m_JJ spectrum of a selection.
 
 It does not look at the background table, except to find where the spectrum is smooth, and is honest about narrow
-spectra: without sidebands a free dijet function absorbs a peak, and then there is no test.
+spectra: without sidebands a free dijet function absorbs a peak, and then there is no test. All masses of the scan are
+fitted by one call of the log-linear engine; the workspace is written from the answer.
 """
 
 from __future__ import annotations
@@ -11,38 +12,39 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm
+from scipy.special import log_ndtr
 
-from bumpfit.errors import BumpfitError
+from bumpfit import shapes, toys
+from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, fill, mass_edges
-from bumpfit.inference.discovery import discovery
+from bumpfit.normal import at_least, significance_of_log
 from bumpfit.results import Record
-from bumpfit.shapes import LogLinear, dijet, gaussian
-from bumpfit.shapes.order import Order, likelihood_chi2, order_by_f_test
+from bumpfit.search.mass_range import (
+    MassRange,
+    SpectrumSettings,
+    background,
+    choose,
+    goodness,
+    mass_range,
+    scan_points,
+    smooth_range,
+)
+from bumpfit.shapes import LogLinear
+from bumpfit.shapes.order import Order
 from bumpfit.workspace.build import spectrum_of
-from bumpfit.workspace.read import compile_model
+
+__all__ = ["MassRange", "SpectrumSettings", "SpectrumTest", "mass_range", "smooth_range", "spectrum_test"]
 
 Array = NDArray[np.float64]
 
+LEVEL = 0.05
+"""CLs of an upper limit at 95 %."""
 
-@dataclasses.dataclass(frozen=True)
-class SpectrumSettings:
-    """How the spectrum is binned, fitted and scanned.
+ROUNDS = 60
+"""Most tests of upper limits."""
 
-    `resolution`: sigma / mass of a narrow resonance, also the width of the bins; `orders`: parameters of the dijet
-    function that the F-test chooses among; `min_events`: events that a spectrum needs; `per_sigma`: scan points per
-    resolution; `sidebands`: largest factor by which the free background may inflate the error of the yield - beyond
-    it the spectrum has no sidebands; `smooth_p`: goodness of fit that the background table must reach above the low
-    edge, and above the next `settle` edges.
-    """
-
-    resolution: float = 0.03
-    orders: tuple[int, ...] = (2, 3, 4, 5)
-    min_events: int = 100
-    per_sigma: float = 1.0
-    sidebands: float = 2.0
-    smooth_p: float = 0.05
-    settle: int = 3
+CLOSE = 1e-5
+"""Precision of ln CLs at an upper limit, and of the limit."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,10 +52,18 @@ class SpectrumTest(Record):
     """A mass scan of one selected spectrum.
 
     `usable` is False when there is no test, for the reason in `reason`; then only the histogram is filled.
-    `masses`, `q0`, `yields` (K,) are the scan (signal events at the best fit), `mass` its largest q0 with `p_local`;
-    `p_global` is the union bound over the scan points. `goodness_p`: chi2 probability of the background-only fit.
-    `inflation`: error of the yield with free over that with fixed background at `mass`. `workspace` is the HistFactory
-    JSON of the fit at `mass`.
+    `masses`, `q0`, `yields`, `errors`, `limits` (K,) are the scan: signal events at the best fit and their error with
+    the mass held, and the 95 % CLs upper limit. `mass` is that of the largest q0, with `p_local`; `p_global` is the
+    union bound over the scan points. A probability below 1e-300 is given as that, an upper bound. `goodness_p`: chi2
+    probability of the background-only fit. `inflation`: error of the yield with free over that with fixed background
+    at `mass`.
+
+    `n_signal` with `n_signal_low` and `n_signal_high` are of the largest excess of the scan. The interval takes the
+    choice of the largest one into account: its low end is at none when the global significance is below one (which is
+    so in 84 % of spectra without signal), and as many errors of it above none as z_global otherwise. `limit`: upper
+    limit at `mass`. `peak_mass`, `peak_low`, `peak_high`: the best mass with a free mass, and the 68.27 % interval of
+    its profile likelihood, None where the excess is too small for one. `workspace` is the HistFactory JSON of the fit
+    at `mass`.
     """
 
     name: str
@@ -69,6 +79,8 @@ class SpectrumTest(Record):
     masses: Array | None = None
     q0: Array | None = None
     yields: Array | None = None
+    errors: Array | None = None
+    limits: Array | None = None
     mass: float | None = None
     p_local: float | None = None
     z_local: float | None = None
@@ -76,35 +88,18 @@ class SpectrumTest(Record):
     z_global: float | None = None
     n_signal: float | None = None
     n_signal_error: float | None = None
+    n_signal_low: float | None = None
+    n_signal_high: float | None = None
+    limit: float | None = None
+    peak_mass: float | None = None
+    peak_low: float | None = None
+    peak_high: float | None = None
     signal: Array | None = None
     workspace: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the workspace, which is a file of its own."""
         return {key: value for key, value in super().to_dict().items() if key != "workspace"}
-
-
-def smooth_range(background_mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> tuple[float, float]:
-    """Range (low, high) in GeV in which the background table follows a dijet function.
-
-    The high edge leaves 10 events above it. The low edge climbs, bin by bin from the mode, until the fit of the table
-    has reached `smooth_p` from `settle` edges before it as well: a turn-on that a flexible function can just follow
-    still makes false peaks next to it, so the range starts at the last of these edges. A table that is smooth from its
-    lowest mass on is taken whole.
-    """
-    ordered = np.sort(background_mass)
-    high = float(ordered[-min(10, len(ordered))])
-    edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
-    counts = np.histogram(ordered, edges)[0]
-    first = int(np.argmax(counts / np.diff(edges)))
-    passed = 0
-    for start in range(first, max(first + 1, len(counts) - 8)):
-        histogram = fill(ordered, edges[start:], name="m_JJ")
-        smooth = _goodness(histogram, _order(histogram, settings))[1] > settings.smooth_p
-        passed = passed + 1 if smooth else 0
-        if passed and (start == 0 or passed > settings.settle):
-            return float(edges[start]), high
-    return float(edges[first]), high
 
 
 def spectrum_test(
@@ -114,7 +109,10 @@ def spectrum_test(
     span: tuple[float, float],
     settings: SpectrumSettings = SpectrumSettings(),
 ) -> SpectrumTest:
-    """Fit the dijet function to selected masses (GeV, shape (N,)) within `span` and scan for a Gaussian peak."""
+    """Fit the dijet function to selected masses (GeV, shape (N,)) within `span` and scan for a Gaussian peak.
+
+    A test that cannot be made is a result with `usable` False.
+    """
     edges = mass_edges(*span, resolution=settings.resolution, minimum_bins=12)
     histogram = fill(mass, edges, name="m_JJ")
     counts = histogram.counts
@@ -122,16 +120,16 @@ def spectrum_test(
     if counts.sum() < settings.min_events:
         reason = f"{int(counts.sum())} events are selected; a spectrum needs {settings.min_events}"
         return dataclasses.replace(empty, reason=reason)
-    order = _order(histogram, settings)
-    assert isinstance(order.shape, LogLinear)
-    expected = order.shape.integrate(edges, order.fit.values)
-    basis = order.shape.log_linear_basis(edges, order.fit.values)
-    goodness = _goodness(histogram, order)[1]
-    masses = _scan_points(edges, settings)
-    signals = np.array([_peak(edges, m, settings) for m in masses])
-    inflation = np.array([_inflation(expected, basis, s) for s in signals])
+    try:
+        order = choose(histogram, settings)
+        fitness = goodness(histogram, order)[1]
+    except (BumpfitError, InputError) as error:
+        return dataclasses.replace(empty, reason=f"no dijet function can be fitted to it: {error}")
+    masses, signals = scan_points(edges, settings)
+    model = background(histogram, order, signals)
+    inflation = np.array([_inflation(model.rate, model.basis, s) for s in signals])
     tested = inflation < settings.sidebands
-    filled = dataclasses.replace(empty, n_parameters=order.n_parameters, fitted=expected, goodness_p=goodness)
+    filled = dataclasses.replace(empty, n_parameters=order.n_parameters, fitted=model.rate, goodness_p=fitness)
     if not tested.any():
         return dataclasses.replace(
             filled,
@@ -142,69 +140,144 @@ def spectrum_test(
                 f"(limit {settings.sidebands:g})"
             ),
         )
-    masses, signals, inflation = masses[tested], signals[tested], inflation[tested]
-    q0, yields, errors = np.zeros(len(masses)), np.zeros(len(masses)), np.zeros(len(masses))
-    for i, signal in enumerate(signals):
-        found = discovery(compile_model(spectrum_of(histogram, order.shape, order.fit.values, signal)))
-        q0[i], yields[i], errors[i] = found.q0, found.mu, found.mu_error or np.nan
+    return _scanned(filled, histogram, order, masses[tested], signals[tested], inflation[tested], settings)
+
+
+def _scanned(
+    test: SpectrumTest,
+    histogram: Histogram,
+    order: Order,
+    masses: Array,
+    signals: Array,
+    inflation: Array,
+    settings: SpectrumSettings,
+) -> SpectrumTest:
+    model = background(histogram, order, signals)
+    found = toys.engine(model).fit_data(histogram.counts[None])
+    q0, yields = found.statistic[0], found.strength[0]
+    if not np.isfinite(q0).all():
+        return dataclasses.replace(test, reason="the signal fits of the mass scan did not converge")
     best = int(np.argmax(q0))
-    p_local = float(norm.sf(np.sqrt(q0[best])))
-    p_global = min(1.0, p_local * len(masses))
+    log_local = float(log_ndtr(-np.sqrt(q0[best])))
+    log_global = min(0.0, log_local + float(np.log(len(masses))))
+    z_global = significance_of_log(log_global)
+    errors = _errors(model, yields)
+    number, error = float(yields[best]), float(errors[best])
+    limits = upper_limits(model, yields + 2 * errors)
+    peak = _peak(histogram, order, float(masses[best]), number, float(q0[best]), settings)
+    assert isinstance(order.shape, LogLinear)
     return dataclasses.replace(
-        filled,
+        test,
         usable=True,
-        reason="",
         inflation=float(inflation[best]),
         masses=masses,
         q0=q0,
         yields=yields,
+        errors=errors,
+        limits=limits,
         mass=float(masses[best]),
-        p_local=p_local,
+        p_local=at_least(log_local),
         z_local=float(np.sqrt(q0[best])),
-        p_global=p_global,
-        z_global=float(norm.isf(p_global)),
-        n_signal=float(yields[best]),
-        n_signal_error=float(errors[best]),
+        p_global=at_least(log_global),
+        z_global=z_global,
+        n_signal=number,
+        n_signal_error=error,
+        n_signal_low=number * (1 - 1 / z_global) if z_global > 1 else 0.0,
+        n_signal_high=number + error,
+        limit=float(limits[best]),
+        peak_mass=peak[0],
+        peak_low=peak[1],
+        peak_high=peak[2],
         signal=signals[best],
         workspace=spectrum_of(histogram, order.shape, order.fit.values, signals[best]),
     )
 
 
-def _order(histogram: Histogram, settings: SpectrumSettings) -> Order:
-    """The dijet function that the F-test chooses; a reference mass inside the spectrum keeps the prefactor finite."""
-    middle = float(np.sqrt(histogram.edges[0] * histogram.edges[-1]))
-    return order_by_f_test(histogram, lambda n: dijet(n, reference=middle), orders=settings.orders)
+def _errors(model: toys.LogLinear, yields: Array) -> Array:
+    """Errors of the yields with a free background: Fisher information at the counts that are fitted, shape (K,)."""
+    result = np.empty(len(yields))
+    for k, (signal, number) in enumerate(zip(model.signals, yields, strict=True)):
+        expected = model.rate + max(number, 0.0) * signal
+        design = np.column_stack([signal, model.rate[:, None] * model.basis])
+        result[k] = _first_error(design, expected)
+    return result
 
 
-def _scan_points(edges: Array, settings: SpectrumSettings) -> Array:
-    step = np.log1p(settings.resolution / settings.per_sigma)
-    low, high = np.log(edges[0]) + settings.resolution, np.log(edges[-1]) - settings.resolution
-    return np.asarray(np.exp(np.linspace(low, high, max(2, round((high - low) / step) + 1))))
-
-
-def _peak(edges: Array, mass: float, settings: SpectrumSettings) -> Array:
-    """One signal event at this mass, shape (B,)."""
-    return gaussian().integrate(edges, [1.0, mass, settings.resolution * mass])
+def _first_error(design: Array, expected: Array) -> float:
+    """Error of the first parameter of a linear Poisson model: derivatives (B, P) and expectations (B,)."""
+    scaled = design / np.sqrt(expected)[:, None]
+    scale = np.linalg.norm(scaled, axis=0)
+    scaled = scaled / scale
+    return float(np.sqrt(np.linalg.pinv(scaled.T @ scaled, hermitian=True)[0, 0]) / scale[0])
 
 
 def _inflation(expected: Array, basis: Array, signal: Array) -> float:
     """Error of the yield with a free over that with a known background, from the Fisher information."""
-    expected = np.maximum(expected, 1e-12)  # far tails of the function underflow
-    with_signal = np.column_stack([signal / expected, basis])
-    scale = np.sqrt((expected[:, None] * with_signal**2).sum(axis=0))
-    information = (with_signal * expected[:, None] / scale).T @ (with_signal / scale)
-    return float(np.sqrt(np.linalg.pinv(information, hermitian=True)[0, 0]))
+    design = np.column_stack([signal, expected[:, None] * basis])
+    return _first_error(design, expected) / _first_error(signal[:, None], expected)
 
 
-def _goodness(histogram: Histogram, order: Order) -> tuple[float, float]:
-    """Likelihood chi2 of the background-only fit in bins of at least 5 events, and its probability."""
-    merged = histogram.merge_until(5)
-    expected = order.shape.integrate(merged.edges, order.fit.values)
-    value = float(np.sum(likelihood_chi2(merged.counts, expected)))
-    freedom = len(merged.counts) - order.n_parameters
-    if freedom < 1:
-        raise BumpfitError(
-            f"a spectrum of {int(histogram.total)} events fills {len(merged.counts)} bins, too few for a function of "
-            f"{order.n_parameters} parameters; select more events"
-        )
-    return value, float(chi2.sf(value, freedom))
+def upper_limits(model: toys.LogLinear, guess: Array) -> Array:
+    """95 % CLs upper limits on the events of every signal (asymptotic q-tilde), shape (K,).
+
+    All signals are tested in one call of the engine, each at its own number of events; regula falsi on ln CLs (the
+    Illinois rule), which is smooth in the number of events.
+    """
+    low, high = 1e-3 * np.maximum(guess, 1.0), np.maximum(guess, 3.0)
+    goal = np.log(LEVEL)
+    at_low, at_high = _log_cls(model, low) - goal, _log_cls(model, high) - goal
+    for _ in range(ROUNDS):
+        outside = at_high > 0
+        if not outside.any():
+            break
+        low, at_low = np.where(outside, high, low), np.where(outside, at_high, at_low)
+        high = np.where(outside, 2 * high, high)
+        at_high = _log_cls(model, high) - goal
+    last = np.zeros(guess.size)
+    middle = high
+    for _ in range(ROUNDS):
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        here = _log_cls(model, middle) - goal
+        if (np.abs(here) < CLOSE).all() or (high / low - 1 < CLOSE).all():
+            break
+        above = here > 0
+        # the end that stays twice has its value halved, so that the other one comes nearer
+        at_high = np.where(above & (last > 0), 0.5 * at_high, at_high)
+        at_low = np.where(~above & (last < 0), 0.5 * at_low, at_low)
+        low, at_low = np.where(above, middle, low), np.where(above, here, at_low)
+        high, at_high = np.where(above, high, middle), np.where(above, at_high, here)
+        last = np.where(above, 1.0, -1.0)
+    return np.asarray(middle)
+
+
+def _log_cls(model: toys.LogLinear, numbers: Array) -> Array:
+    """ln CLs of the tested numbers of events, shape (K,): Cowan et al., EPJC 71 (2011) 1554, eqs. 57-66.
+
+    The Asimov data are the fitted background.
+    """
+    assert model.observed is not None
+    engine = toys.engine(model.with_signal(model.signals * numbers[:, None]), statistic="qtilde", mu=1.0)
+    q, asimov = np.maximum(engine.fit_data(np.stack([model.observed, model.rate])).statistic, 0.0)
+    root = np.sqrt(np.maximum(asimov, 1e-300))
+    inside = q <= root**2
+    signal = np.where(inside, np.sqrt(q), (q + root**2) / (2 * root))
+    without = np.where(inside, np.sqrt(q) - root, (q - root**2) / (2 * root))
+    return np.asarray(log_ndtr(-signal) - log_ndtr(-without))
+
+
+def _peak(
+    histogram: Histogram, order: Order, mass: float, number: float, q0: float, settings: SpectrumSettings
+) -> tuple[float | None, float | None, float | None]:
+    """Mass of the peak with a 68.27 % profile-likelihood interval; None where the likelihood gives no such interval."""
+    if q0 < settings.measured**2 or not number > 0:
+        return None, None, None
+    model = shapes.add(order.shape, shapes.tie(shapes.gaussian(), sigma=(0.0, settings.resolution)))
+    width = settings.left_out * settings.resolution * mass
+    limits = {"n_signal": (0.0, None), "mass": (mass - width, mass + width)}
+    try:
+        found = shapes.interval(model, histogram, "mass", limits=limits)
+    except BumpfitError:
+        return None, None, None
+    if found.low_at_bound or found.high_at_bound:
+        return None, None, None
+    return found.best, found.low, found.high

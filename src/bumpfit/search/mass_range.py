@@ -1,0 +1,204 @@
+"""Where a mass spectrum follows a dijet function: the range that is fitted, found without cutting a peak away.
+
+A turn-on at low masses is cut off: the low edge climbs until the function describes what lies above it. A peak is no
+reason to climb. Where the fit is bad, the region of the largest excess is left out of it (three resolutions on each
+side), and when the function describes the rest, and goes on doing so for the next edges with the excess at the same
+mass, the range is as smooth as without the peak. What a turn-on leaves moves with the edge, a peak does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from bumpfit import toys
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.histograms import Histogram, fill, mass_edges
+from bumpfit.results import Record
+from bumpfit.shapes import LogLinear, dijet, gaussian
+from bumpfit.shapes.order import Order, likelihood_chi2, order_by_f_test
+
+Array = NDArray[np.float64]
+
+LEAST = 1e-12
+"""Smallest background expectation of a bin: far tails of the function underflow."""
+
+PASSES = 2
+"""Times the largest excess is looked for: the second time over the background without the first one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectrumSettings:
+    """How the spectrum is binned, fitted and scanned.
+
+    `low`, `high`: ends of the range in GeV (0: found from the spectrum); `resolution`: sigma / mass of a narrow
+    resonance, also the width of the bins; `orders`: parameters of the dijet function that the F-test chooses among;
+    `min_events`: events that a spectrum needs; `per_sigma`: scan points per resolution; `sidebands`: largest factor by
+    which the free background may inflate the error of the yield - beyond it the spectrum has no sidebands; `smooth_p`:
+    goodness of fit that a spectrum must reach above the low edge, and above the next `settle` edges; `left_out`:
+    resolutions on each side of the largest excess that are left out where the fit is judged without it; `drift`:
+    resolutions that this excess may move from edge to edge; `above`: events above the high edge; `measured`: local
+    significance from which the mass of an excess is measured.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    resolution: float = 0.03
+    orders: tuple[int, ...] = (2, 3, 4, 5)
+    min_events: int = 100
+    per_sigma: float = 1.0
+    sidebands: float = 2.0
+    smooth_p: float = 0.05
+    settle: int = 3
+    left_out: float = 3.0
+    drift: float = 1.5
+    above: int = 10
+    measured: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MassRange(Record):
+    """The range that is fitted, in GeV.
+
+    `below` and `above`: events outside of it; `peak`: the excess that was left out of the judgement, None where none
+    was; `smooth`: the function describes the range (False: no edge was found, the range starts at the mode); `given`:
+    the user gave an end.
+    """
+
+    low: float
+    high: float
+    below: int
+    above: int
+    peak: float | None = None
+    smooth: bool = True
+    given: bool = False
+
+
+def smooth_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> tuple[float, float]:
+    """Ends of `mass_range` in GeV."""
+    found = mass_range(mass, settings)
+    return found.low, found.high
+
+
+def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> MassRange:
+    """The range in which masses (GeV, shape (N,)) follow a dijet function, but for a peak.
+
+    The high edge leaves `above` events above it. The low edge climbs, bin by bin from the mode, until the fit has
+    reached `smooth_p` from `settle` edges before it as well: a turn-on that a flexible function can just follow still
+    makes false peaks next to it, so the range starts at the last of these edges. A spectrum that is smooth from its
+    lowest mass on is taken whole. Ends that the settings give are taken as they are.
+    """
+    ordered = np.sort(mass)
+    high = float(ordered[-min(settings.above, len(ordered))]) if not settings.high else settings.high
+    if settings.low:
+        return _range(ordered, settings.low, high, given=True)
+    given = bool(settings.high)
+    edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
+    counts = np.histogram(ordered, edges)[0]
+    first = _mode(counts / np.diff(edges))
+    passed, before = 0, None
+    begun = first
+    for start in range(first, max(first + 1, len(counts) - 8)):
+        smooth, peak = _judged(fill(ordered, edges[start:], name="m_JJ"), settings)
+        moved = peak is not None and before is not None and abs(np.log(peak / before)) > _drift(settings)
+        passed = 0 if not smooth else 1 if moved else passed + 1
+        begun = start if passed == 1 else begun
+        before = peak if peak is not None else before if smooth else None
+        if passed and start == 0 and peak is None:
+            return _range(ordered, float(edges[0]), high, given=given)
+        if passed > settings.settle:
+            low = float(edges[0 if begun == 0 else start])
+            return _range(ordered, low, high, peak=before, given=given)
+    return dataclasses.replace(_range(ordered, float(edges[first]), high, given=given), smooth=False)
+
+
+def _range(ordered: Array, low: float, high: float, *, peak: float | None = None, given: bool = False) -> MassRange:
+    below, above = np.searchsorted(ordered, [low, high])
+    return MassRange(low, high, int(below), int(len(ordered) - above), peak, True, given)
+
+
+def _drift(settings: SpectrumSettings) -> float:
+    return settings.drift * settings.resolution
+
+
+def _mode(density: Array) -> int:
+    """Bin of the largest density, with peaks of a few bins taken off by a running median."""
+    reach = 3
+    smoothed = [np.median(density[max(0, k - reach) : k + reach + 1]) for k in range(density.size)]
+    return int(np.argmax(smoothed))
+
+
+def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, float | None]:
+    """Whether a dijet function describes a spectrum, with the mass of a peak that had to be left out for that."""
+    try:
+        order = choose(histogram, settings)
+        if goodness(histogram, order)[1] > settings.smooth_p:
+            return True, None
+        for _ in range(PASSES):
+            peak = _largest_excess(histogram, order, settings)
+            width = settings.left_out * settings.resolution
+            low, high = peak * (1 - width), peak * (1 + width)
+            edges = histogram.edges
+            if low < edges[settings.settle] or high > edges[-3]:
+                return False, None
+            hidden = histogram.blind(low, high)
+            order = choose(hidden, settings)
+            if goodness(hidden, order)[1] > settings.smooth_p:
+                return True, peak
+    except (BumpfitError, InputError):
+        pass  # a spectrum that cannot be judged is not smooth
+    return False, None
+
+
+def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettings) -> float:
+    """Mass of the largest q0 over the background of the fit."""
+    masses, signals = scan_points(histogram.edges, settings)
+    found = toys.engine(background(histogram, order, signals)).fit_data(histogram.counts[None])
+    return float(masses[int(np.nanargmax(found.statistic[0]))])
+
+
+def choose(histogram: Histogram, settings: SpectrumSettings) -> Order:
+    """The dijet function that the F-test chooses; a reference mass inside the spectrum keeps the prefactor finite."""
+    middle = float(np.sqrt(histogram.edges[0] * histogram.edges[-1]))
+    return order_by_f_test(histogram, lambda n: dijet(n, reference=middle), orders=settings.orders)
+
+
+def goodness(histogram: Histogram, order: Order) -> tuple[float, float]:
+    """Likelihood chi2 of the background-only fit in bins of at least 5 events, and its probability.
+
+    Raises BumpfitError where bins are too few.
+    """
+    merged = histogram.merge_until(5)
+    seen = ~merged.blinded
+    expected = order.shape.integrate(merged.edges, order.fit.values)[seen]
+    value = float(likelihood_chi2(merged.counts[seen], expected))
+    freedom = int(seen.sum()) - order.n_parameters
+    if freedom < 1:
+        raise BumpfitError(
+            f"a spectrum of {int(histogram.total)} events fills {int(seen.sum())} bins, too few for a function of "
+            f"{order.n_parameters} parameters; select more events"
+        )
+    return value, float(chi2.sf(value, freedom))
+
+
+def background(histogram: Histogram, order: Order, signals: Array) -> toys.LogLinear:
+    """The fitted function around its fit, with signals (M, B) of any size from none on, and the data."""
+    assert isinstance(order.shape, LogLinear)
+    edges, values = histogram.edges, order.fit.values
+    rate = np.maximum(order.shape.integrate(edges, values), LEAST)
+    basis = order.shape.log_linear_basis(edges, values)
+    return toys.LogLinear(rate, basis, signals, (0.0, np.inf), observed=histogram.counts)
+
+
+def scan_points(edges: Array, settings: SpectrumSettings) -> tuple[Array, Array]:
+    """Masses of a scan, (K,), from one resolution above the low edge to one below the high one, and one signal event
+    at each, (K, B).
+    """
+    step = np.log1p(settings.resolution / settings.per_sigma)
+    low, high = np.log(edges[0]) + settings.resolution, np.log(edges[-1]) - settings.resolution
+    masses = np.exp(np.linspace(low, high, max(2, round((high - low) / step) + 1)))
+    peak = gaussian()
+    return masses, np.array([peak.integrate(edges, [1.0, m, settings.resolution * m]) for m in masses])
