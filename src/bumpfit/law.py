@@ -11,26 +11,26 @@ import math
 from typing import Literal, Protocol
 
 from bumpfit.likelihood import Likelihood, Minimum
+from bumpfit.normal import SMALLEST
 
 Statistic = Literal["q0", "q", "qtilde", "t"]
 """Profile likelihood ratios of a strength (Cowan et al., arXiv:1007.1727): q0 (eq. 12), q (14), q-tilde (16), t (8)."""
 Fitness = Literal["saturated", "chi2", "ks"]
 """Statistics of the goodness of a fit."""
 
-SMALLEST = 1e-300
-"""A probability that is smaller is given as this: floating-point numbers end there, and no p-value is 0."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Tail:
     """Probability that a statistic reaches a value: ln p, and the standard error of p where toys estimate it.
 
-    `upper`: p is at most this, with 95 % confidence (None where p is a formula).
+    `upper`: p is at most this, with 95 % confidence (None where p is a formula). `floor`: no toy reaches the value, so
+    that more toys would make p smaller.
     """
 
     log_p: float
     error: float | None = None
     upper: float | None = None
+    floor: bool = False
 
     @property
     def p(self) -> float:
@@ -49,8 +49,10 @@ class Distribution(Protocol):
     def tail(self, tested: float, true: float, value: float) -> Tail:
         """P(statistic of `tested` >= value) where the strength is `true`."""
 
-    def quantile(self, tested: float, true: float, p: float) -> float:
-        """The value that the statistic of `tested` reaches with probability p where the strength is `true`."""
+    def quantile(self, tested: float, true: float, p: float) -> tuple[float, float, float]:
+        """The value that the statistic of `tested` reaches with probability p where the strength is `true`, and that
+        value one standard error of the toys down and up (the same without toys).
+        """
 
 
 class Law(Protocol):
@@ -64,8 +66,15 @@ class Law(Protocol):
     def precision(self) -> float:
         """Relative precision to which ends of intervals and limits are worth looking for."""
 
+    def resolves(self, p: float) -> None:
+        """Raise InputError where the law cannot tell a probability p from zero (too few toys)."""
+
     def of(self, likelihood: Likelihood, parameter: str, statistic: Statistic) -> Distribution:
         """Law of a statistic of a parameter; nuisance parameters are at their fit to its data."""
 
-    def fitness(self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float) -> Tail:
-        """P(goodness-of-fit statistic >= value) where the best fit is true. Raises InputError without such a law."""
+    def fitness(
+        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float
+    ) -> tuple[Tail | None, int | None]:
+        """P(goodness-of-fit statistic >= value) where the best fit is true (None where the law is not known), and the
+        number of toys that were thrown and fitted (None without toys).
+        """

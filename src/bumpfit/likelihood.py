@@ -14,7 +14,8 @@
   from every start that may lead to another one (`start`, which may be the answer of a neighbouring fit; the first
   start, which `begin` must not forget; mirrored one-sided nuisance parameters) and keep the lowest: `lowest` does. A
   minimisation that fails is a value (`Minimum.valid` False, `attempts` says why), not an exception; only when the
-  likelihood is zero at every start there is nothing to return, and BumpfitError is raised.
+  likelihood is zero at every start there is nothing to return, and ZeroLikelihoodError is raised. The first word of an
+  attempt names the minimiser.
 - `bins` and `pulls` are what a goodness of fit and the warning of few events look at. Unbinned data have no bins: {}.
 - Data that were not seen: `asimov(x)` has every measurement, auxiliary ones included, equal to its expectation at x;
   `throw(x, generator)` draws them. Both keep ranges.
@@ -29,9 +30,13 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.errors import InputError
+from bumpfit.errors import BumpfitError, InputError
 
 Floats = NDArray[np.float64]
+
+
+class ZeroLikelihoodError(BumpfitError):
+    """No start of a fit can have made the data."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

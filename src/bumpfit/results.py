@@ -39,7 +39,11 @@ def plain(value: Any) -> Any:
 
 
 class Record:
-    """Base of all result records."""
+    """Base of all result records.
+
+    Two fields are common to all answers: `at_bounds`, free parameters that end at an end of their range in a fit behind
+    the answer, and `notes`, sentences about what the answer does not hold for.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, keys in the order of the fields."""
@@ -101,7 +105,9 @@ class Fit(Record):
 class Discovery(Record):
     """Test of the background-only hypothesis: q0, its one-sided p-value, z = Phi^-1(1 - p) and the best-fit strength.
 
-    `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the statistical error of p from toys.
+    `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the statistical error of p from toys and
+    `p_upper` what p is at most with 95 % confidence. With `p_is_upper_bound` p is smaller than any floating-point
+    number and only bounded.
     """
 
     q0: float
@@ -114,13 +120,18 @@ class Discovery(Record):
     p_error: float | None = None
     free_fit: Fit | None = None
     null_fit: Fit | None = None
+    p_upper: float | None = None
+    p_is_upper_bound: bool = False
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Interval(Record):
     """An interval for one parameter. `low` or `high` is None when the interval is one-sided or open there.
 
-    `low_at_bound` / `high_at_bound`: the interval ends at the parameter's own bound, not at a crossing.
+    `low_at_bound` / `high_at_bound`: the interval ends at the parameter's own bound, not at a crossing. `low_error`,
+    `high_error`: statistical errors of the ends from toys.
     """
 
     parameter: str
@@ -131,11 +142,18 @@ class Interval(Record):
     method: str = "profile likelihood"
     low_at_bound: bool = False
     high_at_bound: bool = False
+    low_error: float | None = None
+    high_error: float | None = None
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CLs(Record):
-    """CLs at one signal strength: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis."""
+    """CLs at one signal strength: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis.
+
+    `observed_error`, `expected_errors`: their statistical errors from toys.
+    """
 
     mu: float
     observed: float | None
@@ -147,11 +165,18 @@ class CLs(Record):
     method: str = "asymptotic"
     parameter: str = "mu"
     observed_error: float | None = None
+    expected_errors: tuple[float, ...] | None = None
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Limit(Record):
-    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis."""
+    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis.
+
+    `observed_error`, `expected_errors`: their statistical errors from toys. `scan_mu`, `scan_cls`: strengths that were
+    tested on the way, and their observed CLs. Expected values that too few toys reach are None.
+    """
 
     observed: float | None
     expected: tuple[float | None, ...]
@@ -160,6 +185,11 @@ class Limit(Record):
     parameter: str = "mu"
     scan_mu: tuple[float, ...] | None = None
     scan_cls: tuple[float, ...] | None = None
+    statistic_name: str = "qtilde"
+    observed_error: float | None = None
+    expected_errors: tuple[float | None, ...] | None = None
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -176,6 +206,8 @@ class Scan(Record):
     best: float
     twice_nll_min: float
     status: tuple[str, ...] = ()
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -188,6 +220,8 @@ class Contour(Record):
     y: tuple[float, ...]
     best: tuple[float, float]
     closed: bool = True
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -202,6 +236,10 @@ class Goodness(Record):
     p_error: float | None = None
     toys: int | None = None
     channels: dict[str, float] | None = None
+    p_upper: float | None = None
+    p_is_upper_bound: bool = False
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -231,6 +269,8 @@ class Impacts(Record):
     best: float
     error: float | None
     impacts: tuple[Impact, ...]
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

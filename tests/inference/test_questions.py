@@ -29,6 +29,7 @@ from bumpfit.inference import (
     prefit,
     scan,
 )
+from bumpfit.toys import Toys
 from bumpfit.workspace import Model, build, read
 
 
@@ -343,7 +344,7 @@ def test_goodness_by_toys() -> None:
     signal = build.sample("sig", [10.0, 100.0, 10.0], build.modifier("normfactor", "mu"))
     data = {"SR": [1010.0, 1090.0, 1020.0]}
     model = read(build.workspace({"SR": [background, signal]}, data, "mu", {"mu": {"bounds": [[-20.0, 20.0]]}}))
-    found = goodness(model, toys=300, seed=1)
+    found = goodness(model, law=Toys(300, seed=1))
     assert found.toys == 300
     asymptotic = goodness(model)
     assert asymptotic.degrees_of_freedom == 2
@@ -357,7 +358,7 @@ def test_goodness_by_toys() -> None:
         )
         ps.append(goodness(model, toy).p)
     assert kstest(ps, "uniform").pvalue > 0.01
-    distance = goodness(model, statistic="ks", toys=100)
+    distance = goodness(model, statistic="ks", law=Toys(100))
     assert goodness(model, statistic="ks").p is None
     assert 0 < distance.p <= 1  # type: ignore[operator]
 

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 from bumpfit import inference, toys, workspace
 from bumpfit.inference import newton
-from bumpfit.inference.fit import Problem, prepare
+from bumpfit.inference.histfactory import Problem, prepare
 from bumpfit.workspace import Model
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import brentq
 from test_histfactory import MIXED
 from toy_models import dijet
 
@@ -15,6 +16,7 @@ from bumpfit import inference, toys, workspace
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.feldman_cousins import accepts
 from bumpfit.toys import LogLinear
+from bumpfit.toys.law import _misfits, _saturated
 from bumpfit.toys.scan import ScanEngine, _engines
 from bumpfit.workspace import build
 
@@ -170,9 +172,18 @@ def enumerated_cls(n: int, background: float, mu: float) -> float:
     return stats.poisson.cdf(n, mu + background) / stats.poisson.cdf(n, background)
 
 
+def counted(background: float, n: float, high: float = 100.0) -> workspace.Model:
+    """The same as a workspace."""
+    signal = build.sample("s", [1.0], build.modifier("normfactor", "mu"))
+    ranges = {"mu": {"bounds": [[0.0, high]]}}
+    return workspace.read(
+        build.workspace({"a": [signal, build.sample("b", [background])]}, {"a": [n]}, "mu", ranges), allow_negative=True
+    )
+
+
 @pytest.mark.parametrize(("n", "background"), [(0, 3.0), (4, 3.0), (9, 5.5)])
 def test_cls_of_a_counting_experiment(n: int, background: float) -> None:
-    found = toys.cls(counting(background, n), 6.0, 40_000, seed=1)
+    found = inference.cls(counted(background, n), 6.0, law=toys.Toys(40_000, seed=1))
     assert found.observed == pytest.approx(enumerated_cls(n, background, 6.0), abs=4.5 * found.observed_error)
     median = int(stats.poisson.median(background))
     assert found.expected[2] == pytest.approx(enumerated_cls(median, background, 6.0), rel=0.1)
@@ -180,34 +191,45 @@ def test_cls_of_a_counting_experiment(n: int, background: float) -> None:
 
 
 def test_cls_that_no_toy_reaches_is_a_bound_and_never_grows_with_the_statistic() -> None:
-    """b = 4, mu = 20: P(N <= n | 24) is below 1e-5 up to n = 6, so 500 toys know no more than 1 / 500 / CLb."""
-    found = toys.cls(counting(4.0, 2.0), 20.0, 500)
+    """b = 4, mu = 20: P(N <= n | 24) is below 1e-5 up to n = 6, so 500 toys know no more than 1 / 501 / CLb."""
+    found = inference.cls(counted(4.0, 2.0), 20.0, law=toys.Toys(500))
     exact = stats.poisson.cdf(2, 24.0) / stats.poisson.cdf(2, 4.0)
-    assert found.cl_sb == 0.0
-    assert exact < found.observed == pytest.approx(1 / 500 / stats.poisson.cdf(2, 4.0), rel=0.3)
+    assert found.cl_sb == pytest.approx(1 / 501)
+    assert exact < found.observed == pytest.approx(1 / 501 / stats.poisson.cdf(2, 4.0), rel=0.3)
     assert found.expected[0] > 0
     assert np.all(np.diff(found.expected) >= 0)
     for seed in range(20):
-        assert np.all(np.diff(toys.cls(counting(4.0, 9.0), 10.0, 2000, seed=seed).expected) >= 0)
+        law = toys.Toys(2000, seed)
+        assert np.all(np.diff(inference.cls(counted(4.0, 9.0), 10.0, law=law).expected) >= 0)
 
 
 def test_upper_limit_without_events_is_three() -> None:
-    found = toys.limit(counting(2.0, 0), 20_000, seed=2)
-    assert found.observed == pytest.approx(-math.log(0.05), rel=0.04)
+    found = inference.limit(counted(2.0, 0), law=toys.Toys(20_000, seed=2))
+    assert found.observed == pytest.approx(-math.log(0.05), abs=4 * found.observed_error)
+    assert found.observed_error < 0.15
     assert found.expected == tuple(sorted(found.expected))
-    asymptotic = inference.limit(workspace.read(build.workspace(
-        {"a": [build.sample("s", [1.0], build.modifier("normfactor", "mu", None)), build.sample("b", [200.0])]},
-        {"a": [200.0]}, "mu", {"mu": {"bounds": [[0.0, 200.0]]}},
-    )))  # fmt: skip
-    many = toys.limit(counting(200.0, 200.0, 500.0), 8_000, seed=3)
+    asymptotic = inference.limit(counted(200.0, 200.0, 500.0))
+    many = inference.limit(counted(200.0, 200.0, 500.0), law=toys.Toys(8_000, seed=3))
     assert many.observed == pytest.approx(asymptotic.observed, rel=0.04)
     assert many.expected[2] == pytest.approx(asymptotic.expected[2], rel=0.04)
+    assert asymptotic.notes == ()
+    assert "only 2 expected background events" in inference.limit(counted(2.0, 0)).notes[0]
+
+
+def test_the_error_of_a_limit_is_its_spread_over_seeds() -> None:
+    """Few toys: CLs has few distinct values, and the limit an error that says so (exact: 5.395)."""
+    found = [inference.limit(counted(3.0, 3.0), law=toys.Toys(400, seed)) for seed in range(24)]
+    limits = np.array([one.observed for one in found])
+    exact = brentq(lambda mu: enumerated_cls(3, 3.0, mu) - 0.05, 1, 20)
+    spread, quoted = limits.std(ddof=1), np.mean([one.observed_error for one in found])
+    assert limits.mean() == pytest.approx(exact, abs=4 * spread / math.sqrt(24))
+    assert 0.6 < quoted / spread < 1.6
 
 
 @pytest.mark.parametrize(("n", "background", "level"), [(6, 3.0, 0.9), (2, 1.5, 0.6827), (0, 3.0, 0.9)])
 def test_feldman_cousins_of_a_counting_experiment(n: int, background: float, level: float) -> None:
     """The exact construction decides which strengths accept n; toys must agree away from its edges."""
-    found = toys.feldman_cousins(counting(background, n), 20_000, level, seed=4)
+    found = inference.interval(counted(background, n), level=level, law=toys.Toys(20_000, seed=4))
     grid = np.linspace(0.0, 15.0, 1501)
     inside = grid[accepts(n, grid, background, level)]
     assert found.low == pytest.approx(inside.min(), abs=0.15)
@@ -243,20 +265,25 @@ def test_sensitivity_follows_the_asimov_data(spectrum: LogLinear) -> None:
     assert found.power[0] < 0.01 < found.power[1]
 
 
-def test_goodness_of_fit(spectrum: LogLinear) -> None:
-    rng = np.random.default_rng(8)
-    good = dataclasses.replace(spectrum, observed=rng.poisson(spectrum.rate))
-    found = toys.goodness(good, 4000)
-    chi2 = stats.chi2.sf(found.statistic, 40 - 4)
-    assert found.p == pytest.approx(chi2, abs=0.05)
-    wavy = spectrum.rate * (1 + 0.05 * np.sin(np.arange(40)))
-    bad = toys.goodness(dataclasses.replace(spectrum, observed=rng.poisson(wavy)), 4000)
-    assert bad.p < 0.02
+def test_goodness_of_fit() -> None:
+    """Toys of the engines follow chi2, and agree with toys that are fitted one by one."""
     model = workspace.read(MIXED)
-    fitted = toys.goodness(model, 300, seed=1)
-    asymptotic = inference.goodness(model, fixed={"mu": 0.0})
-    assert fitted.statistic == pytest.approx(asymptotic.statistic, abs=1e-6)
-    assert fitted.p == pytest.approx(asymptotic.p, abs=0.15)
+    for fixed in ({}, {"mu": 0.0}, {"jes": 0.5}):
+        asymptotic = inference.goodness(model, fixed=fixed)
+        fast = inference.goodness(model, law=toys.Toys(300, seed=1), fixed=fixed)
+        assert fast.statistic == asymptotic.statistic
+        assert fast.p == pytest.approx(asymptotic.p, abs=0.15)
+        problem, law = inference.prepare(model, fixed=fixed), toys.Toys(300, seed=2)
+        slow = _misfits(problem, problem.solve(), "saturated", law)
+        quick = _saturated(problem, problem.solve(), law)
+        assert stats.ks_2samp(slow, quick).pvalue > 1e-3
+    counts = np.random.default_rng(8).poisson(dijet(6000).rate)
+    wavy = np.random.default_rng(8).poisson(dijet(6000).rate * (1 + 0.2 * np.sin(np.arange(40))))
+    for data, low, high in ((counts, 0.02, 1.0), (wavy, 0.0, 0.02)):
+        read = workspace.read(build.spectrum(data, dijet(6000).rate, dijet(6000).basis, dijet(6000).signal))
+        found = inference.goodness(read, law=toys.Toys(2000, seed=1))
+        assert low < found.p < high
+        assert found.p_upper > found.p
 
 
 @pytest.mark.statistics
@@ -264,7 +291,7 @@ def test_p_values_over_data_of_the_model_are_uniform() -> None:
     """Data thrown from the model, each with its own fit and its own toys: goodness of fit, and q0 below its zeros."""
     model = workspace.read(MIXED)
     data = toys.engine(model, statistic="tmu").data(np.arange(300), 4242)
-    fits = np.array([toys.goodness(model, 200, data=row, seed=i).p for i, row in enumerate(data)])
+    fits = np.array([inference.goodness(model, row, law=toys.Toys(200, i)).p for i, row in enumerate(data)])
     spread = np.random.default_rng(1).uniform(-0.0025, 0.0025, fits.size)
     assert stats.kstest(fits + spread, "uniform").pvalue > 1e-3
     found = np.array([toys.throw(model, 200, data=row, seed=i).p_value()[0] for i, row in enumerate(data)])
@@ -272,28 +299,15 @@ def test_p_values_over_data_of_the_model_are_uniform() -> None:
         assert np.mean(found <= level) == pytest.approx(level, abs=4 * math.sqrt(level * (1 - level) / found.size))
 
 
-def test_goodness_of_a_recognised_workspace_agrees_with_the_general_likelihood() -> None:
-    model = dijet(6000)
-    counts = np.random.default_rng(2).poisson(model.rate)
-    read = workspace.read(build.spectrum(counts, model.rate, model.basis, model.signal))
-    found = toys.goodness(read, 50)
-    fixed = inference.fit(read, fixed={"mu": 0.0})
-    assert found.statistic == pytest.approx(fixed.twice_nll - read.saturated_twice_nll(), abs=1e-5)
-
-
 def test_misuse_is_said(spectrum: LogLinear) -> None:
     with pytest.raises(InputError, match="above 0"):
-        toys.cls(counting(3.0, 2), 0.0, 100)
+        inference.cls(counted(3.0, 2), 0.0, law=toys.Toys(100))
     with pytest.raises(InputError, match="between 0 and 1"):
-        toys.limit(counting(3.0, 2), 1000, 1.0)
+        inference.limit(counted(3.0, 2), level=1.0, law=toys.Toys(1000))
     with pytest.raises(InputError, match="cannot resolve"):
-        toys.limit(counting(3.0, 2), 50)
+        inference.limit(counted(3.0, 2), law=toys.Toys(50))
     with pytest.raises(InputError, match="cannot resolve"):
-        toys.feldman_cousins(counting(3.0, 2), 50, 0.95)
-    with pytest.raises(InputError, match="no observed data"):
-        toys.feldman_cousins(counting(3.0, None), 1000)
-    with pytest.raises(InputError, match="no observed data"):
-        toys.goodness(spectrum, 100)
+        inference.interval(counted(3.0, 2), level=0.95, law=toys.Toys(50))
     with pytest.raises(InputError, match="unknown kind"):
         toys.coverage(spectrum, [1.0], 10, kind="credible")
     with pytest.raises(InputError, match="at least one"):

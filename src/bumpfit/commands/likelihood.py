@@ -19,6 +19,7 @@ from bumpfit.commands.options import (
     Workspaces,
     by_mass,
     grouped,
+    law_of,
 )
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.errors import BumpfitError, InputError
@@ -27,6 +28,7 @@ from bumpfit.pages import likelihood as show
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Side = Literal["both", "low", "high"]
 Goodness = Literal["saturated", "chi2", "ks"]
+Exclusive = Literal["qtilde", "q"]
 
 
 @grouped
@@ -80,7 +82,9 @@ def fit(
     found: dict[str, Any] = {"mu": None, "mu_error": None}
     if model.poi is not None:
         found = {"mu": best.values[model.poi], "mu_error": best.errors[model.poi] or None}
-    found |= {name: None if tested is None else getattr(tested, name) for name in ("q0", "p", "z")}
+    names = ("q0", "p", "z", "p_is_upper_bound")
+    found |= {name: None if tested is None else getattr(tested, name) for name in names}
+    found |= {"at_bounds": (tested or best).at_bounds, "notes": () if tested is None else tested.notes}
     result = {
         **provenance("fit", files, {**building.given(), **fitting.given()}),
         **best.to_dict(), "poi": model.poi, **found,
@@ -106,7 +110,7 @@ def fit(
             best, tested, model, correlation=correlation, yields=tables if yields else None,
             rows=[] if built is None else described(built),
         ),
-        [] if tested is not None else [f"no discovery test: {reason}"],
+        show.notes(best if tested is None else tested) + ([] if tested else [f"no discovery test: {reason}"]),
     )  # fmt: skip
 
 
@@ -162,7 +166,7 @@ def scan(
 
     drawing.draw(draw)
     result = {**head, **found.to_dict(), "intervals": [interval.to_dict() for interval in intervals]}
-    output.give(result, lambda: show.scan(found, intervals))
+    output.give(result, lambda: show.scan(found, intervals), show.notes(found, *intervals))
 
 
 @grouped
@@ -176,6 +180,7 @@ def limit(
     level: Level = 0.95,
     masses: Masses = None,
     test: Annotated[float | None, typer.Option(metavar="STRENGTH", help="CLs of this strength instead.")] = None,
+    statistic: Annotated[Exclusive, typer.Option(help="q-tilde, or q for strengths that may be negative.")] = "qtilde",
     toys: Annotated[
         int | None, typer.Option(metavar="N", help="Throw N toys for each hypothesis: few events.", min=1)
     ] = None,
@@ -186,54 +191,44 @@ def limit(
 
     Example: bumpfit limit m3000.json m3500.json --masses 3000,3500 --figure limits.png
     """
-    import bumpfit  # its toys are imported where they are thrown
     from bumpfit import inference
 
     drawing.check()
     files = [*workspaces, *reading.files]
     check_outputs(files, output.out, drawing.figure)
-    head = provenance("limit", files, {**fitting.given(), **({} if toys is None else {"toys": toys, "seed": seed})})
+    law = law_of(toys, seed, workers)
+    chosen = {"statistic": statistic, **({} if toys is None else {"toys": toys, "seed": seed})}
+    head = provenance("limit", files, {**fitting.given(), **chosen})
     if len(workspaces) > 1 or masses is not None:
-        if toys is not None or test is not None or parameter is not None:
-            raise InputError("--toys, --test and --parameter take one workspace, got several with masses")
-        over = inference.limits(by_mass(workspaces, masses, reading), level, **_common(fitting, workspaces, reading))
+        if test is not None or parameter is not None:
+            raise InputError("--test and --parameter take one workspace, got several with masses")
+        common = {**_common(fitting, workspaces, reading), "statistic": statistic, "law": law}
+        over = inference.limits(by_mass(workspaces, masses, reading), level, **common)
         drawing.draw(lambda: show.brazil_figure(over))
         output.give({**head, **over.to_dict()}, lambda: show.limits(over))
         return
     model = reading.model(workspaces[0])
     data, settings = fitting.data(model), fitting.settings(model)
-    if toys is not None and (fitting.fix or fitting.start or fitting.range or fitting.free):
-        raise InputError(
-            "limits from toys take no settings of parameters; leave out --fix, --start, --range and --free"
-        )
-    throwing: dict[str, Any] = {"seed": seed, "workers": workers, "data": data, "parameter": parameter}
+    asked: dict[str, Any] = {"parameter": parameter, "statistic": statistic, "law": law, **settings}
     if test is not None:
         if drawing.figure is not None and toys is None:
             raise InputError("--test has nothing to draw without --toys; leave out --figure, or give --toys N")
-        if toys is None:
-            one = inference.cls(model, test, data, parameter=parameter, **settings)
-        else:
-            one = bumpfit.toys.cls(model, test, toys, **throwing)
-            drawing.draw(lambda: show.cls_figure(one, model, toys, throwing))
-        output.give({**head, **one.to_dict()}, lambda: show.cls(one))
+        one = inference.cls(model, test, data, **asked)
+        drawing.draw(lambda: show.cls_figure(one, inference.prepare(model, data, **settings), law))
+        output.give({**head, **one.to_dict()}, lambda: show.cls(one), show.notes(one))
         return
-    if toys is None:
-        found = inference.limit(model, data, level, parameter=parameter, **settings)
-    else:
-        found = bumpfit.toys.limit(model, toys, level, **throwing)
+    found = inference.limit(model, data, level, **asked)
 
     def draw() -> Any:
         from bumpfit.inference.limit import exclusion
         from bumpfit.report.profiles import cls_curve
 
         top = 1.25 * max(value for value in (found.observed, *found.expected) if value is not None)
-        if toys is not None:
-            return cls_curve([bumpfit.toys.cls(model, top * (i + 1) / 20, toys, **throwing) for i in range(20)], level)
-        tests = exclusion(model, data, parameter=parameter, **settings)
-        return cls_curve([tests.test(top * (i + 1) / 30) for i in range(30)], level)
+        tests, points = exclusion(model, data, **asked), 30 if toys is None else 20
+        return cls_curve([tests.test(top * (i + 1) / points) for i in range(points)], level)
 
     drawing.draw(draw)
-    output.give({**head, **found.to_dict()}, lambda: show.limit(found))
+    output.give({**head, **found.to_dict()}, lambda: show.limit(found), show.notes(found))
 
 
 @grouped
@@ -265,7 +260,7 @@ def impacts(
 
     drawing.draw(draw)
     result = {**provenance("impacts", files, fitting.given()), **found.to_dict()}
-    output.give(result, lambda: show.impacts(found, top))
+    output.give(result, lambda: show.impacts(found, top), show.notes(found))
 
 
 @grouped
@@ -277,6 +272,7 @@ def gof(
     statistic: Annotated[Goodness, typer.Option(help="Statistic; ks needs toys.")] = "saturated",
     toys: Annotated[int, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=0)] = 0,
     seed: Seed = 0,
+    workers: Workers = 1,
 ) -> None:
     """Goodness of fit: does any choice of the parameters describe the data?
 
@@ -289,9 +285,11 @@ def gof(
     model = reading.model(workspace)
     if statistic == "ks" and toys == 0:
         raise InputError("only toys know the distribution of the ks statistic; give --toys N")
-    found = inference.goodness(model, fitting.data(model), statistic, toys=toys, seed=seed, **fitting.settings(model))
+    law = law_of(toys or None, seed, workers)
+    found = inference.goodness(model, fitting.data(model), statistic, law=law, **fitting.settings(model))
     options = {**fitting.given(), **({"toys": toys, "seed": seed} if toys else {})}
-    output.give({**provenance("gof", files, options), **found.to_dict()}, lambda: show.goodness(found))
+    result = {**provenance("gof", files, options), **found.to_dict()}
+    output.give(result, lambda: show.goodness(found), show.notes(found))
 
 
 @grouped
@@ -329,7 +327,7 @@ def contour(
 
     drawing.draw(draw)
     result = {**provenance("contour", files, fitting.given()), "contours": [line.to_dict() for line in lines]}
-    output.give(result, lambda: show.contours(lines))
+    output.give(result, lambda: show.contours(lines), show.notes(*lines))
 
 
 def _common(fitting: Fitting, workspaces: list[Path], reading: Reading) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
     from bumpfit.inference import FitOptions
+    from bumpfit.law import Law
     from bumpfit.workspace import Model
     from bumpfit.workspace.model import Data
 
@@ -148,13 +149,20 @@ class Fitting:
             _settings(kind, texts or (), model)
             for kind, texts in (("fix", self.fix), ("start", self.start), ("range", self.range))
         )
-        free = [full for name in self.free or () for full in _members(model, name)]
+        from bumpfit.inference.histfactory import members
+
+        free = [full for name in self.free or () for full in members(model, name)]
         for name in free:
             if name in fixed:
                 raise InputError(f"--fix and --free contradict each other for parameter '{name}'")
         result = {"fixed": fixed, "start": start, "ranges": ranges, "free": free, "options": self.options}
         if ranges:
             _check_ranges(model, self.data(model), result)
+        if model.poi is not None and self.asimov is not None:
+            # both fits of a ratio see a range that holds the strength of the data
+            i = model.index(model.poi)
+            low, high = ranges.get(model.poi, (float(model.lower[i]), float(model.upper[i])))
+            ranges[model.poi] = (min(low, self.asimov), max(high, self.asimov))
         return result
 
     def given(self) -> dict[str, Any]:
@@ -213,15 +221,20 @@ def _setting(kind: str, text: str, model: Model) -> list[tuple[str, Any]]:
     if not all(map(math.isfinite, numbers)):
         raise InputError(f"cannot read --{kind} {text}: the numbers must be finite")
     found: Any = None if not numbers else numbers[0] if kind != "range" else tuple(numbers)
-    return [(full, found) for full in _members(model, name)]
+    from bumpfit.inference.histfactory import members
+
+    return [(full, found) for full in members(model, name)]
 
 
-def _members(model: Model, name: str) -> list[str]:
-    """A parameter, or all bins of one that has a parameter a bin; raises InputError when there is none."""
-    if name in model.names:
-        return [name]
-    bins = [full for full in model.names if full.startswith(f"{name}[")]
-    return bins or [model.names[model.index(name)]]
+def law_of(toys: int | None, seed: int, workers: int) -> Law:
+    """Toys where a number of them is given, asymptotic formulae otherwise."""
+    if toys is None:
+        from bumpfit.inference import Asymptotic
+
+        return Asymptotic()
+    from bumpfit.toys import Toys
+
+    return Toys(toys, seed, workers)
 
 
 def by_mass(paths: Sequence[Path], masses: str | None, reading: Reading) -> Mapping[float, Model]:

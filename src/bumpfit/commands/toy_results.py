@@ -106,17 +106,21 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("observed", number(result["observed"])),
     ]
     if result["p_value"] is not None:
-        rows += _p_and_z("", result["p_value"], result["p_error"], result["z"], bound=result["p_is_upper_bound"])
+        rows += _p_and_z("", result["p_value"], result["p_error"], result["p_upper"], bound=result["p_is_upper_bound"])
     if result.get("p_asymptotic") is not None:
         rows.append(("asymptotic p-value", probability(result["p_asymptotic"])))
     return rows
 
 
-def _p_and_z(kind: str, p: float, error: float, z: float, *, bound: bool) -> list[tuple[str, str]]:
-    """A p-value with its error and significance, or as the bound that it is where no toy is as extreme."""
-    if bound:
-        return [(f"{kind}p-value", f"< {number(p)}"), (f"{kind}Z", f"> {number(z, 4)}")]
-    return [(f"{kind}p-value", f"{number(p)} ± {number(error, 2)}"), (f"{kind}Z", number(z, 4))]
+def _p_and_z(kind: str, p: float, error: float, upper: float | None, *, bound: bool) -> list[tuple[str, str]]:
+    """A p-value with its error and significance; where no toy is as extreme also what it is at most."""
+    if bound and upper is None:  # weighted toys: of the most extreme ones
+        return [(f"{kind}p-value", f"< {number(p)}"), (f"{kind}Z", f"> {number(significance(p), 4)}")]
+    rows = [(f"{kind}p-value", f"{number(p)} ± {number(error, 2)}"), (f"{kind}Z", number(significance(p), 4))]
+    if bound and upper is not None:
+        most = f"p < {number(upper, 3)}, Z > {number(significance(upper), 3)} at 95 % confidence"
+        rows.append(("no toy is as extreme", most))
+    return rows
 
 
 def give_scan(
@@ -147,7 +151,7 @@ def give_scan(
         ("largest q0", number(result["observed"])),
     ]
     if p is not None:
-        rows += _p_and_z("global ", p, result["p_global_error"], result["z_global"], bound=bool(bound))
+        rows += _p_and_z("global ", p, result["p_global_error"], result["p_global_upper"], bound=bool(bound))
         bounds = number(result["gross_vitells"]), number(result["gross_vitells_error"], 2)
         rows.append(("Gross-Vitells bound", " ± ".join(bounds)))
     output.give(result, lambda: pairs(rows), [*notes, *_lost(tally), *_written(keep)])

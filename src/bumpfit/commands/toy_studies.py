@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped
+from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped, law_of
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
@@ -47,7 +47,6 @@ def interval(
     Example: bumpfit interval workspace.json --method feldman-cousins --toys 10000 --level 0.9
     """
     from bumpfit import inference
-    from bumpfit import toys as engine
     from bumpfit.execute import available_cores
 
     files = [workspace, *reading.files]
@@ -55,24 +54,12 @@ def interval(
     model = reading.model(workspace)
     data, settings = fitting.data(model), fitting.settings(model)
     levels = level or (0.6827, 0.9545)
-    if method == "profile":
-        if toys is not None:
-            raise InputError("--toys belongs to --method feldman-cousins")
-        found = [inference.interval(model, parameter, chosen, data, **settings) for chosen in levels]
-        options = fitting.given()
-    else:
-        if fitting.fix or fitting.start or fitting.range or fitting.free:
-            raise InputError(
-                "intervals from toys take no settings of parameters; leave out --fix, --start, --range and --free"
-            )
-        n = 2000 if toys is None else toys
-        found = [
-            engine.feldman_cousins(
-                model, n, chosen, seed=seed, workers=workers or available_cores(), data=data, parameter=parameter
-            )
-            for chosen in levels
-        ]
-        options = {**fitting.given(), "toys": n, "seed": seed}
+    if method == "profile" and toys is not None:
+        raise InputError("--toys belongs to --method feldman-cousins")
+    n = None if method == "profile" else 2000 if toys is None else toys
+    law = law_of(n, seed, workers or available_cores())
+    found = [inference.interval(model, parameter, chosen, data, law=law, **settings) for chosen in levels]
+    options = {**fitting.given(), **({} if n is None else {"toys": n, "seed": seed})}
     result = {
         **provenance("interval", files, {"method": method, **options}),
         "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
@@ -80,7 +67,7 @@ def interval(
     }  # fmt: skip
     rows = [("best fit", f"{found[0].parameter} = {number(found[0].best, 6)}"), ("method", found[0].method)]
     rows += [(f"interval at {one.level:.2%}", show.bounds(one)) for one in found]
-    output.give(result, lambda: pairs(rows))
+    output.give(result, lambda: pairs(rows), show.notes(*found))
 
 
 @grouped
@@ -192,8 +179,14 @@ def _coverage_table(found: Coverage) -> RenderableType:
 
 def _sensitivity_table(found: Sensitivity) -> RenderableType:
     rows = [
-        [f"{mu:g}", *(number(z, 3) for z in bands), number(power, 3)]
-        for mu, bands, power in zip(found.strengths, found.significance, found.power, strict=True)
+        [
+            f"{mu:g}",
+            *(show.with_error(z, error, 3) for z, error in zip(bands, errors, strict=True)),
+            show.with_error(power, spread, 3),
+        ]
+        for mu, bands, errors, power, spread in zip(
+            found.strengths, found.significance, found.significance_errors, found.power, found.power_errors, strict=True
+        )
     ]
     columns = ["strength", *show.BANDS, f"above {found.threshold:g}"]
     return table(f"Expected significance, {found.toys} toys a strength", columns, rows)

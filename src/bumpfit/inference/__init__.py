@@ -1,11 +1,13 @@
 """Likelihood inference, one question a file."""
 
+from bumpfit.inference.asymptotic import Asymptotic
 from bumpfit.inference.blinding import asimov, blind
 from bumpfit.inference.contour import contour
 from bumpfit.inference.discovery import discovery
 from bumpfit.inference.feldman_cousins import feldman_cousins
-from bumpfit.inference.fit import FitOptions, Settings, fit
+from bumpfit.inference.fit import fit
 from bumpfit.inference.goodness import goodness
+from bumpfit.inference.histfactory import FitOptions, Settings, prepare
 from bumpfit.inference.impacts import impacts
 from bumpfit.inference.interval import interval
 from bumpfit.inference.limit import cls, limit
@@ -14,6 +16,7 @@ from bumpfit.inference.scan import scan
 from bumpfit.inference.yields import postfit, prefit
 
 __all__ = [
+    "Asymptotic",
     "FitOptions",
     "Settings",
     "asimov",
@@ -31,5 +34,6 @@ __all__ = [
     "limits",
     "postfit",
     "prefit",
+    "prepare",
     "scan",
 ]

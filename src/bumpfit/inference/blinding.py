@@ -8,8 +8,8 @@ from typing import Unpack
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.inference.discovery import require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Settings, prepare, solve
+from bumpfit.inference.histfactory import FitOptions, Settings, prepare
+from bumpfit.inference.profile import require_valid
 from bumpfit.workspace import Model, prune, read
 from bumpfit.workspace.combine import bins_over_channels
 from bumpfit.workspace.kernels import Floats
@@ -31,11 +31,13 @@ def asimov(
     With `fitted` the nuisance parameters are those of the fit to `data` at this strength, otherwise their suggested
     values. Raises InputError without a parameter of interest, BumpfitError when the fit does not converge.
     """
-    name = require_poi(model, parameter)
+    name = model.poi if parameter is None else parameter
+    if name is None:
+        raise InputError("the model has no parameter of interest; name a parameter")
     if not fitted:
         return model.asimov({name: strength})
-    problem = prepare(model, data, **settings).at(name, strength)
-    return model.asimov(require_valid(solve(problem, options), f"the fit with {name} = {strength:g}").x)
+    problem = prepare(model, data, options=options, **settings).at(name, strength)
+    return model.asimov(require_valid(problem.solve(), f"the fit with {name} = {strength:g}").x)
 
 
 def blind(model: Model, channels: Collection[str], data: Data = None, *, options: FitOptions = FitOptions()) -> Floats:
@@ -66,8 +68,8 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
     seen_aux = np.array([aux[position[full.get(p.name, p.name)]] for p in _constrained(visible)])
     counts = np.concatenate([seen[c.name] for c in visible.channels])
     held = {model.poi: 0.0} if model.poi in visible.names else {}
-    problem = prepare(visible, np.concatenate([counts, seen_aux]), held)
-    best = require_valid(solve(problem, options), "the fit of the channels that are not blinded")
+    problem = prepare(visible, np.concatenate([counts, seen_aux]), held, options=options)
+    best = require_valid(problem.solve(), "the fit of the channels that are not blinded")
     values = dict(zip(names, map(float, best.x), strict=True))
     expected = model.expected({**values, **({model.poi: 0.0} if model.poi is not None else {})})
     result = main.copy()

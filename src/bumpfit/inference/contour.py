@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Unpack
 
 import numpy as np
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.inference.discovery import require_free, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
+from bumpfit.inference.fit import covariance_at, likelihood_of
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.profile import Profile, require_poi, require_valid
+from bumpfit.inference.roots import outward
+from bumpfit.likelihood import Floats, Likelihood, Minimum, ZeroLikelihoodError, at_ends, position
 from bumpfit.normal import chi2_quantile
 from bumpfit.results import Contour
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
+
+PRECISION = 1e-7
+"""Relative precision of the distance of a point of the contour from the best fit."""
 
 
 def contour(
-    model: Model,
+    model: Model | Likelihood,
     x: str,
     y: str,
     level: float = 0.6827,
@@ -40,59 +46,75 @@ def contour(
         raise InputError(f"the level must lie between 0 and 1, got {level}")
     if n_points < 4:
         raise InputError(f"a contour needs at least 4 points, got {n_points}")
-    problem = prepare(model, data, **settings)
-    indices = [model.index(x), model.index(y)]
+    likelihood = likelihood_of(model, data, options=options, **settings)
     for name in (x, y):
-        require_free(problem, name)
-    best = require_valid(solve(problem, options), "the free fit")
-    covariance, _, note = covariance_at(problem, best.x)
-    if covariance is None or not np.all(np.diag(covariance)[indices] > 0):
-        raise BumpfitError(f"no contour of '{x}' and '{y}': {note or 'the data do not determine them'}")
-    threshold = chi2_quantile(level, freedom=2)
-    axes = np.linalg.cholesky(covariance[np.ix_(indices, indices)]) * math.sqrt(threshold)
-    points, closed = [], True
-    for k in range(n_points):
-        angle = 2 * math.pi * k / n_points
-        direction = axes @ np.array([math.cos(angle), math.sin(angle)])
-        distance, inside = _along(problem, best, indices, direction, threshold, options)
-        closed &= inside
-        points.append(best.x[indices] + distance * direction)
+        require_poi(likelihood, name)
+    profile = Profile(likelihood, x)
+    ray = profile.settled(lambda: _Rays(profile, y, chi2_quantile(level, freedom=2)).line(n_points))
+    points, closed, found = ray
+    i, j = position(likelihood, x), position(likelihood, y)
+    best = profile.best
     return Contour(
         parameters=(x, y),
         level=level,
         x=tuple(float(p[0]) for p in points),
         y=tuple(float(p[1]) for p in points),
-        best=(float(best.x[indices[0]]), float(best.x[indices[1]])),
+        best=(float(best.x[i]), float(best.x[j])),
         closed=closed,
+        at_bounds=at_ends(likelihood, best, *found),
     )
 
 
-def _along(
-    problem: Problem, best: Minimum, indices: list[int], direction: Floats, threshold: float, options: FitOptions
-) -> tuple[float, bool]:
-    """Distance along a ray to the threshold, in lengths of `direction`; False when the range ends first."""
-    origin = best.x[indices]
-    room = np.where(direction > 0, problem.high[indices] - origin, origin - problem.low[indices])
-    with np.errstate(divide="ignore"):
-        end = float(np.min(np.where(direction != 0, room / np.abs(direction), np.inf)))
-    names = [problem.model.names[i] for i in indices]
-    start = best.x
+class _Rays:
+    """Rises of -2 ln L along rays from the best fit in the plane of two parameters."""
 
-    def excess(distance: float) -> float:
-        nonlocal start
-        values = origin + distance * direction
-        held = problem.at(names[0], float(values[0]), start).at(names[1], float(values[1]))
-        found = require_valid(
-            solve(held, options), f"the fit at {names[0]} = {values[0]:g}, {names[1]} = {values[1]:g}"
-        )
-        start = found.x
-        return 2 * (found.value - best.value) - threshold
+    def __init__(self, profile: Profile, other: str, threshold: float) -> None:
+        self.profile, self.names = profile, (profile.parameter, other)
+        self.threshold = threshold
+        self.places = [position(profile.likelihood, name) for name in self.names]
+        self.start = profile.best
+        covariance, _, note = covariance_at(profile.likelihood, profile.best.x)
+        if covariance is None or not np.all(np.diag(covariance)[self.places] > 0):
+            x, y = self.names
+            raise BumpfitError(f"no contour of '{x}' and '{y}': {note or 'the data do not determine them'}")
+        self.axes = np.linalg.cholesky(covariance[np.ix_(self.places, self.places)]) * math.sqrt(threshold)
 
-    low, high = 0.0, min(1.0, end)
-    while high < end and excess(high) < 0:
-        low, high = high, min(2 * high, end)
-    if high == end and (end == 0 or excess(end) < 0):
-        return end, False
-    from scipy.optimize import brentq  # here, for a quicker start
+    def line(self, n_points: int) -> tuple[list[Floats], bool, list[Minimum]]:
+        """Points of the contour, whether all rays reach it, and the fits there."""
+        points, found, closed = [], [], True
+        low, high = (end[self.places] for end in (self.profile.likelihood.low, self.profile.likelihood.high))
+        origin = self.profile.best.x[self.places]
+        for k in range(n_points):
+            angle = 2 * math.pi * k / n_points
+            direction = self.axes @ np.array([math.cos(angle), math.sin(angle)])
+            room = np.where(direction > 0, high - origin, origin - low)
+            with np.errstate(divide="ignore"):
+                end = float(np.min(np.where(direction != 0, room / np.abs(direction), np.inf)))
+            self.start = self.profile.best
+            distance = 0.0
+            if end > 0:
+                crossed = outward(partial(self._along, origin, direction), 0.0, 1.0, end, PRECISION)
+                distance, closed = end if crossed is None else crossed, closed and crossed is not None
+            else:
+                closed = False
+            points.append(origin + distance * direction)
+            found.append(self.start)
+        return points, closed, found
 
-    return float(brentq(excess, low, high, xtol=1e-6, rtol=1e-9)), True
+    def _along(self, origin: Floats, direction: Floats, distance: float) -> float:
+        """`_inside` at a distance along a ray."""
+        return self._inside(origin + distance * direction)
+
+    def _inside(self, values: Floats) -> float:
+        """How far below the threshold sqrt of the rise is."""
+        held = self.profile.likelihood
+        for name, value in zip(self.names, values, strict=True):
+            held = held.at(name, float(value))
+        what = ", ".join(f"{name} = {value:g}" for name, value in zip(self.names, values, strict=True))
+        try:
+            found = require_valid(held.begin(self.start.x).solve(), f"the fit at {what}")
+        except ZeroLikelihoodError:
+            return -math.inf
+        self.profile.compare(found)
+        self.start = found
+        return math.sqrt(self.threshold) - math.sqrt(max(2 * (found.value - self.profile.best.value), 0.0))

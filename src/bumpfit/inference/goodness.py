@@ -7,135 +7,77 @@ the largest distance between the normalised cumulative counts of data and fit in
 
 from __future__ import annotations
 
-import math
-from typing import Literal, Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.inference.discovery import require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
+from bumpfit.inference.asymptotic import Asymptotic, degrees_of_freedom, sparse_bins
+from bumpfit.inference.fit import likelihood_of
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.profile import require_valid
+from bumpfit.law import Fitness, Law
+from bumpfit.likelihood import Floats, Likelihood, at_ends
+from bumpfit.poisson import deviance
 from bumpfit.results import Goodness
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
-Statistic = Literal["saturated", "chi2", "ks"]
 
-
-def degrees_of_freedom(problem: Problem) -> int:
-    """Bins and auxiliary measurements of free parameters, minus free parameters."""
-    model = problem.model
-    constrained = np.array([p.constraint != "none" for p in model.parameters])
-    return int(model.reachable.sum() + (constrained & problem.free).sum() - problem.free.sum())
-
-
-def _pulls(problem: Problem, x: Floats) -> float:
-    c = problem.model.compiled
-    normal = (x[c.normal_parameter] - problem.aux[c.normal_aux]) / c.normal_sigma
-    mean = c.poisson_factor * x[c.poisson_parameter]
-    counted = (problem.aux[c.poisson_aux] - mean) / np.sqrt(mean)
-    free = problem.free
-    return float(np.sum(normal[free[c.normal_parameter]] ** 2) + np.sum(counted[free[c.poisson_parameter]] ** 2))
-
-
-def _fixed_part(problem: Problem, x: Floats) -> float:
-    """What constraints of held parameters add to -2 ln L: no measurement of this fit."""
-    c = problem.model.compiled
-    held = ~problem.free
-    pulls = (x[c.normal_parameter] - problem.aux[c.normal_aux]) / c.normal_sigma
-    total = float(np.sum(pulls[held[c.normal_parameter]] ** 2))
-    n, mean = problem.aux[c.poisson_aux], c.poisson_factor * x[c.poisson_parameter]
-    safe = np.where(n > 0, n, 1.0)
-    deviance = 2 * (mean - n + np.where(n > 0, n * np.log(safe / mean), 0.0))
-    return total + float(np.sum(deviance[held[c.poisson_parameter]]))
-
-
-def statistic_of(problem: Problem, minimum: Minimum, statistic: Statistic) -> tuple[float, dict[str, float]]:
-    """The statistic at a minimum, and its part in each channel."""
-    model, x = problem.model, minimum.x
-    rate, counts = model.expected(x), problem.main
-    if statistic == "saturated":
-        safe = np.where(counts > 0, counts, 1.0)
-        with np.errstate(divide="ignore"):
-            terms = 2 * (rate - counts + np.where(counts > 0, counts * np.log(safe / rate), 0.0))
-        parts = {c.name: float(terms[c.first : c.last].sum()) for c in model.channels}
-        return 2 * minimum.value - _fixed_part(problem, x), parts
-    if statistic == "chi2":
-        terms = np.divide((counts - rate) ** 2, rate, out=np.zeros_like(rate), where=rate > 0)
-        parts = {c.name: float(terms[c.first : c.last].sum()) for c in model.channels}
-        return sum(parts.values()) + _pulls(problem, x), parts
-    parts = {}
-    for c in model.channels:
-        seen, fitted = np.cumsum(counts[c.first : c.last]), np.cumsum(rate[c.first : c.last])
-        distance = np.abs(seen / seen[-1] - fitted / fitted[-1]).max() if seen[-1] > 0 and fitted[-1] > 0 else 0.0
-        parts[c.name] = float(distance)
-    return max(parts.values()), parts
+def fitness(likelihood: Likelihood, x: Floats, statistic: Fitness) -> tuple[float, dict[str, float]]:
+    """The statistic at parameters x, and its part in each channel; raises InputError for unbinned data."""
+    bins = likelihood.bins(x)
+    if not bins:
+        raise InputError("unbinned data have no goodness of fit of this kind; bin them")
+    parts: dict[str, float] = {}
+    for channel, (counts, rate) in bins.items():
+        if statistic == "saturated":
+            parts[channel] = float(deviance(counts, rate).sum())
+        elif statistic == "chi2":
+            square = np.divide((counts - rate) ** 2, rate, out=np.zeros_like(rate), where=rate > 0)
+            parts[channel] = float(square.sum())
+        else:
+            seen, fitted = np.cumsum(counts), np.cumsum(rate)
+            known = seen.size > 0 and seen[-1] > 0 and fitted[-1] > 0
+            parts[channel] = float(np.abs(seen / seen[-1] - fitted / fitted[-1]).max()) if known else 0.0
+    if statistic == "ks":
+        return max(parts.values()), parts
+    return sum(parts.values()) + float(np.sum(likelihood.pulls(x) ** 2)), parts
 
 
 def goodness(
-    model: Model,
+    model: Model | Likelihood,
     data: Data = None,
-    statistic: Statistic = "saturated",
+    statistic: Fitness = "saturated",
     *,
-    toys: int = 0,
-    seed: int = 0,
+    law: Law = Asymptotic(),
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Goodness:
-    """Goodness of fit; the p-value is asymptotic (chi2), or from `toys` thrown at the best fit and fitted again.
+    """Goodness of fit; the p-value is that of chi2, or of `law=bumpfit.toys.Toys(n)`, thrown at the best fit.
 
     Toys that cannot be fitted are left out and make `toys` of the result smaller. Raises InputError for an unknown
     statistic or a fit without degrees of freedom, BumpfitError when the fit does not converge.
     """
-    if statistic not in ("saturated", "chi2", "ks"):
+    if statistic not in get_args(Fitness):
         raise InputError(f"unknown goodness-of-fit statistic {statistic!r}; choose 'saturated', 'chi2' or 'ks'")
-    if toys < 0:
-        raise InputError(f"the number of toys must not be negative, got {toys}")
-    problem = prepare(model, data, **settings)
-    best = require_valid(solve(problem, options), "the fit")
-    observed, parts = statistic_of(problem, best, statistic)
-    freedom = degrees_of_freedom(problem)
-    if toys == 0:
-        from scipy.special import chdtrc  # here, for a quicker start
-
-        if statistic != "ks" and freedom < 1:
-            raise InputError(
-                f"{int(model.reachable.sum())} bins and {int(problem.free.sum())} free parameters leave no degree of "
-                "freedom, so every data set fits; fix parameters or take more bins"
-            )
-        p = None if statistic == "ks" else float(chdtrc(freedom, observed))
-        return Goodness(statistic, observed, p, None if statistic == "ks" else freedom, channels=parts)
-    thrown = _throw(problem, best, statistic, toys, np.random.default_rng(seed), options)
-    # the observed data count as one more toy, so that p is never 0
-    above = int(np.sum(thrown >= observed))
-    p = (above + 1) / (thrown.size + 1)
-    error = math.sqrt(p * (1 - p) / (thrown.size + 1))
-    return Goodness(statistic, observed, p, None, "toys", error, thrown.size, parts)
-
-
-def _throw(
-    problem: Problem,
-    best: Minimum,
-    statistic: Statistic,
-    toys: int,
-    generator: np.random.Generator,
-    options: FitOptions,
-) -> Floats:
-    """The statistic of data and auxiliary measurements thrown at the best fit, shape (at most toys,)."""
-    from dataclasses import replace
-
-    model, c = problem.model, problem.model.compiled
-    rate, centre = model.expected(best.x), model.expected_auxiliary(best.x)
-    start = np.where(problem.free, best.x, problem.start)
-    values = []
-    for _ in range(toys):
-        main = generator.poisson(rate).astype(np.float64)
-        aux = centre.copy()
-        aux[c.normal_aux] += c.normal_sigma * generator.normal(size=c.normal_aux.size)
-        aux[c.poisson_aux] = generator.poisson(centre[c.poisson_aux])
-        toy = replace(problem, main=main, aux=aux, start=start)
-        found = solve(toy, options)
-        if found.valid:
-            values.append(statistic_of(toy, found, statistic)[0])
-    return np.array(values)
+    likelihood = likelihood_of(model, data, options=options, **settings)
+    best = require_valid(likelihood.solve(), "the fit")
+    value, parts = fitness(likelihood, best.x, statistic)
+    tail, toys = law.fitness(likelihood, best, statistic, value)
+    asymptotic = law.method == "asymptotic"
+    freedom = degrees_of_freedom(likelihood, best) if asymptotic and statistic != "ks" else None
+    return Goodness(
+        statistic,
+        value,
+        None if tail is None else tail.p,
+        freedom,
+        law.method,
+        None if tail is None else tail.error,
+        toys,
+        parts,
+        p_upper=None if tail is None else tail.upper,
+        p_is_upper_bound=tail is not None and tail.underflows,
+        at_bounds=at_ends(likelihood, best),
+        notes=sparse_bins(likelihood, best, "bumpfit gof WORKSPACE --toys 1000") if asymptotic and tail else (),
+    )

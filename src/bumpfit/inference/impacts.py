@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import Unpack
 
-from bumpfit.errors import BumpfitError
-from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
+from bumpfit.inference.fit import covariance_at, likelihood_of
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.profile import Profile, require_poi
+from bumpfit.likelihood import Likelihood, Minimum, ZeroLikelihoodError, at_ends
 from bumpfit.results import Impact, Impacts
 from bumpfit.workspace import Model, Parameter
 from bumpfit.workspace.model import Data
@@ -32,7 +33,7 @@ def prefit_centre(parameter: Parameter) -> float | None:
 
 
 def impacts(
-    model: Model,
+    model: Model | Likelihood,
     data: Data = None,
     *,
     parameter: str | None = None,
@@ -41,50 +42,69 @@ def impacts(
 ) -> Impacts:
     """Pulls and impacts on `parameter` (default: of interest) of all free nuisance parameters, largest impact first.
 
-    A value that the fit or a range does not allow gives None. Raises InputError without a parameter of interest and
-    BumpfitError when the free fit does not converge.
+    A value that the fit or a range does not allow gives None. A likelihood that is not a workspace has no constraints.
+    Raises InputError without a parameter of interest and BumpfitError when the free fit does not converge.
     """
-    name = require_poi(model, parameter)
-    problem = prepare(model, data, **settings)
-    require_free(problem, name)
-    best = require_valid(solve(problem, options), "the free fit")
-    _, errors, _ = covariance_at(problem, best.x)
-    poi = model.index(name)
-    rows = []
-    for i, described in enumerate(model.parameters):
-        if i == poi or not problem.free[i]:
+    likelihood = likelihood_of(model, data, options=options, **settings)
+    name = require_poi(likelihood, parameter)
+    profile = Profile(likelihood, name)
+    described = {p.name: p for p in model.parameters} if isinstance(model, Model) else {}
+    rows, found = profile.settled(lambda: _rows(profile, described))
+    _, errors, _ = covariance_at(likelihood, profile.best.x)
+    error = float(errors[profile.index])
+    return Impacts(
+        name,
+        profile.estimate,
+        error if error > 0 else None,
+        tuple(sorted(rows, key=lambda row: -max(abs(row.up or 0.0), abs(row.down or 0.0)))),
+        at_bounds=at_ends(likelihood, profile.best, *found),
+    )
+
+
+def _rows(profile: Profile, described: dict[str, Parameter]) -> tuple[list[Impact], list[Minimum]]:
+    """Impacts in the order of the parameters, and the fits behind them."""
+    likelihood, best = profile.likelihood, profile.best
+    _, errors, _ = covariance_at(likelihood, best.x)
+    rows, fits = [], []
+    for i, name in enumerate(likelihood.names):
+        if i == profile.index or not likelihood.free[i]:
             continue
-        width, centre = prefit_width(described), prefit_centre(described)
+        width = prefit_width(described[name]) if name in described else None
+        centre = prefit_centre(described[name]) if name in described else None
         error = float(errors[i]) if math.isfinite(errors[i]) and errors[i] > 0 else None
         value = float(best.x[i])
+        shifts: list[float | None] = []
+        for distance in (error, width):
+            for sign in (1, -1):
+                held = None if distance is None else _held(profile, i, value + sign * distance)
+                shifts.append(None if held is None else float(held.x[profile.index] - best.x[profile.index]))
+                fits += [] if held is None else [held]
         rows.append(
             Impact(
-                parameter=described.name,
+                parameter=name,
                 value=value,
                 error=error,
                 pull=None if width is None or centre is None else (value - centre) / width,
                 constraint=None if width is None or error is None else error / width,
-                up=_shift(problem, best, i, poi, error, options),
-                down=_shift(problem, best, i, poi, None if error is None else -error, options),
-                prefit_up=_shift(problem, best, i, poi, width, options),
-                prefit_down=_shift(problem, best, i, poi, None if width is None else -width, options),
+                up=shifts[0],
+                down=shifts[1],
+                prefit_up=shifts[2],
+                prefit_down=shifts[3],
             )
         )
-    rows.sort(key=lambda row: -max(abs(row.up or 0.0), abs(row.down or 0.0)))
-    return Impacts(name, float(best.x[poi]), float(errors[poi]) if errors[poi] > 0 else None, tuple(rows))
+    return rows, fits
 
 
-def _shift(
-    problem: Problem, best: Minimum, index: int, poi: int, distance: float | None, options: FitOptions
-) -> float | None:
-    """Change of the parameter of interest when another is held `distance` from its best value."""
-    if distance is None:
-        return None
-    value = float(best.x[index]) + distance
-    if not problem.low[index] <= value <= problem.high[index]:
+def _held(profile: Profile, index: int, value: float) -> Minimum | None:
+    """The fit with another parameter held at a value; None where it cannot be."""
+    likelihood = profile.likelihood
+    if not likelihood.low[index] <= value <= likelihood.high[index]:
         return None
     try:
-        held = solve(problem.at(problem.model.names[index], value, best.x), options)
-    except BumpfitError:  # the likelihood is zero there: a value in a batch, not a failure of the question
+        found = likelihood.at(likelihood.names[index], value).begin(profile.best.x).solve()
+    except ZeroLikelihoodError:  # a value in a batch, not a failure of the question
         return None
-    return float(held.x[poi] - best.x[poi]) if held.valid else None
+    if not found.valid:
+        return None
+    profile.compare(found)
+    return found

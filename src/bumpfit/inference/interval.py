@@ -1,168 +1,145 @@
-"""Profile-likelihood intervals, as MINOS finds them: -2 ln L rises by the quantile of chi2(1) above its minimum.
+"""Confidence intervals of one parameter from its profile likelihood ratio t.
 
-References: Wilks, Ann. Math. Stat. 9 (1938) 60; James, CERN 81-03 (MINOS).
+A value is in the interval when the data are not among its 1 - level most extreme: P(t >= observed) > 1 - level. The
+asymptotic law makes it the rise of -2 ln L by the quantile of chi2(1) (Wilks, Ann. Math. Stat. 9 (1938) 60; James, CERN
+81-03, MINOS), toys the construction of Neyman with the ordering of Feldman and Cousins (Phys. Rev. D 57 (1998) 3873),
+nuisance parameters at their fit to the data for each value (profile construction; Sen, Walker, Woodroofe 2009).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal, Unpack
 
 import numpy as np
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, covariance_at, prepare, solve
+from bumpfit.inference.asymptotic import Asymptotic, few_events
+from bumpfit.inference.fit import covariance_at, likelihood_of
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.profile import Profile, require_poi
+from bumpfit.inference.roots import outward
+from bumpfit.law import Distribution, Law
+from bumpfit.likelihood import Likelihood, at_ends
 from bumpfit.normal import chi2_quantile
 from bumpfit.results import Interval
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
-LOWER = 1e-5
-"""How far below the free fit, in -ln L, another fit must end to show that the free fit was not the minimum."""
-
-RESTARTS = 5
-"""Times that the free fit is repeated from a lower point before giving up."""
-
 Side = Literal["both", "low", "high"]
+NAMES = {"asymptotic": "profile likelihood", "toys": "Feldman-Cousins, toys"}
+SLOPE = 0.1
+"""Distance, relative to that of an end from the best value, over which the slope of p is taken for the error of it."""
 
 
-class LowerMinimumError(BumpfitError):
-    """A profile fit ended below the free fit, which therefore was not the minimum; `x` is where."""
+def first_step(profile: Profile, threshold: float) -> float:
+    """A guess of how far from the best value -2 ln L has risen by the threshold: from the curvature where it is known,
+    else a hundredth of the range.
+    """
+    covariance, _, _ = covariance_at(profile.likelihood, profile.best.x)
+    i, (low, high) = profile.index, profile.range
+    if covariance is not None and covariance[i, i] > 0:
+        return float(1.1 * np.sqrt(threshold * covariance[i, i]))
+    return (high - low) / 100 if math.isfinite(high - low) else max(1.0, abs(profile.estimate))
 
-    def __init__(self, x: Floats) -> None:
-        super().__init__("the likelihood has several minima and the fit keeps finding lower ones; try other starts")
-        self.x = x
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Acceptance:
+    """How far inside the interval values are."""
 
-class Profile:
-    """The profile likelihood of one parameter: rise of -2 ln L above the minimum, warm-started from point to point."""
-
-    def __init__(self, problem: Problem, parameter: str, options: FitOptions) -> None:
-        self.problem, self.parameter, self.options = problem, parameter, options
-        self.index = problem.model.index(parameter)
-        self.best: Minimum = require_valid(solve(problem, options), "the fit")
-        self._last = self.best.x
-        self._known = {float(self.best.x[self.index]): 0.0}
+    profile: Profile
+    law: Law
+    distribution: Distribution
+    level: float
 
     def __call__(self, value: float) -> float:
-        """Rise of -2 ln L at this value; raises BumpfitError when the fit there does not converge."""
-        if value not in self._known:
-            self._known[value] = self._rise(value)
-        return self._known[value]
+        """Positive inside the interval: ln of P(t >= observed) over 1 - level, or for formulae the distance of sqrt(t)
+        from its threshold, which is nearly straight.
+        """
+        rise = self.profile.rise(value)
+        if self.law.method == "asymptotic":
+            return math.sqrt(chi2_quantile(self.level)) - math.sqrt(rise)
+        return self.distribution.tail(value, value, rise).log_p - math.log(1 - self.level)
 
-    def _rise(self, value: float) -> float:
-        held = solve(self.problem.at(self.parameter, value, self._last), self.options)
-        require_valid(held, f"the fit with {self.parameter} = {value:g}")
-        if held.value < self.best.value - LOWER:
-            raise LowerMinimumError(held.x)
-        self._last = held.x
-        return 2 * (held.value - self.best.value)
-
-    def restart(self) -> None:
-        """Start the next fit from the best fit."""
-        self._last = self.best.x
-
-
-def crossing(profile: Profile, threshold: float, direction: int, first_step: float) -> float | None:
-    """Where the profile rises above `threshold` on one side of the best fit; None when the range ends first."""
-    best = float(profile.best.x[profile.index])
-    end = float((profile.problem.high if direction > 0 else profile.problem.low)[profile.index])
-    profile.restart()
-    inner, step = best, first_step
-    while True:
-        outer = best + direction * step
-        if direction * (outer - end) >= 0:
-            outer = end
-        if outer == inner:
+    def error(self, end: float) -> float | None:
+        """Statistical error of an end from that of p; None without toys."""
+        tail = self.distribution.tail(end, end, self.profile.rise(end))
+        if tail.error is None:
             return None
-        if profile(outer) > threshold:
-            break
-        if outer == end:
-            return None
-        inner, step = outer, 2 * step
-    tolerance = 1e-7 * max(abs(outer - best), 1e-300)
-    from scipy.optimize import brentq  # here, for a quicker start
-
-    return float(brentq(lambda value: profile(value) - threshold, inner, outer, xtol=tolerance, rtol=1e-12))
-
-
-def _ends(
-    problem: Problem,
-    name: str,
-    options: FitOptions,
-    threshold: float,
-    directions: list[int],
-    restarts: int = RESTARTS,
-) -> tuple[Profile, dict[int, float | None]]:
-    """Crossings on the wanted sides; starts again when a lower minimum turns up on the way."""
-    profile = Profile(problem, name, options)
-    step = first_step(problem, profile.best, profile.index, threshold)
-    try:
-        return profile, {direction: crossing(profile, threshold, direction, step) for direction in directions}
-    except LowerMinimumError as lower:
-        if restarts == 0:
-            raise
-        problem = dataclasses.replace(problem, start=lower.x)
-    return _ends(problem, name, options, threshold, directions, restarts - 1)
-
-
-def first_step(problem: Problem, minimum: Minimum, index: int, threshold: float) -> float:
-    """A first guess of the half width: from the curvature where it is known, else a hundredth of the range."""
-    covariance, _, _ = covariance_at(problem, minimum.x)
-    width = float(problem.high[index] - problem.low[index])
-    if covariance is not None and covariance[index, index] > 0:
-        return float(min(1.1 * np.sqrt(threshold * covariance[index, index]), width))
-    return width / 100 if np.isfinite(width) else max(1.0, abs(float(minimum.x[index])))
+        step = SLOPE * (end - self.profile.estimate)
+        inner, outer = (min(max(end + sign * step, self.profile.range[0]), self.profile.range[1]) for sign in (-1, 1))
+        slope = (self(inner) - self(outer)) / abs(outer - inner) if step else 0.0
+        return tail.error / tail.p / slope if slope > 0 else math.nan
 
 
 def interval(
-    model: Model,
+    model: Model | Likelihood,
     parameter: str | None = None,
     level: float = 0.6827,
     data: Data = None,
     *,
     side: Side = "both",
+    law: Law = Asymptotic(),
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Interval:
-    """Profile-likelihood interval of any parameter (default: of interest) at any level.
+    """Interval of any parameter (default: of interest) at any level.
 
     `side`: "both" is the central interval; "high" is an upper limit (the low end is None), "low" a lower limit, each
     with the whole 1 - level on its side, so at the quantile chi2(1) of 2 level - 1. An end where the profile does
-    not reach the threshold within the range is the end of the range, flagged at_bound. Raises InputError for a level
-    outside (0, 1).
+    not reach the threshold within the range is the end of the range, flagged at_bound. `law`: asymptotic, or
+    `bumpfit.toys.Toys(n)` (both sides only). Raises InputError for a level outside (0, 1), BumpfitError when fits do
+    not converge or the data do not constrain the parameter.
     """
-    name = require_poi(model, parameter)
+    _check(level, side, law)
+    law.resolves(1 - level)
+    likelihood = likelihood_of(model, data, options=options, **settings)
+    name = require_poi(likelihood, parameter)
+    profile = Profile(likelihood, name)
+    two_sided = level if side == "both" else 2 * level - 1
+    accepts = Acceptance(profile, law, law.of(likelihood, name, "t"), two_sided)
+    low_end, high_end = profile.range
+
+    def question() -> tuple[float | None, float | None]:
+        step = first_step(profile, chi2_quantile(two_sided))
+        best = profile.estimate
+        low = None if side == "high" else outward(accepts, best, -step, low_end, law.precision)
+        high = None if side == "low" else outward(accepts, best, step, high_end, law.precision)
+        return low, high
+
+    low, high = profile.settled(question)
+    low_open, high_open = low is None and side != "high", high is None and side != "low"
+    if low_open and high_open:
+        raise BumpfitError(
+            f"the data do not constrain '{name}': the profile likelihood stays below the {level:g} threshold over its "
+            f"whole range [{low_end:g}, {high_end:g}]; widen the range"
+        )
+    found = [profile.held(end) for end in (low, high) if end is not None]
+    command = "bumpfit interval WORKSPACE --method feldman-cousins"
+    formula = law.method == "asymptotic"
+    return Interval(
+        parameter=name,
+        low=low_end if low_open else low,
+        high=high_end if high_open else high,
+        best=profile.estimate,
+        level=level,
+        method=NAMES.get(law.method, law.method),
+        low_at_bound=low_open,
+        high_at_bound=high_open,
+        low_error=None if low is None else accepts.error(low),
+        high_error=None if high is None else accepts.error(high),
+        at_bounds=at_ends(likelihood, profile.best, *found),
+        notes=few_events(likelihood, name, profile.best, command) if formula and name == likelihood.poi else (),
+    )
+
+
+def _check(level: float, side: Side, law: Law) -> None:
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
     if side not in ("both", "low", "high"):
         raise InputError(f"side must be 'both', 'low' or 'high', got {side!r}")
     if side != "both" and level <= 0.5:
         raise InputError(f"a one-sided level must be above 0.5, got {level}")
-    threshold = chi2_quantile(level if side == "both" else 2 * level - 1)
-    problem = prepare(model, data, **settings)
-    require_free(problem, name)
-    directions = [direction for direction, other in ((-1, "high"), (1, "low")) if side != other]
-    profile, found = _ends(problem, name, options, threshold, directions)
-    i = profile.index
-    at_bound = {direction: found.get(direction, 0.0) is None for direction in (-1, 1)}
-    ends = {-1: found.get(-1), 1: found.get(1)}
-    for direction, edge in ((-1, problem.low[i]), (1, problem.high[i])):
-        if at_bound[direction]:
-            ends[direction] = float(edge)
-    if at_bound[-1] and at_bound[1]:
-        raise BumpfitError(
-            f"the data do not constrain '{name}': the profile likelihood stays below the {level:g} threshold over its "
-            f"whole range [{problem.low[i]:g}, {problem.high[i]:g}]; widen the range"
-        )
-    return Interval(
-        parameter=name,
-        low=ends[-1],
-        high=ends[1],
-        best=float(profile.best.x[i]),
-        level=level,
-        low_at_bound=at_bound[-1],
-        high_at_bound=at_bound[1],
-    )
+    if side != "both" and law.method != "asymptotic":
+        raise InputError("toys make two-sided intervals; for an upper limit take bumpfit.inference.limit")

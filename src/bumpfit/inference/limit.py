@@ -1,26 +1,31 @@
-"""CLs exclusion and upper limits by asymptotic formulae.
+"""CLs exclusion and upper limits.
 
-Statistics q-tilde and q and their distributions: Cowan et al., arXiv:1007.1727, eqs. 14-16 and 57-65; CLs: Read,
-J. Phys. G 28 (2002) 2693. Conventions are pyhf's: the Asimov data come from the fit with signal strength 0, expected
-values are those of the median and its -2, -1, 1, 2 sigma variations of the background-only hypothesis, and the range of
-the parameter of interest is the model's. q-tilde is meant for a strength that cannot be negative: where the range goes
-below zero and the best strength is negative, its formulae are applied to q, as pyhf does. There, let the range start at
-zero (setting `ranges`) for the proper q-tilde, or ask for the statistic q with its own formulae.
+Statistics q-tilde and q: Cowan et al., arXiv:1007.1727, eqs. 14-16; CLs = p(s + b) / p(b): Read, J. Phys. G 28 (2002)
+2693. Both probabilities come from the law: asymptotic formulae (eqs. 57-66), or toys. Expected values are those of
+background-only data at -2, -1, 0, 1, 2 standard deviations, where the background is that of the fit with strength 0.
+
+The range of the strength does not matter to an upper limit beyond what the statistic says: q-tilde compares with
+strength 0 where the best one is negative, so it ranges over [0, inf); q over [low, inf), low the end of the range. An
+upper end would change nothing: q is 0 where the best strength is above the tested one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import cached_property
 from typing import Literal, Unpack
 
 import numpy as np
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.inference.discovery import free_and_null, require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
+from bumpfit.inference.asymptotic import Asymptotic, few_events
+from bumpfit.inference.fit import covariance_at, likelihood_of
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.profile import Profile, require_poi
+from bumpfit.inference.roots import falling
+from bumpfit.law import Distribution, Law, Tail
+from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
 from bumpfit.normal import upper_tail
 from bumpfit.results import CLs, Limit
 from bumpfit.workspace import Model
@@ -29,197 +34,266 @@ from bumpfit.workspace.model import Data
 Statistic = Literal["qtilde", "q"]
 
 SIGMAS = (-2, -1, 0, 1, 2)
+SLOPE = 0.1
+"""Relative distance from a limit over which the slope of CLs is taken for the error of the limit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """CLs: ln of it, its standard error relative to it (None without toys), and whether no toy with signal is as
+    extreme.
+    """
+
+    log: float
+    error: float | None
+    floor: bool = False
+
+    @property
+    def value(self) -> float:
+        """CLs itself."""
+        return math.exp(self.log)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Exclusion:
     """Tests of signal strengths on one data set: the fits that all strengths share are done once."""
 
-    problem: Problem
+    likelihood: Likelihood
     parameter: str
     statistic: Statistic
-    options: FitOptions
+    law: Law
 
     @cached_property
-    def fits(self) -> tuple[Minimum, Minimum]:
-        """Free and background-only fit to the data."""
-        return free_and_null(self.problem, self.parameter, self.options)
-
-    @property
-    def best(self) -> Minimum:
-        """Free fit to the data."""
-        return self.fits[0]
+    def profile(self) -> Profile:
+        """Profile likelihood of the data."""
+        return Profile(self.likelihood, self.parameter)
 
     @cached_property
-    def asimov(self) -> Problem:
-        """The same likelihood with the Asimov data of the background-only fit."""
-        null = self.fits[1]
-        model = self.problem.model
-        main, aux = model.split(model.asimov(null.x))
-        # its fits start at their answer
-        start = np.where(self.problem.free, null.x, self.problem.start)
-        return dataclasses.replace(self.problem, main=main, aux=aux, start=start)
+    def distribution(self) -> Distribution:
+        """Law of the statistic."""
+        return self.law.of(self.likelihood, self.parameter, self.statistic)
 
     @cached_property
-    def asimov_best(self) -> Minimum:
-        """Free fit to the Asimov data."""
-        return require_valid(solve(self.asimov, self.options), "the free fit to the Asimov data")
-
-    @cached_property
-    def sigma(self) -> float:
-        """Uncertainty of the strength around zero from the Asimov data, for a first guess of a limit."""
-        step = self._scale()
-        root = self.root_qa(step)
-        return step / root if root > 0 else step
-
-    def _scale(self) -> float:
-        i = self.problem.model.index(self.parameter)
-        information = self.problem.model.information(self.asimov.start)[i, i]
-        return float(1 / math.sqrt(information)) if information > 0 else 1.0
-
-    def _q(self, problem: Problem, best: Minimum, mu: float) -> float:
-        i = self.problem.model.index(self.parameter)
-        if best.x[i] > mu:
-            return 0.0
-        held = require_valid(
-            solve(problem.at(self.parameter, mu, best.x), self.options), f"the fit with {self.parameter} = {mu:g}"
-        )
-        return max(0.0, 2 * (held.value - best.value))
+    def null(self) -> Minimum:
+        """Fit without signal."""
+        return self.likelihood.at(self.parameter, 0.0).begin(self.profile.best.x).solve()
 
     def q(self, mu: float) -> float:
         """Test statistic of the data."""
-        return self._q(self.problem, self.best, mu)
+        return self.profile.settled(lambda: 0.0 if self.profile.estimate > mu else self.profile.rise(mu))
 
-    def root_qa(self, mu: float) -> float:
-        """Square root of the test statistic of the Asimov data."""
-        return math.sqrt(self._q(self.asimov, self.asimov_best, mu))
+    @cached_property
+    def scale(self) -> float:
+        """Uncertainty of the strength without signal, for a first guess of a limit."""
+        error = float(covariance_at(self.likelihood.asimov(self.null.x), self.null.x)[1][self.profile.index])
+        return error if error > 0 and math.isfinite(error) else 1.0
 
-    def position(self, mu: float) -> tuple[float, float]:
-        """Where the data are on the axis of -mu_hat / sigma, with the background at 0, and the distance to the
-        signal.
-        """
-        q, root = self.q(mu), self.root_qa(mu)
-        if self.statistic == "q" or q <= root**2 or root == 0:
-            return math.sqrt(q) - root, root
-        return (q - root**2) / (2 * root), root
+    @cached_property
+    def _known(self) -> dict[tuple[float, int | None], Ratio]:
+        return {}
+
+    def ratio(self, mu: float, sigma: int | None = None) -> Ratio:
+        """CLs of a strength, observed or expected at a number of standard deviations."""
+        key = (mu, sigma)
+        if key not in self._known:
+            self._known[key] = self._observed(mu) if sigma is None else self._expected(mu, sigma)
+        return self._known[key]
+
+    def tails(self, mu: float) -> tuple[Tail, Tail]:
+        """p(s + b) and p(b) of the observed statistic."""
+        q, law = self.q(mu), self.distribution
+        return law.tail(mu, mu, q), law.tail(mu, 0.0, q)
+
+    def _observed(self, mu: float) -> Ratio:
+        signal, background = self.tails(mu)
+        log = min(signal.log_p - background.log_p, 0.0)
+        if signal.error is None or background.error is None:
+            return Ratio(log, None)
+        return Ratio(log, math.hypot(signal.error / signal.p, background.error / background.p), signal.floor)
+
+    def _expected(self, mu: float, sigma: int) -> Ratio:
+        p, law = upper_tail(-sigma), self.distribution
+        value, below, above = law.quantile(mu, 0.0, p)
+        signal, background = law.tail(mu, mu, value), law.tail(mu, 0.0, value)
+        log = min(signal.log_p - background.log_p, 0.0)
+        if signal.error is None:
+            return Ratio(log, None)
+        # the toys without signal move the quantile, those with signal its tail
+        moved = 0.5 * (law.tail(mu, mu, below).p - law.tail(mu, mu, above).p) / signal.p
+        return Ratio(log, math.hypot(moved, signal.error / signal.p), signal.floor)
 
     def test(self, mu: float) -> CLs:
         """CLs at one strength."""
-        value, root = self.position(mu)
+        observed, (signal, background) = self.ratio(mu), self.tails(mu)
+        # CLs never grows with the statistic, whatever chance toys do
+        logs = np.minimum.accumulate([self.ratio(mu, n).log for n in SIGMAS][::-1])[::-1]
+        errors = [self.ratio(mu, n).error for n in SIGMAS]
         return CLs(
             mu=mu,
-            observed=math.exp(log_cls(value, root)),
-            expected=tuple(math.exp(log_cls(-float(n), root)) for n in SIGMAS),
-            cl_sb=upper_tail(value + root),
-            cl_b=upper_tail(value),
+            observed=observed.value,
+            expected=tuple(float(math.exp(log)) for log in logs),
+            cl_sb=signal.p,
+            cl_b=background.p,
             statistic=self.q(mu),
             statistic_name=self.statistic,
+            method=self.law.method,
             parameter=self.parameter,
+            observed_error=None if observed.error is None else observed.value * observed.error,
+            expected_errors=_all([None if e is None else e * math.exp(g) for e, g in zip(errors, logs, strict=True)]),
+            at_bounds=self.at_bounds(mu),
+            notes=self.notes("bumpfit limit WORKSPACE --test STRENGTH --toys 10000"),
         )
 
+    def at_bounds(self, *strengths: float) -> tuple[str, ...]:
+        """Nuisance parameters at an end of their range in the fits behind the tests; the strength has no wall."""
+        held = self.likelihood.at(self.parameter, 0.0)
+        fits = [self.profile.held(mu) for mu in strengths]
+        return at_ends(held, self.profile.best, self.null, *fits)
 
-def log_cls(value: float, root: float) -> float:
-    """ln CLs = ln p(s+b) - ln p(b); the logarithm stays finite far out, where both p-values underflow."""
-    from scipy.special import log_ndtr  # here, for a quicker start
+    def notes(self, command: str) -> tuple[str, ...]:
+        """What the answers do not hold for."""
+        if self.law.method != "asymptotic":
+            return ()
+        return few_events(self.likelihood, self.parameter, self.null, command)
 
-    return float(log_ndtr(-value - root) - log_ndtr(-value))
+    def limit(self, target: float, guess: float, sigma: int | None = None) -> float:
+        """Strength at which CLs is the target; raises TooFewToysError where toys do not reach that far."""
+
+        def curve(mu: float) -> float:
+            found = self.ratio(mu, sigma)
+            if found.floor and found.log > math.log(target):
+                raise TooFewToysError(
+                    f"no toy with {self.parameter} = {mu:g} is as extreme, and CLs is not yet below {target:g}: throw "
+                    "more toys"
+                )
+            return found.log - math.log(target)
+
+        return self.profile.settled(lambda: falling(curve, guess, self.law.precision))
+
+    def band(self, target: float, guess: float, sigma: int) -> float | None:
+        """Expected limit; None where toys do not reach that far."""
+        try:
+            return self.limit(target, guess, sigma)
+        except TooFewToysError:
+            return None
+
+    def error(self, limit: float, sigma: int | None = None) -> float | None:
+        """Statistical error of a limit from that of CLs there and its slope; None without toys."""
+        at = self.ratio(limit, sigma)
+        if at.error is None:
+            return None
+        low, high = (self.ratio(limit * (1 + sign * SLOPE), sigma).log for sign in (-1, 1))
+        slope = (low - high) / (2 * SLOPE * limit)
+        return at.error / slope if slope > 0 else math.nan
+
+    @property
+    def tested(self) -> list[float]:
+        """Strengths that were tested on the data, ascending."""
+        return sorted(mu for mu, sigma in self._known if sigma is None)
+
+
+class TooFewToysError(BumpfitError):
+    """Toys do not reach the tail that is asked for."""
+
+
+def _all(values: list[float | None]) -> tuple[float, ...] | None:
+    found = tuple(value for value in values if value is not None)
+    return found if len(found) == len(values) else None
 
 
 def exclusion(
-    model: Model,
+    model: Model | Likelihood,
     data: Data = None,
     *,
     parameter: str | None = None,
     statistic: Statistic = "qtilde",
+    law: Law = Asymptotic(),
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Exclusion:
-    """Prepare tests of signal strengths on these data."""
-    name = require_poi(model, parameter)
-    problem = prepare(model, data, **settings)
-    require_free(problem, name)
+    """Prepare tests of signal strengths on these data; arguments as for `limit`."""
     if statistic not in ("qtilde", "q"):
         raise InputError(f"unknown test statistic {statistic!r}; choose 'qtilde' or 'q'")
-    return Exclusion(problem, name, statistic, options)
+    likelihood = likelihood_of(model, data, options=options, **settings)
+    name = require_poi(likelihood, parameter)
+    low = 0.0 if statistic == "qtilde" else min(0.0, float(likelihood.low[position(likelihood, name)]))
+    return Exclusion(likelihood.within(name, low, math.inf), name, statistic, law)
 
 
 def cls(
-    model: Model,
+    model: Model | Likelihood,
     mu: float,
     data: Data = None,
     *,
     parameter: str | None = None,
     statistic: Statistic = "qtilde",
+    law: Law = Asymptotic(),
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> CLs:
-    """Observed and expected CLs of the hypothesis that the signal strength is `mu`.
+    """Observed and expected CLs of the hypothesis that the signal strength is `mu`; arguments as for `limit`.
 
-    `statistic`: "qtilde", or "q" for a strength that may be negative (see above).
     Raises InputError for a strength that is not positive or not finite, BumpfitError when a fit does not converge.
     """
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
-    return exclusion(model, data, parameter=parameter, statistic=statistic, options=options, **settings).test(mu)
+    tests = exclusion(model, data, parameter=parameter, statistic=statistic, law=law, options=options, **settings)
+    return tests.test(mu)
 
 
 def limit(
-    model: Model,
+    model: Model | Likelihood,
     data: Data = None,
     level: float = 0.95,
     *,
     parameter: str | None = None,
     statistic: Statistic = "qtilde",
+    law: Law = Asymptotic(),
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Limit:
     """Upper limit on the signal strength where CLs falls to 1 - level, observed and expected.
 
-    `statistic` as in `cls`. The search goes beyond the range of the parameter when needed (as pyhf's does). Raises
-    InputError for a level outside (0, 1), BumpfitError when a fit does not converge or no strength is excluded.
+    `statistic`: "qtilde", or "q" for a strength that may be negative. `law`: asymptotic, or `bumpfit.toys.Toys(n)` for
+    few events. Raises InputError for a level outside (0, 1), BumpfitError when a fit does not converge or no strength
+    is excluded.
     """
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
-    tests = exclusion(model, data, parameter=parameter, statistic=statistic, options=options, **settings)
-    known: dict[float, tuple[float, float]] = {}
-
-    def at(mu: float) -> tuple[float, float]:
-        if mu not in known:
-            known[mu] = tests.position(mu)
-        return known[mu]
-
-    def expected_at(n: int) -> float:
-        return _root(lambda mu: log_cls(-float(n), at(mu)[1]), math.log1p(-level), tests.sigma)
-
-    expected = [expected_at(n) for n in SIGMAS]
-    guess = max(expected[2], float(tests.best.x[model.index(tests.parameter)]))
-    found = _root(lambda mu: log_cls(*at(mu)), math.log1p(-level), guess)
-    points = sorted(known)
+    law.resolves(1 - level)
+    tests = exclusion(model, data, parameter=parameter, statistic=statistic, law=law, options=options, **settings)
+    median = tests.limit(1 - level, 2 * tests.scale, 0)
+    expected = [median if n == 0 else tests.band(1 - level, median, n) for n in SIGMAS]
+    observed = tests.limit(1 - level, max(median, tests.profile.estimate))
+    errors = tuple(None if one is None else tests.error(one, n) for one, n in zip(expected, SIGMAS, strict=True))
+    strengths = tests.tested
     return Limit(
-        observed=found,
-        expected=tuple(expected),
+        observed=observed,
+        expected=_rising(expected),
         level=level,
+        method=f"{law.method} CLs",
         parameter=tests.parameter,
-        scan_mu=tuple(points),
-        scan_cls=tuple(math.exp(log_cls(*known[mu])) for mu in points),
+        scan_mu=tuple(strengths),
+        scan_cls=tuple(tests.ratio(mu).value for mu in strengths),
+        statistic_name=statistic,
+        observed_error=tests.error(observed),
+        expected_errors=errors if any(error is not None for error in errors) else None,
+        at_bounds=tests.at_bounds(observed),
+        notes=(*tests.notes("bumpfit limit WORKSPACE --toys 10000"), *_few_toys(expected)),
     )
 
 
-def _root(curve: Callable[[float], float], target: float, guess: float) -> float:
-    """Where a falling curve of mu > 0 crosses the target."""
-    low, high = guess, guess
-    for _ in range(60):
-        if curve(high) <= target:
-            break
-        low, high = high, 2 * high
-    else:
-        raise BumpfitError(f"no signal strength up to {high:g} is excluded; is there enough signal in the workspace?")
-    for _ in range(60):
-        if curve(low) > target:
-            break
-        low, high = low / 2, low
-    else:
-        raise BumpfitError(f"every signal strength down to {low:g} is excluded")
-    from scipy.optimize import brentq  # here, for a quicker start
+def _rising(expected: list[float | None]) -> tuple[float | None, ...]:
+    """Expected limits without what chance toys add: a band further up is never lower."""
+    top, result = 0.0, []
+    for one in expected:
+        top = max(top, one or 0.0)
+        result.append(None if one is None else top)
+    return tuple(result)
 
-    return float(brentq(lambda mu: curve(mu) - target, low, high, xtol=1e-12 * high, rtol=1e-8))
+
+def _few_toys(expected: list[float | None]) -> tuple[str, ...]:
+    lost = [f"{n:+d}" for n, one in zip(SIGMAS, expected, strict=True) if one is None]
+    if not lost:
+        return ()
+    return (f"too few toys for the expected limit at {', '.join(lost)} standard deviations: throw more",)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar, Unpack
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.inference.asymptotic import Asymptotic
 from bumpfit.inference.discovery import discovery
-from bumpfit.inference.fit import FitOptions, Settings
-from bumpfit.inference.limit import limit
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.limit import Statistic, limit
+from bumpfit.law import Law
 from bumpfit.results import Discovery, Limit, MassScan
 from bumpfit.workspace import Model
 
@@ -39,21 +41,29 @@ def limits(
     models: Mapping[float, Model],
     level: float = 0.95,
     *,
+    statistic: Statistic = "qtilde",
+    law: Law = Asymptotic(),
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> MassScan:
     """CLs upper limits, observed and expected, of the model at each mass; settings as for `limit`."""
     masses = _masses(models)
     answers: list[Limit | None]
-    answers, status = _ask(models, lambda model: limit(model, level=level, options=options, **settings))
+    answers, status = _ask(
+        models, lambda model: limit(model, level=level, statistic=statistic, law=law, options=options, **settings)
+    )
     return MassScan(masses, tuple(answers), None, tuple(status))
 
 
 def discoveries(
-    models: Mapping[float, Model], *, options: FitOptions = FitOptions(), **settings: Unpack[Settings]
+    models: Mapping[float, Model],
+    *,
+    law: Law = Asymptotic(),
+    options: FitOptions = FitOptions(),
+    **settings: Unpack[Settings],
 ) -> MassScan:
     """q0 and local significance of the model at each mass; settings as for `discovery`."""
     masses = _masses(models)
     answers: list[Discovery | None]
-    answers, status = _ask(models, lambda model: discovery(model, options=options, **settings))
+    answers, status = _ask(models, lambda model: discovery(model, law=law, options=options, **settings))
     return MassScan(masses, None, tuple(answers), tuple(status))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Unpack
@@ -10,17 +9,18 @@ from typing import Unpack
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.inference.discovery import require_free, require_poi, require_valid
-from bumpfit.inference.fit import FitOptions, Minimum, Problem, Settings, prepare, solve
-from bumpfit.inference.interval import LOWER, first_step
+from bumpfit.inference.fit import likelihood_of
+from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.interval import first_step
+from bumpfit.inference.profile import Profile, reaching, require_poi
+from bumpfit.likelihood import Floats, Likelihood, Minimum, ZeroLikelihoodError, at_ends
 from bumpfit.results import Scan
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data, numbers
 
 
 def scan(
-    model: Model,
+    model: Model | Likelihood,
     parameter: str | None = None,
     points: Sequence[float] | None = None,
     data: Data = None,
@@ -32,50 +32,50 @@ def scan(
 ) -> Scan:
     """Profile likelihood at `points`, by default `n_points` over the best fit -/+ `n_sigma` errors within the range.
 
-    A point whose fit does not converge has no value and says so in its status. Raises InputError for empty or
-    non-finite points, BumpfitError when the free fit does not converge.
+    Points outside the range extend it, for the free fit too. A point whose fit does not converge has no value and says
+    so in its status. Raises InputError for empty or non-finite points, BumpfitError when the free fit fails.
     """
-    name = require_poi(model, parameter)
     if points is None and not (n_points >= 1 and 0 < n_sigma < math.inf):
         raise InputError(f"a scan needs n_points >= 1 and n_sigma > 0, got {n_points} and {n_sigma}")
-    problem = prepare(model, data, **settings)
-    require_free(problem, name)
-    i = model.index(name)
-    best = require_valid(solve(problem, options), "the free fit")
-    if points is None:
-        reach = first_step(problem, best, i, n_sigma**2)
-        low, high = max(problem.low[i], best.x[i] - reach), min(problem.high[i], best.x[i] + reach)
-        values = np.linspace(low, high, n_points)
-    else:
-        values = numbers(points, "the points of a scan")
-        if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+    likelihood = likelihood_of(model, data, options=options, **settings)
+    name = require_poi(likelihood, parameter)
+    at = None if points is None else numbers(points, "the points of a scan")
+    if at is not None:
+        if at.ndim != 1 or at.size == 0 or not np.isfinite(at).all():
             raise InputError("a scan needs a list of finite points")
-    held = _walk(problem, name, values, best, options)
-    valid = [found for found in held if found.valid]
-    lowest = min(valid, key=lambda found: found.value, default=best)
-    if lowest.value < best.value - LOWER:
-        # the free fit had missed the lower of several minima
-        best = require_valid(solve(dataclasses.replace(problem, start=lowest.x), options), "the free fit")
-        held = _walk(problem, name, values, best, options)
+        likelihood = reaching(likelihood, name, float(at.min()), float(at.max()))
+    profile = Profile(likelihood, name)
+
+    def question() -> tuple[Floats, list[Minimum | str]]:
+        values = at
+        if values is None:
+            reach, (low, high) = first_step(profile, n_sigma**2), profile.range
+            values = np.linspace(max(low, profile.estimate - reach), min(high, profile.estimate + reach), n_points)
+        # outwards from the best value, so that every fit starts from its neighbour
+        order = np.argsort(np.abs(values - profile.estimate), kind="stable")
+        found = {int(k): _point(profile, float(values[k])) for k in order}
+        return values, [found[k] for k in range(values.size)]
+
+    values, found = profile.settled(question)
+    valid = [one for one in found if isinstance(one, Minimum)]
+    held = likelihood.at(name, profile.estimate)
     return Scan(
         parameter=name,
         points=tuple(float(v) for v in values),
-        delta_twice_nll=tuple(2 * (found.value - best.value) if found.valid else None for found in held),
-        best=float(best.x[i]),
-        twice_nll_min=problem.constant + 2 * best.value,
-        status=tuple("converged" if found.valid else found.attempts[-1] for found in held),
+        delta_twice_nll=tuple(
+            2 * (one.value - profile.best.value) if isinstance(one, Minimum) else None for one in found
+        ),
+        best=profile.estimate,
+        twice_nll_min=likelihood.constant + 2 * profile.best.value,
+        status=tuple("converged" if isinstance(one, Minimum) else one for one in found),
+        at_bounds=tuple(dict.fromkeys((*at_ends(likelihood, profile.best), *at_ends(held, *valid)))),
     )
 
 
-def _walk(problem: Problem, name: str, values: Floats, best: Minimum, options: FitOptions) -> list[Minimum]:
-    """Fits at the points, walking away from the best fit on both sides, each starting from its neighbour."""
-    centre = best.x[problem.model.index(name)]
-    last = {True: best.x, False: best.x}
-    result: dict[int, Minimum] = {}
-    for k in np.argsort(np.abs(values - centre), kind="stable"):
-        side = bool(values[k] >= centre)
-        found = solve(problem.at(name, float(values[k]), last[side]), options)
-        if found.valid:
-            last[side] = found.x
-        result[int(k)] = found
-    return [result[k] for k in range(values.size)]
+def _point(profile: Profile, value: float) -> Minimum | str:
+    """The fit at one point, or why there is none."""
+    try:
+        found = profile.attempt(value)
+    except ZeroLikelihoodError as error:
+        return str(error)
+    return found if found.valid else found.attempts[-1]

@@ -6,9 +6,10 @@ from typing import Unpack
 
 import numpy as np
 
-from bumpfit.inference.discovery import require_valid
-from bumpfit.inference.fit import FitOptions, Settings, covariance_at, prepare, solve
+from bumpfit.inference.fit import covariance_at
+from bumpfit.inference.histfactory import FitOptions, Settings, prepare
 from bumpfit.inference.impacts import prefit_width
+from bumpfit.inference.profile import require_valid
 from bumpfit.results import ChannelYields, SampleYields, Yields
 from bumpfit.workspace import Model
 from bumpfit.workspace.kernels import Floats
@@ -32,8 +33,8 @@ def postfit(
 
     Directions that the data do not determine carry no uncertainty. Raises BumpfitError when the fit does not converge.
     """
-    problem = prepare(model, data, **settings)
-    best = require_valid(solve(problem, options), "the fit")
+    problem = prepare(model, data, options=options, **settings)
+    best = require_valid(problem.solve(), "the fit")
     covariance, errors, _ = covariance_at(problem, best.x)
     widths = np.nan_to_num(errors)
     correlation = np.eye(widths.size)

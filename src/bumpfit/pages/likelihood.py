@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from bumpfit.law import Law
+    from bumpfit.likelihood import Likelihood
     from bumpfit.results import (
         CLs,
         Contour,
@@ -21,14 +23,27 @@ if TYPE_CHECKING:
         Interval,
         Limit,
         MassScan,
+        Record,
         Scan,
         Yields,
     )
     from bumpfit.workspace import Model
 
 BANDS = ("-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
+SHOWN = 6
+"""Parameters at an end of their range that are named."""
 STRONG = 0.005
 """Correlations below are left out of the table of correlations."""
+
+
+def notes(*found: Record) -> list[str]:
+    """What answers do not hold for, and the parameters that ended at an end of their range in a fit behind them."""
+    ended = list(dict.fromkeys(name for one in found for name in getattr(one, "at_bounds", ())))
+    lines = list(dict.fromkeys(note for one in found for note in getattr(one, "notes", ())))
+    if ended:
+        more = f" and {len(ended) - SHOWN} more" if len(ended) > SHOWN else ""
+        lines.insert(0, f"at an end of the range in a fit behind this: {', '.join(ended[:SHOWN])}{more} (see --range)")
+    return lines
 
 
 def signals(model: Model) -> frozenset[str]:
@@ -125,27 +140,36 @@ def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
 
 def bounds(interval: Interval) -> str:
     """The ends of an interval in words."""
-    low = number(interval.low, 6) + (" (end of the range)" if interval.low_at_bound else "")
-    high = number(interval.high, 6) + (" (end of the range)" if interval.high_at_bound else "")
+    low = with_error(interval.low, interval.low_error, 6) + (" (end of the range)" if interval.low_at_bound else "")
+    high = with_error(interval.high, interval.high_error, 6) + (" (end of the range)" if interval.high_at_bound else "")
     if interval.low is None:
         return f"below {high}"
     return f"above {low}" if interval.high is None else f"{low} to {high}"
 
 
+def with_error(value: float | None, error: float | None, digits: int = 5) -> str:
+    """A number with its statistical error, where it has one."""
+    return number(value, digits) if error is None else f"{number(value, digits)} ± {number(error, 2)}"
+
+
 def limit(found: Limit) -> RenderableType:
     """Observed and expected limit."""
-    lines = [["observed", number(found.observed)]]
-    lines += [[f"expected, {name}", number(value)] for name, value in zip(BANDS, found.expected, strict=True)]
+    lines = [["observed", with_error(found.observed, found.observed_error)], *_expected(found)]
     return table(f"Upper limit on {found.parameter} at {found.level:g} ({found.method})", ["", found.parameter], lines)
+
+
+def _expected(found: Limit | CLs) -> list[list[str]]:
+    errors = found.expected_errors or (None,) * len(BANDS)
+    return [
+        [f"expected, {name}", with_error(value, error)]
+        for name, value, error in zip(BANDS, found.expected, errors, strict=True)
+    ]
 
 
 def cls(found: CLs) -> RenderableType:
     """CLs of one strength."""
-    observed = number(found.observed)
-    if found.observed_error is not None:
-        observed += f" ± {number(found.observed_error, 2)}"
-    lines = [["observed", observed], ["CLs+b", number(found.cl_sb)], ["CLb", number(found.cl_b)]]
-    lines += [[f"expected, {name}", number(value)] for name, value in zip(BANDS, found.expected, strict=True)]
+    lines = [["observed", with_error(found.observed, found.observed_error)]]
+    lines += [["CLs+b", probability(found.cl_sb)], ["CLb", probability(found.cl_b)], *_expected(found)]
     return table(f"CLs of {found.parameter} = {found.mu:g} ({found.method})", ["", "CLs"], lines)
 
 
@@ -191,6 +215,8 @@ def goodness(found: Goodness) -> RenderableType:
         rows.append(("degrees of freedom", str(found.degrees_of_freedom)))
     error = "" if found.p_error is None else f" ± {number(found.p_error, 2)}"
     rows.append(("p-value", f"{probability(found.p)}{error} ({found.method})"))
+    if found.p_upper is not None:
+        rows.append(("at 95 % confidence", f"p < {number(found.p_upper, 3)}"))
     if found.toys is not None:
         rows.append(("toys", str(found.toys)))
     parts = [[name, number(value)] for name, value in (found.channels or {}).items()]
@@ -218,17 +244,19 @@ def brazil_figure(found: MassScan) -> Figure:
     return brazil(found)
 
 
-def cls_figure(found: CLs, model: Model, toys: int, throwing: dict[str, Any]) -> Figure:
+def cls_figure(found: CLs, likelihood: Likelihood, law: Law) -> Figure:
     """The toys of a CLs under both hypotheses: thrown once more, they are the same."""
+    from bumpfit.inference.limit import exclusion
     from bumpfit.report.toys import two_hypotheses
-    from bumpfit.toys import throw
+    from bumpfit.toys.law import Sampled
 
-    both = [
-        throw(model, toys, statistic=found.statistic_name, mu=mu, test=found.mu, **throwing) for mu in (found.mu, 0.0)
-    ]
-    values = [one.statistic[one.valid] for one in both]
-    label = f"{model.poi if throwing['parameter'] is None else throwing['parameter']} = {found.mu:g}"
-    return two_hypotheses(values[0], values[1], found.statistic, found.statistic_name, label)
+    name: Any = found.statistic_name
+    toys = exclusion(likelihood, parameter=found.parameter, statistic=name, law=law).distribution
+    assert isinstance(toys, Sampled)
+    signal, background = toys.values(found.mu, found.mu), toys.values(found.mu, 0.0)
+    assert signal is not None
+    assert background is not None
+    return two_hypotheses(signal, background, found.statistic, name, f"{found.parameter} = {found.mu:g}")
 
 
 def p_value_figure(found: MassScan) -> Figure:

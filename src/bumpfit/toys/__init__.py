@@ -3,16 +3,14 @@
 from bumpfit.clusters import dask_executor
 from bumpfit.toys.coverage import Coverage, Sensitivity, coverage, sensitivity
 from bumpfit.toys.curves import Curve, convergence, global_curve, tail_curve
-from bumpfit.toys.goodness import goodness
 from bumpfit.toys.importance import tail
-from bumpfit.toys.intervals import feldman_cousins
 from bumpfit.toys.jobs import job_files
-from bumpfit.toys.limits import cls, limit
+from bumpfit.toys.law import Toys
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.look_elsewhere import GlobalToys, scan_toys
 from bumpfit.toys.run import parse_shard, run, shard
 from bumpfit.toys.tally import Tally, merge, read
-from bumpfit.toys.throw import Toys, engine, throw
+from bumpfit.toys.throw import ToySample, engine, throw
 
 __all__ = [
     "Coverage",
@@ -21,17 +19,14 @@ __all__ = [
     "LogLinear",
     "Sensitivity",
     "Tally",
+    "ToySample",
     "Toys",
-    "cls",
     "convergence",
     "coverage",
     "dask_executor",
     "engine",
-    "feldman_cousins",
     "global_curve",
-    "goodness",
     "job_files",
-    "limit",
     "merge",
     "parse_shard",
     "read",

@@ -18,12 +18,14 @@ import numpy as np
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.normal import chi2_quantile, significance
 from bumpfit.results import Record
-from bumpfit.toys.limits import Throwing, bounds
 from bumpfit.toys.loglinear import LogLinear
+from bumpfit.toys.throw import ToySample, throw
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 
 Kind = Literal["interval", "upper limit"]
+LEVELS = np.array([0.02275, 0.15866, 0.5, 0.84134, 0.97725])
+"""Fractions of toys below the ends of the bands: -2, -1, 0, 1, 2 standard deviations."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Coverage(Record):
 class Sensitivity(Record):
     """Discovery significance sqrt(q0) expected at each strength: quantiles at -2, -1, 0, 1, 2 standard deviations.
 
-    `power`: fraction of toys that reach `threshold`.
+    `power`: fraction of toys that reach `threshold`. `significance_errors`, `power_errors`: their statistical errors.
     """
 
     strengths: tuple[float, ...]
@@ -53,6 +55,38 @@ class Sensitivity(Record):
     threshold: float
     power: tuple[float, ...]
     toys: int
+    significance_errors: tuple[tuple[float, ...], ...]
+    power_errors: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Throwing:
+    """How toys are thrown: `n` for each strength."""
+
+    n: int
+    seed: int
+    workers: int
+    executor: Executor | None
+    data: Data
+    parameter: str | None
+
+    def toys(self, model: Model | LogLinear, statistic: str, mu: float, test: float) -> ToySample:
+        """Toys at strength mu, tested at strength `test`."""
+        return throw(
+            model, self.n, statistic=statistic, mu=mu, test=test, seed=self.seed, workers=self.workers,
+            executor=self.executor, data=self.data, parameter=self.parameter,
+        )  # fmt: skip
+
+
+def bounds(model: Model | LogLinear, parameter: str | None) -> tuple[float, float]:
+    """Range of the strength; raises InputError when the model has none."""
+    if isinstance(model, LogLinear):
+        return model.bounds
+    name = model.poi if parameter is None else parameter
+    if name is None:
+        raise InputError("the model has no parameter of interest; name a parameter")
+    place = model.index(name)
+    return float(model.lower[place]), float(model.upper[place])
 
 
 def coverage(
@@ -95,7 +129,7 @@ def coverage(
             raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no coverage")
         fraction = float(np.mean(good <= threshold))
         covered.append(fraction)
-        errors.append(math.sqrt(max(fraction * (1 - fraction), 1 / good.size) / good.size))
+        errors.append(_error(fraction, good.size))
     return Coverage(kind, level, tuple(map(float, strengths)), tuple(covered), tuple(errors), n, failed)
 
 
@@ -116,16 +150,30 @@ def sensitivity(
     if not (math.isfinite(threshold) and threshold >= 0):
         raise InputError(f"the threshold is {threshold}; expected a significance from 0 on")
     throwing = Throwing(n, seed, workers, executor, data, parameter)
-    levels = (0.02275, 0.15866, 0.5, 0.84134, 0.97725)
-    bands, power = [], []
+    bands, errors, power, spread = [], [], [], []
     for mu in strengths:
         found = throwing.toys(model, "q0", float(mu), 0.0)
         z = np.sqrt(found.statistic[found.valid])
         if z.size == 0:
             raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no sensitivity")
-        bands.append(tuple(float(v) for v in np.quantile(z, levels, method="inverted_cdf")))
-        power.append(float(np.mean(z >= threshold)))
-    return Sensitivity(tuple(map(float, strengths)), tuple(bands), threshold, tuple(power), n)
+        # half of how far one standard error of the fraction of toys moves a quantile
+        step = np.sqrt(LEVELS * (1 - LEVELS) / z.size)
+        low, centre, high = (
+            np.quantile(z, np.clip(LEVELS + k * step, 0, 1), method="inverted_cdf") for k in (-1, 0, 1)
+        )
+        bands.append(tuple(map(float, centre)))
+        errors.append(tuple(map(float, 0.5 * (high - low))))
+        share = float(np.mean(z >= threshold))
+        power.append(share)
+        spread.append(_error(share, z.size))
+    return Sensitivity(
+        tuple(map(float, strengths)), tuple(bands), threshold, tuple(power), n, tuple(errors), tuple(spread)
+    )
+
+
+def _error(fraction: float, n: int) -> float:
+    """Standard error of a fraction of n toys; where all or none are in it, that of one toy."""
+    return math.sqrt(max(fraction * (1 - fraction), 1 / n) / n)
 
 
 def _check(level: float, strengths: Sequence[float]) -> None:

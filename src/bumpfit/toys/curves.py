@@ -13,7 +13,7 @@ from bumpfit.errors import BumpfitError
 from bumpfit.results import Record
 from bumpfit.toys.look_elsewhere import GlobalToys
 from bumpfit.toys.tally import Tally, course
-from bumpfit.toys.throw import TIE, Toys
+from bumpfit.toys.throw import TIE, ToySample, estimate
 
 Floats = NDArray[np.float64]
 
@@ -28,14 +28,14 @@ class Curve(Record):
     formula: Floats | None = None
 
 
-def tail_curve(toys: Toys | Tally, values: ArrayLike) -> Curve:
+def tail_curve(toys: ToySample | Tally, values: ArrayLike) -> Curve:
     """Tail probability of the statistic at each value; `formula` is the asymptotic law of q0 or t.
 
     q0 and the one-sided tests at their own strength: half of chi2 with one degree of freedom; t: all of it.
     """
     x = np.asarray(values, dtype=np.float64)
     pairs = np.array([toys.p_value(float(v)) for v in x]).reshape(-1, 2)
-    name = toys.name if isinstance(toys, Toys) else toys.statistic
+    name = toys.name if isinstance(toys, ToySample) else toys.statistic
     from scipy.special import ndtr  # here, for a quicker start
 
     formula: Floats | None = ndtr(-np.sqrt(np.maximum(x, 0.0)))
@@ -46,7 +46,7 @@ def tail_curve(toys: Toys | Tally, values: ArrayLike) -> Curve:
     return Curve(x, pairs[:, 0], pairs[:, 1], formula)
 
 
-def convergence(toys: Toys | Tally, observed: float | None = None, points: int = 50) -> Curve:
+def convergence(toys: ToySample | Tally, observed: float | None = None, points: int = 50) -> Curve:
     """p-value after the first 10, ..., n toys (x), in equal steps of ln n.
 
     A tally has forgotten the order of its toys but keeps how many of successive groups were as extreme as its observed
@@ -62,18 +62,23 @@ def convergence(toys: Toys | Tally, observed: float | None = None, points: int =
         x, hits, squares = np.cumsum(np.array(course([toys], value), dtype=np.float64), axis=0).T
         keep = np.flatnonzero(x >= min(10.0, x[-1]))
         x, hits, squares = x[keep], hits[keep], squares[keep]
-        return Curve(x, hits / x, np.sqrt(np.maximum(squares / x - (hits / x) ** 2, 0.0) / x))
+        return Curve(x, *estimates(hits, squares, x, plain=toys.weight is None))
     return _convergence(toys, value, points)
 
 
-def _convergence(toys: Toys, value: float, points: int) -> Curve:
+def _convergence(toys: ToySample, value: float, points: int) -> Curve:
     weights = np.ones(toys.n) if toys.weights is None else toys.weights
-    good = toys.valid
-    terms = np.where(toys.statistic >= value - TIE, weights, 0.0)[good]
-    x = np.unique(np.geomspace(min(10, terms.size), terms.size, points).astype(int))
-    mean = np.cumsum(terms)[x - 1] / x
-    square = np.cumsum(terms**2)[x - 1] / x
-    return Curve(x.astype(np.float64), mean, np.sqrt(np.maximum(square - mean**2, 0.0) / x))
+    terms = np.where(toys.statistic >= value - TIE, weights, 0.0)[toys.valid]
+    x = np.unique(np.geomspace(min(10, terms.size), terms.size, points).astype(int)).astype(np.float64)
+    sums, squares = (np.cumsum(what)[x.astype(int) - 1] for what in (terms, terms**2))
+    return Curve(x, *estimates(sums, squares, x, plain=toys.weights is None))
+
+
+def estimates(sums: Floats, squares: Floats, x: Floats, *, plain: bool) -> tuple[Floats, Floats]:
+    """`throw.estimate` after each number of toys."""
+    pairs = [estimate(float(a), float(b), int(n), plain=plain) for a, b, n in zip(sums, squares, x, strict=True)]
+    p, error = np.array(pairs).reshape(-1, 2).T
+    return p, error
 
 
 def global_curve(scans: GlobalToys, significances: ArrayLike) -> Curve:

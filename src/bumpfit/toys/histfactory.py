@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from bumpfit.compiled import njit
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
-from bumpfit.inference.discovery import require_free, require_valid
-from bumpfit.inference.fit import FitOptions, Problem, prepare, solve
+from bumpfit.inference.histfactory import FitOptions, Problem, prepare
+from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
 from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_tables, normal, stream
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
@@ -311,17 +311,19 @@ class HistFactoryEngine(Sendable):
         low[self.poi], high[self.poi] = self.plan.low, self.plan.high
         start = self.values.copy()
         start[self.poi] = np.clip(start[self.poi], self.plan.low, self.plan.high)
-        problem = dataclasses.replace(self.problem, main=main, aux=aux, start=start, origin=start, low=low, high=high)
-        options = FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS)
-        best = solve(problem, options)
+        problem = dataclasses.replace(
+            self.problem, main=main, aux=aux, start=start, origin=start, low=low, high=high, valleys=[],
+            options=FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS),
+        )  # fmt: skip
+        best = problem.solve()
         try:
-            fixed = solve(problem.at(self.parameter, self.tested, best.x), options)
+            fixed = problem.at(self.parameter, self.tested).begin(best.x).solve()
         except BumpfitError:
             if best.valid and self._impossible(main):
                 row[:3] = best.value, np.inf, best.x[self.poi]
                 return True
             raise
-        again = solve(dataclasses.replace(problem, start=np.clip(fixed.x, low, high)), options)
+        again = problem.begin(np.clip(fixed.x, low, high)).solve()
         if again.valid and (not best.valid or again.value < best.value):
             best = again
         row[:3] = best.value, fixed.value, best.x[self.poi]
@@ -347,5 +349,5 @@ def values_at(model: Model, poi: str, mu: float, values: Mapping[str, float] | N
     if model.observed is None:
         return model.array({poi: mu})
     problem = prepare(model)
-    require_free(problem, poi)
-    return require_valid(solve(problem.at(poi, mu)), f"the fit of the nuisance parameters at {poi} = {mu:g}").x
+    require_poi(problem, poi)
+    return require_valid(problem.at(poi, mu).solve(), f"the fit of the nuisance parameters at {poi} = {mu:g}").x

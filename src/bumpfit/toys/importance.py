@@ -25,7 +25,7 @@ from bumpfit.errors import InputError
 from bumpfit.toys.engine import Batch, Engine, Sendable, digest_of
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.loglinear import LogLinear
-from bumpfit.toys.throw import Toys, check_run, collect, engine
+from bumpfit.toys.throw import ToySample, check_run, collect, engine
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 
@@ -161,7 +161,7 @@ def tail(
     data: Data = None,
     parameter: str | None = None,
     show: bool | None = False,
-) -> Toys:
+) -> ToySample:
     """n weighted toys of the hypothesis that the strength is mu, for p-values far into the tail of a statistic; n is
     rounded up to equally many of all worlds.
 

@@ -99,10 +99,12 @@ class GlobalToys(Record):
         bound, bound_error = self.gross_vitells() if known else (None, None)
         about = self.tally.to_dict()
         del about["p_value"], about["p_error"]
+        upper = about.pop("p_upper")
         return {
             **about,
             "p_global": p,
             "p_global_error": error,
+            "p_global_upper": upper,
             "gross_vitells": bound,
             "gross_vitells_error": bound_error,
             "level": self.level,

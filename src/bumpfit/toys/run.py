@@ -9,7 +9,6 @@ same toy wherever it is made.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from bumpfit.execute import ordered_map
 from bumpfit.progress import bar
 from bumpfit.toys.engine import Source
 from bumpfit.toys.tally import SAME, TALLIES, Range, Tally, coarser, course, empty, merge, missing, read, tally
-from bumpfit.toys.throw import check_run
+from bumpfit.toys.throw import check_run, estimate
 
 CHUNKS = 8
 """Chunks of an engine in one piece: less than a second or so of work is lost by an interruption."""
@@ -156,8 +155,8 @@ class Count:
         rate = f"{self.new / max(time.monotonic() - self.started, 1e-9):,.0f} toys/s" if self.new else ""
         if self.observed is None or self.toys == 0:
             return rate
-        p = f"p = {self.hits / self.toys:.3g} ± {math.sqrt(self.squares) / self.toys:.1g}"
-        return f"{rate}  {p if self.hits else f'p < {1 / self.toys:.2g}'}".strip()
+        p, error = estimate(self.hits, self.squares, self.toys, plain=self.squares == self.hits)
+        return f"{rate}  p = {p:.3g} ± {error:.1g}".strip()
 
 
 def _pieces(

@@ -24,7 +24,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Source
-from bumpfit.toys.throw import EXTREME, TIE, estimate
+from bumpfit.toys.throw import EXTREME, TIE, estimate, upper_limit
 
 Floats = NDArray[np.float64]
 Range = tuple[int, int]
@@ -82,15 +82,15 @@ class Tally(Record):
 
     @property
     def floor(self) -> float:
-        """Smallest p-value that these toys can give."""
-        return 1.0 / max(1, self.fitted)
+        """Smallest p-value that these toys can give: the data alone of them and the toys."""
+        return 1.0 / (self.fitted + 1)
 
     def p_value(self, observed: float | None = None) -> tuple[float, float]:
         """Fraction of toys at least as extreme as the observed statistic (by default that of the data), and its error.
 
-        Below `keep_above` it is rounded up to the edge of a bin. Where no toy is, the result is an upper bound: the
-        floor, or of weighted toys the probability of the ten most extreme ones. Raises BumpfitError when there is
-        nothing to compare with or no toy was fitted.
+        Below `keep_above` it is rounded up to the edge of a bin. (h + 1) / (n + 1) with h hits, so the floor where no
+        toy is as extreme; of weighted toys the probability of the ten most extreme ones there. Raises BumpfitError when
+        there is nothing to compare with or no toy was fitted.
         """
         value = self.observed if observed is None else float(observed)
         if value is None:
@@ -100,9 +100,7 @@ class Tally(Record):
         n = self.fitted
         if n == 0:
             raise BumpfitError("no toy could be fitted, so there is no p-value; look at one toy's fit by itself")
-        if self.hits(value) == 0:
-            if self.weight is None:
-                return 1 / n, 1 / n
+        if self.weight is not None and self.hits(value) == 0:
             enough = np.flatnonzero(np.cumsum(self.toys[::-1]) >= min(EXTREME, n))[0]
             value = float(self.value[self.value.size - 1 - enough])
         return estimate(*self.above(value), n, plain=self.weight is None)
@@ -118,6 +116,14 @@ class Tally(Record):
     def hits(self, observed: float) -> int:
         """Number of toys at least as extreme as a value of the statistic; see `p_value` about rounding."""
         return int(self.toys[np.searchsorted(self.value, _threshold(observed, self.keep_above)) :].sum())
+
+    def upper(self) -> float | None:
+        """What the observed p-value is at most, with 95 % confidence; None of weighted toys, and without an observed
+        statistic.
+        """
+        if self.observed is None or not self.fitted or self.weight is not None:
+            return None
+        return upper_limit(self.hits(self.observed), self.fitted)
 
     def quantile(self, level: float) -> float:
         """Value below which a fraction `level` of the toys lie."""
@@ -137,6 +143,7 @@ class Tally(Record):
             "fitted": self.fitted,
             "p_value": p,
             "p_error": error,
+            "p_upper": self.upper(),
             "floor": self.floor,
         }
 

@@ -31,7 +31,7 @@ TIE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Toys(Record):
+class ToySample(Record):
     """Test statistics of n toys.
 
     `statistic` (n,) is NaN where no fit converged and infinite where the tested strength cannot have made the toy
@@ -67,15 +67,15 @@ class Toys(Record):
 
     @property
     def floor(self) -> float:
-        """Smallest p-value that these toys can give: one toy in their number."""
-        return 1.0 / max(1, int(self.valid.sum()))
+        """Smallest p-value that these toys can give: the data alone of them and the toys."""
+        return 1.0 / (int(self.valid.sum()) + 1)
 
     def p_value(self, observed: float | None = None) -> tuple[float, float]:
         """Fraction of toys at least as extreme as the observed statistic (by default that of the data), and its error.
 
-        Where no toy is, the result is an upper bound: the floor, with an error of the same size; of weighted toys the
-        probability of the ten most extreme ones. Raises BumpfitError when there is nothing to compare with or no toy
-        was fitted, InputError for a value that is not a number.
+        (h + 1) / (n + 1) with h hits (`estimate`), so the floor where no toy is as extreme; of weighted toys the
+        probability of the ten most extreme ones there. Raises BumpfitError when there is nothing to compare with or no
+        toy was fitted, InputError for a value that is not a number.
         """
         value = self.observed if observed is None else float(observed)
         if value is None:
@@ -123,24 +123,35 @@ class Toys(Record):
 
 
 def fraction(above: NDArray[np.bool_], weights: Floats | None = None) -> tuple[float, float]:
-    """Estimate and standard error of the probability of `above`, shape (n,); without weights (1/n, 1/n) as a bound
-    where it never is.
-    """
-    n = len(above)
+    """Estimate and standard error of the probability of `above`, shape (n,)."""
     if weights is None:
-        hits = float(np.count_nonzero(above))
-        return (1 / n, 1 / n) if hits == 0 else estimate(hits, hits, n, plain=True)
-    return estimate(float(weights[above].sum()), float((weights[above] ** 2).sum()), n, plain=False)
+        return estimate(hits := float(np.count_nonzero(above)), hits, len(above), plain=True)
+    return estimate(float(weights[above].sum()), float((weights[above] ** 2).sum()), len(above), plain=False)
 
 
 def estimate(weight: float, squares: float, n: int, *, plain: bool) -> tuple[float, float]:
     """Probability and its standard error from the sums of weights, and of their squares, of those of n toys that are
-    as extreme; `plain` toys weigh one.
+    as extreme.
+
+    Of `plain` toys, which weigh one, h hits give (h + 1) / (n + 1): the data are one more world, so p is never 0 and is
+    at most alpha with probability alpha where the hypothesis is true, whatever n (Davison, Hinkley, Bootstrap Methods
+    and their Application, 1997, eq. 4.11). What the true probability is at most says `upper_limit`.
     """
+    if plain:
+        p = (weight + 1) / (n + 1)
+        # no p is known better than to one toy
+        return p, math.sqrt(p * max(1 - p, 1 / (n + 1)) / (n + 1))
     p = weight / n
-    # no plain p is known better than to one toy; weights may be as small as p
-    least = p / n if plain else 0.0
-    return min(1.0, p), math.sqrt(max(squares / n - p * p, least) / n)
+    return min(1.0, p), math.sqrt(max(squares / n - p * p, 0.0) / n)
+
+
+def upper_limit(hits: int, n: int, confidence: float = 0.95) -> float:
+    """Largest true probability for which h or fewer hits of n toys happen with 1 - confidence: 3 / n without hits
+    (Clopper, Pearson, Biometrika 26 (1934) 404).
+    """
+    from scipy.special import betaincinv  # here, for a quicker start
+
+    return 1.0 if hits >= n else float(betaincinv(hits + 1, n - hits, confidence))
 
 
 def engine(
@@ -177,7 +188,7 @@ def engine(
         return found
     if not isinstance(model, Model):
         raise InputError(f"expected a model from bumpfit.workspace.read or a LogLinear, got {type(model).__name__}")
-    from bumpfit.inference.discovery import require_free
+    from bumpfit.inference.profile import require_poi
     from bumpfit.toys.histfactory import HistFactoryEngine, values_at
 
     poi = model.poi if parameter is None else parameter
@@ -198,7 +209,7 @@ def engine(
         return found
     point = values_at(model, poi, mu, values)
     full = HistFactoryEngine(model, poi, point, name, float(mu), float(tested), fitted=fitted)
-    require_free(full.problem, poi)
+    require_poi(full.problem, poi)
     _ = full.plan, full.rates
     return full
 
@@ -270,7 +281,7 @@ def throw(
     values: Mapping[str, float] | None = None,
     parameter: str | None = None,
     show: bool | None = False,
-) -> Toys:
+) -> ToySample:
     """Throw n toys of a model and compute a test statistic of each.
 
     statistic   "q0", "qmu", "qtilde", "tmu" or "ttilde" (Cowan et al., Eur. Phys. J. C 71 (2011) 1554)
@@ -295,7 +306,7 @@ def collect(
     workers: int = 1,
     executor: Executor | None = None,
     show: bool | None = False,
-) -> tuple[Toys, Floats]:
+) -> tuple[ToySample, Floats]:
     """Toys first .. first + n of an engine in one record, and the linear forms it was asked for, shape (n, F)."""
     runs = batches(engine, first, n, seed, workers=workers, executor=executor)
     begin, batch = next(runs)
@@ -317,7 +328,7 @@ def collect(
             except StopIteration:
                 break
     one = signals == 1
-    found = Toys(
+    found = ToySample(
         name=engine.name,
         thrown=engine.thrown,
         tested=engine.tested,

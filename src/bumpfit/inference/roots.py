@@ -1,0 +1,60 @@
+"""Where a curve crosses zero: ends of intervals, contours and limits, for smooth curves and for those of toys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bumpfit.errors import BumpfitError
+
+Curve = Callable[[float], float]
+DOUBLINGS = 60
+"""Steps of a search before it gives up."""
+
+
+def outward(curve: Curve, centre: float, step: float, end: float, precision: float) -> float | None:
+    """Where a curve, positive at `centre`, turns negative in the direction of `step`; None when `end` comes first.
+
+    `precision` is relative to the distance from the centre. Raises BumpfitError where the curve stays positive over
+    `DOUBLINGS` steps, each twice the last.
+    """
+    inner = centre
+    for _ in range(DOUBLINGS):
+        outer = centre + step
+        if (outer - end) * step >= 0:
+            outer = end
+        if outer == inner:
+            return None
+        if curve(outer) < 0:
+            return _between(curve, inner, outer, precision * abs(outer - centre))
+        if outer == end:
+            return None
+        inner, step = outer, 2 * step
+    raise BumpfitError(f"values as far as {inner:g} are accepted; is the parameter determined by the data?")
+
+
+def falling(curve: Curve, guess: float, precision: float) -> float:
+    """Where a falling curve of positive numbers crosses zero; `precision` is relative. Raises BumpfitError where it
+    does not cross.
+    """
+    low = high = guess
+    for _ in range(DOUBLINGS):
+        if curve(high) <= 0:
+            break
+        low, high = high, 2 * high
+    else:
+        raise BumpfitError(f"no signal strength up to {high:g} is excluded; is there enough signal in the workspace?")
+    for _ in range(DOUBLINGS):
+        if curve(low) > 0:
+            break
+        low, high = low / 2, low
+    else:
+        raise BumpfitError(f"every signal strength down to {low:g} is excluded")
+    return _between(curve, low, high, precision * high)
+
+
+def _between(curve: Curve, a: float, b: float, tolerance: float) -> float:
+    """A crossing of zero between a and b, at whose ends the signs differ."""
+    from scipy.optimize import brentq  # here, for a quicker start
+
+    # a curve may be infinite outside (an impossible hypothesis), which interpolation cannot use
+    return float(brentq(lambda x: min(max(curve(x), -1e3), 1e3), a, b, xtol=max(tolerance, 1e-300), rtol=1e-12))

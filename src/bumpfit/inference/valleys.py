@@ -1,0 +1,73 @@
+"""Where else a likelihood may have a minimum: one-sided systematics on their other sides.
+
+A systematic whose both ends move a yield the same way gives -ln L a valley to either side. `bends` finds such
+parameters, `mirrors` the starts that lead into the other valleys; single fits and toys take the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from bumpfit.likelihood import Floats
+from bumpfit.workspace import Model, kernels
+
+FLUCTUATION = 5.0
+"""Standard deviations that counts may be away from their expectation where one-sided systematics are looked for."""
+EVERY_SIDE = 4
+"""Up to this many one-sided parameters start on all combinations of their sides, more are mirrored one by one."""
+
+
+def bends(model: Model, main: Floats) -> tuple[int, ...]:
+    """Parameters that can give the likelihood of counts `main`, shape (B,), several minima.
+
+    -ln L bends down along a constrained parameter where the second derivative of the rates, sum_b (1 - n / r) r'',
+    outweighs the constraint's. Only interpolations with different slopes at both sides have r'' of that sign: here it
+    is at most twice the difference of the two shifts, and n is within `FLUCTUATION` of r or where the data are.
+    """
+    c = model.compiled
+    rate = np.maximum(model.expected(model.inits), 0.0)
+    away = FLUCTUATION / np.sqrt(np.maximum(rate, 1.0)) + np.abs(main - rate) / np.maximum(rate, 1.0)
+    strength = np.zeros(c.n_parameters)
+    for e in range(c.entry_bin.size):
+        size, yields = c.entry_size[e], slice(c.entry_start[e], c.entry_start[e] + c.entry_size[e])
+        bins = slice(c.entry_bin[e], c.entry_bin[e] + size)
+        for k in range(c.shift_pointer[e], c.shift_pointer[e + 1]):
+            shift = slice(c.shift_start[k], c.shift_start[k] + size)
+            bend = np.abs(c.shift_up[shift] - c.shift_down[shift])
+            strength[c.shift_parameter[k]] += 2 * float(bend @ away[bins])
+        for k in range(c.scale_pointer[e], c.scale_pointer[e + 1]):
+            if c.scale_code[k] != kernels.LINEAR:
+                low, high = np.exp(np.clip(c.scale_coefficients[k, :2], -50, 50))
+                # exponentials are convex in -ln L; only what is one-sided counts
+                bend = max(0.0, (low - 1) * (high - 1)) ** 0.5
+                strength[c.scale_parameter[k]] += 2 * bend * float(np.abs(c.nominal[yields]) @ away[bins])
+    needed = np.full(c.n_parameters, np.inf)
+    needed[c.normal_parameter] = c.normal_sigma**-2.0
+    return tuple(int(i) for i in np.flatnonzero(strength > needed))
+
+
+def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats) -> list[Floats]:
+    """Starts in the other valleys than that of x, shape (P,): one-sided parameters `bent` on their other sides.
+
+    A parameter goes to where it is mirrored at its `centre`, at least a `width` away. Up to `EVERY_SIDE` parameters
+    take all combinations of sides, more are mirrored one by one and all together. Toys take the same starts.
+    """
+    places = np.array(bent, dtype=np.intp)
+    if not places.size:
+        return []
+    away = np.maximum(np.abs(x[places] - centre[places]), width[places])
+    side = np.where(x[places] >= centre[places], 1.0, -1.0)
+    n = places.size
+    if n <= EVERY_SIDE:
+        flips = [np.array(signs) for signs in itertools.product((1.0, -1.0), repeat=n)][1:]
+    else:
+        flips = [-np.ones(n), *(np.where(np.arange(n) == i, -1.0, 1.0) for i in range(n))]
+    result = []
+    for flip in flips:
+        y = x.copy()
+        moved = flip < 0
+        y[places[moved]] = (centre[places] - side * away)[moved]
+        result.append(y)
+    return result
