@@ -17,6 +17,8 @@ FLOORS = {
             "progress",
             "execute",
             "clusters",
+            "console",
+            "foreign",
             "files",
             "archives",
             "normal",

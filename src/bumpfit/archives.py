@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic, require
+from bumpfit.foreign import check_memory, parse_json
 from bumpfit.results import plain
 
 DESCRIPTION = "bumpfit.json"
@@ -97,16 +98,6 @@ def fits_memory(archive: zipfile.ZipFile) -> None:
     check_memory(sum(member.file_size for member in archive.infolist()))
 
 
-def check_memory(size: float) -> None:
-    """Raise ValueError when so many bytes would not fit into the memory of this machine."""
-    known = {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", {}))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 1 << 34
-    if size > memory / 2:  # there is a moment with two copies
-        raise ValueError(
-            f"unpacked it has {size / 1e9:.4g} GB, too much for the {memory / 1e9:.3g} GB of memory of this machine"
-        )
-
-
 def texts(value: Any, what: str) -> tuple[str, ...]:
     """A list of texts; raises TypeError for anything else."""
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
@@ -120,7 +111,7 @@ def description(archive: zipfile.ZipFile, kind: str, version: int) -> dict[str, 
     Raises:
         InputError: another format, or a later version than `version`.
     """
-    described = json.loads(archive.read(DESCRIPTION))
+    described = parse_json(archive.read(DESCRIPTION), f"{archive.filename}: {DESCRIPTION}")
     if not isinstance(described, dict):
         raise TypeError(f"its {DESCRIPTION} is no description")
     label = archive.filename

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import os
 import sys
 import warnings
 from typing import TextIO
 
 import click
 import typer
-from rich.console import Console
 
+from bumpfit.console import Console, printable
 from bumpfit.errors import BumpfitError, NoticeWarning
 
 MODULES = {
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     def note(message: Warning | str, category: type[Warning], filename: str, lineno: int,
              file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
         if issubclass(category, NoticeWarning):
-            errors.print(f"bumpfit: {message}", markup=False, style="yellow")
+            errors.print(f"bumpfit: {printable(str(message))}", markup=False, style="yellow")
         else:
             usual(message, category, filename, lineno, file, line)
 
@@ -86,15 +87,22 @@ def main(arguments: list[str] | None = None) -> None:
             if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
                 raise KeyboardInterrupt
     except BumpfitError as error:
-        errors.print(f"bumpfit: {error}", markup=False, style="red")
+        errors.print(f"bumpfit: {printable(str(error))}", markup=False, style="red")
         sys.exit(error.exit_code)
     except USAGE_ERRORS as error:
         message = " ".join(error.format_message().split())
-        errors.print(f"bumpfit: {message} (try --help)", markup=False, style="red")
+        errors.print(f"bumpfit: {printable(message)} (try --help)", markup=False, style="red")
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         errors.print("bumpfit: interrupted; what was finished is kept where the command keeps its stages")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
+        sys.exit(1)
+    except MemoryError:
+        errors.print("bumpfit: the memory of this machine is not enough; give less at once", style="red")
+        sys.exit(1)
+    except OSError as error:  # of a file that no command has words of its own for, standard output among them
+        place = f" ({printable(os.fsdecode(error.filename))})" if isinstance(error.filename, str | bytes) else ""
+        errors.print(f"bumpfit: {printable(error.strerror or str(error))}{place}", markup=False, style="red")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

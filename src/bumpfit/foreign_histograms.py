@@ -10,7 +10,6 @@ name.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
+from bumpfit.foreign import read_json
 
 Array = NDArray[np.float64]
 
@@ -106,12 +106,7 @@ def from_json(source: Mapping[str, Any] | str | Path) -> Content:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the histogram {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+    tree = read_json(path, "a histogram in UHI JSON")
     if not isinstance(tree, Mapping):
         raise InputError(f"{path} holds no UHI histogram: expected an object with 'uhi_schema', 'axes' and 'storage'")
     return tree

@@ -7,8 +7,9 @@ import contextvars
 from collections.abc import Iterator
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bumpfit.console import Console
 
 
 class Advance(Protocol):

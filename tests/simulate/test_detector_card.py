@@ -53,7 +53,7 @@ def test_a_card_written_out_reads_back(tmp_path: Path) -> None:
         ("[ecal]\nnoise = -1\n", "ecal.noise"),
         ("[subjettiness]\naxes = 'best'\n", "OnePass_KT_Axes"),
         ("[jets]\nalgorithm = 'cone'\n", "antikt"),
-        ("[jets\n", "no TOML"),
+        ("[jets\n", "not valid TOML"),
         ("jets = 3\n", "jets"),
     ],
 )

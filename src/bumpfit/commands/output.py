@@ -40,12 +40,12 @@ class Output:
         if self.as_json:
             typer.echo(json.dumps(plain(result), indent=1, allow_nan=False))
             return
-        from rich.console import Console
+        from bumpfit.console import Console, printable
 
         console = Console()
         console.print(show())
         for line in [*note, *([] if self.out is None else [f"written to {self.out}"])]:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)

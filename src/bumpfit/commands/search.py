@@ -133,8 +133,7 @@ def _show(answers: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answers, indent=1))
         return
-    from rich.console import Console
-
+    from bumpfit.console import Console
     from bumpfit.pages.search_terminal import summary
 
     Console().print(summary(answers))
@@ -185,16 +184,13 @@ def report(
 
     Example: bumpfit report out/
     """
-    from bumpfit.files import require
+    from bumpfit.foreign import read_json
 
-    path = require(out / "result.json")
-    try:
-        answers = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"p_value", "claim", "n_signal"} - set(answers)
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is not the result of a run ({error}); give the output folder of `bumpfit run`"
-        ) from error
+    path = out / "result.json"
+    answers = read_json(path, "the result of a run: give the output folder of `bumpfit run`")
+    if not isinstance(answers, dict):
+        raise InputError(f"{path} is not the result of a run; give the output folder of `bumpfit run`")
+    missing = {"p_value", "claim", "n_signal"} - set(answers)
     if missing:
         raise InputError(f"{path} has no {', '.join(sorted(missing))}; give the output folder of `bumpfit run`")
     _show(answers, as_json)

@@ -215,7 +215,7 @@ def settings(approach: Any, texts: Sequence[str] | None) -> dict[str, Any]:
             continue
         try:
             read = json.loads(f"[{value}]" if isinstance(default, tuple) and "[" not in value else value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             read = value
         whole = isinstance(read, int) and not isinstance(read, bool)
         fits = {

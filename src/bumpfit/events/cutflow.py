@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bumpfit.console import printable
 from bumpfit.errors import InputError
 from bumpfit.events import cuts as language
 from bumpfit.events import names, opening
@@ -240,7 +241,7 @@ def _rows(flows: CutFlow | Sequence[CutFlow], n_minus_1: bool) -> list[list[str]
 
 
 def _cells(row: Sequence[str], tag: str) -> str:
-    return "".join(f"<{tag}>{markup.escape(cell)}</{tag}>" for cell in row)
+    return "".join(f"<{tag}>{markup.escape(printable(cell))}</{tag}>" for cell in row)
 
 
 def _number(value: float) -> str:

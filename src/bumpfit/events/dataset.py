@@ -7,7 +7,6 @@ also understands the `.ds` files of HEP ML Lab.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from bumpfit.events import opening
 from bumpfit.events.cutflow import event_weights
 from bumpfit.events.representations import Image, Representation, Set
 from bumpfit.events.source import Chunk, Source
+from bumpfit.foreign import parse_json
 from bumpfit.progress import bar
 
 FORMAT, VERSION = "bumpfit-dataset", 1
@@ -324,7 +324,7 @@ def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:
 
     Classes have only numbers there; images are stored (width, height) and turned to (rows, columns) here.
     """
-    configs = json.loads(archive.read("configs.json"))
+    configs = parse_json(archive.read("configs.json"), f"{label}: configs.json")
     inner = {"train": "train.ds", "test": "test.ds", "validation": "val.ds"}
     there = {name: file for name, file in inner.items() if file in archive.namelist()}
     pieces = []
@@ -354,8 +354,22 @@ def _hml(archive: zipfile.ZipFile, label: str) -> Dataset:
     )
 
 
+MOST_CLASSES = 10_000
+"""Class numbers from here on are no class numbers: every class up to the largest gets a name."""
+
+
+def _class_numbers(targets: NDArray[Any]) -> None:
+    """Raise ValueError when targets are no numbers of classes."""
+    if targets.size == 0 or targets.min() < 0 or targets.max() >= MOST_CLASSES:
+        low, high = (targets.min(), targets.max()) if targets.size else ("none", "none")
+        raise ValueError(f"its targets go from {low} to {high}; expected numbers of classes, 0 to {MOST_CLASSES - 1}")
+
+
 def _hml_arrays(archive: zipfile.ZipFile) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     with zipfile.ZipFile(BytesIO(archive.read("data.npz"))) as data:
         archives.fits_memory(data)
         samples, targets = (archives.array(data, name) for name in ("samples", "targets"))
+        if targets.dtype.kind not in "iufb" or not np.array_equal(targets, np.rint(targets)):
+            raise ValueError("its targets are no whole numbers of classes")
+        _class_numbers(targets)
         return np.asarray(samples, np.float32), np.asarray(targets, np.int32).reshape(-1)

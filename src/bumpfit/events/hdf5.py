@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from bumpfit.archives import check_memory
 from bumpfit.errors import InputError
+from bumpfit.foreign import check_memory
 
 RUNS = frozenset(
     ("GLOBAL", "STACK_GLOBAL", "REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD", "PERSID", "BINPERSID", "EXT1",

@@ -8,7 +8,6 @@ normal constraints. Six counts cannot constrain six nuisances and mu: with the n
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from importlib import resources
@@ -19,6 +18,7 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.files import require
+from bumpfit.foreign import read_json
 from bumpfit.higgsml.columns import PROCESSES
 from bumpfit.higgsml.likelihood import Model, response_model
 
@@ -39,10 +39,7 @@ def read_regions(path: str | os.PathLike[str] | None = None) -> tuple[tuple[str,
         InputError: no such file, no JSON, or a part is missing or no number.
     """
     file = require(published() if path is None else path)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read as JSON: {error}") from error
+    content = read_json(file)
     if not isinstance(content, Mapping):
         raise InputError(f"{file} is no region model: expected an object with 'alpha' and regions")
     parts = [content.get(key, {}) for key in ("regions", "unbinned", "poisson")]

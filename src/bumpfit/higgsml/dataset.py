@@ -8,7 +8,6 @@ rescaled so that they sum to the metadata's `sum_weights`, as in the official co
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.files import require
+from bumpfit.foreign import read_json
 from bumpfit.higgsml.columns import (
     ALIASES,
     HARD_EVENT,
@@ -64,10 +64,7 @@ def read_metadata(path: Path) -> Metadata:
     if len(found) != 1:
         problem = "there is none" if not found else f"there are {len(found)} others in the folder"
         raise InputError(f"{path} needs its metadata in {own.name} beside it, and {problem}")
-    try:
-        content = json.loads(found[0].read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
-        raise InputError(f"{found[0]} cannot be read as JSON: {error}") from error
+    content = read_json(found[0], "metadata of the table")
     total = content.get("sum_weights") if isinstance(content, dict) else None
     if isinstance(total, bool) or not isinstance(total, int | float) or not (math.isfinite(total) and total > 0):
         raise InputError(f"{found[0]} has no positive 'sum_weights' (got {total!r})")

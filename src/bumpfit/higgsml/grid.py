@@ -8,7 +8,6 @@ grid.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -21,6 +20,7 @@ from scipy.interpolate import make_interp_spline
 
 from bumpfit.errors import InputError
 from bumpfit.files import require
+from bumpfit.foreign import read_json
 from bumpfit.higgsml import likelihood_kernel as kernel
 from bumpfit.higgsml.likelihood import Model
 from bumpfit.higgsml.nuisances import PRIORS
@@ -37,10 +37,7 @@ def read_grid(path: str | os.PathLike[str]) -> Model:
         InputError: no such file, no JSON, or no grid (see `grid_model`).
     """
     file = require(path)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read as JSON: {error}") from error
+    content = read_json(file)
     if not isinstance(content, Mapping) or not content:
         raise InputError(
             f'{file} is no template grid; expected an object {{"(tes, jes)": {{"sig": [...], "bg": [...]}}}}'

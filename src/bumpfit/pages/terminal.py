@@ -28,11 +28,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    from bumpfit.console import printable
+
+    result = Table(
+        title=printable(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for number, column in enumerate(columns):
-        result.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        result.add_column(printable(column), justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        result.add_row(*(Text(cell) for cell in row))
+        result.add_row(*(Text(printable(cell)) for cell in row))
     return result
 
 
@@ -41,11 +45,13 @@ def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    from bumpfit.console import printable
+
     result = Table.grid(padding=(0, 2))
     result.add_column(style="dim")
     result.add_column()
     for name, value in rows:
-        result.add_row(Text(name), Text(value))
+        result.add_row(Text(printable(name)), Text(printable(value)))
     return result
 
 

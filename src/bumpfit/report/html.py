@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 
+from bumpfit.console import printable
 from bumpfit.report.document import (
     Block,
     Document,
@@ -90,13 +91,14 @@ def render(document: Document) -> str:
         if isinstance(block, Heading)
     )
     body = "\n".join(_block(block, numbers) for block in document.blocks)
-    return (
+    page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(document.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f'<header><h1>{_text(document.title, numbers)}</h1>\n<p class="subtitle">{_text(document.subtitle, numbers)}'
         f"</p>\n<nav>{contents}</nav></header>\n{body}\n</main>\n</body>\n</html>\n"
     )
+    return printable(page, lines=True)
 
 
 def _text(text: str, numbers: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bumpfit.console import printable
 from bumpfit.report.document import (
     Block,
     Document,
@@ -27,7 +28,7 @@ def render(document: Document) -> str:
     numbers = document.numbers()
     parts = [f"# {_text(document.title, numbers)}", _text(document.subtitle, numbers)]
     parts += [_block(block, numbers) for block in document.blocks]
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts) + "\n", lines=True)
 
 
 def _text(text: str, numbers: dict[str, str]) -> str:

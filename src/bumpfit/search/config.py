@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from bumpfit.errors import InputError
+from bumpfit.foreign import read_toml
 from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifier, ForwardPlan, approach
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.spectrum import SpectrumSettings
@@ -89,13 +89,7 @@ class SearchConfig:
 
 def read_config(path: str | os.PathLike[str]) -> SearchConfig:
     """Settings from a TOML file; raises InputError for a missing file, bad TOML, unknown names and wrong types."""
-    try:
-        with open(path, "rb") as stream:
-            content = tomllib.load(stream)
-    except OSError as error:
-        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
+    content = read_toml(path, "settings of a search")
     config: SearchConfig = _filled(SearchConfig(), content, str(path))
     _check(config, str(path))
     return config

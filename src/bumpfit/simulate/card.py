@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.files import require
+from bumpfit.foreign import read_toml
 
 AXES = ("KT_Axes", "CA_Axes", "WTA_KT_Axes", "WTA_CA_Axes", "OnePass_KT_Axes", "OnePass_CA_Axes",
         "OnePass_WTA_KT_Axes", "OnePass_WTA_CA_Axes")  # fmt: skip
@@ -180,11 +179,7 @@ def read_card(path: str | os.PathLike[str], base: Card = DELPHES) -> Card:
     Raises:
         InputError: no such file, no TOML, an unknown section or name, a value of the wrong kind or out of range.
     """
-    try:
-        with open(require(path), "rb") as stream:
-            given = tomllib.load(stream)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML file: {error}") from error
+    given = read_toml(path, "a card of the simulation")
     sections = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
     changed = {}
     for title, entries in given.items():

@@ -22,6 +22,7 @@ from bumpfit import runs
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.execute import ordered_map
 from bumpfit.files import atomic, sha256
+from bumpfit.foreign import parse_json
 from bumpfit.progress import bar
 from bumpfit.results import plain
 from bumpfit.simulate import store
@@ -145,7 +146,7 @@ class _ChunkForm:
     def read(self, path: Path) -> Piece:
         try:
             table = pq.read_table(path, page_checksum_verification=True)
-            facts = json.loads((table.schema.metadata or {})[KEY])
+            facts = parse_json((table.schema.metadata or {})[KEY], str(path))
             known = facts["cross_section"]
             cross_section = None if known is None else CrossSection(*known)
             return Piece(facts["index"], facts["asked"], table, facts["generated"], cross_section, facts["dropped"])

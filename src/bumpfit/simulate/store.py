@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.files import require
+from bumpfit.foreign import parse_json
 from bumpfit.results import plain
 
 SUFFIXES = (".parquet", ".root")
@@ -71,7 +72,9 @@ def run_card(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise InputError(f"{path} cannot be read as Parquet: {error}") from error
     if text is None:
         raise InputError(f"{path} has no run card; expected a file that bumpfit simulate wrote")
-    card: dict[str, Any] = json.loads(text)
+    card = parse_json(text, f"{path}: its run card")
+    if not isinstance(card, dict):
+        raise InputError(f"{path} has a run card that is none; expected a file that bumpfit simulate wrote")
     return card
 
 

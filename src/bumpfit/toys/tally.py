@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bumpfit import __version__
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic
+from bumpfit.foreign import parse_json
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Source
 from bumpfit.toys.throw import EXTREME, TIE, estimate, upper_limit
@@ -191,7 +192,7 @@ def read(path: str | Path) -> Tally:
         raise InputError(f"there is no file {path}; expected a result of 'bumpfit toys'")
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        content = json.loads((table.schema.metadata or {})[b"bumpfit"])
+        content = provenance(table.schema.metadata, path)
         value, toys = table["value"].cast("float64").to_numpy(), table["toys"].cast("int64").to_numpy()
         weight, squares = (
             table[name].cast("float64").to_numpy() if name in table.column_names else None
@@ -205,9 +206,17 @@ def read(path: str | Path) -> Tally:
         )
         _check(found)
         return found
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
         why = "a column or the provenance is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not a result of 'bumpfit toys' (or it is damaged): {why}") from error
+
+
+def provenance(metadata: Any, path: str | Path) -> dict[str, Any]:
+    """The provenance in a file's metadata; raises KeyError, TypeError or InputError where it is none."""
+    content = parse_json((metadata or {})[b"bumpfit"], f"{path}: its provenance")
+    if not isinstance(content, dict):
+        raise TypeError("its provenance is none")
+    return content
 
 
 def _check(found: Tally) -> None:

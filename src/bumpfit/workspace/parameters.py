@@ -79,7 +79,7 @@ def _end(value: float) -> float:
     try:
         return float(value)
     except OverflowError:  # an integer beyond floating-point numbers
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def override(default: ParameterSet, config: Mapping[str, Any]) -> ParameterSet:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bumpfit.errors import InputError, InputWarning
+from bumpfit.foreign import read_json
 from bumpfit.workspace.compile import compile_spec
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION, correlations_of, declare, with_correlations
 from bumpfit.workspace.hs3_read import from_hs3, is_hs3
@@ -25,24 +26,9 @@ Patch = str | Path | Sequence[Any] | Mapping[str, Any]
 
 def load_json(path: str | Path) -> Any:
     """The content of a JSON file in UTF-8, UTF-16 or UTF-32; raises InputError for a missing file or invalid JSON,
-    with the line.
+    with the line, see `foreign.read_json`.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read '{path}': {error.strerror}") from error
-    try:
-        return json.loads(content)
-    except UnicodeDecodeError as error:
-        raise InputError(f"'{path}' is not a text file in UTF-8 or UTF-16, so not JSON") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"'{path}' is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
-    except RecursionError as error:
-        raise InputError(f"'{path}' is nested too deeply to be a workspace") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"'{path}' holds a number that is too long: {error}") from error
+    return read_json(path)
 
 
 def apply_patch(
