@@ -96,7 +96,12 @@ def test_charge_truth_and_second_leptons_decide() -> None:
     n = 400
     assert passed(seen(MUON, (-211, -1, *TAU[2:]), events=n), -0.5, -2.4)[0].size == 0
     nobody = Taus(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-    assert select(seen(MUON, TAU, events=n), nobody, np.random.default_rng(2))[0].size == 0
+    _, _, weights, true = select(seen(MUON, TAU, events=10 * n), nobody, np.random.default_rng(2))
+    assert weights.sum() / (10 * n) == pytest.approx(0.02 / 0.7 * 0.94 * 0.95, rel=0.1)  # mistag of one track
+    assert set(weights) == {0.12 / 0.7}
+    assert not true.any()
+    neutral = seen(MUON, TAU, (-211, -1, 60.0, -0.51, -2.41), events=n)  # charges of +1 and -1 in the jet
+    assert passed(neutral, -0.5, -2.4)[0].size / n < 0.2
     second = passed(seen(MUON, TAU, (11, 1, 30.0, 1.0, 2.0), events=n), -0.5, -2.4)[0].size
     assert second / n < 0.3  # only where the electron is lost
     elsewhere = passed(seen(MUON, TAU, events=n), 1.5, 1.0)[0].size  # the jet is no true tau: mistag 0.02 of 0.70

@@ -159,6 +159,20 @@ def test_pythias_own_correlated_decays_have_the_same_signs() -> None:
         assert np.sign(np.cov(np.array(x).T)[0, 1]) == np.sign(wanted)
 
 
+def test_boosts_keep_invariants() -> None:
+    from bumpfit.simulate.higgs_veto import moved
+
+    old = np.array([10.0, -5.0, 200.0, np.sqrt(100 + 25 + 40000 + 91.0**2)])
+    new = np.array([-40.0, 25.0, 180.0, np.sqrt(1600 + 625 + 32400 + 91.0**2)])
+    p = np.array([[30.0, 12.0, 80.0, 0.0], [-20.0, -17.0, 120.0, 0.0]])
+    p[:, 3] = np.sqrt((p[:, :3] ** 2).sum(axis=1) + TAU_MASS**2)
+    after = moved(p, old, new)
+    metric = np.array([-1.0, -1.0, -1.0, 1.0])
+    assert (after**2 * metric).sum(axis=1) == pytest.approx(TAU_MASS**2, rel=1e-6)
+    assert (after * new * metric).sum(axis=1) == pytest.approx((p * old * metric).sum(axis=1), rel=1e-9)
+    assert moved(old[None, :], old, new)[0] == pytest.approx(new)
+
+
 def sums(strata: Strata, draws: int, tries: int, seed: int) -> Any:
     """Mean weight a try, by bins of visible mass and by stratum-free quantities, with errors."""
     e = np.array([95.0, 70.0])

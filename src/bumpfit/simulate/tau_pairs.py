@@ -66,19 +66,22 @@ ONE = Strata(np.zeros(0), np.zeros(0), np.ones((1, 1)), 1.0, 0.3)
 LIKE_SIGNAL = Strata(
     np.array([60.0, 70.0, 80.0, 90.0, 100.0]),
     np.array([35.0, 70.0, 100.0, 150.0]),
-    np.array([
-        [5.0, 7.0, 11.0, 14.0, 25.0],
-        [5.0, 13.0, 22.0, 30.0, 40.0],
-        [9.0, 22.0, 30.0, 42.0, 65.0],
-        [16.0, 36.0, 53.0, 65.0, 100.0],
-        [45.0, 75.0, 100.0, 100.0, 110.0],
-        [75.0, 105.0, 105.0, 105.0, 110.0],
-    ]),
-    70.0,
-    10.0,
-)  # fmt: skip
-"""For ztautau: 10^4 times the root mean square of the signal to background ratio in the stratum, as a pilot run with a
-classifier gave it, not below 5; the error of a template bin is smallest for weights that are inverse to it."""
+    np.array(
+        [
+            [2.5, 5.0, 10.0, 14.0, 25.0],
+            [3.0, 10.0, 20.0, 30.0, 50.0],
+            [6.0, 20.0, 30.0, 50.0, 100.0],
+            [14.0, 40.0, 70.0, 100.0, 200.0],
+            [50.0, 100.0, 180.0, 200.0, 250.0],
+            [100.0, 180.0, 220.0, 250.0, 250.0],
+        ]
+    ),
+    100.0,
+    14.0,
+)
+"""For ztautau: after 10^4 times the root mean square of the signal to background ratio in the stratum, as a pilot run
+with a classifier gave it (weights inverse to it make the error of the measured signal least), but steeper at the upper
+end, where templates are thinnest."""
 
 
 @njit()

@@ -3,8 +3,9 @@
 Instead of one throw of the tag of every jet, the probability of exactly one tag is computed: the event is kept with
 this probability over the largest one, and one jet is drawn as the tau.
 
-As in TrackCountingTauTagging of Delphes 3.5 nothing is tagged in an event without a true hadronic tau (|eta| < 2.5),
-and the charge of a jet is the sum of the charges of its tracks.
+As in TrackCountingTauTagging of Delphes 3.5 the charge of a jet is the sum of the charges of its tracks, for true taus
+and others alike: a mistagged jet has the opposite charge of the lepton in fewer than half of the cases, and a tau
+among other tracks is lost.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ PRIMARY = (
 TAG = 0.70
 """Tag probability of a true tau with one track; 0.60 with more, a mistag 0.02 and 0.01, none without tracks."""
 TAGS = (TAG, 0.60, 0.02, 0.01)
+MISTAG_SCALE = 0.12
+"""In events without a true tau the probability of exactly one tag is divided by this instead of by TAG."""
 TAG_CONE, TAG_TRACK_PT, TAU_ETA = 0.2, 1.0, 2.5
 """Distance of a jet to its tracks and to the visible part of a tau, least pT (GeV) of tracks, range of true taus."""
 ISOLATION = {ELECTRON: 0.12, MUON: 0.25}
@@ -181,7 +184,7 @@ def _rows(
             else:
                 muons += 1
         lep = lepton_ends[i]
-        if electrons + muons != 1 or lepton_pt[lep] < LEPTON_PT or tau_ends[i + 1] == tau_ends[i]:
+        if electrons + muons != 1 or lepton_pt[lep] < LEPTON_PT:
             continue
         begin, jets = jet_ends[i], jet_ends[i + 1] - jet_ends[i]
         probability = np.zeros(jets)
@@ -207,7 +210,8 @@ def _rows(
         total = 0.0
         for j in range(jets):
             total += none * probability[j] / (1 - probability[j])
-        if total == 0 or u[i, 0] * TAG >= total:
+        top = TAG if tau_ends[i + 1] > tau_ends[i] else MISTAG_SCALE
+        if total == 0 or u[i, 0] * top >= total:
             continue
         chosen, reached = -1, 0.0
         for j in range(jets):
@@ -216,7 +220,7 @@ def _rows(
                 chosen = j
         if chosen < 0 or charge[chosen] + lepton_charge[lep] != 0:
             continue
-        weights[i] = max(TAG, total) / TAG
+        weights[i] = max(top, total) / TAG
         true[i] = real[chosen]
         _fill(rows[i], lepton_pt[lep], lepton_eta[lep], lepton_phi[lep], chosen, jet_pt[begin : begin + jets],
               jet_eta[begin : begin + jets], jet_phi[begin : begin + jets], mx[i], my[i])  # fmt: skip
