@@ -88,16 +88,16 @@ def _inverse(matrix: Floats) -> Floats | None:
     if size <= LARGE:
         inverse = np.empty_like(matrix)
         return inverse if newton.invert(matrix, SINGULAR, inverse) else None
-    try:
-        lower = np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return None
-    if (np.diag(lower) ** 2 <= SINGULAR * np.diag(matrix)).any():
-        return None
-    from scipy.linalg import solve_triangular  # rarely needed, and slow to import
+    from scipy.linalg.lapack import dpotrf, dpotri  # rarely needed, and slow to import
 
-    half = solve_triangular(lower, np.eye(size), lower=True)
-    return np.asarray(half.T @ half)
+    lower, failed = dpotrf(matrix, lower=1)
+    if failed or (np.diag(lower) ** 2 <= SINGULAR * np.diag(matrix)).any():
+        return None
+    inverse, failed = dpotri(lower, lower=1)
+    if failed:
+        return None
+    half = np.tril(inverse)
+    return np.asarray(half + np.tril(half, -1).T)
 
 
 def _partial_errors(likelihood: Likelihood, matrix: Floats, chosen: NDArray[np.bool_]) -> tuple[Floats, str]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.inference import newton
+from bumpfit.inference import low_rank, newton
 from bumpfit.inference.valleys import EVERY_SIDE, bends, mirrors
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
@@ -268,7 +268,7 @@ class Problem:
         return [found, self._minuit(found.x, f"minuit after newton from {label}")]
 
     def _newton(self, begin: Floats, label: str) -> Minimum:
-        x, value, edm, iterations, evaluations, status = newton.minimise(
+        x, value, edm, iterations, evaluations, status = low_rank.minimise(
             begin, self.free, self.low, self.high, self.main, self.aux, self.model.compiled,
             self.options.tolerance, self.options.max_iterations,
         )  # fmt: skip

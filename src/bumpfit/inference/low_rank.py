@@ -1,0 +1,183 @@
+"""Minimisation with thousands of constrained parameters over few bins.
+
+With n parameters and B bins the Fisher information is D + J W J^T: D, diagonal, are the constraints, J (n, B) the
+derivatives of the rates and W = max(1, counts / rate) / rate. A step solves with it at the cost of n B^2 (Woodbury's
+identity: (D + A A^T)^-1 = D^-1 - D^-1 A (1 + A^T D^-1 A)^-1 A^T D^-1) instead of n^3 / 3 with the exact Hessian; what
+this leaves out, the curvature of the rates, vanishes at a fit that describes the data, so that steps converge fast.
+The end is checked with the exact Hessian: an answer is a minimum, to the tolerance, by the same measure as others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.inference import newton
+from bumpfit.workspace import kernels
+from bumpfit.workspace.kernels import Compiled, Floats
+from bumpfit.workspace.model import scratch
+
+MANY = 400
+"""Free parameters from which on steps are taken this way."""
+
+BINS = 0.5
+"""Largest number of bins per free parameter; with more the exact Hessian is as quick."""
+
+UNCONSTRAINED = 1e-6
+"""What stands for a constraint of parameters without one, relative to their Fisher information; it slows their steps by
+this much and changes no answer.
+"""
+
+STEPS = 100
+"""Steps after which the exact Hessian takes over."""
+
+Result = tuple[Floats, float, float, int, int, int]
+
+
+def minimise(
+    start: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
+    tolerance: float, max_iterations: int,
+) -> Result:  # fmt: skip
+    """As `newton.minimise`, with its arguments and results; quick for many parameters over few bins."""
+    plain = m.program_first.size == 0 and m.n_independent == m.normal_aux.size
+    if not plain or np.count_nonzero(free) < max(MANY, m.n_bins / BINS):
+        result: Result = newton.minimise(start, free, low, high, main, aux, m, tolerance, max_iterations)
+        return result
+    begin = np.where(free, np.clip(start, low, high), start)
+    x, steps = approach(begin, free, low, high, main, aux, m, tolerance)
+    found = check(x, free, low, high, main, aux, m, tolerance)
+    if found is None:
+        found = newton.minimise(x, free, low, high, main, aux, m, tolerance, max_iterations)
+    y, value, edm, iterations, evaluations, status = found
+    return y, value, edm, iterations + steps, evaluations + steps, status
+
+
+class _Point:
+    """Rates, what their derivatives need, and -ln L at x."""
+
+    def __init__(self, x: Floats, main: Floats, aux: Floats, m: Compiled) -> None:
+        self.rate, self.state = np.empty(m.n_bins), scratch(m)
+        kernels.rates(x, m, self.rate, *self.state)
+        self.value = float(kernels.objective(x, main, aux, m, self.rate))
+
+
+def approach(
+    x: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
+    tolerance: float,
+) -> tuple[Floats, int]:  # fmt: skip
+    """Where steps with the Fisher information settle, and how many there were; not yet known to be a minimum."""
+    point = _Point(x, main, aux, m)
+    if not np.isfinite(point.value):
+        return x, 0
+    strength = constraint_information(x, m)
+    damping = 0.0
+    for step in range(STEPS):
+        jac = rate_slopes(x, m, *point.state)
+        grad = gradient(x, main, aux, m, point.rate, jac)
+        active = free & ~((x <= low) & (grad >= 0)) & ~((x >= high) & (grad <= 0))
+        weight = np.maximum(1.0, np.divide(main, point.rate, where=point.rate > 0, out=np.zeros_like(main)))
+        weight = np.divide(weight, point.rate, where=point.rate > 0, out=np.zeros_like(main))
+        fisher = strength + (jac * jac) @ weight
+        active &= (fisher > 0) | (grad != 0)
+        if not active.any():
+            return x, step
+        root = jac[active] * np.sqrt(weight)
+        while True:
+            diagonal = np.maximum(strength, UNCONSTRAINED * fisher)[active] + damping * fisher[active]
+            scaled = root / diagonal[:, None]
+            small = np.eye(root.shape[1]) + root.T @ scaled
+            move = grad[active] / diagonal
+            move -= scaled @ np.linalg.solve(small, root.T @ move)
+            edm = 0.5 * float(grad[active] @ move) * (1 + damping)
+            trial = x.copy()
+            trial[active] = np.clip(x[active] - move, low[active], high[active])
+            there = _Point(trial, main, aux, m)
+            noise = newton.ROUNDING * abs(point.value)
+            if there.value <= point.value + noise:
+                break
+            if edm < tolerance or damping > 1e6:
+                return x, step
+            damping = max(10 * damping, 1e-3)
+        x, point = trial, there
+        damping = 0.1 * damping if damping > 1e-7 else 0.0
+        if edm < 0.01 * tolerance + noise and damping == 0.0:
+            return x, step + 1
+    return x, STEPS
+
+
+def rate_slopes(x: Floats, m: Compiled, shifted: Floats, factor: Floats, shift: Floats, scale: Floats) -> Floats:
+    """Derivatives of the rates, shape (P, B), from what `kernels.rates` left; in an entry no parameter scales twice."""
+    jac = np.zeros((m.n_parameters, m.n_bins))
+    for e in range(m.entry_bin.size):
+        first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
+        bins, yields = slice(first, first + size), slice(start, start + size)
+        expected = shifted[yields] * factor[yields]
+        k = slice(m.scale_pointer[e], m.scale_pointer[e + 1])
+        jac[m.scale_parameter[k], bins] += scale[k, 2][:, None] * expected
+        k = slice(m.shift_pointer[e], m.shift_pointer[e + 1])
+        jac[m.shift_parameter[k], bins] += _changes(m, k, size, shift, 2) * factor[yields]
+        for p in m.gamma_parameter[m.gamma_pointer[e] : m.gamma_pointer[e + 1]]:
+            jac[p + np.arange(size), first + np.arange(size)] += expected / _safe(x[p : p + size])
+    return jac
+
+
+def _changes(m: Compiled, k: slice, size: int, shift: Floats, column: int) -> Floats:
+    """Slopes (column 2) or curvatures (4) of the additive shifts k of an entry, shape (K, size)."""
+    o = m.shift_start[k][:, None] + np.arange(size)
+    result: Floats = shift[k, column][:, None] * m.shift_up[o] + shift[k, column + 1][:, None] * m.shift_down[o]
+    return result
+
+
+def _safe(gamma: Floats) -> Floats:
+    return np.where(np.abs(gamma) > kernels.ZERO_FACTOR, gamma, kernels.ZERO_FACTOR)
+
+
+def constraint_information(x: Floats, m: Compiled) -> Floats:
+    """Fisher information of the constraint terms, shape (P,)."""
+    result = np.zeros(m.n_parameters)
+    np.add.at(result, m.normal_parameter, 1 / m.normal_sigma**2)
+    p = m.poisson_parameter
+    np.add.at(result, p, m.poisson_factor / np.maximum(x[p], kernels.ZERO_FACTOR))
+    return result
+
+
+def gradient(x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats, jac: Floats) -> Floats:
+    """First derivatives of -ln L, shape (P,), from the rates and their slopes (P, B)."""
+    result: Floats = jac @ (1.0 - np.divide(main, rate, where=main > 0, out=np.zeros_like(main)))
+    np.add.at(result, m.normal_parameter, (x[m.normal_parameter] - aux[m.normal_aux]) / m.normal_sigma**2)
+    p, n = m.poisson_parameter, aux[m.poisson_aux]
+    np.add.at(result, p, m.poisson_factor - np.divide(n, x[p], where=n > 0, out=np.zeros_like(n)))
+    return result
+
+
+def check(
+    x: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
+    tolerance: float,
+) -> Result | None:  # fmt: skip
+    """One plain step with the exact Hessian; None when that is not positive definite, or the step is no last one."""
+    point = _Point(x, main, aux, m)
+    value = point.value
+    if not np.isfinite(value):
+        return None
+    jac, hess = np.empty((m.n_parameters, m.n_bins)), np.empty((m.n_parameters, m.n_parameters))
+    grad, diagonal = np.empty(m.n_parameters), np.empty(m.n_parameters)
+    kernels.derivatives(x, main, aux, m, point.rate, *point.state, jac, grad, hess, diagonal)
+    active = free & ~((x <= low) & (grad >= 0)) & ~((x >= high) & (grad <= 0))
+    active &= (jac != 0).any(axis=1) | (grad != 0) | (np.diag(hess) != 0)
+    if not active.any():
+        return x, value, 0.0, 1, 1, newton.CONVERGED
+    from scipy.linalg import cho_factor, cho_solve  # here, for a quicker start
+
+    try:
+        move = cho_solve(cho_factor(hess[np.ix_(active, active)], lower=True, overwrite_a=True), grad[active])
+    except np.linalg.LinAlgError:
+        return None
+    edm = 0.5 * float(grad[active] @ move)
+    trial = x.copy()
+    trial[active] = np.clip(x[active] - move, low[active], high[active])
+    there = _Point(trial, main, aux, m).value
+    if not edm < tolerance + newton.ROUNDING * abs(value):
+        return None
+    if there <= value:
+        return trial, there, edm, 1, 2, newton.CONVERGED
+    return x, value, edm, 1, 2, newton.CONVERGED
