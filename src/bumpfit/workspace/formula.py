@@ -82,7 +82,8 @@ class _Parser:
     """Reads one formula."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.tokens, self.at, self.depth = text, list(self._split(text)), 0, 0
+        self.text, self.at, self.depth = text, 0, 0
+        self.tokens = list(self._split(text))
 
     def _split(self, text: str) -> Iterator[tuple[str, str]]:
         place = 0
