@@ -1,11 +1,17 @@
-"""HistFactory XML with ROOT histograms: pyhf writes, bumpfit reads."""
+"""HistFactory XML with ROOT histograms: pyhf writes, bumpfit reads; what only ROOT's reader knows is written out."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from iminuit import Minuit
+from scipy.stats import norm, poisson
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, InputWarning
+from bumpfit.inference import discovery, fit
 from bumpfit.workspace import read
+from bumpfit.workspace.model import Model
 
 pytest.importorskip("uproot")
 
@@ -65,4 +71,174 @@ def test_xml_that_is_none(tmp_path: Path) -> None:
         read(path)
     path.write_text("<Combination><Input>./config/SR.xml</Input></Combination>")
     with pytest.raises(InputError, match="is in none of"):
+        read(path)
+
+
+DATA, SIGNAL, BACKGROUND = np.array([58.0, 47.0, 12.0]), np.array([5.0, 10.0, 3.0]), np.array([50.0, 40.0, 10.0])
+ERRORS = np.array([0.5, 0.4, 3.0])
+
+
+def written(
+    folder: Path, config: str = "", sample: str = '<StatError Activate="True"/>', top: str = "", lumi: str = "True"
+) -> Path:
+    """A channel with a signal and a background of three bins in ROOT histograms, and the XML files around it."""
+    uproot = pytest.importorskip("uproot")
+    hist = pytest.importorskip("hist")
+
+    def histogram(values: Any, errors: Any) -> Any:
+        result = hist.Hist(hist.axis.Regular(3, 0, 3), storage=hist.storage.Weight())
+        result.view().value, result.view().variance = values, np.square(errors)
+        return result
+
+    with uproot.recreate(folder / "data.root") as file:
+        file["data"] = histogram(DATA, np.sqrt(DATA))
+        file["sig"] = histogram(SIGNAL, [0.1, 0.1, 0.1])
+        file["bkg"] = histogram(BACKGROUND, ERRORS)
+        file["relative"] = histogram([0.05, 0.1, 0.3], [0, 0, 0])
+    (folder / "ch.xml").write_text(f"""<!DOCTYPE Channel SYSTEM "HistFactorySchema.dtd">
+        <Channel Name="SR" InputFile="data.root">
+        <Data HistoName="data" InputFile="data.root"/> {config}
+        <Sample Name="sig" HistoName="sig" NormalizeByTheory="False">
+        <NormFactor Name="mu" Val="1" Low="-5" High="20"/></Sample>
+        <Sample Name="bkg" HistoName="bkg" NormalizeByTheory="{lumi}">{sample}
+        <OverallSys Name="k" High="1.1" Low="0.92"/></Sample></Channel>""")
+    path = folder / "top.xml"
+    path.write_text(f"""<!DOCTYPE Combination SYSTEM "HistFactorySchema.dtd">
+        <Combination OutputFilePrefix="./res">{top}<Input>./ch.xml</Input>
+        <Measurement Name="meas" Lumi="1." LumiRelErr="0.02"><POI>mu</POI>
+        <ParamSetting Const="True">Lumi</ParamSetting></Measurement></Combination>""")
+    return path
+
+
+def by_minuit(relative: Any, kind: str) -> tuple[float, float, float]:
+    """Best strength, its error and q0 of the likelihood written out, with gammas where `relative` is not 0."""
+    alive = np.flatnonzero(relative)
+
+    def cost(parameters: Any) -> float:
+        mu, alpha, gamma = parameters[0], parameters[1], np.ones(3)
+        gamma[alive] = parameters[2:]
+        log = [np.log(0.92) * -alpha, np.log(1.1) * alpha]
+        if abs(alpha) < 1:  # code 4 by its definition
+            up, down = np.log(1.1), np.log(0.92)
+            c = np.linalg.solve(
+                [[1, 1, 1, 1, 1, 1], [-1, 1, -1, 1, -1, 1], [1, 2, 3, 4, 5, 6], [1, -2, 3, -4, 5, -6],
+                 [0, 2, 6, 12, 20, 30], [0, 2, -6, 12, -20, 30]],
+                [1.1 - 1, 0.92 - 1, up * 1.1, -down * 0.92, up**2 * 1.1, down**2 * 0.92],
+            )  # fmt: skip
+            factor = 1 + sum(c[i] * alpha ** (i + 1) for i in range(6))
+        else:
+            factor = np.exp(log[int(alpha > 0)])
+        rate = mu * SIGNAL + BACKGROUND * factor * gamma
+        value = float(np.sum(rate - DATA * np.log(rate))) + 0.5 * alpha**2
+        for g, sigma in zip(gamma[alive], np.asarray(relative)[alive], strict=True):
+            tau = sigma**-2
+            value += 0.5 * ((g - 1) / sigma) ** 2 if kind == "gaussian" else tau * g - tau * np.log(tau * g)
+        return value
+
+    names = ["mu", "alpha", *(f"g{i}" for i in alive)]
+    results = []
+    for held in (False, True):
+        minuit = Minuit(cost, np.array([0.0 if held else 1.0, 0.0, *np.ones(len(alive))]), name=names)
+        minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, 2, 1e-6
+        minuit.limits[2:] = [(1e-3, 10.0)] * len(alive)
+        minuit.fixed["mu"] = held
+        minuit.migrad()
+        minuit.hesse()
+        results.append(minuit)
+    free, null = results
+    assert free.fval is not None and null.fval is not None
+    return free.values["mu"], free.errors["mu"], 2 * (null.fval - free.fval)
+
+
+def gammas(model: Model) -> list[str]:
+    """Free factors of bins."""
+    return [p.name for p in model.parameters if p.name.startswith("staterror") and not p.fixed]
+
+
+@pytest.mark.parametrize(
+    ("config", "threshold", "kind"),
+    [
+        ('RelErrorThreshold="0" ConstraintType="Gaussian"', 0.0, "gaussian"),
+        ('RelErrorThreshold="0.05" ConstraintType="Gaussian"', 0.05, "gaussian"),
+        ('ConstraintType="Gauss"', 0.05, "gaussian"),
+        ('RelErrorThreshold="0.5" ConstraintType="Gaussian"', 0.5, "gaussian"),
+        ('RelErrorThreshold="0.05" ConstraintType="Poisson"', 0.05, "poisson"),
+        ('RelErrorThreshold="0" ConstraintType="Pois"', 0.0, "poisson"),
+        ('RelErrorThreshold="0"', 0.0, "poisson"),
+        ("", 0.05, "poisson"),
+    ],
+)
+def test_statistical_errors_as_configured(config: str, threshold: float, kind: str, tmp_path: Path) -> None:
+    model = read(written(tmp_path, f"<StatErrorConfig {config}/>"))
+    relative = ERRORS / BACKGROUND
+    alive = np.where(relative >= threshold, relative, 0.0)
+    assert gammas(model) == [f"staterror_SR[{b}]" for b in np.flatnonzero(alive)]
+    best, error, q0 = by_minuit(alive, kind)
+    found = fit(model)
+    assert found.values["mu"] == pytest.approx(best, abs=2e-4)
+    assert found.errors["mu"] == pytest.approx(error, rel=2e-3)
+    assert discovery(model).q0 == pytest.approx(q0, abs=2e-5)
+
+
+def test_what_is_absent_is_told(tmp_path: Path) -> None:
+    with pytest.warns(InputWarning, match="has no StatErrorConfig.*ROOT takes Poisson"):
+        model = read(written(tmp_path))
+    assert len(gammas(model)) == 3
+    assert all(p.constraint == "normal" for p in model.parameters if p.name.startswith("staterror"))
+    with pytest.warns(InputWarning, match="ConstraintType; it is read as Poisson"):
+        read(written(tmp_path, sample='<ShapeSys Name="u" HistoName="relative"/>'))
+
+
+@pytest.mark.parametrize("kind", ["Poisson", "Gaussian"])
+def test_uncertainties_of_bins(kind: str, tmp_path: Path) -> None:
+    model = read(written(tmp_path, sample=f'<ShapeSys Name="u" HistoName="relative" ConstraintType="{kind}"/>'))
+    values = {"mu": 0.4, "u[0]": 1.02, "u[1]": 0.9, "u[2]": 1.1}
+    gamma, sigma = np.array([1.02, 0.9, 1.1]), np.array([0.05, 0.1, 0.3])
+    rate = 0.4 * SIGNAL + BACKGROUND * gamma
+    expected = poisson.logpmf(DATA, rate).sum() + norm.logpdf(0.0) + norm.logpdf(1.0, 1.0, 0.02)
+    if kind == "Gaussian":
+        expected += norm.logpdf(1.0, gamma, sigma).sum()
+    else:
+        from scipy.special import gammaln
+
+        tau = sigma**-2.0
+        expected += np.sum(tau * np.log(tau * gamma) - tau * gamma - gammaln(tau + 1))
+    assert model.twice_nll(values) == pytest.approx(-2 * expected, rel=1e-10)
+
+
+def test_functions_are_formulas(tmp_path: Path) -> None:
+    function = '<Function Name="scale" Expression="@0*exp(-0.1*eff)" Dependents="eff[1,0,3],eff"/>'
+    path = written(
+        tmp_path, sample='<NormFactor Name="scale" Val="1" Low="0" High="3"/>', top=function.replace("@0", "@1")
+    )
+    model = read(path)
+    assert "eff" in model.names and "scale" not in model.names
+    expected = 0.3 * SIGNAL + BACKGROUND * 1.7 * np.exp(-0.17)
+    assert model.expected({"mu": 0.3, "eff": 1.7}) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"config": '<StatErrorConfig Threshold="0.1"/>'}, "unknown attribute 'Threshold'"),
+        ({"config": '<StatErrorConfig ConstraintType="Gamma"/>'}, "ConstraintType 'Gamma'"),
+        ({"sample": '<HistoFactor Name="x"/>'}, "element HistoFactor"),
+        ({"sample": '<OverallSys Name="x" Low="0.9"/>'}, "no attribute 'High'"),
+        ({"sample": '<ShapeSys Name="x" HistoName="absent" ConstraintType="Poisson"/>'}, "histogram 'absent'"),
+        ({"lumi": "maybe"}, "must be True or False"),
+        ({"top": '<Function Name="f" Expression="a*b" Dependents="a"/>'}, "names b, which is no dependent"),
+        ({"top": '<Function Name="f" Expression="@3" Dependents="a"/>'}, "no dependent @3"),
+        ({"top": "<Surprise/>"}, "element Surprise"),
+    ],
+)
+def test_elements_that_could_change_the_likelihood(options: dict[str, str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        read(written(tmp_path, **options))
+
+
+def test_constraint_terms_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, '<StatErrorConfig RelErrorThreshold="0"/>')
+    term = '<ConstraintTerm Type="Gamma" RelativeUncertainty="0.3">k</ConstraintTerm></Measurement>'
+    path.write_text(path.read_text().replace("</Measurement>", term))
+    with pytest.raises(InputError, match="element ConstraintTerm"):
         read(path)
