@@ -13,6 +13,7 @@ import pytest
 
 import bumpfit
 from bumpfit.search.config import SearchConfig
+from bumpfit.search.two_sample import RankSettings
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +109,7 @@ def test_same_answers_for_any_workers_and_for_frames(tmp_path: Path) -> None:
     data, background = small(1500, 1), small(1000, 2)
     data.to_csv(tmp_path / "d.csv")
     background.to_csv(tmp_path / "b.csv")
-    config = SearchConfig(shuffles=1000)
+    config = SearchConfig(rank=RankSettings(error=0.1))
     found = [
         bumpfit.run(*tables, seed=4, workers=workers, quick=True, config=config).to_dict()
         for tables, workers in (((data, background), 1), ((tmp_path / "d.csv", tmp_path / "b.csv"), 2))
@@ -166,7 +167,7 @@ def test_wrong_use_is_one_sentence(arguments: tuple[str, ...]) -> None:
 
 def test_an_unfinished_run_goes_on_and_other_files_are_left_alone(tmp_path: Path) -> None:
     data, background, out = small(1200, 1), small(800, 2), tmp_path / "out"
-    config = SearchConfig(shuffles=1000)
+    config = SearchConfig(rank=RankSettings(error=0.1))
     first = bumpfit.run(data, background, out, seed=1, quick=True, config=config, iterations=0)
     (out / "result.json").unlink()  # as if it had been stopped while it wrote
     second = bumpfit.run(data, background, out, seed=1, quick=True, config=config, iterations=0)

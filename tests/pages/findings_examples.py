@@ -16,7 +16,7 @@ from bumpfit.search.two_sample import GlobalP, SelectionResult, TwoSampleTest
 from bumpfit.search.windows import Window
 
 NO_SIDEBANDS = "the spectrum from 2800 to 3200 GeV has no sidebands: a free dijet function absorbs a peak (limit 2)"
-UNION = "two-sample likelihood in 5 selections fixed beforehand; global by union bound"
+RANKS = "ranks of all forward-scored events; joint law by tilted permutations of the labels"
 
 
 def events(n: int, seed: int, signal: int = 0, names: tuple[str, ...] = FEATURES, path: str | None = None) -> Events:
@@ -81,7 +81,7 @@ def spectrum(efficiency: float, *, usable: bool, fitted: bool = True, reason: st
     return test
 
 
-def two_sample(smallest: float, overall: float, method: str, windows: int = 1) -> TwoSampleTest:
+def two_sample(smallest: float, overall: float, windows: int = 1) -> TwoSampleTest:
     rng = np.random.default_rng(3)
     results, places = [], []
     for w in range(windows):
@@ -96,14 +96,20 @@ def two_sample(smallest: float, overall: float, method: str, windows: int = 1) -
             results.append(SelectionResult(name, None, None, efficiency, 150, 36, 60.0, 10.0, 40.0, p, z))
             places.append(w)
     best_place = int(np.argmin([r.p_local for r in results]))
-    count = len(results)
-    floor = 1 / 20001
     return TwoSampleTest(
         tuple(results),
         tuple(places),
         best_place,
-        GlobalP(overall, float(norm.isf(overall)), method, floor, 1000, None, min(1.0, count * smallest), count),
-        1 - rng.uniform(size=1000) ** (1 / count),
+        GlobalP(
+            overall,
+            float(norm.isf(overall)),
+            0.05 * overall,
+            4000,
+            tuple(range(windows)),
+            tuple(rng.normal(size=windows)),
+            windows // 2,
+            smallest,
+        ),
     )
 
 
@@ -113,7 +119,7 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
     data, background = events(n, 1, 300, path=data_path), events(m, 2, path="background.csv")
     smallest = 1e-12
     count = 5 if windows == 1 else 5 * windows - 1
-    test = two_sample(smallest, count * smallest, "union bound", windows)
+    test = two_sample(smallest, count * smallest, windows)
     rng = np.random.default_rng(4)
     survival = np.concatenate([10 ** -rng.uniform(1, 3, 300), rng.uniform(1e-3, 1, n - 300)])
     probability = np.clip(1 - survival * 5, 0.0, 1.0)
@@ -134,7 +140,8 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
     }
     answers = Answers(
         "0.1.0", 7, (Input(data_path, "ab" * 32, n, "TeV"), Input("background.csv", "cd" * 32, m, "TeV")), 12.3,
-        PValue(smallest, count * smallest, 7.03, 6.8, UNION, 1 / 20001, count, 1000), True, 3.0, value,
+        PValue(smallest, count * smallest, 7.03, 6.8, RANKS, 0.0, windows, 4000, 0.05 * count * smallest),
+        True, 3.0, value,
         (Value(201.4, 2.31, "J1"), Value(398.2, 4.44, "J2")), "A (2990 GeV) -> B (398 GeV) + C (201 GeV)",
         SignalYield(310.0, 46.4, 82.1, "fit of templates"), 494.0, 10.3, tuple(r.to_dict() for r in test.selections),
         {"usable": True}, {}, (Check("shape is kept", True, "p = 0.4"), Check("yield | limit", False, "2 < 3")),
@@ -163,13 +170,13 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
     )  # fmt: skip
 
 
-def nothing(overall: float = 0.4, method: str = "shuffles") -> Told:
+def nothing(overall: float = 0.4) -> Told:
     """No claim: an upper limit of a generic signal, and a spectrum without sidebands."""
     found = claimed()
-    test = two_sample(0.1, overall, method)
+    test = two_sample(0.1, overall)
     answers = dataclasses.replace(
         found.answers, claim=False, resonance_mass=None, daughter_masses=None, decay=None,
-        p_value=PValue(0.1, overall, 1.28, float(norm.isf(overall)), f"global by {method}", 1 / 20001, 5, 250),
+        p_value=PValue(0.1, overall, 1.28, float(norm.isf(overall)), RANKS, 0.0, 1, 2000, 0.01),
         n_signal=SignalYield(0.0, 0.0, 40.0, "template fit of a generic signal"), n_signal_upper_limit_95=66.0,
         signal_percent=0.0, mass_spectrum_fit={"usable": False}, iterations=(),
         checks=(Check("the m_JJ spectrum has sidebands", False, NO_SIDEBANDS),),

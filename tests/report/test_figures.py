@@ -24,7 +24,6 @@ from bumpfit.report import (
     scan,
     score_bins,
     selection_significances,
-    smallest_p_values,
     spectrum,
     style,
 )
@@ -143,19 +142,6 @@ def test_selections_of_one_and_of_many_windows() -> None:
     many = selection_significances(efficiencies, z, ["2.00 TeV", "2.20 TeV"], 3.0, (0, 1)).axes[0]
     assert sorted(text.get_text() for text in many.texts) == sorted(["1.0", "5.0", "0.0", "−2.0", "0.3"])
     assert [label.get_text() for label in many.get_yticklabels()] == ["2.00 TeV", "2.20 TeV"]
-
-
-def test_smallest_p_values_step_through_the_shuffles() -> None:
-    shuffled = np.array([0.1, 0.5, 0.02, 0.9])
-    axis = smallest_p_values(shuffled, 1e-9, 5).axes[0]
-    bound, curve, observed = axis.get_lines()
-    np.testing.assert_allclose(curve.get_xdata()[:4], [0.02, 0.1, 0.5, 0.9])
-    np.testing.assert_allclose(curve.get_ydata()[:4], [0.25, 0.5, 0.75, 1.0])
-    np.testing.assert_allclose(bound.get_ydata(), np.minimum(1, 5 * bound.get_xdata()))
-    assert observed.get_xdata()[0] == 1e-9
-    assert axis.get_xlim()[0] < 1e-9
-    assert axis.get_ylim()[0] < 5e-9
-    assert png(smallest_p_values(np.empty(0), 0.0, 1).axes[0].figure).startswith(b"\x89PNG")
 
 
 def test_shapes_have_a_panel_each() -> None:

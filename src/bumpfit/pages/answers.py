@@ -26,10 +26,10 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class PValue:
-    """Primary p-value: `local` of the best selection, `global` (`overall` here) over everything that was tried.
+    """Primary p-value: `local` of the best mass window, `global` (`overall` here) over everything that was tried.
 
-    `overall` is an upper bound when `method` says union bound. `floor`: the smallest value that the shuffles alone
-    could have given.
+    `overall` is an upper bound when `method` says union bound; otherwise `error` is its Monte Carlo error from `draws`
+    permutations. `floor`: the smallest value that the method can give.
     """
 
     local: float
@@ -39,7 +39,8 @@ class PValue:
     method: str
     floor: float
     trials: int
-    shuffles: int
+    draws: int
+    error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Keys of result.json."""
@@ -173,10 +174,17 @@ def answer(findings: Findings, runtime_s: float) -> Answers:
 def _p_value(findings: Findings) -> PValue:
     method, test = words.method(findings), findings.test
     if test is not None:
-        best, overall = test.selections[test.best], test.overall
+        found = test.overall
         return PValue(
-            best.p_local, overall.p, best.z_local, overall.z, method, overall.floor, overall.selections,
-            overall.shuffles,
+            found.p_local,
+            found.p,
+            max(found.z_local),
+            found.z,
+            method,
+            0.0,
+            len(found.tested),
+            found.draws,
+            found.error,
         )  # fmt: skip
     (spectrum,) = findings.spectra
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.masses is not None

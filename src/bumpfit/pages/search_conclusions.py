@@ -100,10 +100,10 @@ def limitations(findings: Told) -> list[Block]:
         entries.append(
             "The global p-value is an upper bound; the true one is smaller, as neighbouring trials are correlated."
         )
-    if findings.test is not None and len(findings.windows) > 1 and findings.test.overall.method == "shuffles":
+    if findings.test is not None and len(findings.windows) > 1:
         entries.append(
-            "With several mass windows the labels are shuffled inside the cells that their edges make; the shuffles "
-            "keep the trained models as they are."
+            "With several mass windows the labels are permuted inside the cells that their edges make; the "
+            "permutations keep the trained models as they are."
         )
     if not any(test.usable for test in findings.spectra) and findings.spectra:
         entries.append(f"The mass spectrum alone is no test here: {findings.spectra[0].reason}.")

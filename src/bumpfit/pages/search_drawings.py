@@ -21,7 +21,7 @@ from bumpfit.report.distributions import (
 from bumpfit.report.document import Picture
 from bumpfit.report.measurements import Bins, mass_peak, score_bins
 from bumpfit.report.rounding import count, measured, probability, relation, rounded, significant, z_value
-from bumpfit.report.significance import selection_significances, smallest_p_values
+from bumpfit.report.significance import selection_significances
 from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png
 from bumpfit.search.findings import Description, Findings
@@ -150,20 +150,6 @@ def selections(findings: Findings) -> Picture:
         f"Local significance of all {len(test.selections)} selections, all fixed before the data were seen; the best "
         "is marked. A signal that was learned gives large values in neighbouring selections, a fluctuation only in "
         "one.",
-    )
-
-
-def null(findings: Findings) -> Picture:
-    """The smallest p-value of label shuffles against the observed one."""
-    test = findings.test
-    assert test is not None
-    best = test.selections[test.best]
-    return picture(
-        "null",
-        smallest_p_values(test.shuffled, best.p_local, len(test.selections)),
-        "How often a search without a signal finds a smallest p-value as small as on the axis. Where the observed "
-        "value (vertical line) meets the solid curve, the global p-value is read off; left of its end only the union "
-        "bound (dashed) can tell, and it is an upper bound everywhere.",
     )
 
 

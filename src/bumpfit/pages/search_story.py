@@ -106,8 +106,9 @@ def answer(findings: Told) -> list[Block]:
 
 def _trials(findings: Told) -> str:
     p = findings.answers.p_value
-    what = "selections" if findings.test is not None else "masses"
-    return f"{p.trials} {what} tried"
+    what = "mass window" if findings.test is not None else "mass"
+    plural = "" if p.trials == 1 else "s" if findings.test is not None else "es"
+    return f"{p.trials} {what}{plural} tried"
 
 
 def _best_name(findings: Told) -> str:
@@ -127,9 +128,8 @@ def _reading(findings: Told) -> str:
         )
     if findings.test is not None:
         text += "The two-sample test was named as the primary one beforehand, and only it decides about a claim. "
-    if p.shuffles:
-        text += f"{count(p.shuffles)} label shuffles were made; "
-        text += f"the smallest value that shuffles alone could give here is {probability(p.floor)}. "
+    if p.error is not None:
+        text += f"{count(p.draws)} permutations were drawn; they leave p an error of {significant(p.error, 1)}. "
     return text + "Nothing that was chosen after looking at the data enters this p-value."
 
 
@@ -190,17 +190,20 @@ def excess(findings: Told) -> list[Block]:
             "by models trained on the blocks before it. A selection cuts every block at a fixed fraction of its own "
             "background; without a signal the number of data events above a background order statistic then follows "
             "the negative hypergeometric law exactly, whatever the models have learned, and the blocks add up "
-            "independently. q_{0} is the on/off likelihood ratio of the summed counts (Li and Ma, Astrophys. J. 272 "
+            "independently. The p-value takes every event by its rank in its block: "
+            f"an event at the fraction u from the top adds ln(1 + {config.rank.depth:g} / u), up to a constant, where "
+            f"u < {config.rank.reach:g}, and later blocks, whose models have learned more, weigh more. "
+            "q_{0} is the on/off likelihood ratio of the summed counts (Li and Ma, Astrophys. J. 272 "
             "(1983) 317), with the statistical error of the background table profiled."
         ),
         Paragraph(
-            f"**Result.** The best of {len(test.selections)} selections, {best.name}, holds {count(best.n_data)} data "
-            f"events where {measured(best.n_background_expected, best.background_error)} are expected from the table: "
-            f"{p_best} ({z_best}). {_overall(findings)} {{@selection_table}} lists "
-            "the selections, {@selections} shows them, and {@null} how the global p-value comes about."
+            f"**Result.** {_overall(findings)} The best of the selections there, {best.name}, holds "
+            f"{count(best.n_data)} data events where {measured(best.n_background_expected, best.background_error)} are "
+            f"expected from the table: {p_best} ({z_best}). {{@selection_table}} lists "
+            "the selections and {@selections} shows them."
         ),
         _selection_table(test.selections, test.best),
-        Gallery((drawings.selections(findings), drawings.null(findings))),
+        drawings.selections(findings),
     ]
     if findings.shapes:
         worst = min(findings.shapes, key=lambda shape: shape.p)
@@ -233,22 +236,17 @@ def _windows(windows: tuple[Window, ...]) -> str:
 
 
 def _overall(findings: Told) -> str:
+    """The global p-value, and where it comes from."""
     assert findings.test is not None
-    overall = findings.test.overall
-    value, z = bound(findings.answers.p_value)
-    if overall.method == "exact law":
-        return "As there is one selection, the local p-value is the global one."
-    if overall.method == "union bound":
-        return (
-            f"Over all selections, {value} ({z}): the union bound, {overall.selections} times the smallest local "
-            f"p-value, as none or too few of {count(overall.shuffles)} shuffles of the labels come near it."
-        )
-    error = "" if overall.p_error is None else f", with a Monte Carlo error of {significant(overall.p_error, 1)}"
-    return (
-        f"Over all selections, {value} ({z}{error}), from {count(overall.shuffles)} shuffles of the labels data and "
-        "background inside blocks and mass intervals, which need no new training and are exact for one mass window "
-        "(sequential test of Besag and Clifford, Biometrika 78 (1991) 301)."
-    )
+    overall, p = findings.test.overall, findings.answers.p_value
+    value, z = bound(p)
+    error = "" if p.error is None else f", Monte Carlo error {significant(p.error, 1)}"
+    text = f"Over everything that was tried, {value} ({z}{error}), from permutations of the labels data and background"
+    if len(overall.tested) > 1:
+        own = ", ".join(local(p.local, p.z_local))
+        centre = findings.windows[overall.window].centre
+        text += f" inside blocks and mass intervals; the window around {centre:.0f} GeV has {own} by itself"
+    return f"{text}."
 
 
 def _selection_table(selections: tuple[SelectionResult, ...], best: int) -> Table:

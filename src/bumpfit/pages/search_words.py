@@ -57,10 +57,11 @@ def method(findings: Findings) -> str:
     """How the p-value was had."""
     if findings.test is None:
         return "profile likelihood of a peak over a dijet function, asymptotic; global by union bound over the masses"
-    overall = findings.test.overall
+    windows = len(findings.test.overall.tested)
+    where = "the table as one mass window" if windows == 1 else f"{windows} mass windows"
     return (
-        f"two-sample likelihood in {overall.selections} selections fixed beforehand, forward-trained; "
-        f"exact law of each selection; global by {overall.method}"
+        f"ranks of all forward-scored events in {where}, data against background; "
+        "joint law by tilted permutations of the labels"
     )
 
 

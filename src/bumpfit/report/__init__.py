@@ -7,7 +7,7 @@ Nothing is computed here. Every function takes arrays or records and returns a f
 from bumpfit.report.distributions import ShapeRatio, background_shapes, data_and_background, probabilities
 from bumpfit.report.document import Document
 from bumpfit.report.measurements import Bins, mass_peak, score_bins
-from bumpfit.report.significance import selection_significances, smallest_p_values
+from bumpfit.report.significance import selection_significances
 from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png, style
 
@@ -24,7 +24,6 @@ __all__ = [
     "scan",
     "score_bins",
     "selection_significances",
-    "smallest_p_values",
     "spectrum",
     "style",
 ]

@@ -1,4 +1,4 @@
-"""Figures of p-values: the significance of every selection, and the smallest p-value of label shuffles."""
+"""Figures of p-values: the significance of every selection."""
 
 from __future__ import annotations
 
@@ -74,33 +74,4 @@ def _points(efficiencies: Array, z: Array, threshold: float, best: int) -> Figur
     axis.set_xlabel("Background efficiency of the selection")
     axis.set_ylabel("Local significance $Z$")
     axis.legend(loc="upper right")
-    return figure
-
-
-@styled
-def smallest_p_values(shuffled: Array, observed: float, selections: int) -> Figure:
-    """Share of label shuffles whose smallest p-value is at most p, over p, with the union bound and the observed one.
-
-    Where the vertical line meets the curve the global p-value is read off; left of the curve's end only the union bound
-    (selections x p) reaches.
-    """
-    figure, (axis,) = panels()
-    observed = max(observed, 1e-300)
-    ordered = np.sort(shuffled)
-    share = np.arange(1, ordered.size + 1) / ordered.size
-    low = min(observed, float(ordered[0]) if ordered.size else 1.0) / 10
-    grid = np.geomspace(max(low, 1e-301), 1.0, 200)
-    axis.plot(grid, np.minimum(selections * grid, 1.0), color=GREY, linestyle="--",
-              label=f"Union bound: {selections} × p")  # fmt: skip
-    if ordered.size:
-        axis.step(np.append(ordered, 1.0), np.append(share, 1.0), where="post", color=BLUE,
-                  label=f"{ordered.size} label shuffles")  # fmt: skip
-    axis.axvline(observed, color=VERMILION, label="Observed")
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlim(grid[0], 1.0)
-    axis.set_ylim(max(min(1.0 / max(ordered.size, 1), selections * observed) / 4, 1e-301), 2.0)
-    axis.set_xlabel("Smallest local p-value of a search")
-    axis.set_ylabel("Share of searches without signal")
-    axis.legend(loc="lower right", fontsize="small")
     return figure

@@ -19,6 +19,7 @@ from bumpfit.search.score_events import (
     cross_fitted,
     event_scores,
     forward_survival,
+    mass_windows,
     primary_test,
     shape_checks,
 )
@@ -71,12 +72,12 @@ def search(
     kept: Run,
 ) -> Findings:
     """The two-sample search: primary test, scores, spectra, and what the candidate is."""
-    windows = config.windows.windows(background.mass)
+    windows = mass_windows(data, background, config, seed)
     kept.log.write("windows", number=len(windows))
     scored, test = primary_test(
         data, background, windows, config.approach, config, seed=seed, executor=executor, kept=kept
     )
-    kept.log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, method=test.overall.method)
+    kept.log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, draws=test.overall.draws)
     u_data, u_background = cross_fitted(data, background, windows, config, seed=seed, executor=executor, kept=kept)
     scores = event_scores(u_data, u_background, data, background, windows)
     kept.log.write("event scores")

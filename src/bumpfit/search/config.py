@@ -14,6 +14,7 @@ from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifi
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.spectrum import SpectrumSettings
 from bumpfit.search.template import TemplateSettings
+from bumpfit.search.two_sample import RankSettings
 from bumpfit.search.windows import WindowPlan
 
 
@@ -33,8 +34,8 @@ class SearchConfig:
     """All settings of `bumpfit run`; a TOML file has the same names, the nested records as tables.
 
     `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery
-    is claimed; `min_background`: background events that a selection must expect above its cuts; `shuffles`: label
-    shuffles for the global p-value; `folds`: of the event scores; `scoring`: the approach that tells data from
+    is claimed; `min_background`: background events that a selection must expect above its cuts; `rank`: the statistic
+    of the primary test; `folds`: of the event scores; `scoring`: the approach that tells data from
     background; `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
     where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
     `windows`, `peaks`, `spectrum`, `templates`: settings of those steps; `cross_check`: the approach that repeats
@@ -44,7 +45,7 @@ class SearchConfig:
     efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
     claim_z: float = 3.0
     min_background: int = 5
-    shuffles: int = 20_000
+    rank: RankSettings = RankSettings()
     folds: int = 5
     scoring: ScoringSettings = ScoringSettings()
     approaches: Mapping[str, Classifier] = dataclasses.field(default_factory=_approaches)
@@ -78,7 +79,6 @@ class SearchConfig:
         default = SearchConfig()
         smaller = {
             "folds": 3,
-            "shuffles": 5000,
             "approaches": {"trees": dataclasses.replace(BoostedTrees(), models=1)},
             "template_trees": dataclasses.replace(default.template_trees, models=1),
             "forward": ForwardPlan(first=0.4, blocks=3),
@@ -159,7 +159,9 @@ def _check(config: SearchConfig, where: str) -> None:
         (all(0 < x <= 0.5 for x in e) and len(set(e)) == len(e), "efficiencies must be different and lie in (0, 0.5]"),
         (0 < config.claim_z < 40, "claim_z must be a number of standard deviations above 0"),
         (config.min_background >= 1, "min_background must be at least 1"),
-        (config.shuffles >= 1000, "shuffles must be at least 1000"),
+        (config.rank.depth > 0 and 0 < config.rank.reach <= 0.5, "rank needs depth > 0 and 0 < reach <= 0.5"),
+        (0 < config.rank.error <= 0.2, "rank needs an error above 0 and of at most 0.2"),
+        (config.rank.draws >= 1000, "rank needs at least 1000 draws"),
         (2 <= config.folds <= 100, "folds must be from 2 to 100"),
         (0 < config.forward.first < 1, "forward needs 0 < first < 1"),
         (1 <= config.forward.blocks <= 100, "forward needs from 1 to 100 blocks"),

@@ -32,6 +32,18 @@ def regions(data: Events, background: Events, windows: tuple[Window, ...]) -> li
     return [(w.contains(data.mass), w.contains(background.mass)) for w in windows]
 
 
+def deal_blocks(data: Events, background: Events, config: SearchConfig, seed: int) -> tuple[Ints, Ints]:
+    """Block numbers of data (N,) and background (M,); block 0 is only trained on."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 11]))
+    return config.forward.deal(len(data), rng), config.forward.deal(len(background), rng)
+
+
+def mass_windows(data: Events, background: Events, config: SearchConfig, seed: int) -> tuple[Window, ...]:
+    """Mass windows, laid out on the background events that are only trained on: the tested ones do not decide."""
+    first = deal_blocks(data, background, config, seed)[1] == 0
+    return config.windows.windows(background.mass[first], share=config.forward.first)
+
+
 def primary_test(
     data: Events,
     background: Events,
@@ -44,9 +56,8 @@ def primary_test(
     kept: Run,
     name: str = "forward",
 ) -> tuple[list[list[ScoredBlock]], TwoSampleTest]:
-    """Forward scores of all windows, and the test of all selections."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 11]))
-    block_d, block_b = config.forward.deal(len(data), rng), config.forward.deal(len(background), rng)
+    """Forward scores of all windows, and their test."""
+    block_d, block_b = deal_blocks(data, background, config, seed)
 
     def make() -> Arrays:
         arrays: Arrays = {}
@@ -75,8 +86,8 @@ def primary_test(
             ]
         )
     test = two_sample_test(
-        scored, windows, config.efficiencies, data.mass, background.mass, block_d, block_b,
-        min_background=config.min_background, shuffles=config.shuffles, seed=seed,
+        scored, windows, config.efficiencies, data.mass, background.mass,
+        min_background=config.min_background, rank=config.rank, seed=seed,
     )  # fmt: skip
     return scored, test
 

@@ -38,19 +38,23 @@ class WindowPlan:
     single_below: float = 1.35
     min_events: int = 1000
 
-    def windows(self, background_mass: Array) -> tuple[Window, ...]:
-        """Windows for this background spectrum (GeV); looking at the background alone keeps them blind to the data."""
+    def windows(self, background_mass: Array, share: float = 1.0) -> tuple[Window, ...]:
+        """Windows for this background spectrum (GeV), which is a `share` of the table's.
+
+        Looking at the background alone keeps them blind to the data.
+        """
+        least = max(2, round(self.min_events * share))
         low, high = np.quantile(background_mass, [0.001, 0.999])
-        if high / low < self.single_below or len(background_mass) < 2 * self.min_events:
+        if high / low < self.single_below or len(background_mass) < 2 * least:
             return (Window(-np.inf, np.inf, float(np.sqrt(low * high))),)
         ordered = np.sort(background_mass)
         half = np.sqrt(self.ratio)
-        centres = [float(np.quantile(background_mass, min(0.5, self.min_events / len(ordered)))) / half]
+        centres = [float(np.quantile(background_mass, min(0.5, least / len(ordered)))) / half]
         found: list[Window] = []
         while True:
             centre = centres[-1] * (self.step if found else half)
             inside = np.searchsorted(ordered, [centre / half, centre * half])
-            if found and inside[1] - inside[0] < self.min_events:
+            if found and inside[1] - inside[0] < least:
                 break
             found.append(Window(centre / half, centre * half, centre))
             centres.append(centre)
