@@ -42,7 +42,7 @@ def general(one_sided: bool) -> Model:
                     {"name": "main", "data": list(background), "modifiers": modifiers},
                     {
                         "name": "side",
-                        "data": [9.0, 8.0, 7.0],
+                        "data": [40.0, 8.0, 27.0],
                         "modifiers": [shapesys, *([free] if name == "a" else [])],
                     },
                 ],
@@ -55,7 +55,7 @@ def general(one_sided: bool) -> Model:
     return workspace.read(
         {
             "channels": channels,
-            "observations": [{"name": "a", "data": [75.0, 50.0, 30.0]}, {"name": "b", "data": [25.0, 18.0, 20.0]}],
+            "observations": [{"name": "a", "data": [105.0, 50.0, 50.0]}, {"name": "b", "data": [55.0, 18.0, 35.0]}],
             "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": settings}}],
             "version": "1.0.0",
         }
@@ -81,8 +81,11 @@ def test_lanes_find_the_minima_of_the_careful_minimiser(mu: float) -> None:
     )  # fmt: skip
     both = (lanes[:, 3] == 0) & (careful[:, 3] == 0)
     assert both.mean() > 0.95
-    np.testing.assert_allclose(lanes[both, :2], careful[both, :2], rtol=0, atol=2e-9)
-    np.testing.assert_allclose(lanes[both, 2], careful[both, 2], rtol=0, atol=1e-3)
+    above = lanes[both, :2] - careful[both, :2]
+    assert (above < 2e-9).all()
+    same = (np.abs(above) < 2e-9).all(axis=1)
+    assert same.mean() > 0.95  # the lanes have more starts, which may lead to lower minima
+    np.testing.assert_allclose(lanes[both, 2][same], careful[both, 2][same], rtol=0, atol=1e-3)
 
 
 def test_a_toy_does_not_depend_on_its_neighbours() -> None:
