@@ -14,7 +14,7 @@ import click
 import typer
 
 from bumpfit.console import Console, printable
-from bumpfit.errors import BumpfitError, NoticeWarning
+from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 
 MODULES = {
     "search": ("demo", "run", "score", "report"),
@@ -83,6 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings():
             usual, warnings.showwarning = warnings.showwarning, note
             given = sys.argv[1:] if arguments is None else arguments
+            if any(not word or (word.startswith("--") and word.endswith("=")) for word in given):
+                raise InputError("an option or argument is empty; give it a value or leave it out")
             code = application(given[0] if given else None)(args=given, standalone_mode=False)
             if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
                 raise KeyboardInterrupt

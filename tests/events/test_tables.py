@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bumpfit.errors import InputError
 from bumpfit.events import formats, tables
+from bumpfit.events.pairs import check_pair
 
 COLUMNS = (tables.MASS, *tables.FEATURES)
 
@@ -231,15 +232,15 @@ def test_rubbish_csv_is_a_table_or_an_input_error(content: bytes) -> None:
 
 def test_pairs() -> None:
     data, background = tables.read(table(seed=1)), tables.read(table(seed=2))
-    tables.check_pair(data, background)
+    check_pair(data, background)
     with pytest.raises(InputError, match=r"background is in TeV and the data in GeV \(median"):
-        tables.check_pair(data, tables.read(table(unit=1e-3)))
+        check_pair(data, tables.read(table(unit=1e-3)))
     with pytest.raises(InputError, match="same table"):
-        tables.check_pair(data, tables.read(table(seed=1)))
+        check_pair(data, tables.read(table(seed=1)))
     with pytest.raises(InputError, match=r"do not overlap: data .* GeV, background .* GeV"):
-        tables.check_pair(data, tables.read(table().assign(m_JJ=lambda t: t["m_JJ"] + 1000)))
+        check_pair(data, tables.read(table().assign(m_JJ=lambda t: t["m_JJ"] + 1000)))
     with pytest.raises(InputError, match="expected the same"):
-        tables.check_pair(data, tables.read(table(), features=tables.FEATURES[:2]))
+        check_pair(data, tables.read(table(), features=tables.FEATURES[:2]))
 
 
 def test_take_and_hash() -> None:

@@ -156,7 +156,8 @@ def score(
 
     Example: bumpfit score data.csv --background background.csv -o scores.csv
     """
-    from bumpfit.events.tables import FEATURES, check_pair, read
+    from bumpfit.events.pairs import check_pair
+    from bumpfit.events.tables import FEATURES, read
     from bumpfit.execute import available_cores, worker_pool
     from bumpfit.runs import nowhere
     from bumpfit.search.score_events import cross_fitted, event_scores, write_scores

@@ -83,17 +83,34 @@ def _load(path: Path, key: str | None) -> pd.DataFrame:
 def _csv(path: Path) -> pd.DataFrame:
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        names = header.iloc[0].tolist()
+        _check_header(path, names)
         frame = pd.read_csv(path, low_memory=False, encoding="utf-8-sig")
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty: expected a header line and at least one row") from error
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
         raise InputError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
-    names = header.iloc[0].tolist()
     if len(names) == len(frame.columns):
         frame.columns = pd.Index(names)  # pandas renames equal and empty names
     if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
         raise InputError(f"{path} has one column called {names[0]!r}; expected columns separated by commas")
     return frame
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    """Raise InputError where the first line cannot be the names of columns."""
+    if names and names[0].lstrip().startswith("#"):
+        raise InputError(f"{path} begins with a comment ({names[0][:40]!r}); remove it: expected a header line")
+    if len(names) > 1 and all(map(_is_number, names)):
+        raise InputError(f"{path} has no header line: its first line holds the numbers {', '.join(names[:3])}, ...")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parquet(path: Path) -> pd.DataFrame:

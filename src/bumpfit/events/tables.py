@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,15 @@ class Events:
         factor = gev(unit)
         columns = {name: self.column(name) / (factor if energy(name) else 1.0) for name in self.names}
         return pd.DataFrame({self.mass_name: self.mass / factor, **columns}, index=pd.Index(self.index))
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of index, mass and features as 32-bit floats: the same for a table as CSV or Parquet."""
+        digest = hashlib.sha256(repr((self.mass_name, *sorted(self.names))).encode())
+        digest.update(np.ascontiguousarray(self.index).tobytes())
+        for name in (self.mass_name, *sorted(self.names)):
+            digest.update((self.column(name).astype(np.float32) + 0.0).tobytes())
+        return digest.hexdigest()
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Events:
         """The events of these rows (mask, positions or slice)."""
@@ -136,33 +146,6 @@ def read(
     )
 
 
-def check_pair(data: Events, background: Events) -> None:
-    """Check that a background table can be compared with the data.
-
-    Raises:
-        InputError: other columns, other units, the same events, or mass ranges that do not overlap.
-    """
-    if (data.mass_name, set(data.names)) != (background.mass_name, set(background.names)):
-        raise InputError(
-            f"the background has the columns {quoted((background.mass_name, *background.names))}, the data have "
-            f"{quoted((data.mass_name, *data.names))}; expected the same"
-        )
-    if data.unit != background.unit:
-        raise InputError(
-            f"the background is in {background.unit} and the data in {data.unit} (median {data.mass_name} "
-            f"{_median(background):.4g} {background.unit} and {_median(data):.4g} {data.unit}); "
-            "expected the same unit: convert one of them"
-        )
-    low, high = max(data.mass.min(), background.mass.min()), min(data.mass.max(), background.mass.max())
-    if low > high:
-        raise InputError(
-            f"the ranges of {data.mass_name} do not overlap: data {_range(data)}, background {_range(background)}; "
-            "expected a background table of the same selection and the same unit"
-        )
-    if data.sha256 and data.sha256 == background.sha256:
-        raise InputError("data and background are the same table; expected a background table of other events")
-
-
 def find_unit(mass: NDArray[np.float64]) -> str:
     """Unit of resonance masses: "TeV" when the median is below `TEV_BELOW`, else "GeV".
 
@@ -182,14 +165,6 @@ def gev(unit: str) -> float:
 def energy(name: str) -> bool:
     """Whether a feature of this name is a mass, momentum or energy, and so carries the unit."""
     return WITH_UNIT.match(name) is not None
-
-
-def _median(events: Events) -> float:
-    return float(np.median(events.mass)) / gev(events.unit)
-
-
-def _range(events: Events) -> str:
-    return f"{events.mass.min():.6g} to {events.mass.max():.6g} GeV"
 
 
 def _columns(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from bumpfit import __version__, runs
 from bumpfit.errors import InputError
-from bumpfit.events.tables import FEATURES, MASS, check_pair, read
+from bumpfit.events.pairs import check_pair
+from bumpfit.events.tables import FEATURES, MASS, read
 from bumpfit.execute import worker_pool
 from bumpfit.files import write_json
 from bumpfit.pages.answers import Answers, Told, told
@@ -76,8 +77,9 @@ def run(
         check_selections(table, config)
     columns = dict(features) if isinstance(features, Mapping) else list(features)
     settings = {
-        "data": events.sha256, "background": table and table.sha256, "seed": seed, "iterations": iterations,
-        "mass": mass, "features": columns, "unit": events.unit, "on_bad": on_bad, "config": config,
+        "data": events.content, "background": None if table is None else table.content, "seed": seed,
+        "iterations": iterations, "mass": mass, "features": columns, "unit": events.unit,
+        "on_bad": on_bad, "config": config,
     }  # fmt: skip
     with runs.in_folder(out, settings, outputs=OUTPUTS, result=RESULT, overwrite=overwrite, started=started) as kept:
         kept.log.write(

@@ -65,6 +65,10 @@ def cross_fit(
         yield of_data, of_background, of_extra
 
 
+SMALLEST = float(np.log(np.finfo(np.float64).tiny))
+"""Logarithm of the smallest fraction that is told from 0."""
+
+
 def survival(scores: Array, background: Array) -> Array:
     """Fraction of background with a score at least as high, shape (N,), strictly between 0 and 1.
 
@@ -83,4 +87,4 @@ def survival(scores: Array, background: Array) -> Array:
     scale = max(float(b[0] - b[min(10 * top, m - 1)]), 1e-9) / np.log(10 * top + 1.0)  # tail: exponential, as the last
     above = scores > b[0]
     result[above] = knots[0] - (scores[above] - b[0]) / scale
-    return np.asarray(np.exp(result), dtype=np.float64)
+    return np.asarray(np.exp(np.maximum(result, SMALLEST)), dtype=np.float64)

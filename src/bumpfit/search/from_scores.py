@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import BumpfitError, InputError, InputWarning
 from bumpfit.events.formats import quoted, read_frame
 from bumpfit.events.tables import MASS, read
 from bumpfit.histograms import Histogram, check_edges, fill, mass_edges
@@ -33,6 +35,10 @@ KEEP = 0.03
 """Fraction of the events with the highest scores that is kept when no cut is given ..."""
 LEAST = 500
 """... or more, so that so many events are kept (all of a smaller table)."""
+
+
+TIED = 0.05
+"""Events more than asked for, as a share, that equal scores may keep without a word."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -176,6 +182,7 @@ def read_scored(
                 f"{frame.index[lost][0]}); expected the table that was scored"
             )
         frame = frame[[score]].assign(**{mass: other.loc[frame.index, mass].to_numpy()})
+    _refuse_weights(frame, str(path))
     if mass not in frame.columns:
         values = pd.to_numeric(frame[score], errors="coerce").to_numpy(np.float64)
         if not np.isfinite(values).all():
@@ -183,6 +190,21 @@ def read_scored(
         return Scored(values, None, str(path))
     events = read(frame[[mass, score]], mass=mass, features={"score": score}, unit=unit)
     return Scored(events.column("score"), events.mass, str(path))
+
+
+WEIGHTS = re.compile(r"(event_?|mc_?|gen_?)?(weights?|wgt)", re.IGNORECASE)
+
+
+def _refuse_weights(frame: pd.DataFrame, label: str) -> None:
+    """Raise InputError for a column of weights: the likelihoods count events."""
+    for name in frame.columns:
+        if WEIGHTS.fullmatch(str(name)):
+            values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
+            if not (values == 1).all():
+                raise InputError(
+                    f"{label} has a column '{name}' of weights, and the likelihood is that of counted events; leave "
+                    "the column out if every row is one event, or build a workspace from weighted histograms"
+                )
 
 
 def _frame(path: str | os.PathLike[str], index: str | None) -> pd.DataFrame:
@@ -196,7 +218,16 @@ def threshold(scores: Array, settings: BuildSettings) -> float:
         return settings.cut
     keep = max(KEEP, LEAST / scores.size) if settings.keep is None else settings.keep
     number = min(scores.size, max(1, round(keep * scores.size)))
-    return float(np.partition(scores, scores.size - number)[scores.size - number])
+    cut = float(np.partition(scores, scores.size - number)[scores.size - number])
+    kept = int((scores >= cut).sum())
+    if kept - number > max(TIED * number, 1):
+        warnings.warn(
+            f"the cut keeps {kept} events ({kept / scores.size:.3g}), not {number} ({keep:.3g}): many events share the "
+            f"score {cut:g}, and equal scores are kept together",
+            InputWarning,
+            stacklevel=2,
+        )
+    return cut
 
 
 def _selected(scored: Scored, cut: float, settings: BuildSettings) -> NDArray[np.bool_]:
