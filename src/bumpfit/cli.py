@@ -23,6 +23,7 @@ MODULES = {
     "toys": ("toys", "interval", "coverage", "sensitivity"),
     "simulate": ("simulate",),
     "tagging": ("dataset", "train", "metrics"),
+    "higgsml": ("higgsml",),
 }
 """Where the commands are: a command that is run needs one module only, which halves the start."""
 

@@ -1,0 +1,387 @@
+"""`bumpfit higgsml`: the HiggsML uncertainty challenge; biasing, pseudo-experiments, methods, score, bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bumpfit.commands.options import Seed, grouped
+from bumpfit.commands.output import Json, Output, check_outputs, provenance
+from bumpfit.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bumpfit.higgsml.likelihood import Model
+
+app = typer.Typer(
+    help="Measure a signal strength under systematic bias: the HiggsML uncertainty challenge.", no_args_is_help=True
+)
+
+Events = Annotated[Path, typer.Argument(help="Events: Parquet, CSV or HDF5 with the columns of the challenge.")]
+Scale = Annotated[float, typer.Option(help="Factor; 1 is none.")]
+Soft = Annotated[float, typer.Option(help="Width in GeV of the noise on the missing momentum.")]
+Compatible = Annotated[bool, typer.Option("--compatible", help="As the official code, oddities included.")]
+TableOut = Annotated[Path, typer.Option("-o", "--out", help="Events are written to this Parquet file.")]
+Grid = Annotated[Path | None, typer.Option(help="Template grid: JSON with templates at points (tes, jes).")]
+Regions = Annotated[Path | None, typer.Option(help="Region model; default: HEPHY's published one.")]
+Eps = Annotated[float, typer.Option(help="Added to the width: 1e-3 in the released code, 1e-2 in the paper.")]
+Workers = Annotated[int, typer.Option(help="Processes; no number depends on it.", min=1)]
+
+
+def _events(path: Path) -> pd.DataFrame:
+    from bumpfit.events.formats import read_frame
+
+    return read_frame(path)
+
+
+def _training(path: Path) -> pd.DataFrame:
+    """Weighted, labelled events; weights are those of the file (a metadata file beside a Parquet file is checked)."""
+    from bumpfit.higgsml.columns import checked
+
+    return checked(_events(path), weights=True, processes=True, what=str(path))
+
+
+@app.command()
+def bias(
+    data: Events,
+    out: TableOut,
+    tes: Scale = 1.0,
+    jes: Scale = 1.0,
+    soft_met: Soft = 0.0,
+    ttbar_scale: Scale = 1.0,
+    diboson_scale: Scale = 1.0,
+    bkg_scale: Scale = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the noise; the default is the official one.", min=0)] = 31415,
+    selection: Annotated[bool, typer.Option(help="Apply the selection (tau above 26 GeV, ...).")] = True,
+    compatible: Compatible = False,
+    as_json: Json = False,
+) -> None:
+    """Shift events to other nuisances: bumpfit higgsml bias events.parquet --tes 1.02 -o biased.parquet."""
+    from bumpfit.files import atomic
+    from bumpfit.higgsml import bias as shift
+    from bumpfit.pages.higgsml import written
+
+    check_outputs([data], out)
+    table = _events(data)
+    result = shift(
+        table, tes=tes, jes=jes, soft_met=soft_met, ttbar_scale=ttbar_scale, diboson_scale=diboson_scale,
+        bkg_scale=bkg_scale, seed=seed, selection=selection, compatible=compatible,
+    )  # fmt: skip
+    with atomic(out) as temporary:
+        result.to_parquet(temporary)
+    said = {**provenance("higgsml bias", [data]), "events": len(table), "written": len(result), "out": str(out)}
+    Output(None, as_json).give(said, lambda: written(said))
+
+
+@app.command()
+def pseudo(
+    data: Events,
+    out: TableOut,
+    mu: Annotated[float, typer.Option(help="Signal strength.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the nuisances and the bootstrap.", min=0)] = 31415,
+    nuisances: Annotated[
+        str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")
+    ] = "all",
+    compatible: Compatible = False,
+    as_json: Json = False,
+) -> None:
+    """Make one pseudo-experiment from weighted events: bumpfit higgsml pseudo events.parquet --mu 1 -o data.parquet."""
+    from bumpfit.files import atomic
+    from bumpfit.higgsml import draw_nuisances, experiment
+    from bumpfit.pages.higgsml import written
+
+    check_outputs([data], out)
+    enabled = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
+    made = experiment(_training(data), mu, draw_nuisances(seed, enabled), seed, compatible)
+    with atomic(out) as temporary:
+        made.table.to_parquet(temporary)
+    said = {
+        **provenance("higgsml pseudo", [data]), "mu": made.mu, "seed": seed, "nuisances": made.nuisances.to_dict(),
+        "written": len(made.table), "largest_multiplicity": made.largest_multiplicity, "out": str(out),
+    }  # fmt: skip
+    Output(None, as_json).give(said, lambda: written(said))
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(help="Name of the method, for example binned.")],
+    data: Events,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The trained method is written to this file.")],
+    seed: Seed = 0,
+    calibrate: Annotated[
+        int, typer.Option(metavar="N", help="Pseudo-experiments at each strength of the calibration; 0: none.", min=0)
+    ] = 5000,
+    workers: Workers = 1,
+    export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write an entry of the challenge.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
+    from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
+    from bumpfit.higgsml.method import method as make
+    from bumpfit.higgsml.method import save
+    from bumpfit.higgsml.submission import export as write_entry
+    from bumpfit.pages.higgsml import trained
+
+    check_outputs([data], out)
+    if export is not None and export.exists():
+        raise InputError(f"{export} is there already; choose a new folder for the entry")
+    fitted = make(method).fit(_training(data), seed)
+    likelihood = getattr(fitted, "model", None)
+    if calibrate and likelihood is not None:
+        fitted.calibration = template_calibration(likelihood, calibrate, seed + 1, workers=workers)
+        fitted.range_calibration = template_range_calibration(likelihood, 2 * calibrate, seed + 2)
+    save(fitted, out)
+    if export is not None:
+        write_entry(out, export)
+    said = {
+        **provenance("higgsml train", [data]), "method": method, "seed": seed, "report": getattr(fitted, "report", {}),
+        "calibrated": fitted.calibration is not None, "out": str(out),
+    }  # fmt: skip
+    Output(None, as_json).give(said, lambda: trained(said))
+
+
+@app.command()
+@grouped
+def fit(
+    output: Output,
+    data: Annotated[Path | None, typer.Argument(help="Events of an experiment, for a trained method.")] = None,
+    method: Annotated[Path | None, typer.Option(help="File of a trained method.")] = None,
+    templates: Grid = None,
+    regions: Regions = None,
+    counts: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|N1,N2,...", help="Counts in the bins: a JSON or text file, or numbers."),
+    ] = None,
+    calibrate: Annotated[
+        int, typer.Option(metavar="N", help="Calibrate templates with N pseudo-experiments at each strength.", min=0)
+    ] = 0,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    unbounded: Annotated[bool, typer.Option("--unbounded", help="Let the interval go below mu = 0.")] = False,
+    challenge_range: Annotated[
+        bool, typer.Option("--challenge-range", help="Use that mu is in [0.1, 3]: flat prior, calibrated.")
+    ] = False,
+) -> None:
+    """Measure mu: events with a trained method, or counts with templates or regions.
+
+    bumpfit higgsml fit data.parquet --method binned.zip; bumpfit higgsml fit --templates grid.json --counts counts.json
+    """
+    from bumpfit.pages.higgsml import measured
+
+    if (data is None) == (counts is None):
+        raise InputError("give either events with --method, or --counts with --templates or --regions")
+    if data is not None:
+        if method is None:
+            raise InputError("events need the file of a trained method: --method FILE")
+        from bumpfit.higgsml.method import load
+
+        found = load(method).predict(_events(data), challenge_range=challenge_range)
+        inputs = [data, method]
+    else:
+        assert counts is not None
+        found, inputs = _fit_counts(counts, templates, regions, calibrate, seed, workers, unbounded, challenge_range)
+    result = {**provenance("higgsml fit", inputs), "measurement": found.to_dict()}
+    output.give(result, lambda: measured(found))
+
+
+def _fit_counts(
+    counts: str, templates: Path | None, regions: Path | None, calibrate: int, seed: int, workers: int,
+    unbounded: bool, challenge_range: bool,
+) -> tuple[Any, list[Path]]:  # fmt: skip
+    from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
+    from bumpfit.higgsml.interval import with_interval
+    from bumpfit.higgsml.likelihood import measure
+
+    model, inputs = _model(templates, regions)
+    numbers, more = _counts(counts)
+    if unbounded and (calibrate or challenge_range):
+        raise InputError("--unbounded goes with neither --calibrate nor --challenge-range")
+    if challenge_range and not calibrate:
+        raise InputError("--challenge-range needs a calibration: --calibrate N")
+    found = measure(model, numbers, bounded=not unbounded)
+    if challenge_range:
+        found = with_interval(found, template_range_calibration(model, max(calibrate, 50), seed + 2))
+    elif calibrate:
+        found = with_interval(found, template_calibration(model, calibrate, seed + 1, workers=workers))
+    return found, [*inputs, *more]
+
+
+def _model(templates: Path | None, regions: Path | None) -> tuple[Model, list[Path]]:
+    """The likelihood of templates, or of regions (the published ones when neither is given)."""
+    from bumpfit.higgsml.counting import read_regions
+    from bumpfit.higgsml.grid import read_grid
+
+    if templates is not None and regions is not None:
+        raise InputError("--templates and --regions exclude each other")
+    if templates is not None:
+        return read_grid(templates), [templates]
+    return read_regions(regions)[1], [] if regions is None else [regions]
+
+
+def _counts(text: str) -> tuple[list[float], list[Path]]:
+    """Counts from a file (JSON list, or numbers separated by commas or spaces) or from the option itself."""
+    from bumpfit.files import require
+    from bumpfit.foreign import parse_json
+
+    inputs: list[Path] = []
+    if not text.strip()[:1].isdigit() and "," not in text:  # no list of numbers
+        path = require(text)
+        inputs = [path]
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as text: {error}") from error
+    listed = text.lstrip().startswith("[")
+    content = parse_json(text, "the counts", "a list of numbers") if listed else text.replace(",", " ").split()
+    try:
+        return [float(value) for value in content], inputs
+    except (ValueError, TypeError) as error:
+        raise InputError(f"cannot read the counts {text[:60].strip()!r}: expected numbers ({error})") from error
+
+
+@app.command()
+@grouped
+def score(
+    output: Output,
+    results: Annotated[list[Path], typer.Argument(help="Files result_0.json, ... of a submission, one a set.")],
+    settings: Annotated[Path | None, typer.Option(help="test_settings.json with the true mu of the sets.")] = None,
+    mu: Annotated[str | None, typer.Option(metavar="MU1,MU2,...", help="True mu of the sets.")] = None,
+    eps: Eps = 1e-3,
+    seed: Seed = 0,
+) -> None:
+    """Score intervals: bumpfit higgsml score result_0.json result_1.json --settings test_settings.json."""
+    from bumpfit.higgsml import scores
+    from bumpfit.pages.higgsml import scored
+
+    check_outputs([*results, *([settings] if settings else [])], output.out)
+    true = _true(settings, mu, len(results))
+    low, high = zip(*(_ends(path) for path in results), strict=True)
+    found = scores(true, list(low), list(high), eps=eps, seed=seed)
+    if found.merged.reversed:
+        raise InputError(f"{found.merged.reversed} intervals have p16 above p84; mend the results")
+    inputs = [*results, *([settings] if settings else [])]
+    output.give({**provenance("higgsml score", inputs), **found.to_dict()}, lambda: scored(true, found))
+
+
+def _true(settings: Path | None, mu: str | None, n: int) -> list[float]:
+    from bumpfit.foreign import read_json
+    from bumpfit.higgsml import Settings
+
+    if (settings is None) == (mu is None):
+        raise InputError("give the true mu of the sets: either --settings FILE or --mu MU1,MU2,...")
+    if settings is not None:
+        mus = list(Settings.of(read_json(settings, "the test settings")).mus)
+    else:
+        assert mu is not None
+        try:
+            mus = [float(word) for word in mu.split(",")]
+        except ValueError:
+            raise InputError(f"cannot read --mu {mu}; expected numbers with commas between them") from None
+    if len(mus) != n:
+        raise InputError(f"there are {n} result files for {len(mus)} values of mu")
+    return mus
+
+
+def _ends(path: Path) -> tuple[Any, Any]:
+    from bumpfit.foreign import read_json
+
+    content = read_json(path, "results of a set")
+    names = ("p16", "p84") if isinstance(content, dict) and "p16" in content else ("p16s", "p84s")
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in names):
+        raise InputError(f"{path} has no lists 'p16' and 'p84' (or 'p16s' and 'p84s')")
+    return content[names[0]], content[names[1]]
+
+
+@app.command()
+@grouped
+def bounds(
+    output: Output,
+    method: Annotated[Path | None, typer.Option(help="File of a trained method with templates.")] = None,
+    templates: Grid = None,
+    regions: Regions = None,
+    mu: Annotated[str, typer.Option(metavar="MU1,MU2,...", help="True strengths.")] = "0.1,1,2,3",
+) -> None:
+    """The smallest error that is possible: bumpfit higgsml bounds --templates grid.json (default: HEPHY's regions)."""
+    from bumpfit.higgsml.bounds import bound
+    from bumpfit.pages.higgsml import bounded
+
+    inputs = [path for path in (method, templates, regions) if path is not None]
+    if method is not None:
+        if len(inputs) > 1:
+            raise InputError("--method excludes --templates and --regions")
+        from bumpfit.higgsml.method import load
+
+        model = getattr(load(method), "model", None)
+        if model is None:
+            raise InputError(f"the method in {method} has no binned likelihood")
+    else:
+        model = _model(templates, regions)[0]
+    found = [bound(model, value) for value in _true(None, mu, len(mu.split(",")))]
+    result = {**provenance("higgsml bounds", inputs), "bounds": [one.to_dict() for one in found]}
+    output.give(result, lambda: bounded(found))
+
+
+@app.command()
+def benchmark(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results; an interrupted run goes on there.")],
+    sample: Annotated[Path, typer.Option(help="Weighted events that experiments are drawn from.")],
+    methods: Annotated[list[Path] | None, typer.Argument(help="Files of trained methods.")] = None,
+    submission: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE.py", help="An official entry; may be repeated.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(metavar="closure|independent", help="From the templates' events, or from another sample.")
+    ] = "closure",
+    mu: Annotated[str, typer.Option(metavar="MU1,MU2,...", help="True mu, one a set.")] = "0.1,0.5,1,1.5,2,2.5,3",
+    experiments: Annotated[int, typer.Option(help="Pseudo-experiments of a set.", min=1)] = 100,
+    nuisances: Annotated[
+        str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")
+    ] = "all",
+    settings: Annotated[
+        Path | None, typer.Option(help="Official test_settings.json instead of --mu and others.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="First seed of the experiments.", min=0)] = 31415,
+    eps: Eps = 1e-3,
+    challenge_range: Annotated[
+        bool, typer.Option("--challenge-range", help="Methods use that mu is in [0.1, 3].")
+    ] = False,
+    workers: Workers = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare methods: bumpfit higgsml benchmark binned.zip --sample events.parquet --submission model.py -o bench."""
+    import dataclasses
+
+    from bumpfit.foreign import read_json
+    from bumpfit.higgsml import Settings
+    from bumpfit.higgsml.benchmark import Plan
+    from bumpfit.higgsml.benchmark import benchmark as compare
+    from bumpfit.higgsml.nuisances import enabled_names
+    from bumpfit.higgsml.pseudo import check_mu
+    from bumpfit.pages import higgsml_benchmark
+    from bumpfit.pages.terminal import table
+
+    if settings is not None:
+        chosen = dataclasses.replace(Settings.of(read_json(settings, "the test settings")), seed=seed)
+    else:
+        true = tuple(check_mu(value) for value in mu.split(","))
+        named = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
+        chosen = Settings(true, experiments, enabled_names(named), seed)
+    plan = Plan(
+        str(sample), tuple(map(str, methods or ())), tuple(map(str, submission or ())), chosen,
+        mode, challenge_range, eps,  # type: ignore[arg-type]
+    )  # fmt: skip
+    found = compare(plan, out, workers=workers, overwrite=overwrite, write=higgsml_benchmark.write)
+    Output(None, as_json).give(
+        {**provenance("higgsml benchmark", [sample, *(methods or []), *(submission or [])]), **found.to_dict()},
+        lambda: table("", higgsml_benchmark.COLUMNS, higgsml_benchmark.rows(found)),
+        [higgsml_benchmark.told(found), f"written to {out}"],
+    )
+
+
+def add_to(application: typer.Typer) -> None:
+    """Add the commands of this module."""
+    application.add_typer(app, name="higgsml")

@@ -1,0 +1,77 @@
+"""HiggsML on the terminal: what was written, measurements, scores, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bumpfit.higgsml.bounds import Bound
+from bumpfit.higgsml.measurement import Measurement
+from bumpfit.higgsml.score import Scores
+from bumpfit.pages.terminal import number, pairs, stacked, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def written(said: Mapping[str, Any]) -> RenderableType:
+    """A table of events that was written."""
+    rows = [("events", f"{said['written']}" + (f" of {said['events']}" if "events" in said else ""))]
+    if "mu" in said:
+        drawn = ", ".join(f"{name} {value:.5g}" for name, value in said["nuisances"].items())
+        rows += [("mu", number(said["mu"])), ("nuisances", drawn)]
+        rows += [("most frequent event", f"repeated {said['largest_multiplicity']} times")]
+    return pairs([*rows, ("written to", said["out"])])
+
+
+def trained(said: Mapping[str, Any]) -> RenderableType:
+    """A method that was trained."""
+    report = said["report"]
+    rows = [("method", said["method"])]
+    if "information_kept" in report:
+        kept = f"{100 * report['information_kept']:.1f} % of {report['fine_bins']} fine ones"
+        rows.append(("bins", f"{report['bins']}, which keep the information of {kept}"))
+        effective = ", ".join(f"{name} {value:.0f}" for name, value in report["effective_events"].items())
+        rows.append(("effective events of the templates", effective))
+        worst = report["largest_response_deviation"]
+        rows.append(("largest deviation of the responses", f"{worst:.2g} Poisson errors of a bin"))
+    rows.append(("calibrated", "yes" if said["calibrated"] else "no: its intervals are asymptotic"))
+    return pairs([*rows, ("written to", said["out"])])
+
+
+def measured(found: Measurement) -> RenderableType:
+    """One measurement."""
+    if not found.valid:
+        return pairs([("measurement", f"failed: {found.diagnostics.get('reason', 'the interval is empty')}")])
+    parts = " and ".join(f"[{low:.5g}, {high:.5g}]" for low, high in found.pieces)
+    rows = [("mu", number(found.mu_hat)), ("68.27 % interval", parts), ("made by", found.interval_kind)]
+    if found.at_bound:
+        rows.append(("bound", "the interval begins or ends at the bound of mu"))
+    rows += [(name, f"{value:+.3f} ± {error:.3f} standard deviations") for name, (value, error) in
+             found.nuisances.items()]  # fmt: skip
+    return pairs(rows)
+
+
+def scored(mus: Sequence[float], found: Scores) -> RenderableType:
+    """Scores of sets and merged."""
+    rows = [
+        (f"mu = {mu:g}", number(one.width, 4), number(one.coverage, 4), number(one.penalty, 4), number(one.score, 4))
+        for mu, one in zip(mus, found.sets, strict=True)
+    ]
+    m = found.merged
+    rows.append(("all intervals", number(m.width, 4), number(m.coverage, 4), number(m.penalty, 4), number(m.score, 4)))
+    note = pairs([
+        ("merged score", f"{m.score:.4f} ± {found.error:.4f} (bootstrap), N = {m.n}, eps = {m.eps:g}"),
+    ])  # fmt: skip
+    return stacked(table("", ("set", "width", "coverage", "penalty", "score"), rows), note)
+
+
+def bounded(found: Sequence[Bound]) -> RenderableType:
+    """Fisher bounds."""
+    names = list(found[0].one_known)
+    columns = ("mu", "nuisances known", "profiled", *(f"{name} known" for name in names))
+    rows = [
+        (f"{one.mu:g}", number(one.known, 4), number(one.profiled, 4), *(number(one.one_known[n], 4) for n in names))
+        for one in found
+    ]
+    return table("smallest standard deviation of mu", columns, rows)
