@@ -62,6 +62,7 @@ class Exclusion:
     parameter: str
     statistic: Statistic
     law: Law
+    declared: tuple[float, float]  # range of the strength, which the likelihood here does not keep
 
     @cached_property
     def profile(self) -> Profile:
@@ -141,7 +142,7 @@ class Exclusion:
             observed_error=None if observed.error is None else observed.value * observed.error,
             expected_errors=_all([None if e is None else e * math.exp(g) for e, g in zip(errors, logs, strict=True)]),
             at_bounds=self.at_bounds(mu),
-            notes=self.notes("bumpfit limit WORKSPACE --test STRENGTH --toys 10000"),
+            notes=self.notes("bumpfit limit WORKSPACE --test STRENGTH --toys 10000", mu),
         )
 
     def at_bounds(self, *strengths: float) -> tuple[str, ...]:
@@ -150,11 +151,17 @@ class Exclusion:
         fits = [self.profile.held(mu) for mu in strengths]
         return at_ends(held, self.profile.best, self.null, *fits)
 
-    def notes(self, command: str) -> tuple[str, ...]:
-        """What the answers do not hold for."""
-        if self.law.method != "asymptotic":
-            return ()
-        return few_events(self.likelihood, self.parameter, self.null, command)
+    def notes(self, command: str, *strengths: float) -> tuple[str, ...]:
+        """What the answers do not hold for, and strengths beyond the range of the parameter."""
+        found = []
+        low, high = self.declared
+        if any(mu > high for mu in (*strengths, self.profile.estimate)):
+            found.append(
+                f"{self.parameter} is taken beyond its range [{low:g}, {high:g}]: all fits behind a limit see it open"
+            )
+        if self.law.method == "asymptotic":
+            found += few_events(self.likelihood, self.parameter, self.null, command)
+        return tuple(found)
 
     def limit(self, target: float, guess: float, sigma: int | None = None) -> float:
         """Strength at which CLs is the target; raises TooFewToysError where toys do not reach that far."""
@@ -216,8 +223,10 @@ def exclusion(
         raise InputError(f"unknown test statistic {statistic!r}; choose 'qtilde' or 'q'")
     likelihood = likelihood_of(model, data, options=options, **settings)
     name = require_poi(likelihood, parameter)
-    low = 0.0 if statistic == "qtilde" else min(0.0, float(likelihood.low[position(likelihood, name)]))
-    return Exclusion(likelihood.within(name, low, math.inf), name, statistic, law)
+    i = position(likelihood, name)
+    declared = float(likelihood.low[i]), float(likelihood.high[i])
+    low = 0.0 if statistic == "qtilde" else min(0.0, declared[0])
+    return Exclusion(likelihood.within(name, low, math.inf), name, statistic, law, declared)
 
 
 def cls(
@@ -279,7 +288,7 @@ def limit(
         observed_error=tests.error(observed),
         expected_errors=errors if any(error is not None for error in errors) else None,
         at_bounds=tests.at_bounds(observed),
-        notes=(*tests.notes("bumpfit limit WORKSPACE --toys 10000"), *_few_toys(expected)),
+        notes=(*tests.notes("bumpfit limit WORKSPACE --toys 10000", observed), *_few_toys(expected)),
     )
 
 

@@ -1,0 +1,238 @@
+"""Several minima and ranges: all questions see the same likelihood, the lowest minimum and the same range."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bumpfit.inference import (
+    asimov,
+    cls,
+    contour,
+    discovery,
+    fit,
+    goodness,
+    impacts,
+    interval,
+    limit,
+    prepare,
+    scan,
+)
+from bumpfit.inference.histfactory import Problem
+from bumpfit.toys import Toys
+from bumpfit.workspace import Model, build, read
+
+
+def coupled(channels: int) -> Model:
+    """pyhf's validation model of one histosys in two channels (validation/data/2bin_2channel_coupledhisto.json)."""
+
+    def shape(low: list[float], high: list[float]) -> dict[str, Any]:
+        return build.modifier("histosys", "shape", (low, high))
+
+    signal = build.sample("signal", [30.0, 35.0], build.modifier("normfactor", "mu"))
+    one = build.sample("bkg1", [100.0, 100.0], shape([90.0, 90.0], [110.0, 110.0]))
+    two = build.sample("bkg2", [50.0, 120.0], shape([45.0, 45.0], [55.0, 55.0]))
+    control = build.sample("bkg1", [105.0, 100.0], shape([95.0, 90.0], [110.0, 115.0]))
+    spec = {"signal": [signal, one, two], "control": [control]}
+    data = {"signal": [170.0, 220.0], "control": [110.0, 105.0]}
+    names = list(spec)[:channels]
+    return read(build.workspace({n: spec[n] for n in names}, {n: data[n] for n in names}, "mu"))
+
+
+def excess(high: float = 10.0, n: float = 30.0) -> Model:
+    """n events over 10 +- 10 %, signal 1."""
+    signal = build.sample("sig", [1.0], build.modifier("normfactor", "mu"))
+    background = build.sample("bkg", [10.0], build.modifier("normsys", "k", (0.9, 1.1)))
+    return read(build.workspace({"SR": [signal, background]}, {"SR": [n]}, "mu", {"mu": {"bounds": [[0.0, high]]}}))
+
+
+def deficit(low: float) -> Model:
+    """Fewer events than expected, the background from a control region with some signal."""
+    rate, mu = build.modifier("normfactor", "nb"), build.modifier("normfactor", "mu")
+    channels = {
+        "SR": [build.sample("sig", [5.0], mu), build.sample("bkg", [50.0], rate)],
+        "CR": [build.sample("sig", [2.0], mu), build.sample("bkg", [500.0], rate)],
+    }
+    return read(build.workspace(channels, {"SR": [40.0], "CR": [520.0]}, "mu", {"mu": {"bounds": [[low, 20.0]]}}))
+
+
+def one_sided(seed: int, n_shapes: int) -> Model:
+    """Random background with shapes that move every bin to one side, and data that are not at the nominal one."""
+    rng = np.random.default_rng(seed)
+    bins = int(rng.integers(1, 4))
+    b, s = rng.uniform(30, 200, bins), rng.uniform(2, 30, bins)
+    shapes = []
+    for i in range(n_shapes):
+        side = rng.choice([-1, 1])
+        ends = [b * (1 + side * rng.uniform(0.02, 0.5, bins)) for _ in range(2)]
+        shapes.append(build.modifier("histosys", f"h{i}", (list(ends[0]), list(ends[1]))))
+    samples = [build.sample("s", s, build.modifier("normfactor", "mu")), build.sample("b", b, *shapes)]
+    data = rng.poisson(b * rng.uniform(0.6, 1.5, bins)).astype(float)
+    return read(build.workspace({"a": samples}, {"a": data}, "mu", {"mu": {"bounds": [[0.0, 60.0]]}}))
+
+
+def lowest(problem: Problem) -> float:
+    """-ln L at the lowest minimum that a grid of starts leads to."""
+    shapes = [i for i, name in enumerate(problem.names) if name.startswith("h") and problem.free[i]]
+    mu, found = problem.names.index("mu"), []
+    for sides in itertools.product((-2.5, -1.0, -0.2, 0.2, 1.0, 2.5), repeat=len(shapes)):
+        for strength in (0.0, 1.0, 4.0) if problem.free[mu] else (problem.start[mu],):
+            x = problem.start.copy()
+            x[shapes], x[mu] = sides, strength
+            minimum = problem._newton(x, "grid")
+            found += [minimum.value] if minimum.valid else []
+    return min(found)
+
+
+def test_all_questions_see_the_lower_of_two_minima() -> None:
+    model = coupled(1)
+    statistic = fit(model, fixed={"mu": 1.5}).twice_nll - fit(model).twice_nll
+    assert statistic == pytest.approx(1.5154, abs=1e-4)
+    assert cls(model, 1.5).statistic == pytest.approx(statistic, abs=1e-7)
+    assert scan(model, points=[1.5]).delta_twice_nll[0] == pytest.approx(statistic, abs=1e-7)
+    end = interval(model).high
+    assert fit(model, fixed={"mu": end}).twice_nll - fit(model).twice_nll == pytest.approx(1.0, abs=1e-4)
+
+
+def test_limits_of_pyhf_validation_model_are_those_of_the_lowest_minima() -> None:
+    """A grid and brute force agree on these; pyhf's optimisers stay in one valley and say CLs(1) = .278."""
+    model = coupled(2)
+    assert cls(model, 1.0).observed == pytest.approx(0.11404, abs=2e-5)
+    found = limit(model)
+    assert found.observed == pytest.approx(1.3194, abs=2e-4)
+    assert found.expected[2] == pytest.approx(0.9788, abs=2e-4)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 2))
+@settings(max_examples=8, deadline=None)
+def test_one_sided_shapes_agree_with_brute_force(seed: int, n_shapes: int) -> None:
+    model = one_sided(seed, n_shapes)
+    problem = prepare(model)
+    free, null, two = (lowest(p) for p in (problem, problem.at("mu", 0.0), problem.at("mu", 2.0)))
+    assert problem.solve().value <= free + 1e-6
+    assert discovery(model).q0 == pytest.approx(2 * (null - free), abs=1e-5)
+    assert scan(model, points=[0.0, 2.0]).delta_twice_nll == pytest.approx(
+        [2 * (null - free), 2 * (two - free)], abs=1e-5
+    )
+    strength = fit(model).values["mu"]
+    assert cls(model, 2.0).statistic == pytest.approx(2 * (two - free) if strength <= 2 else 0.0, abs=1e-5)
+
+
+def test_a_range_is_seen_by_all_fits_of_a_ratio() -> None:
+    model = excess()
+    found = limit(model)
+    assert found.observed == pytest.approx(30.06, abs=0.005)
+    assert "beyond its range [0, 10]" in found.notes[0]
+    assert cls(model, 30.0).observed == pytest.approx(0.0509, abs=1e-4)
+    data = asimov(model, 30.0)
+    assert discovery(model, data, ranges={"mu": (0.0, 30.0)}).z == pytest.approx(6.65, abs=0.005)
+    assert discovery(model, data).at_bounds == ("mu",)
+    assert fit(model).at_bounds == ("mu",)
+    toys = limit(model, law=Toys(2000, seed=1))
+    assert toys.observed == pytest.approx(29.7, abs=4 * toys.observed_error)  # type: ignore[operator]
+    assert scan(model, points=[0.0, 20.0, 30.0]).best == pytest.approx(20.0, abs=1e-5)
+
+
+def test_a_nuisance_parameter_at_its_end_is_told_by_all_answers() -> None:
+    """The control region has 25 times the expected events, and the range of the factor ends at 10."""
+    rate = build.modifier("normfactor", "nb")
+    signal = build.sample("sig", [5.0], build.modifier("normfactor", "mu"))
+    channels = {"SR": [signal, build.sample("bkg", [5.0], rate)], "CR": [build.sample("bkg", [20.0], rate)]}
+    model = read(build.workspace(channels, {"SR": [125.0], "CR": [500.0]}, "mu"))
+    for answer in (
+        fit(model),
+        discovery(model),
+        cls(model, 1.0),
+        limit(model),
+        interval(model),
+        scan(model, n_points=3),
+        goodness(model, fixed={"mu": 1.0}),
+        impacts(model),
+    ):
+        assert "nb" in answer.to_dict()["at_bounds"], type(answer)
+    assert limit(model, ranges={"nb": (0.0, 200.0)}).at_bounds == ()
+
+
+@pytest.mark.parametrize("low", [-20.0, -5.0, 0.0])
+def test_q_tilde_compares_with_zero_whatever_the_range(low: float) -> None:
+    assert limit(deficit(low)).observed == pytest.approx(1.9464, abs=1e-4)
+    if low < 0:
+        assert limit(deficit(low), statistic="q").observed == pytest.approx(1.9126, abs=1e-4)
+
+
+@given(st.floats(12, 40), st.floats(1.0, 8.0))
+@settings(max_examples=8, deadline=None)
+def test_no_answer_changes_when_an_inactive_range_gets_wider(n: float, factor: float) -> None:
+    n = round(n)
+    narrow, wide = (
+        {"mu": (0.0, 45.0), "k": (-5.0, 5.0)},
+        {"mu": (0.0, 45.0 * factor), "k": (-5.0 * factor, 5 * factor)},
+    )
+
+    def answers(ranges: dict[str, tuple[float, float]]) -> list[float | None]:
+        model = excess(100.0, n)
+        low_high = interval(model, ranges=ranges)
+        region = contour(model, "mu", "k", n_points=4, ranges=ranges)
+        ranked = impacts(model, ranges=ranges).impacts[0]
+        found = limit(model, ranges=ranges)
+        return [
+            discovery(model, ranges=ranges).q0,
+            found.observed,
+            *found.expected,
+            cls(model, 12.0, ranges=ranges).observed,
+            low_high.high,
+            low_high.low,
+            *region.x,
+            ranked.up,
+            ranked.down,
+            *scan(model, points=[3.0, 9.0], ranges=ranges).delta_twice_nll,
+        ]
+
+    assert answers(narrow) == pytest.approx(answers(wide), rel=1e-5, abs=1e-6)
+
+
+def test_probabilities_that_underflow_are_bounds() -> None:
+    signal = build.sample("sig", [1.0], build.modifier("normfactor", "mu"))
+    spec = build.workspace(
+        {"SR": [signal, build.sample("bkg", [100.0])]}, {"SR": [5000.0]}, "mu", {"mu": {"bounds": [[0.0, 1e5]]}}
+    )
+    found = discovery(read(spec))
+    assert (found.p, found.p_is_upper_bound) == (1e-300, True)
+    assert found.z > 100
+    bad = goodness(read(spec), fixed={"mu": 0.0})
+    assert (bad.p, bad.p_is_upper_bound) == (1e-300, True)
+
+
+def test_what_does_not_exist_is_none() -> None:
+    """Without events the likelihood of a strength has no curvature; a bin without anything has no 0 / 0."""
+    signal = build.sample("sig", [3.0], build.modifier("normfactor", "mu"))
+    best = fit(read(build.workspace({"SR": [signal, build.sample("bkg", [0.4])]}, {"SR": [0.0]}, "mu")))
+    assert math.isnan(best.errors["mu"])
+    assert best.to_dict()["errors"]["mu"] is None
+    empty = [build.sample("sig", [0.0, 2.0], build.modifier("normfactor", "mu")), build.sample("bkg", [0.0, 6.0])]
+    model = read(build.workspace({"SR": empty}, {"SR": [0.0, 6.0]}, "mu"))
+    assert goodness(model, fixed={"mu": 0.0}).statistic == 0.0
+
+
+def test_stems_stand_for_all_bins() -> None:
+    stat = build.modifier("staterror", "stat", [1.0, 2.0])
+    samples = [
+        build.sample("sig", [3.0, 1.0], build.modifier("normfactor", "mu")),
+        build.sample("bkg", [10.0, 20.0], stat),
+    ]
+    model = read(build.workspace({"SR": samples}, {"SR": [15.0, 22.0]}, "mu"))
+    assert fit(model, fixed={"stat": None}).fixed == ("stat[0]", "stat[1]")
+
+
+def test_few_events_and_sparse_bins_are_told() -> None:
+    signal = build.sample("sig", [1.0], build.modifier("normfactor", "mu"))
+    model = read(build.workspace({"SR": [signal, build.sample("bkg", [2.0])]}, {"SR": [4.0]}, "mu"))
+    for answer in (discovery(model), limit(model), cls(model, 3.0), interval(model)):
+        assert "only 2 expected background events" in answer.notes[0] or "only 4 " in answer.notes[0]
+        assert "bumpfit " in answer.notes[0]
+    assert "fewer than 5 events" in goodness(model, fixed={"mu": 0.0}).notes[0]
+    assert limit(excess(n=12.0)).notes == ()
