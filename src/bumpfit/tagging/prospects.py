@@ -18,7 +18,7 @@ from bumpfit.results import Discovery, Limit, Record
 from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
 from bumpfit.tagging.variations import Effect, Variation, effects, modifiers
 from bumpfit.workspace.build import Spec, sample, workspace
-from bumpfit.workspace.effects_bins import STATERROR
+from bumpfit.workspace.effects_bins import SHAPESYS
 from bumpfit.workspace.effects_scale import LUMI, LUMINOSITY, NORMFACTOR, NORMSYS
 from bumpfit.workspace.read import compile_model
 
@@ -43,7 +43,7 @@ class Setup:
     background_error: float = 0.1
     bins: int = 10
     edges: tuple[float, ...] | None = None
-    least_background: int = 10
+    least_background: int = 100
     variation_norms: bool = True
 
 
@@ -196,10 +196,12 @@ def build(
     observed: Array | None = None,
     changes: Mapping[str, Mapping[str, Effect]] | None = None,
 ) -> Spec:
-    """The HistFactory workspace of templates: strength mu of the signal, luminosity, cross-sections, staterror, and
-    the systematic `changes`.
+    """The HistFactory workspace of templates: strength mu of the signal, luminosity, cross-sections, the numbers of
+    simulated background events, and the systematic `changes`.
 
-    Without observed counts the data are the expected background.
+    The simulated events of each background class have a Poisson constraint in every bin (`shapesys`; Barlow and
+    Beeston, Comput. Phys. Commun. 77 (1993) 219, with (sum w)^2 / sum w^2 equivalent events). Without observed counts
+    the data are the expected background.
     """
     if all(label == signal for label in made.histograms):
         raise InputError(f"'{signal}' is the only class; a likelihood needs a background")
@@ -212,7 +214,11 @@ def build(
         error = setup.cross_section_errors.get(label, 0.0 if label == signal else setup.background_error)
         if error > 0:
             attached.append(NORMSYS.modifier(f"xsec_{label}", (1 - error, 1 + error)))
-        attached.append(STATERROR.modifier(f"stat_{channel}", np.sqrt(histogram.variances)))
+        if label != signal:
+            # of the background alone: a factor on signal and background together would let the signal take the
+            # fluctuations of the simulated background. Poisson: ten simulated events are no Gaussian
+            spread = np.where(histogram.counts > 0, np.sqrt(histogram.variances), 0.0)
+            attached.append(SHAPESYS.modifier(f"stat_{channel}_{label}", spread))
         for name, affected in (changes or {}).items():
             if label in affected:
                 attached += modifiers(name, affected[label], histogram.counts)
