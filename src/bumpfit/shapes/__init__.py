@@ -13,6 +13,7 @@ from bumpfit.shapes.discrete_profiling import Envelope, envelope
 from bumpfit.shapes.families import SQRT_S, dijet, exponential, power_law, ua2
 from bumpfit.shapes.fitting import fit, fit_unbinned, twice_nll
 from bumpfit.shapes.interval import interval
+from bumpfit.shapes.likelihood import SpectrumLikelihood, likelihood, unbinned_likelihood
 from bumpfit.shapes.loglinear import LogLinear, Term
 from bumpfit.shapes.modified_exponential import ModifiedExponential, modified_exponential
 from bumpfit.shapes.order import Order, Trial, choose_order, f_test, likelihood_chi2, order_by_f_test
@@ -34,6 +35,7 @@ __all__ = [
     "Morph",
     "Order",
     "Shape",
+    "SpectrumLikelihood",
     "SpuriousSignal",
     "Sum",
     "Template",
@@ -54,6 +56,7 @@ __all__ = [
     "fit_unbinned",
     "gaussian",
     "interval",
+    "likelihood",
     "likelihood_chi2",
     "modified_exponential",
     "morph",
@@ -66,4 +69,5 @@ __all__ = [
     "tie",
     "twice_nll",
     "ua2",
+    "unbinned_likelihood",
 ]

@@ -16,7 +16,8 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import HistogramLike, as_histogram
 from bumpfit.normal import chi2_quantile
 from bumpfit.results import Fit, Interval
-from bumpfit.shapes.fitting import fit, merged_limits
+from bumpfit.shapes.fitting import fit
+from bumpfit.shapes.prepare import merged_limits
 from bumpfit.shapes.shape import Bounds, Shape
 
 REACH = 8
