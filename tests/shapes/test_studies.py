@@ -190,3 +190,24 @@ def test_envelope_is_the_lower_one_and_wider() -> None:
 def test_bad_input_is_refused(call, message) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_an_envelope_counts_free_parameters_and_holds_those_of_one_family() -> None:
+    edges = np.linspace(3000.0, 5000.0, 41)
+    mean = 20_000 * np.diff(-np.exp(-(edges - 3000) / 700))
+    data = histograms.from_counts(edges, np.random.default_rng(3).poisson(mean))
+    two, three = shapes.exponential(2, reference=3500.0), shapes.exponential(3, reference=3500.0)
+    peak, mass = shapes.gaussian(), {"mass": 3900.0, "sigma": 80.0}
+    held = {**mass, "exponential3.p2": 0.0}
+    found = shapes.envelope(data, [two, three], peak, fixed=held, points=[0.0])
+    assert found.fits["exponential3"].fixed == ("p2", "mass", "sigma") and found.fits["exponential2"].fixed == (
+        "mass",
+        "sigma",
+    )
+    # with its third parameter held the one is the other, and costs as much
+    assert found.curves["exponential3"][0] == pytest.approx(found.curves["exponential2"][0], abs=1e-6)
+    free = shapes.envelope(data, [two, three], peak, fixed=mass, points=[0.0])
+    costs = shapes.fit(shapes.add(three, peak), data, fixed={**mass, "n_signal": 0.0}).twice_nll + 3
+    assert free.curves["exponential3"][0] == pytest.approx(costs, abs=1e-6)
+    with pytest.raises(InputError, match=r"no family has a parameter 'exponential2\.p2'"):
+        shapes.envelope(data, [two, three], peak, fixed={**mass, "exponential2.p2": 0.0})

@@ -53,21 +53,28 @@ def envelope(
     """Signal size with the background family profiled.
 
     backgrounds  shapes with different names
-    signal       a peak; `fixed` holds some of its parameters (its mass, say)
+    signal       a peak
+    fixed        parameters to hold: of the signal (its mass, say), or of backgrounds; a name holds the parameter in
+                 each family that has it, FAMILY.NAME in that family alone. Held parameters cost nothing
     points       numbers of signal events at which the curves are recorded (none: only the best value and the interval)
     penalty      units of -2 ln L a free parameter of a family costs
     level        confidence level of the interval
 
-    Raises InputError for families of one name, BumpfitError when no family can be fitted or the interval has no end.
+    Raises InputError for families of one name and names that no family has, BumpfitError when no family can be fitted
+    or the interval has no end.
     """
     histogram = as_histogram(histogram)
     families = {background.name: add(background, signal) for background in backgrounds}
     if len(families) < len(backgrounds) or not families:
         raise InputError(f"an envelope needs families of different names, got {[shape.name for shape in backgrounds]}")
-    held = dict(fixed or {})
+    held = _held_of(families, fixed or {})
     number = signal.parameters[0]
-    cost = {shape.name: penalty * len(shape.parameters) for shape in backgrounds}
-    fits = {name: fit(shape, histogram, fixed=held) for name, shape in families.items()}
+    if any(number in values for values in held.values()):
+        raise InputError(f"'{number}' is fixed, so it has no envelope; leave it free")
+    cost = {
+        shape.name: penalty * sum(name not in held[shape.name] for name in shape.parameters) for shape in backgrounds
+    }
+    fits = {name: fit(shape, histogram, fixed=held[name]) for name, shape in families.items()}
     working = {name: result for name, result in fits.items() if result.valid}
     if not working:
         raise BumpfitError("no family fits the spectrum: " + "; ".join(f"{n}: {r.status}" for n, r in fits.items()))
@@ -75,7 +82,7 @@ def envelope(
     lowest = working[best].twice_nll + cost[best]
 
     def curve(name: str, size: float) -> float | None:
-        return _profiled(families[name], histogram, {**held, number: size}, fits[name], cost[name])
+        return _profiled(families[name], histogram, {**held[name], number: size}, fits[name], cost[name])
 
     def rise(size: float) -> float:
         values = [value for name in working if (value := curve(name, size)) is not None]
@@ -83,7 +90,8 @@ def envelope(
             raise BumpfitError(f"no family fits the spectrum with {size:g} signal events")
         return min(values) - lowest - float(chdtri(1, 1 - level))
 
-    centre, step = working[best].values[number], working[best].errors[number]
+    centre = working[best].values[number]
+    step = working[best].errors[number] or max(1.0, abs(centre))
     low, high = (crossing(rise, centre, sign * step) for sign in (-1, 1))
     at = tuple(float(value) for value in np.asarray(points, dtype=np.float64))
     curves = {name: tuple(curve(name, value) for value in at) for name in families}
@@ -93,6 +101,20 @@ def envelope(
     )
     interval = Interval(number, low, high, centre, level, method=f"envelope of {len(families)} families")
     return Envelope(at, curves, lower, best, fits, interval, penalty)
+
+
+def _held_of(families: Mapping[str, Sum], fixed: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """The held parameters of each family; raises InputError for a name that none has."""
+    held: dict[str, dict[str, float]] = {name: {} for name in families}
+    for key, value in fixed.items():
+        family, _, parameter = key.rpartition(".")
+        chosen = [name for name, shape in families.items() if family in ("", name) and parameter in shape.parameters]
+        if not chosen:
+            known = "; ".join(f"{name}: {', '.join(shape.parameters)}" for name, shape in families.items())
+            raise InputError(f"no family has a parameter '{key}' to hold; there are {known}")
+        for name in chosen:
+            held[name][parameter] = float(value)
+    return held
 
 
 def _profiled(shape: Sum, histogram: Histogram, held: dict[str, float], free: Fit, cost: float) -> float | None:

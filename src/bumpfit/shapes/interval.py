@@ -20,7 +20,7 @@ from bumpfit.shapes.fitting import fit
 from bumpfit.shapes.prepare import merged_limits
 from bumpfit.shapes.shape import Bounds, Shape
 
-REACH = 8
+REACH = 30
 """Doublings of the step with which an end of the interval is looked for before the search gives up."""
 
 PRECISION = 1e-3

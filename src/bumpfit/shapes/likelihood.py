@@ -17,9 +17,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import InputError
 from bumpfit.histograms import HistogramLike, fill
-from bumpfit.likelihood import Minimum, lowest, position
+from bumpfit.likelihood import Minimum, ZeroLikelihoodError, lowest, position
 from bumpfit.shapes.binned import Binned, spectrum
 from bumpfit.shapes.minimise import Ended, minimise
 from bumpfit.shapes.prepare import (
@@ -134,7 +134,7 @@ class SpectrumLikelihood:
         begins = [self.start] if np.array_equal(self.start, self.origin) else [self.start, self.origin]
         found = lowest(_minimum(self.descend(begin)) for begin in begins)
         if found is None:
-            raise BumpfitError(
+            raise ZeroLikelihoodError(
                 f"{self.shape.name}: the likelihood is zero at every start of the fit; check start values and ranges"
             )
         return found

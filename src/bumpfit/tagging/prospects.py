@@ -43,7 +43,7 @@ class Setup:
     background_error: float = 0.1
     bins: int = 10
     edges: tuple[float, ...] | None = None
-    least_background: int = 100
+    least_background: int = 10
     variation_norms: bool = True
 
 
