@@ -236,7 +236,7 @@ def test_on_to_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
     spec = json.loads(workspace.read_text())
     kinds = {m["name"]: m["type"] for s in spec["channels"][0]["samples"] for m in s["modifiers"]}
     assert kinds == {
-        "lumi": "lumi", "xsec_qcd": "normsys", "xsec_w": "normsys", "stat_score": "staterror", "mu": "normfactor",
+        "lumi": "lumi", "xsec_qcd": "normsys", "xsec_w": "normsys", "stat_score_qcd": "shapesys", "mu": "normfactor",
     }  # fmt: skip
     assert bumpfit("limit", workspace, "--json").json["expected"] == pytest.approx(found["limit"]["expected"])
     shown = bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--observed", data)
