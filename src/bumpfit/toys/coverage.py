@@ -162,7 +162,9 @@ def sensitivity(
             np.quantile(z, np.clip(LEVELS + k * step, 0, 1), method="inverted_cdf") for k in (-1, 0, 1)
         )
         bands.append(tuple(map(float, centre)))
-        errors.append(tuple(map(float, 0.5 * (high - low))))
+        known = np.isfinite(low) & np.isfinite(high)  # a significance without bound has no error
+        half = 0.5 * (np.where(known, high, np.inf) - np.where(known, low, 0.0))
+        errors.append(tuple(map(float, half)))
         share = float(np.mean(z >= threshold))
         power.append(share)
         spread.append(_error(share, z.size))
