@@ -72,7 +72,9 @@ class Drawing:
 
 
 def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
-    """Raise InputError where an output is an input or another output, which would be lost, or is a folder."""
+    """Raise InputError where an output is an input or another output, which would be lost, or cannot be written."""
+    from bumpfit.files import check_writable
+
     read = {path.resolve() for path in inputs}
     written: set[Path] = set()
     for path in outputs:
@@ -86,6 +88,7 @@ def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
             raise InputError(f"{path} is an input of this command; choose another name for the output")
         if folder:
             raise InputError(f"{path} is a folder; expected the name of a file to write")
+        check_writable(path)
         if place in written and (place.is_file() or not place.exists()):  # a device takes all
             raise InputError(f"{path} is the name of two outputs; choose another name for one of them")
         written.add(place)
