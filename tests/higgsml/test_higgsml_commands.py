@@ -92,7 +92,7 @@ def test_biasing_and_pseudo_experiments(events: Path, tmp_path: Path, capsys: py
         (("fit", "EVENTS", "--method", "EVENTS"), "cannot be read as a method"),
         (("fit", "EVENTS"), "--method FILE"),
         (("fit", "--templates", "GRID", "--counts", "1,2"), "2 counts for 3 bins"),
-        (("fit", "--templates", "GRID", "--counts", "1,2,x"), "expected numbers"),
+        (("fit", "--templates", "GRID", "--counts", "1,2,x"), "there is no file 1,2,x"),
         (("fit", "--templates", "EVENTS", "--counts", "1,2,3"), "not JSON"),
         (("fit", "--templates", "GRID", "--counts", "1,2,3", "--challenge-range"), "--calibrate"),
         (("fit", "--templates", "GRID", "--counts", "9" * 400 + ",1"), "2 counts for 3 bins"),

@@ -209,7 +209,7 @@ def test_a_file_is_read_by_pieces(file: Path) -> None:
 def test_bad_files_are_told(file: Path, tmp_path: Path) -> None:
     metadata = tmp_path / "events_metadata.json"
     good = metadata.read_text()
-    for content, says in (("{", "cannot be read as JSON"), ("[]", "no positive 'sum_weights'"),
+    for content, says in (("{", "not valid JSON"), ("[]", "no positive 'sum_weights'"),
                           ('{"sum_weights": 5, "total_rows": 3}', "metadata says 3"),
                           ('{"sum_weights": true}', "no positive")):  # fmt: skip
         metadata.write_text(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -227,7 +228,7 @@ def _counts(text: str) -> tuple[list[float], list[Path]]:
     from bumpfit.foreign import parse_json
 
     inputs: list[Path] = []
-    if not text.strip()[:1].isdigit() and "," not in text:  # no list of numbers
+    if re.fullmatch(r"[-+.,eE\d\s]+", text) is None:
         path = require(text)
         inputs = [path]
         try:

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.higgsml.bias import SEED, bias
-from bumpfit.higgsml.columns import DERIVED, PRIMARY, PROCESSES, WEIGHTS, checked, process_index
+from bumpfit.higgsml.bias import SEED, bias, biased, soft_noise
+from bumpfit.higgsml.columns import FEATURES, PRIMARY, PROCESSES, WEIGHTS, checked, matrix, process_index
 from bumpfit.higgsml.nuisances import NAMES, Nuisances, enabled_names, random_state
 from bumpfit.results import Record
 
@@ -102,10 +102,15 @@ def experiment(
     rows = bootstrap_rows(table[WEIGHTS].to_numpy(), process, mu, values, seed, compatible)
     if not len(rows):
         raise InputError("the bootstrap has no event: the weights of the table sum to next to nothing")
-    drawn = table[list(PRIMARY)].iloc[rows].reset_index(drop=True)
-    result = bias(drawn, tes=values.tes, jes=values.jes, soft_met=values.soft_met, compatible=compatible)
-    most = int(np.bincount(rows).max())
-    return PseudoExperiment(result[[*PRIMARY, *DERIVED]], mu, values, int(seed), most)
+    if compatible:
+        drawn = table[list(PRIMARY)].iloc[rows].reset_index(drop=True)
+        shifted = bias(drawn, tes=values.tes, jes=values.jes, soft_met=values.soft_met, compatible=True)
+        result = shifted[list(FEATURES)]
+    else:
+        noise = soft_noise(len(rows), values.soft_met)
+        found = biased(matrix(table)[:, rows], values.tes, values.jes, noise)
+        result = pd.DataFrame(dict(zip(FEATURES, found.features, strict=True)), copy=False)
+    return PseudoExperiment(result, mu, values, int(seed), int(np.bincount(rows).max()))
 
 
 def pseudo_experiment(
