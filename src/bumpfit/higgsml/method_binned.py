@@ -111,7 +111,10 @@ class Binned(Method):
         begin = time.perf_counter()
         counts = self.counts(events)
         assert self.model is not None
-        return dataclasses.replace(measure(self.model, counts), seconds=time.perf_counter() - begin)
+        found = measure(self.model, counts)
+        deviation = {"largest_response_deviation": self.report.get("largest_response_deviation")}
+        diagnostics = {**found.diagnostics, **deviation}
+        return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
 
     def state(self) -> State:
         """Trees, edges, yields and responses."""

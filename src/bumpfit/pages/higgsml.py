@@ -45,6 +45,15 @@ def measured(found: Measurement) -> RenderableType:
         return pairs([("measurement", f"failed: {found.diagnostics.get('reason', 'the interval is empty')}")])
     parts = " and ".join(f"[{low:.5g}, {high:.5g}]" for low, high in found.pieces)
     rows = [("mu", number(found.mu_hat)), ("68.27 % interval", parts), ("made by", found.interval_kind)]
+    deviation = found.diagnostics.get("largest_response_deviation")
+    if deviation is not None and deviation > 1.0:
+        rows.append(
+            (
+                "do not believe it",
+                f"the responses deviate from the templates by up to {deviation:.2g} Poisson errors of a bin: the "
+                "simulation is too small, mu may be far off",
+            )
+        )
     if found.at_bound:
         rows.append(("bound", "the interval begins or ends at the bound of mu"))
     rows += [(name, f"{value:+.3f} ± {error:.3f} standard deviations") for name, (value, error) in
