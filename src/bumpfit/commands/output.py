@@ -65,10 +65,12 @@ class Drawing:
             return
         self.check()
         from bumpfit.files import atomic
-        from bumpfit.report.style import DOTS_PER_INCH, style
+        from bumpfit.report.style import DOTS_PER_INCH, as_texts, style
 
         with atomic(self.figure) as temporary, style():
-            make().savefig(temporary, dpi=DOTS_PER_INCH)
+            figure = make()
+            as_texts(figure)
+            figure.savefig(temporary, dpi=DOTS_PER_INCH)
 
 
 def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:

@@ -18,6 +18,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -178,9 +180,26 @@ def poisson_errors(counts: Array) -> Array:
     return np.stack([n - low, 0.5 * chi2.isf(tail, 2 * (n + 1)) - n])
 
 
+def as_texts(figure: Figure) -> None:
+    """Draw labels as they are that are no formula, as names of files with a dollar sign in them.
+
+    A label with an even number of dollar signs is a formula to matplotlib, and one that it cannot parse breaks the
+    whole figure.
+    """
+    parser = MathTextParser("path")
+    for label in figure.findobj(Text):
+        text = str(label.get_text())
+        if "$" in text:
+            try:
+                parser.parse(text)
+            except ValueError:
+                label.set_parse_math(False)
+
+
 def png(figure: Figure) -> bytes:
     """The figure as PNG bytes, the same for the same figure (no date inside)."""
     stream = io.BytesIO()
     with style():
+        as_texts(figure)
         figure.savefig(stream, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return stream.getvalue()
