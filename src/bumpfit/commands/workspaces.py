@@ -133,7 +133,7 @@ def validate(workspace: Workspace, reading: Reading, output: Output) -> None:
     }
     result = {
         **provenance("validate", [workspace, *reading.files]),
-        "valid": True, "poi": model.poi, "channels": channels, "parameters": kinds,
+        "valid": True, "poi": model.poi, "settings_without_parameter": list(model.unused), "channels": channels, "parameters": kinds,
     }  # fmt: skip
 
     def show() -> Any:
@@ -149,6 +149,7 @@ def validate(workspace: Workspace, reading: Reading, output: Output) -> None:
             pairs([
                 ("parameter of interest", model.poi or "none"),
                 *((f"{kind} parameters", str(len(names))) for kind, names in kinds.items()),
+                *[("settings without a parameter", ", ".join(model.unused))] * bool(model.unused),
             ]),
         )  # fmt: skip
 
