@@ -133,7 +133,8 @@ def validate(workspace: Workspace, reading: Reading, output: Output) -> None:
     }
     result = {
         **provenance("validate", [workspace, *reading.files]),
-        "valid": True, "poi": model.poi, "settings_without_parameter": list(model.unused), "channels": channels, "parameters": kinds,
+        "valid": True, "poi": model.poi, "channels": channels, "parameters": kinds,
+        "settings_without_parameter": list(model.unused),
     }  # fmt: skip
 
     def show() -> Any:
