@@ -119,8 +119,7 @@ def test_patch(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     assert "name one of" in refused(bumpfit("fit", counting, "--patch", patchset))
 
 
-@pytest.mark.filterwarnings("always::bumpfit.errors.InputWarning")
-def test_patchset_of_another_workspace_is_said(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+def test_patchset_of_another_workspace_is_refused(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     patches = {
         "metadata": {"digests": {"md5": "0" * 32}},
         "patches": [{"metadata": {"name": "a", "values": [1]}, "patch": []}],
@@ -128,10 +127,20 @@ def test_patchset_of_another_workspace_is_said(bumpfit: Run, counting: Path, tmp
     }
     patchset = tmp_path / "patchset.json"
     patchset.write_text(json.dumps(patches))
-    done = bumpfit("fit", counting, "--patch", patchset, "--json")
+    assert "made for another workspace" in refused(bumpfit("fit", counting, "--patch", patchset, "--json"))
+    done = bumpfit("fit", counting, "--patch", patchset, "--patch-any", "--json")
     assert done.json["mu"] == pytest.approx(5.0, abs=1e-6)
-    assert done.err.startswith("bumpfit: the patchset was made for another workspace")
-    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("always::bumpfit.errors.InputWarning")
+def test_settings_without_a_parameter_are_told(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    spec = json.loads(counting.read_text())
+    spec["measurements"][0]["config"]["parameters"].append({"name": "nope", "inits": [1.0]})
+    path = tmp_path / "leftover.json"
+    path.write_text(json.dumps(spec))
+    for command in ("validate", "fit"):
+        assert "sets nope, which no modifier has" in bumpfit(command, path).err
+    assert bumpfit("validate", path, "--json").json["settings_without_parameter"] == ["nope"]
 
 
 def test_validate(bumpfit: Run, multi: Path, tmp_path: Path) -> None:
