@@ -148,7 +148,12 @@ def test_names_that_had_to_be_changed_are_told_and_come_back(tmp_path: Path) -> 
     name = "σ(pp→X) [fb]"
     samples = [
         build.sample("a signal", [5.0, 9.0], build.modifier("normfactor", name)),
-        build.sample("b", [50.0, 40.0], build.modifier("shapesys", "bin-wise", [3.0, 2.0])),
+        build.sample(
+            "b",
+            [50.0, 40.0],
+            build.modifier("shapesys", "bin-wise", [3.0, 2.0]),
+            build.modifier("normsys", "scale [GeV]", (0.9, 1.1)),
+        ),
     ]
     model = read(build.workspace({"SR 1/µ": samples}, {"SR 1/µ": [55, 50]}, name))
     with pytest.warns(InputWarning, match=r"names were changed.*'σ\(pp→X\) \[fb\]' is"):
@@ -158,7 +163,8 @@ def test_names_that_had_to_be_changed_are_told_and_come_back(tmp_path: Path) -> 
     again = read(tmp_path / "hs3.json")
     assert set(again.names) == set(model.names)
     assert again.poi == name and again.channels[0].name == "SR 1/µ"
-    values = {name: 0.3, "bin-wise[1]": 1.1}
+    assert [d["x"] for d in document["distributions"] if d["type"] == "gaussian_dist"] == ["scale__GeV_"]
+    values = {name: 0.3, "bin-wise[1]": 1.1, "scale [GeV]": 0.7}
     assert again.twice_nll(values) == pytest.approx(model.twice_nll(values), abs=1e-10)
 
 

@@ -66,8 +66,13 @@ class Writer:
         self.functions: dict[str, str] = {}
         self.changed: dict[str, str] = {}
         self.blocks: dict[str, Any] = {}
-        for name in (*model.names, *self.declared.formulas):
-            self.word(name.partition("[")[0])
+        self.single = [
+            p
+            for name, group in self.declared.sets.items()
+            if group.scalar and (p := self.parameters[name]).constraint == "normal"
+        ]
+        for name in (*self.declared.sets, *self.declared.formulas):
+            self.word(name)
 
     def word(self, name: str) -> str:
         """The HS3 name of a channel, sample, modifier or parameter."""
@@ -154,7 +159,8 @@ class Writer:
     def constraint_within(self, names: Sequence[str]) -> dict[str, str]:
         """The constraint of a parameter that only formulas name, which goes with one of them."""
         modified = {use.modifier["name"] for use in uses_of(self.model.spec["channels"])}
-        wanted = [n for n in names if n not in modified and "[" not in n and self.parameters[n].constraint == "normal"]
+        single = {p.name for p in self.single}
+        wanted = [n for n in names if n not in modified and n in single]
         if len(wanted) > 1:
             raise InputError(
                 f"HS3 holds the constraint of one parameter beside a formula, this one has {', '.join(wanted)}; scale "
@@ -236,10 +242,6 @@ def _samples(writer: Writer, channel: str) -> list[dict[str, Any]]:
     return result
 
 
-def _single(model: Model) -> list[Parameter]:
-    return [p for p in model.parameters if p.constraint == "normal" and not p.name.endswith("]")]
-
-
 def _constraints(writer: Writer) -> list[dict[str, Any]]:
     """Gaussian constraints of single parameters, correlated ones together."""
     result: list[dict[str, Any]] = [
@@ -247,12 +249,12 @@ def _constraints(writer: Writer) -> list[dict[str, Any]]:
             "name": writer.constraint_name(p.name), "type": "gaussian_dist", "x": writer.names[p.name],
             "mean": f"nom_{writer.names[p.name]}", "sigma": p.width,
         }
-        for p in _single(writer.model)
+        for p in writer.single
         if p.name not in writer.correlated
     ]  # fmt: skip
     for entry in correlations_of(writer.model.spec):
         names = entry["parameters"]
-        if any(name.endswith("]") for name in names):
+        if any(name not in writer.declared.sets for name in names):
             raise InputError("HS3 cannot hold correlations of parameters of single bins")
         sigmas = np.array([writer.parameters[name].width for name in names])
         covariance = np.asarray(entry["matrix"]) * sigmas[:, None] * sigmas
@@ -268,7 +270,7 @@ def _document(
     writer: Writer, channels: list[str], distributions: list[dict[str, Any]], data: list[dict[str, Any]]
 ) -> dict[str, Any]:
     model, names = writer.model, writer.names
-    single = _single(model)
+    single = writer.single
     points: list[dict[str, Any]] = [
         {"name": names[p.name], "value": p.init, **({"const": True} if p.fixed else {})} for p in model.parameters
     ]
