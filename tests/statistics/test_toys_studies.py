@@ -13,8 +13,8 @@ import pytest
 from scipy import stats
 from study_size import FULL
 
-from bumpfit import toys
-from bumpfit.toys import LogLinear
+from bumpfit import inference, toys, workspace
+from bumpfit.workspace import build
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "toys"))
 from toy_models import dijet
@@ -56,10 +56,10 @@ def test_feldman_cousins_intervals_cover() -> None:
     strength, inside = 2.0, {}
     counts = rng.poisson(3.0 + strength, 200 * SCALE)
     for n in np.unique(counts):
-        model = LogLinear(
-            np.array([3.0]), np.zeros((1, 0)), np.array([1.0]), (0.0, 100.0), observed=np.array([float(n)])
-        )
-        found = toys.feldman_cousins(model, 8000, 0.9, seed=int(n))
+        signal = build.sample("s", [1.0], build.modifier("normfactor", "mu"))
+        ranges = {"mu": {"bounds": [[0.0, 100.0]]}}
+        spec = build.workspace({"a": [signal, build.sample("b", [3.0])]}, {"a": [float(n)]}, "mu", ranges)
+        found = inference.interval(workspace.read(spec), level=0.9, law=toys.Toys(8000, seed=int(n)))
         inside[int(n)] = found.low <= strength <= found.high
     covered = sum(inside[int(n)] for n in counts)
     assert stats.binomtest(int(covered), len(counts), 0.9, alternative="less").pvalue > 1e-3
