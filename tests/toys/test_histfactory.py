@@ -17,7 +17,7 @@ from toy_models import dijet
 
 from bumpfit import toys, workspace
 from bumpfit.errors import InputError
-from bumpfit.inference import discovery
+from bumpfit.inference import discovery, interval
 from bumpfit.toys.engine import GENERAL, LogLinearEngine
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import build
@@ -268,9 +268,9 @@ def test_events_where_the_hypothesis_expects_none_exclude_it() -> None:
 
 def test_intervals_end_where_strengths_do() -> None:
     """Events of 3 expected: strengths below -3 are no hypothesis, those above 50 are not in the model."""
-    few = toys.feldman_cousins(one_channel([3.0], [1.0], [0.0], [], low=-10.0), 500, 0.9)
+    few = interval(one_channel([3.0], [1.0], [0.0], [], low=-10.0), level=0.9, law=toys.Toys(500))
     assert few.low == pytest.approx(-3.0, abs=1e-3) and not few.low_at_bound
-    many = toys.feldman_cousins(one_channel([3.0], [1.0], [50.0], []), 500, 0.9)
+    many = interval(one_channel([3.0], [1.0], [50.0], []), level=0.9, law=toys.Toys(500))
     assert many.high == 50.0 and many.high_at_bound
 
 

@@ -58,6 +58,8 @@ class Acceptance:
         from its threshold, which is nearly straight.
         """
         rise = self.profile.rise(value)
+        if rise == math.inf:
+            return -math.inf
         if self.law.method == "asymptotic":
             return math.sqrt(chi2_quantile(self.level)) - math.sqrt(rise)
         return self.distribution.tail(value, value, rise).log_p - math.log(1 - self.level)

@@ -123,6 +123,10 @@ def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
 
 def _solve_triangular(lower: Floats, right: Floats) -> float:
     """`solve_triangular` by LAPACK: for few rows the inverse costs less than importing another solver."""
+    diagonal = np.diag(lower)
+    if not (np.isfinite(diagonal) & (diagonal != 0.0)).all():  # as a division by the pivot would end
+        right[:] = np.nan
+        return float("inf")
     if right.size < LARGE:
         inverse = np.linalg.inv(lower)
         half = inverse @ right
