@@ -110,3 +110,103 @@ def test_imports_of_files_make_no_circle() -> None:
         for name, path in files.items()
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+LINES, ARGUMENTS = 60, 8
+
+LONG: tuple[str, ...] = (
+    "commands/likelihood.py:fit",
+    "commands/tagging_data.py:dataset",
+    "commands/toys.py:toys",
+    "events/cutflow.py:cutflow",
+    "events/dataset.py:build",
+    "events/tables.py:read",
+    "inference/newton.py:descend",
+    "pages/search_run.py:run",
+    "runs/folder.py:in_folder",
+    "scoring/merits.py:evaluate",
+    "search/peaks.py:fit_peak",
+    "search/template.py:fit_yield",
+    "shapes/discrete_profiling.py:envelope",
+    "shapes/order.py:order_by_f_test",
+    "tagging/prospects.py:prospects",
+    "tagging/variations.py:effects",
+    "toys/general_lanes.py:evaluate",
+    "toys/general_lanes.py:fit_toys",
+    "toys/loglinear_batch.py:run_toys",
+    "workspace/build.py:selection",
+    "workspace/kernels.py:of_rates",
+)
+"""Functions of more than `LINES` lines, sorted. This list may only get shorter."""
+
+WIDE: tuple[str, ...] = (
+    "higgsml/bias.py:bias",
+    "higgsml/forest.py:walk",
+    "higgsml/likelihood.py:fit_all",
+    "higgsml/likelihood.py:throw",
+    "higgsml/likelihood_kernel.py:end",
+    "higgsml/likelihood_kernel.py:measure",
+    "higgsml/likelihood_kernel.py:side",
+    "higgsml/submission.py:systematics",
+    "inference/low_rank.py:minimise",
+    "inference/newton.py:along_walls",
+    "inference/newton.py:descend",
+    "inference/newton.py:minimise",
+    "pages/search_run.py:run",
+    "scoring/crossfit.py:cross_fit",
+    "scoring/merits.py:evaluate",
+    "scoring/merits.py:max_significance",
+    "search/score_events.py:primary_test",
+    "simulate/tau_pairs.py:choose",
+    "toys/coverage.py:coverage",
+    "toys/coverage.py:sensitivity",
+    "toys/damped.py:derivatives",
+    "toys/damped.py:minimise",
+    "toys/general_lanes.py:begin",
+    "toys/general_lanes.py:fit_toys",
+    "toys/histfactory.py:fit_carefully",
+    "toys/importance.py:tail",
+    "toys/loglinear_batch.py:call",
+    "toys/loglinear_batch.py:put_toys",
+    "toys/loglinear_batch.py:run_queue",
+    "toys/loglinear_batch.py:run_toys",
+    "toys/loglinear_kernel.py:fit_background",
+    "toys/loglinear_kernel.py:fit_signal",
+    "toys/loglinear_kernel.py:signal_pass",
+    "toys/look_elsewhere.py:scan_toys",
+    "toys/run.py:run",
+    "toys/throw.py:throw",
+    "workspace/build.py:selection",
+    "workspace/build.py:spectrum",
+    "workspace/kernels.py:derivatives",
+    "workspace/kernels.py:of_rates",
+    "workspace/vectorised.py:of_rates",
+)
+"""Public functions of more than `ARGUMENTS` arguments, sorted. This list may only get shorter."""
+
+
+def functions() -> list[tuple[str, int, int]]:
+    """All functions with their lines and arguments; `self` and `cls` are none."""
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                place = f"{path.relative_to(ROOT).as_posix()}:{node.name}"
+                found.append((place, lines, len([n for n in names if n not in ("self", "cls")])))
+    return found
+
+
+def test_functions_are_short() -> None:
+    assert sorted({place for place, lines, _ in functions() if lines > LINES}) == list(LONG)
+
+
+def test_public_functions_have_few_arguments() -> None:
+    """Options of a command are the arguments of its function, so the functions of `commands/` are left out."""
+    wide = {
+        place
+        for place, _, arguments in functions()
+        if arguments > ARGUMENTS and not place.startswith("commands/") and not place.split(":")[1].startswith("_")
+    }
+    assert sorted(wide) == list(WIDE)
