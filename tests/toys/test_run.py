@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 from toy_models import dijet
 
 from bumpfit import toys
@@ -24,6 +25,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.runs import Pieces
 from bumpfit.toys.engine import LogLinearEngine
 from bumpfit.toys.tally import Tally, merge, missing, read
+from bumpfit.toys.throw import estimate, upper_limit
 
 runs = importlib.import_module("bumpfit.toys.run")
 N = 5000
@@ -50,6 +52,13 @@ def whole(engine) -> Tally:
 
 def same(a: Tally, b: Tally) -> bool:
     return np.array_equal(a.value, b.value) and np.array_equal(a.toys, b.toys) and a.ranges == b.ranges
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1000), (3, 200), (60, 100)])
+def test_what_a_p_value_is_at_most(hits: int, n: int) -> None:
+    """With the upper limit as the truth, so few hits happen in 5 % of all runs."""
+    assert stats.binom.cdf(hits, n, upper_limit(hits, n)) == pytest.approx(0.05, rel=1e-6)
+    assert estimate(hits, hits, n, plain=True)[0] == (hits + 1) / (n + 1)
 
 
 def test_a_tally_is_the_toys(engine, whole) -> None:
