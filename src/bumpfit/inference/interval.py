@@ -65,12 +65,16 @@ class Acceptance:
         return self.distribution.tail(value, value, rise).log_p - math.log(1 - self.level)
 
     def error(self, end: float) -> float | None:
-        """Statistical error of an end from that of p; None without toys."""
-        tail = self.distribution.tail(end, end, self.profile.rise(end))
-        if tail.error is None:
+        """Statistical error of an end from that of p; None without toys, and where values beyond are impossible."""
+        if self.law.method == "asymptotic":
             return None
         step = SLOPE * (end - self.profile.estimate)
         inner, outer = (min(max(end + sign * step, self.profile.range[0]), self.profile.range[1]) for sign in (-1, 1))
+        if self(outer) == -math.inf:
+            return None
+        tail = self.distribution.tail(end, end, self.profile.rise(end))
+        if tail.error is None:
+            return None
         slope = (self(inner) - self(outer)) / abs(outer - inner) if step else 0.0
         return tail.error / tail.p / slope if slope > 0 else math.nan
 
