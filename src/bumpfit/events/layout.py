@@ -6,9 +6,10 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.events.names import Part, normal
+from bumpfit.events.names import Names, Part, normal
 
 # The usual other names. An alias is used only when the file has no branch of that very name.
 COLLECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -26,14 +27,14 @@ COLLECTIONS: Mapping[str, tuple[str, ...]] = {
     "flow": ("eflow",),
 }
 FIELDS: Mapping[str, tuple[str, ...]] = {
-    "pt": ("pt", "et", "met"),
-    "e": ("e", "energy"),
-    "m": ("mass", "m"),
-    "px": ("px",),
-    "py": ("py",),
-    "pz": ("pz",),
-    "eta": ("eta",),
-    "phi": ("phi",),
+    "pt": ("pt", "et", "met", "fcoordinates.fpt"),
+    "e": ("e", "energy", "fcoordinates.fe"),
+    "m": ("mass", "m", "fcoordinates.fm"),
+    "px": ("px", "momentum.x", "fcoordinates.fx"),
+    "py": ("py", "momentum.y", "fcoordinates.fy"),
+    "pz": ("pz", "momentum.z", "fcoordinates.fz"),
+    "eta": ("eta", "fcoordinates.feta"),
+    "phi": ("phi", "fcoordinates.fphi"),
     "charge": ("charge", "q"),
     "btag": ("btag",),
     "tautag": ("tautag",),
@@ -53,32 +54,50 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
-    """Objects of one kind: name as in the file, fields by normal name, and the column that counts them (if any)."""
+    """Objects of one kind: name as in the file, fields by name, and the column that counts them (if any).
+
+    `lone` says that every event has one object and its fields hold one value an event.
+    """
 
     name: str
-    fields: Mapping[str, Field]
+    fields: Names[Field]
     counter: str | None = None
+    lone: bool = False
 
     def find(self, observable: str) -> Field | None:
-        """The stored branch of an observable: of that very name, else of one of its usual names."""
-        names = (observable, *FIELDS.get(observable, ()))
+        """The stored branch of an observable: of that very name, else of one of its usual names.
+
+        Raises:
+            InputError: the name fits several branches, none of them exactly.
+        """
+        names = (observable, *FIELDS.get(normal(observable), ()))
         return next((self.fields[name] for name in names if name in self.fields), None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Collections and flat columns of a source, by normal name."""
+    """Collections, groups of scalar columns with one prefix, flat columns, and all columns of a source, by name."""
 
-    collections: Mapping[str, Collection]
-    columns: Mapping[str, str]
+    collections: Names[Collection]
+    groups: Names[Collection]
+    columns: Names[str]
+    branches: Names[str]
 
     def collection(self, part: Part) -> tuple[Collection, str] | None:
         """The collection that a part names, and the digits left over for an index.
 
-        The longest name that exists wins: `ParticleFlowJet02` is a branch, `jet02` the third jet; in
-        `ParticleFlowJet020` the last 0 is the index.
+        An exact name comes first, then the longest that exists: `ParticleFlowJet02` is a branch, `jet02` the third jet;
+        in `ParticleFlowJet020` the last 0 is the index. Groups of scalars (`MET_pt`, `MET_phi`) come after collections.
+
+        Raises:
+            InputError: the name fits several, none of them exactly.
         """
-        for kept in range(len(part.digits), -1, -1):
+        lengths = range(len(part.digits), -1, -1)
+        for kinds in (self.collections, self.groups):
+            for kept in lengths:
+                if part.stem + part.digits[:kept] in kinds.exact:
+                    return kinds.exact[part.stem + part.digits[:kept]], part.digits[kept:]
+        for kept in lengths:
             found = self._named(part.stem + part.digits[:kept])
             if found is not None:
                 return found, part.digits[kept:]
@@ -89,39 +108,46 @@ class Layout:
         name = normal(part.stem)
         return name in ("lepton", "leptons") and name not in self.collections
 
-    def column(self, name: str) -> str | None:
-        """The flat column of this name, or None."""
-        return self.columns.get(name) or self.columns.get(normal(name))
+    def column(self, name: str, *, quoted: bool = False) -> str | None:
+        """The flat column of this name (quoted: any column), or None.
+
+        Raises:
+            InputError: the name fits several columns, none of them exactly.
+        """
+        return (self.branches if quoted else self.columns).get(name)
 
     def _named(self, name: str) -> Collection | None:
         plain = normal(name)
-        for candidate in (plain, *COLLECTIONS.get(plain, ())):
-            if candidate in self.collections:
-                return self.collections[candidate]
+        for candidate in (name, *COLLECTIONS.get(plain, ())):
+            for kinds in (self.collections, self.groups):
+                if candidate in kinds:
+                    return kinds[candidate]
         return self._named(name[:-1]) if plain.endswith("s") and len(plain) > 2 else None
 
     def unknown_object(self, name: str) -> InputError:
         """The error for an object that the file does not have."""
-        there = sorted((c.name for c in self.collections.values()), key=str.lower)
-        listed = ", ".join(there) if there else "none; columns: " + _some(set(self.columns.values()))
-        return InputError(f"there is no branch '{name}'{_close(name, there)}; the file has {listed}")
+        there = [entry.name for entry in self.collections.values()]
+        listed = nearest(name, there) if there else "none; columns: " + nearest(name, self.columns.exact)
+        groups = [entry.name for entry in self.groups.values()]
+        return InputError(f"there is no branch '{name}'{_close(name, [*there, *groups])}; the file has {listed}")
 
-    def unknown_column(self, name: str) -> InputError:
+    def unknown_column(self, name: str, *, quoted: bool = False) -> InputError:
         """The error for a name without a dot that is no column."""
-        there = sorted(set(self.columns.values()), key=str.lower)
-        objects = sorted((c.name for c in self.collections.values()), key=str.lower)
-        listed = f"the columns {_some(there)}" if there else "no flat columns"
-        more = f", and the objects {', '.join(objects)} (as in {objects[0].lower()}0.pt)" if objects else ""
+        there = list(self.branches if quoted else self.columns.exact)
+        objects = [entry.name for entry in self.collections.values()]
+        listed = f"the columns {nearest(name, there)}" if there else "no flat columns"
+        first = min(objects, key=str.lower, default="").lower()
+        more = f", and the objects {nearest(name, objects)} (as in {first}0.pt)" if objects else ""
         return InputError(f"there is no column '{name}'{_close(name, there)}; the file has {listed}{more}")
 
 
 def unknown_observable(name: str, collection: Collection, known: Iterable[str]) -> InputError:
     """The error for an observable that is neither stored nor computable."""
-    stored = sorted({field.member or field.column.split(".")[-1] for field in collection.fields.values()})
+    stored = list(collection.fields.exact)
     computed = sorted(known)
     return InputError(
         f"{collection.name} has no observable '{name}'{_close(name, [*stored, *computed])}; "
-        f"stored: {', '.join(stored)}; computed: {', '.join(computed)}"
+        f"stored: {nearest(name, stored)}; computed: {nearest(name, computed)}"
     )
 
 
@@ -129,49 +155,90 @@ def build(columns: Mapping[str, tuple[str, ...] | None], jagged: Iterable[str]) 
     """Sort columns into collections.
 
     Understood are `Jet.PT` (Delphes), `Jet_pt` with a counter `nJet` or `Jet_size` or with other lists `Jet_...`
-    (NanoAOD), and lists of records. A counter is used for the size only when its name says whose it is.
+    (NanoAOD), lists of records, and what trees become as RNTuples (`_collection0.Jet_pt`). A prefix with a counter owns
+    all lists that begin with it; lists without one belong to every prefix that they share with others. A counter is
+    used for the size only when its name says whose it is. Scalars with a prefix (`MET_pt`) are groups.
 
     Args:
         columns: column name, and the member names when it holds (lists of) records, else None.
         jagged: columns that hold lists.
     """
-    fields: dict[str, dict[str, Field]] = {}
-    titles: dict[str, str] = {}
-    flat: dict[str, str] = {}
-
-    def add(title: str, name: str, field: Field) -> None:
-        titles.setdefault(normal(title), title)
-        fields.setdefault(normal(title), {}).setdefault(normal(re.sub(r"\[.*\]$", "", name)), field)
-
     lists = set(jagged)
-    counted = {name[1:] for name in columns if re.match(r"n[A-Z]", name)}
-    counted |= {name.removesuffix("_size") for name in columns if name.endswith("_size")}
-    prefixes = [name.rpartition("_")[0] for name in lists if "." not in name]
-    counted |= {prefix for prefix in prefixes if prefix and prefixes.count(prefix) > 1}
+    fields: dict[str, dict[str, Field]] = {}
+    groups: dict[str, dict[str, Field]] = {}
+    flat: dict[str, str] = {}
+    counted, shared = _prefixes(columns, lists)
+
+    def add(there: dict[str, dict[str, Field]], title: str, name: str, field: Field) -> None:
+        there.setdefault(title, {}).setdefault(re.sub(r"\[[^\]]*\]$", "", name) or name, field)
+
     for name, members in columns.items():
+        title, dot, rest = name.partition(".")
         if members is not None:
             for member in members:
-                add(name, member, Field(name, member))
-            continue
-        title, dot, rest = name.partition(".")
-        if dot:
-            add(title, rest, Field(name))
-            continue
-        flat[name] = flat[normal(name)] = name
-        owners = [title for title in counted if name.startswith(f"{title}_")] if name in lists else []
-        if owners:
-            title = max(owners, key=len)
-            add(title, name[len(title) + 1 :], Field(name))
-    counters = {
-        key: next((flat[c] for c in (f"{title}_size", f"n{title}") if c in flat and flat[c] not in lists), None)
-        for key, title in titles.items()
-    }
-    return Layout({key: Collection(titles[key], fields[key], counters[key]) for key in fields}, flat)
+                add(fields, *(_imported(title, member, counted) or (name, member)), Field(name, member))
+        elif dot:
+            add(fields, *(_imported(title, rest, counted) or (title, rest)), Field(name))
+            if _IMPORTED.fullmatch(title):
+                flat.setdefault(rest, name)
+        else:
+            flat[name] = name
+            if name not in lists:
+                for place in (found.start() for found in re.finditer("_", name[:-1])):
+                    if place:
+                        add(groups, name[:place], name[place + 1 :], Field(name))
+            elif owners := [title for title in counted if name.startswith(f"{title}_")]:
+                title = max(owners, key=len)
+                add(fields, title, name[len(title) + 1 :], Field(name))
+            else:
+                for title in sorted((title for title in shared if name.startswith(f"{title}_")), key=len):
+                    add(fields, title, name[len(title) + 1 :], Field(name))
+    return Layout(
+        Names({title: _collection(title, found, flat, lists) for title, found in fields.items()}),
+        Names({title: Collection(title, Names(found), lone=True) for title, found in groups.items()}),
+        Names(flat),
+        Names({**flat, **{name: name for name in columns}}),
+    )
 
 
-def _some(names: Iterable[str], most: int = 60) -> str:
-    ordered = sorted(names, key=str.lower)
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
+_IMPORTED = re.compile(r"_collection\d+")  # what ROOT's importer calls the collections that shared a counter
+
+
+def _imported(title: str, name: str, counted: Iterable[str]) -> tuple[str, str] | None:
+    """Collection and field of `Muon_pt` inside `_collection0`; None for collections with names of their own."""
+    if not _IMPORTED.fullmatch(title) or "_" not in name:
+        return None
+    prefix = max((one for one in counted if name.startswith(f"{one}_")), key=len, default=name.partition("_")[0])
+    return prefix, name[len(prefix) + 1 :]
+
+
+def _prefixes(columns: Mapping[str, Any], lists: set[str]) -> tuple[set[str], set[str]]:
+    """Prefixes that have a counter, and those without one that several lists share."""
+    counted = {name[1:] for name in columns if re.match(r"n[A-Z]", name) and name not in lists}
+    counted |= {name.removesuffix("_size") for name in columns if name.endswith("_size") and name not in lists}
+    prefixes = [name.rpartition("_")[0] for name in lists if "." not in name]
+    return counted, {prefix for prefix in prefixes if prefix and prefixes.count(prefix) > 1}
+
+
+def _collection(title: str, fields: dict[str, Field], flat: Mapping[str, str], lists: set[str]) -> Collection:
+    counter = next((flat[c] for c in (f"{title}_size", f"n{title}") if c in flat and flat[c] not in lists), None)
+    lone = counter is None and not any(field.column in lists for field in fields.values())
+    return Collection(title, Names(fields), counter, lone)
+
+
+def nearest(name: str, there: Iterable[str], most: int = 12) -> str:
+    """At most 12 names for a message: by alphabet where they are few, else the nearest to what was asked."""
+    names = sorted(set(there), key=str.lower)
+    if len(names) <= most:
+        return ", ".join(names)
+    wanted = normal(name)
+    match = difflib.SequenceMatcher(b=wanted, autojunk=False)
+
+    def distance(other: str) -> float:
+        match.set_seq1(normal(other))
+        return -match.ratio()
+
+    return f"{', '.join(sorted(names, key=distance)[:most])} and {len(names) - most} more"
 
 
 def _close(name: str, there: Iterable[str]) -> str:

@@ -3,19 +3,28 @@
 `jet0` is the first jet, `jet` all of them, `jet:3` the first three, `jet1:3` the second and third;
 `jet0.constituents:10` the first ten constituents of the first jet; `jet0,jet1` two objects. Where digits at the end of
 a branch name get in the way, `jet02[0]` and `jet02[1:3]` say the same with brackets. A name without a dot is a flat
-column. Case and underscores in names do not matter (`FatJet0.BTag`, `fat_jet0.b_tag`).
+column. Backticks hold a name that is no word: `` `Jets:all`0.pt ``, `` jet0.`b tag` ``, and alone, `` `Jet.PT` ``, any
+branch of the file.
+
+A name that the file has exactly so is meant; else case and underscores do not matter (`FatJet0.BTag`,
+`fat_jet0.b_tag`), and a name that then fits several is an error.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from bumpfit.errors import InputError
 
-_OBJECT = r"[A-Za-z_]\w*(?:\[(?:\d+|\d*:\d*)\]|:\d*)?"
+_QUOTED = r"`[^`]+`"
+_OBJECT = rf"(?:[A-Za-z_]\w*|{_QUOTED}\d*)(?:\[(?:\d+|\d*:\d*)\]|:\d*)?"
 DOTTED = rf"{_OBJECT}(?:\.{_OBJECT})*"
-_PART = re.compile(r"([A-Za-z_]\w*?)(\d*)(?:\[(\d+)\]|\[(\d*):(\d*)\]|(:)(\d*))?")
+_PART = re.compile(rf"([A-Za-z_]\w*?|{_QUOTED})(\d*)(?:\[(\d+)\]|\[(\d*):(\d*)\]|(:)(\d*))?")
+_LAST = re.compile(rf"\w+|{_QUOTED}")
+Value = TypeVar("Value")
 _NAME = re.compile(rf"{DOTTED}(?:\s*,\s*{DOTTED})*")
 
 
@@ -37,11 +46,47 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Name:
-    """A parsed name: the objects (each one or more parts), the observable, and the text as it was given."""
+    """A parsed name: the objects (each one or more parts), the observable, and the text as it was given.
+
+    `quoted` says that the observable stood in backticks.
+    """
 
     objects: tuple[tuple[Part, ...], ...]
     observable: str
     text: str
+    quoted: bool = False
+
+
+class Names(Mapping[str, Value]):
+    """Values by the names of a file: the exact name first, else the only one that is equal in its normal form.
+
+    Iteration gives normal forms where they are unique, and the names themselves where several share one.
+    """
+
+    def __init__(self, values: Mapping[str, Value] | Iterable[tuple[str, Value]] = ()) -> None:
+        self.exact: dict[str, Value] = dict(values)
+        self._forms: dict[str, list[str]] = {}
+        for name in self.exact:
+            self._forms.setdefault(normal(name), []).append(name)
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a name; KeyError without one, InputError when its normal form belongs to several."""
+        if name in self.exact:
+            return self.exact[name]
+        same = self._forms[normal(name)]
+        if len(same) > 1:
+            raise InputError(f"'{name}' fits {' and '.join(same[:12])}; write one of them exactly")
+        return self.exact[same[0]]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in self.exact or normal(name) in self._forms)
+
+    def __iter__(self) -> Iterator[str]:
+        for form, same in self._forms.items():
+            yield from [form] if len(same) == 1 else same
+
+    def __len__(self) -> int:
+        return len(self.exact)
 
 
 def normal(name: str) -> str:
@@ -59,18 +104,32 @@ def parse(text: str) -> Name:
             f"'{text}' is not the name of an observable; expected <objects>.<observable> as jet0.pt, jet:3.eta, "
             "jet0,jet1.delta_r or jet0.constituents.pt, or the name of a column"
         )
-    *before, last = [piece.strip() for piece in text.split(",")]
-    head, dot, observable = last.rpartition(".")
-    if not dot:
-        if before or not re.fullmatch(r"\w+", last):
+    *before, last = [piece.strip() for piece in split(text, ",")]
+    *head, observable = split(last, ".")
+    quoted = observable.startswith("`")
+    if not head:
+        if before or not _LAST.fullmatch(last):
             raise InputError(f"'{text}' names no observable; expected one after a dot, as in jet0,jet1.delta_r")
-        return Name((), last, text)
-    if not re.fullmatch(r"\w+", observable):
+        return Name((), last.strip("`"), text, quoted)
+    if not _LAST.fullmatch(observable):
         raise InputError(f"'{text}' ends in '{observable}', which is an object; expected an observable, as in jet0.pt")
-    objects = tuple(tuple(_part(piece, text) for piece in item.split(".")) for item in (*before, head))
+    items = (*(split(item, ".") for item in before), head)
+    objects = tuple(tuple(_part(piece, text) for piece in item) for item in items)
     if any(len(parts) > 2 for parts in objects):
         raise InputError(f"'{text}' is nested more than once; expected at most jet0.constituents.pt")
-    return Name(objects, observable, text)
+    return Name(objects, observable.strip("`"), text, quoted)
+
+
+def split(text: str, mark: str) -> list[str]:
+    """The pieces of a name between commas or dots, except those in backticks."""
+    pieces, inside = [""], False
+    for letter in text:
+        inside ^= letter == "`"
+        if letter == mark and not inside:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    return pieces
 
 
 def _part(piece: str, text: str) -> Part:
@@ -78,6 +137,7 @@ def _part(piece: str, text: str) -> Part:
     if match is None:
         raise InputError(f"'{piece}' in '{text}' is not the name of an object; expected jet, jet0, jet:3 or jet1:3")
     stem, digits, index, low, high, colon, end = match.groups()
+    stem = stem.strip("`")
     if index is not None:
         return Part(stem, digits, index=int(index))
     if low is not None:

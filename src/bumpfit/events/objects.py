@@ -15,9 +15,9 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.events import references
-from bumpfit.events.arrays import Jagged, ak, defined, double, nth
+from bumpfit.events.arrays import Jagged, ak, defined, double, lists, nth
 from bumpfit.events.layout import LEPTONS, REFERENCES, SINGLE, Collection, Field
-from bumpfit.events.names import Part, normal
+from bumpfit.events.names import Names, Part, normal
 from bumpfit.events.source import Chunk
 
 LONGEST = 10_000  # objects of a closed range: as many are kept for every event, None where there are fewer
@@ -79,12 +79,15 @@ class Objects:
         self._inner: str | None = None
         self._second = Selection()
         label = self._collection.name + str(self._first)
+        if self._collection.lone and self._first == Selection():
+            self._first = Selection(0)
         if len(parts) == 2:
             self._inner, digits = self._nested(parts[1])
             self._second = select(parts[1], digits, self._inner)
             inner = f"{label}.{self._inner}{self._second}"
             axes = ((label,) if not self._first.single else ()) + ((inner,) if not self._second.single else ())
-            if self._read(self._collection.fields[normal(self._inner)]).ndim == 2:  # one reference an object (TRef)
+            depth = self._read(self._collection.fields[self._inner]).ndim + self._collection.lone
+            if depth == 2:  # one reference an object (TRef)
                 if self._second != Selection():
                     raise InputError(f"{inner} has a position, but {self._collection.name} has one {self._inner} each")
                 self._second, axes = Selection(0), axes[:-1]
@@ -127,8 +130,7 @@ class Objects:
         field = self._collection.find(observable)
         if field is None:
             return None
-        array = self._read(field)
-        return array if array.ndim == 1 else self._first.take(array, 1)
+        return self._taken(self._read(field))
 
     def size(self) -> Jagged:
         """Number of objects: over the last list, or 1 and 0 for a single object that is there or not."""
@@ -196,9 +198,15 @@ class Objects:
             raise self.lacks(wanted)
         return double(array)
 
+    def _taken(self, array: Jagged) -> Jagged:
+        """The selection of the first part; what holds one value an event is a list of one where a position is asked."""
+        if self._collection.lone:
+            return array if self._first == Selection(0) else self._first.take(lists(array[:, np.newaxis]), 1)
+        return array if array.ndim == 1 else self._first.take(array, 1)
+
     def _within(self, array: Jagged) -> Jagged:
         """Both selections of a nested reference."""
-        array = self._first.take(array, 1)
+        array = self._taken(array)
         if array.ndim - (not self._first.single) < 2:  # one an object
             return array
         return self._second.take(array, 1 if self._first.single else 2)
@@ -213,7 +221,7 @@ class Objects:
 
     def _any_field(self) -> Jagged:
         if self._inner is not None:
-            field = self._collection.fields[normal(self._inner)]
+            field = self._collection.fields[self._inner]
             array = self._read(field)
             return self._within(array if not ak.fields(array) else array[ak.fields(array)[0]])
         for name in ("pt", "eta", "funiqueid", *self._collection.fields):
@@ -227,17 +235,17 @@ class Objects:
             raise InputError("leptons are electrons and muons together; their parts are reached by electron0 and muon0")
         for kept in range(len(part.digits), -1, -1):
             name = part.stem + part.digits[:kept]
-            if normal(name) in self._collection.fields:
-                return name.lower(), part.digits[kept:]
+            if name in self._collection.fields:
+                return name, part.digits[kept:]
         raise self.lacks(part.stem + part.digits)
 
     def _stored_inside(self, observable: str) -> Jagged | None:
         assert self._inner is not None
-        field = self._collection.fields[normal(self._inner)]
+        field = self._collection.fields[self._inner]
         array = self._read(field)
-        members = {normal(name): name for name in ak.fields(array)}
+        members = ak.fields(array)
         if members:
-            found = Collection(self._inner, {key: Field(name) for key, name in members.items()}).find(observable)
+            found = Collection(self._inner, Names({name: Field(name) for name in members})).find(observable)
             return None if found is None else array[found.column]
         if normal(self._inner) not in REFERENCES:
             raise InputError(f"{self._collection.name}.{self._inner} holds no references to other objects")
@@ -258,8 +266,9 @@ class Objects:
     def _described(self) -> Collection:
         if self._inner is None:
             return self._collection
-        links = references.resolve(self._chunk, self._collection.fields[normal(self._inner)].column)
-        fields = {name: field for number in links.used() for name, field in links.collections[number].fields.items()}
+        links = references.resolve(self._chunk, self._collection.fields[self._inner].column)
+        used = [links.collections[number].fields.exact for number in links.used()]
+        fields = Names({name: field for entry in used for name, field in entry.items()})
         return Collection(f"{self._collection.name}.{self._inner}", fields)
 
 
@@ -299,7 +308,7 @@ def _leptons(chunk: Chunk) -> Collection:
     if not there:
         raise chunk.layout.unknown_object("lepton (electrons and muons together)")
     common = set.intersection(*(set(entry.fields) for entry in there))
-    return Collection("lepton", {name: there[0].fields[name] for name in sorted(common)})
+    return Collection("lepton", Names({name: there[0].fields[name] for name in sorted(common)}))
 
 
 def finite(function: Callable[..., Jagged]) -> Callable[..., Jagged]:

@@ -77,6 +77,7 @@ def evaluate(name: Name, chunk: Chunk, *, flatten_once: bool = False) -> tuple[J
     """
     if not name.objects:
         return _column(name, chunk)
+    name = _of_members(name, chunk)
     objects = tuple(Objects(chunk, parts) for parts in name.objects)
     array = of_objects(objects, name.observable)
     if len(objects) == 1 and objects[0].once and flatten_once and array.ndim == 2:
@@ -90,9 +91,10 @@ def of_objects(objects: Sequence[Objects], observable: str) -> Jagged:
     """An observable of objects: stored, else computed."""
     wanted = _ALIASES.get(normal(observable), normal(observable))
     if len(objects) == 1:
-        stored = objects[0].stored(wanted)
-        if stored is not None:
-            return stored
+        for name in (observable, wanted):
+            stored = objects[0].stored(name)
+            if stored is not None:
+                return stored
         tau = re.fullmatch(r"tau(\d)(\d)?", wanted)
         if tau:
             return _tau(objects[0], tau)
@@ -134,10 +136,22 @@ def known() -> tuple[str, ...]:
     return (*sorted(_COMPUTED), "tauN", "tauMN")
 
 
+def _of_members(name: Name, chunk: Chunk) -> Name:
+    """`Jets.momentum.x` is the field `momentum.x` of Jets where the file has such a field."""
+    if len(name.objects) != 1 or len(name.objects[0]) != 2:
+        return name
+    first, second = name.objects[0]
+    found = chunk.layout.collection(first)
+    field = f"{second.stem}{second.digits}.{name.observable}"
+    if found is None or second.ranged or second.index is not None or field not in found[0].fields:
+        return name
+    return dataclasses.replace(name, objects=((first,),), observable=field)
+
+
 def _column(name: Name, chunk: Chunk) -> tuple[Jagged, tuple[str, ...]]:
-    column = chunk.layout.column(name.observable)
+    column = chunk.layout.column(name.observable, quoted=name.quoted)
     if column is None:
-        raise chunk.layout.unknown_column(name.observable)
+        raise chunk.layout.unknown_column(name.observable, quoted=name.quoted)
     array = chunk.column(column)
     owners = (c.name for c in chunk.layout.collections.values() if column in [f.column for f in c.fields.values()])
     owner = next(owners, column)

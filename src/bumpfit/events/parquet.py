@@ -13,6 +13,12 @@ from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.layout import build
 from bumpfit.events.source import ReadError, Source
 
+_LISTS = tuple(
+    getattr(pa.types, f"is_{name}")
+    for name in ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
+    if hasattr(pa.types, f"is_{name}")
+)
+
 
 class ParquetFiles(Source):
     """One or more Parquet files with equal columns."""
@@ -64,8 +70,12 @@ def _file(path: str) -> Any:
 
 
 def _inner(kind: Any) -> tuple[Any, bool]:
-    """The type below lists, and whether there are lists."""
+    """The type below lists and extensions (as awkward and pandas write them), and whether there are lists."""
     deep = False
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        kind, deep = kind.value_type, True
-    return kind, deep
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif any(listed(kind) for listed in _LISTS):
+            kind, deep = kind.value_type, True
+        else:
+            return kind, deep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections import OrderedDict
@@ -46,6 +47,8 @@ DAMAGE = (
     uproot.deserialization.DeserializationError,
 )
 
+_LISTS = re.compile(r"\[|\b(vector|array|RVec|list|deque|set|multiset|map|TClonesArray|TRefArray|TObjArray|TArray.)\b")
+
 
 class RootFiles(Source):
     """One tree in one or more ROOT files. Branches are read when they are needed; few files are open at a time."""
@@ -60,11 +63,10 @@ class RootFiles(Source):
             lacking = sorted(set(first) - set(branches))
             if lacking:
                 raise InputError(f"{path} has no branch {lacking[0]}, which {paths[0]} has; expected equal branches")
-            tree = self._opened[path][0]
+            tree = self._opened_tree(path)
             starts.append(starts[-1] + _damaged(path, lambda tree=tree: int(tree.num_entries)))
         self._starts = starts
-        plain = {name: branch for name, branch in first.items() if "." not in name}
-        jagged = _damaged(paths[0], lambda: [name for name, branch in plain.items() if _lists(branch)])
+        jagged = _damaged(paths[0], _jagged, self._opened_tree(paths[0]), first)
         super().__init__(paths, build(dict.fromkeys(first, None), jagged), starts[-1])
 
     def read(self, column: str, start: int, stop: int) -> Jagged:
@@ -85,6 +87,10 @@ class RootFiles(Source):
 
     def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
         return self._branches(path)[column].array(entry_start=first, entry_stop=last)
+
+    def _opened_tree(self, path: str) -> Any:
+        self._branches(path)
+        return self._opened[path][0]
 
     def _branches(self, path: str) -> dict[str, Any]:
         """Branches of a file by name; the files used last stay open."""
@@ -134,7 +140,16 @@ def _leaves(tree: Any) -> dict[str, Any]:
     return {branch.name: branch for branch in tree.itervalues(recursive=True) if not len(branch.branches)}
 
 
-def _lists(branch: Any) -> bool:
-    """Whether a branch holds lists (asked only where the name does not say whose it is: finding out takes time)."""
-    kind = branch.typename or ""
-    return "[]" in kind or kind.startswith(("std::vector", "vector<"))
+def _jagged(tree: Any, leaves: dict[str, Any]) -> list[str]:
+    """The leaves that hold lists; those with a counter of their own name (`Jet.PT`, `Jet_size`) are not looked at."""
+    if not hasattr(tree, "branches"):
+        form, *_ = tree.to_akform()
+        deep = {name for name, inner in zip(form.fields, form.contents, strict=True) if inner.purelist_depth > 1}
+        return [name for name in leaves if name.partition(".")[0] in deep]
+    found = []
+    for name, branch in leaves.items():
+        title, dot, _ = name.partition(".")
+        counted = dot and (f"{title}_size" in leaves or f"n{title}" in leaves)
+        if counted or _LISTS.search(branch.typename or ""):  # to find the type out takes time
+            found.append(name)
+    return found
