@@ -303,7 +303,7 @@ def test_intervals_of_a_counting_experiment(bumpfit: Run, counting: Path) -> Non
         (["coverage", "--strengths", "51"], "outside the range of the model"),
         (["coverage", "--strengths", "1", "--parameter", "nu"], "nu"),
         (["coverage", "--strengths", "1", "--figure", "x.txt"], "cannot draw"),
-        (["sensitivity", "--strengths", ""], "cannot read --strengths"),
+        (["sensitivity", "--strengths", ""], "argument is empty"),
         (["sensitivity", "--strengths", "1", "--threshold", "-1"], "threshold"),
         (["interval", "--toys", "100"], "belongs to --method feldman-cousins"),
         (["interval", "--method", "feldman-cousins", "--toys", "10"], "cannot resolve"),

@@ -15,6 +15,7 @@ from toy_models import dijet
 from bumpfit import inference, toys, workspace
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.feldman_cousins import accepts
+from bumpfit.runs.pieces import Pieces
 from bumpfit.toys import LogLinear
 from bumpfit.toys.law import _misfits, _saturated
 from bumpfit.toys.scan import ScanEngine, _engines
@@ -91,15 +92,15 @@ def test_scans_go_on_after_an_interruption_and_come_in_shards(tmp_path: Path, mo
     assert merged.p_value() == whole.p_value()
     assert merged.gross_vitells() == whole.gross_vitells()
     path, kept = tmp_path / "scan.parquet", []
-    keep = runs._keep
+    keep = Pieces.keep
 
-    def interrupted(target: Path, piece: toys.Tally) -> None:
-        keep(target, piece)
+    def interrupted(pieces: Pieces, name: str, piece: toys.Tally) -> None:
+        keep(pieces, name, piece)
         kept.append(piece.n)
         if len(kept) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "_keep", interrupted)
+    monkeypatch.setattr(Pieces, "keep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         toys.scan_toys(model, 1500, seed=3, path=path)
     again = toys.scan_toys(model, 1500, seed=3, path=path)

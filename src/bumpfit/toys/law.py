@@ -110,7 +110,9 @@ class Sampled:
         return found
 
     def tail(self, tested: float, true: float, value: float) -> Tail:
-        """Fraction of toys at least as extreme; an impossible strength has none."""
+        """Fraction of toys at least as extreme, all of them where the value is 0; an impossible strength has none."""
+        if value <= 0:  # no statistic is below, also where nothing is expected and no fit is possible
+            return tail_of(np.ones(self.toys.n, np.bool_))
         found = self.values(tested, true)
         return Tail(-math.inf, 0.0, 0.0) if found is None else tail_of(found >= value - TIE)
 
