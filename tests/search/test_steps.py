@@ -1,0 +1,147 @@
+"""The steps after the primary test, with fits that answer by hand: what is taken, kept, scaled and asked for."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import gaussian_kde
+from small_records import events, near, peaks, searched, selection, template_scores, two_sample, yield_fit
+
+from bumpfit.search import steps
+from bumpfit.search.template import YieldFit
+
+
+class Fits:
+    """Stands for the fits: gives out the yields in turn, moves the masses, and notes what it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *yields: YieldFit) -> None:
+        self.yields, self.seeds, self.around, self.looked_from = list(yields), [], [], []
+        self.expected: list[float] = []
+        for name in ("first_masses", "neighbourhood", "template_yield", "unbiased_masses", "primary_test"):
+            monkeypatch.setattr(steps, name, getattr(self, name))
+
+    def first_masses(self, data: Any, background: Any, windows: Any, window: int, *_: Any) -> Any:
+        self.looked_from.append(window)
+        return peaks(3000.0)
+
+    def neighbourhood(self, data: Any, background: Any, masses: Any, *_: Any) -> Any:
+        self.around.append(masses.resonance)
+        return near(data, background)
+
+    def template_yield(self, data: Any, background: Any, around: Any, config: Any, *, seed: int, executor: Any) -> Any:
+        self.seeds.append(seed)
+        return template_scores(around.data_rows.sum(), around.background_rows.sum()), self.yields.pop(0)
+
+    def unbiased_masses(
+        self, data: Any, background: Any, around: Any, before: Any, n: float, config: Any, *, seed: int, executor: Any
+    ) -> Any:
+        self.seeds.append(seed)
+        self.expected.append(n)
+        return peaks(before[0].mass + 20)
+
+    def primary_test(self, *_: Any, name: str, **__: Any) -> Any:
+        assert name == "forward_extra_trees"
+        return [], two_sample(z=3.5, chosen=selection(z=3.9))
+
+
+def test_the_excess_by_hand() -> None:
+    """150 where 60 +- 10 are expected: 90 +- hypot(sqrt(150), 10); the upper end is two errors above."""
+    found, upper = steps._excess(selection(), "excess")
+    assert found.value == 90
+    assert found.error_low == found.error_high == pytest.approx(15.8114, abs=1e-4)
+    assert upper == pytest.approx(121.6228, abs=1e-4)
+    few, few_upper = steps._excess(selection(50), "excess without jets", least=0.0)
+    assert (few.value, few.error_low) == (0.0, 0.0)
+    assert few.error_high == pytest.approx(np.sqrt(150)) and few_upper == pytest.approx(2 * np.sqrt(150))
+    assert steps._excess(selection(70), "excess")[0].error_low == 10  # it does not go below none
+
+
+def test_without_iterations_the_excess_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = Fits(monkeypatch)
+    found = steps.describe_candidate(searched(0))
+    assert (found.signal.value, found.signal.origin) == (90, "excess")
+    assert found.upper_95 == pytest.approx(121.6228, abs=1e-4)
+    assert found.first is not None and found.first.resonance.mass == 3000 and found.updated is None
+    assert fits.looked_from == [1]  # the window of the best selection
+    assert [c.kind for c in found.checks] == ["mass fits", "library"]
+
+
+def test_two_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = Fits(monkeypatch, yield_fit(100.0), yield_fit(120.0))
+    found = steps.describe_candidate(searched(2))
+    signal = found.signal
+    assert (signal.value, signal.error_low, signal.error_high, signal.origin) == (120, 20, 30, "templates")
+    assert found.upper_95 == 180
+    assert [(s.kind, s.taken) for s in found.steps] == [("templates", True), ("masses", True)]
+    assert found.steps[0].before["n_signal"].value == 90 and found.steps[0].after["n_signal"].value == 100
+    assert found.steps[1].before["m_JJ"].value == 3000 and found.steps[1].after["m_JJ"].value == 3020
+    assert found.updated is not None and found.updated.resonance.mass == 3020
+    assert found.yield_fit is not None and found.yield_fit.n_signal == 120
+    assert fits.around == [3000, 3020] and fits.expected == [100]
+    assert len(set(fits.seeds)) == 2  # masses and templates of one iteration share theirs
+    assert [c.kind for c in found.checks] == ["mass fits", "masses agree", "library"]
+
+
+@pytest.mark.parametrize(("z", "taken"), [(4.2, True), (3.8, False)])
+def test_masses_that_describe_the_data_less_well(monkeypatch: pytest.MonkeyPatch, z: float, taken: bool) -> None:
+    """A loss of more than one in Z: the new masses are shown, not taken over."""
+    fits = Fits(monkeypatch, yield_fit(100.0, 5.0), yield_fit(120.0, z))
+    found = steps.describe_candidate(searched(2))
+    assert found.steps[1].taken is taken
+    assert found.steps[1].after["n_signal"].value == 120
+    assert found.signal.value == (120 if taken else 100)
+    assert found.upper_95 == (180 if taken else 160)
+    assert found.updated is not None and found.updated.resonance.mass == (3020 if taken else 3000)
+    assert fits.around == ([3000, 3020] if taken else [3000, 3020, 3000])
+
+
+def test_the_third_iteration_is_another_approach(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fits(monkeypatch, yield_fit(100.0), yield_fit(120.0))
+    found = steps.describe_candidate(searched(3))
+    third = found.steps[2]
+    assert third.kind == "cross-check"
+    assert third.before == {"z_local": 4.0, "selection": "1 %", "z_global": 4.0}
+    assert third.after == {"z_local": 3.9, "selection": "1 %", "z_global": 3.5}
+
+
+def test_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = Fits(monkeypatch, yield_fit(30.0))
+    held: list[Any] = []
+    monkeypatch.setattr(steps, "template_scores", lambda d, b, *_, **__: template_scores(len(d), len(b)))
+
+    def fit(*_: Any, three_prong_fraction: float) -> YieldFit:
+        held.append(three_prong_fraction)
+        return yield_fit(12.0)
+
+    monkeypatch.setattr(steps, "fit_yield", fit)
+    none = steps.describe_nothing(searched(0))
+    assert (none.signal.value, none.upper_95, none.signal.origin) == (12, 72, "generic templates")
+    assert (none.probability == 0.25).all() and none.steps == () and none.first is None
+    assert held == [0.5]  # a fraction that is free without signal adds positive fluctuations
+    two = steps.describe_nothing(searched(2))
+    assert (two.signal.value, two.upper_95) == (12, 72)  # the closer look was chosen after looking: it is only shown
+    assert [s.kind for s in two.steps] == ["cross-check", "closer look"]
+    assert two.steps[1].before == {"n_signal": 12, "n_signal_upper_limit_95": 72}
+    assert (two.steps[1].after["n_signal"], two.steps[1].after["n_signal_upper_limit_95"]) == (30, 90)
+    assert fits.looked_from == [1]
+
+
+def test_no_claim_without_jets() -> None:
+    found = steps.describe_nothing(searched(2, names=("m_J1",)))
+    assert (found.signal.value, found.signal.origin) == (90, "excess without jets")
+
+
+def test_updated_scores_are_bayes() -> None:
+    """S p_s / (S p_s + (N - S) p_b) of the neighbourhood, S being the share that lies there; none outside."""
+    data = events(np.linspace(2600, 3400, 81))
+    background = events(np.linspace(2600, 3400, 41))
+    around = near(data, background, share=0.5)
+    n = int(around.data_rows.sum())
+    templates = template_scores(n, int(around.background_rows.sum()))
+    found = steps._updated(data, background, around, templates, dataclasses.replace(yield_fit(8.0)))
+    assert (found[~around.data_rows] == 0).all()
+    mass = data.mass[around.data_rows]
+    p_s = gaussian_kde(around.surrogate.mass)(mass) * np.exp(templates.data)
+    p_b = gaussian_kde(background.mass[around.background_rows])(mass)
+    np.testing.assert_allclose(found[around.data_rows], 4 * p_s / (4 * p_s + (n - 4) * p_b), rtol=2e-3)
