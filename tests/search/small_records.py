@@ -24,7 +24,9 @@ def events(mass: np.ndarray, names: tuple[str, ...] = FEATURES) -> Events:
     return Events(rows, np.asarray(mass, dtype=float), columns[:, : len(names)], names)
 
 
-def peak(name: str, mass: float, error: float = 10.0, *, valid: bool = True, at_bounds: tuple[str, ...] = ()) -> PeakFit:
+def peak(
+    name: str, mass: float, error: float = 10.0, *, valid: bool = True, at_bounds: tuple[str, ...] = ()
+) -> PeakFit:
     bins = np.ones(4)
     return PeakFit(
         name, mass, error, 0.5 * error, 30.0, 50.0, 9.0, valid, at_bounds, 4.0, 10, 1.0, np.arange(5.0), bins, bins,
@@ -70,8 +72,13 @@ def template_scores(n: int, m: int) -> TemplateScores:
 
 
 def spectrum(
-    name: str = "all", *, usable: bool = True, z_local: float = 3.0, z_global: float = 2.0, peak_mass: float | None = None
-) -> SpectrumTest:  # fmt: skip
+    name: str = "all",
+    *,
+    usable: bool = True,
+    z_local: float = 3.0,
+    z_global: float = 2.0,
+    peak_mass: float | None = None,
+) -> SpectrumTest:
     """Four bins from 2000 to 6000 GeV; 20 (-10, +8) events of a peak in the second and third one."""
     edges, counts = np.linspace(2000.0, 6000.0, 5), np.array([40.0, 40.0, 20.0, 10.0])
     if not usable:
