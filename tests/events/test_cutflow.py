@@ -79,7 +79,7 @@ def test_nothing_left(flat: str) -> None:
         ({"cross_section": 1.0, "luminosity": -1.0}, "the luminosity is -1.0; expected a positive number"),
         ({"cross_section": float("nan"), "luminosity": 1.0}, "the cross-section is nan"),
         ({"weights": "jet.pt"}, "is a list in every event"),
-        ({"weights": "jet0.eta"}, "weights are negative or not finite"),
+        ({"weights": "jet0.eta"}, "weights are not finite"),
         ({"weights": np.full(400, np.nan)}, "400 of 400 weights"),
         ({"weights": ["a"]}, "the weights are no numbers"),
         ({"cuts": ["jet.size > 1", "jet.size > 1"]}, "given twice"),

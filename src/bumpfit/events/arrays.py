@@ -18,7 +18,7 @@ try:
 except ModuleNotFoundError as _error:
     raise MissingExtraError("awkward", "root", "reading events by the names of observables") from _error
 
-__all__ = ["Jagged", "ak", "defined", "double", "fill_false", "filled", "lists", "nth", "numbers"]
+__all__ = ["Jagged", "ak", "defined", "double", "fill_false", "filled", "lists", "nth", "numbers", "unequal"]
 
 _NO_NUMBERS = ("string", "bytes", "complex", "datetime", "timedelta", "union")
 Jagged = Any  # an awkward array, or a NumPy array of one value an event
@@ -87,6 +87,18 @@ def fill_false(array: Jagged) -> Jagged:
     for axis in range(array.ndim - 1):
         array = ak.fill_none(array, [], axis=axis)
     return ak.fill_none(array, False, axis=-1)
+
+
+def unequal(a: Jagged, b: Jagged) -> int | None:
+    """The first event in which the lists that two arrays have in common differ in length; None without one."""
+    for axis in range(1, min(a.ndim, b.ndim)):
+        differ = ak.fill_none(ak.num(a, axis=axis), -1, axis=-1) != ak.fill_none(ak.num(b, axis=axis), -1, axis=-1)
+        while differ.ndim > 1:
+            differ = ak.any(differ, axis=-1)
+        found = np.asarray(ak.to_numpy(fill_false(differ)))
+        if found.any():
+            return int(np.argmax(found))
+    return None
 
 
 def _masked(values: NDArray[Any], there: NDArray[np.bool_]) -> Jagged:

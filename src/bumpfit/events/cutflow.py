@@ -29,7 +29,7 @@ class Step(Record):
 
     `efficiency` is the weighted fraction of the step before, `total_efficiency` of all events; `others` and
     `others_weighted` are what passes all cuts but this one (N-1), `alone` the fraction of those that passes it too.
-    Fractions of nothing are None.
+    Fractions of nothing are None; with weights of both signs fractions may be negative or above 1.
     """
 
     cut: str
@@ -88,7 +88,8 @@ def cutflow(
         show: progress bar (None: only on a terminal).
 
     Raises:
-        InputError: no cuts, a wrong sentence, negative or non-finite weights.
+        InputError: no cuts, a wrong sentence, weights that are not finite, a sum of weights that is not positive with a
+            cross-section.
     """
     single = [cuts] if isinstance(cuts, str) else list(cuts)
     twice = [cut for place, cut in enumerate(single) if cut in single[:place]]
@@ -122,7 +123,10 @@ def cutflow(
     scale = 1.0
     if cross_section is not None and luminosity is not None:
         if not flow[0, 1] > 0:
-            raise InputError(f"{opened.label} has no events to scale to a cross-section")
+            raise InputError(
+                f"{opened.label} cannot be scaled to a cross-section: the weights of its {flow[0, 0]:.0f} events "
+                f"sum to {flow[0, 1]:g}; expected a positive sum"
+            )
         scale = cross_section * luminosity * PB_PER_FB / flow[0, 1]
     return _record(name, sentences, flow, others, scale, weights is not None, cross_section, luminosity)
 
@@ -131,7 +135,7 @@ def event_weights(chunk: Chunk, weights: str | NDArray[np.float64] | float | Non
     """One weight an event of a chunk: a number, an array for the whole source, or the name of an observable.
 
     Raises:
-        InputError: not one value an event, negative or not finite.
+        InputError: not one value an event, or not finite.
     """
     if weights is None or isinstance(weights, int | float):
         value = np.full(len(chunk), 1.0 if weights is None else float(weights))
@@ -150,12 +154,12 @@ def event_weights(chunk: Chunk, weights: str | NDArray[np.float64] | float | Non
         if whole.shape != (len(chunk.source),):
             raise InputError(f"the weights have the shape {whole.shape}; expected one for each of {len(chunk.source)}")
         value = whole[chunk.start : chunk.stop]
-    bad = ~np.isfinite(value) | (value < 0)
+    bad = ~np.isfinite(value)
     if bad.any():
         first = int(np.argmax(bad))
         raise InputError(
-            f"{bad.sum()} of {len(value)} weights are negative or not finite in the events {chunk.start} to "
-            f"{chunk.stop - 1} (first at event {chunk.start + first}: {value[first]}); expected 0 or more"
+            f"{bad.sum()} of {len(value)} weights are not finite in the events {chunk.start} to "
+            f"{chunk.stop - 1} (first at event {chunk.start + first}: {value[first]}); expected finite ones"
         )
     return value
 
@@ -212,7 +216,7 @@ def _record(
 
 
 def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole > 0 else None
+    return float(part / whole) if whole else None
 
 
 def _rows(flows: CutFlow | Sequence[CutFlow], n_minus_1: bool) -> list[list[str]]:

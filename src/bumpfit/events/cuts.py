@@ -23,11 +23,23 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.events import grammar
-from bumpfit.events.arrays import Jagged, ak, double, fill_false, filled, numbers
-from bumpfit.events.grammar import Call, Comparison, CutError, Logic, Node, Number, Observable, Operation, Quantified
+from bumpfit.events.arrays import Jagged, ak, double, fill_false, filled, numbers, unequal
+from bumpfit.events.grammar import (
+    Call,
+    Comparison,
+    CutError,
+    Flag,
+    Logic,
+    Node,
+    Number,
+    Observable,
+    Operation,
+    Quantified,
+)
 from bumpfit.events.observables import evaluate, over_chunks
 from bumpfit.events.source import Chunk, ReadError, Source
 
+EXACT = 2**53  # a double holds every whole number below it
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
@@ -90,6 +102,7 @@ def mask(text: str | Cut, events: Source | Chunk | Any, *, empty: bool = False) 
 class _Value:
     array: Jagged
     axes: tuple[str, ...] = ()
+    of: str = ""  # the first observable in it that is a list, for messages
 
 
 class _Evaluation:
@@ -106,9 +119,11 @@ class _Evaluation:
     def node(self, node: Node) -> _Value:
         match node:
             case Number():
-                return _Value(np.float64(node.value))
+                return _Value(_number(node.value))
             case Observable():
                 return self.observable(node)
+            case Flag():
+                return self.flag(node)
             case Operation():
                 return self.operation(node)
             case Call():
@@ -124,6 +139,17 @@ class _Evaluation:
                 return self.reduced(node.word, inside)
 
     def observable(self, node: Observable) -> _Value:
+        array, axes = self.stored(node)
+        return _Value(_entries(array) if array.ndim == 1 else array, axes, node.name.text if axes else "")
+
+    def flag(self, node: Flag) -> _Value:
+        array, axes = self.stored(node)
+        if not _booleans(array):
+            raise CutError(node.message, self.cut.text, node.place)
+        found = fill_false(array)
+        return _Value(found if axes else np.asarray(ak.to_numpy(found)), axes, node.name.text if axes else "")
+
+    def stored(self, node: Observable | Flag) -> tuple[Jagged, tuple[str, ...]]:
         try:
             array, axes = evaluate(node.name, self.chunk, flatten_once=True)
         except ReadError:
@@ -132,12 +158,12 @@ class _Evaluation:
             raise CutError(str(error), self.cut.text, node.at) from error
         if not numbers(array):
             raise CutError(f"'{node.name.text}' holds no numbers", self.cut.text, node.at)
-        return _Value(filled(array) if array.ndim == 1 else array, axes)
+        return array, axes
 
     def operation(self, node: Operation) -> _Value:
         if len(node.operands) == 1:
             value = self.node(node.operands[0])
-            return _Value(-_wide(value.array), value.axes)
+            return _Value(-_wide(value.array), value.axes, value.of)
         left: Node = node
         later: list[Operation] = []
         while isinstance(left, Operation) and len(left.operands) == 2:  # a long sum is a deep tree on its left side
@@ -145,9 +171,11 @@ class _Evaluation:
             left = left.operands[0]
         value = self.node(left)
         for step in reversed(later):
-            first, second, axes = self.aligned(value, self.node(step.operands[1]), step.at)
+            other = self.node(step.operands[1])
+            first, second, axes = self.aligned(value, other, step.at)
             with np.errstate(all="ignore"):
-                value = _Value(_known(_ARITHMETIC[step.operator](_wide(first), _wide(second))), axes)
+                result = _known(_ARITHMETIC[step.operator](_wide(first), _wide(second)))
+            value = _Value(result, axes, value.of or other.of)
         return value
 
     def call(self, node: Call) -> _Value:
@@ -159,16 +187,17 @@ class _Evaluation:
             array = value.array if node.function == "count" else _wide(value.array)
             reduction = {"min": ak.min, "max": ak.max}.get(node.function, ak.sum)
             reduced = reduction(array, axis=-1)
-            return _Value(reduced if len(value.axes) > 1 else filled(reduced), value.axes[:-1])
+            return _Value(reduced if len(value.axes) > 1 else filled(reduced), value.axes[:-1], value.of)
         with np.errstate(all="ignore"):
             if node.function in ("min", "max"):
                 smaller = node.function == "min"
                 for other in values[1:]:
                     first, second, axes = self.aligned(value, other, node.at)
                     first, second = _wide(first), _wide(second)
-                    value = _Value(np.minimum(first, second) if smaller else np.maximum(first, second), axes)
+                    chosen = np.minimum(first, second) if smaller else np.maximum(first, second)
+                    value = _Value(chosen, axes, value.of or other.of)
                 return value
-            return _Value(_known(_FUNCTIONS[node.function](_wide(value.array))), value.axes)
+            return _Value(_known(_FUNCTIONS[node.function](_wide(value.array))), value.axes, value.of)
 
     def comparison(self, node: Comparison) -> _Value:
         values = [self.node(operand) for operand in node.operands]
@@ -178,7 +207,8 @@ class _Evaluation:
             result = _COMPARE[operator](first, second)
             if isinstance(result, bool | np.bool_):  # two numbers
                 result = np.full(len(self.chunk), bool(result))
-            links.append(_Value(fill_false(result) if axes else result, axes))
+            of = values[place].of or values[place + 1].of
+            links.append(_Value(fill_false(result) if axes else result, axes, of))
         joined = links[0]
         for link, at in zip(links[1:], node.at[1:], strict=True):
             joined = self.joined("and", joined, link, at)
@@ -187,7 +217,7 @@ class _Evaluation:
     def logic(self, node: Logic) -> _Value:
         values = [self.node(operand) for operand in node.operands]
         if node.word == "not":
-            return _Value(~values[0].array, values[0].axes)
+            return _Value(~values[0].array, values[0].axes, values[0].of)
         joined = values[0]
         for value, operand in zip(values[1:], node.operands[1:], strict=True):
             joined = self.joined(node.word, joined, value, grammar.start(operand))
@@ -195,7 +225,7 @@ class _Evaluation:
 
     def joined(self, word: str, a: _Value, b: _Value, at: int) -> _Value:
         first, second, axes = self.aligned(a, b, at)
-        return _Value(first & second if word == "and" else first | second, axes)
+        return _Value(first & second if word == "and" else first | second, axes, a.of or b.of)
 
     def aligned(self, a: _Value, b: _Value, at: int) -> tuple[Jagged, Jagged, tuple[str, ...]]:
         """Both values, and the axes of their combination: one's axes must begin with the other's."""
@@ -205,6 +235,14 @@ class _Evaluation:
             raise CutError(
                 f"lists of {_of(a.axes)} and of {_of(b.axes)} cannot be combined entry by entry; "
                 "reduce one by [any] or [all] (or min, max, count), or name one object, as in jet0.pt",
+                self.cut.text,
+                at,
+            )
+        event = unequal(a.array, b.array) if shorter else None
+        if event is not None:
+            raise CutError(
+                f"the lists of {a.of} and of {b.of} have different lengths in event {self.chunk.start + event} "
+                "(counted from 0); only branches with equal lists combine entry by entry",
                 self.cut.text,
                 at,
             )
@@ -226,9 +264,33 @@ def _of(axes: tuple[str, ...]) -> str:
     return " and ".join(axes) or "single values"
 
 
+def _number(value: float | int) -> Any:
+    """A number as NumPy compares it exactly: whole ones in 64 bits."""
+    if isinstance(value, float):
+        return np.float64(value)
+    if -(2**63) <= value < 2**63:
+        return np.int64(value)
+    return np.uint64(value) if 0 <= value < 2**64 else np.float64(value)
+
+
+def _booleans(array: Jagged) -> bool:
+    return array.dtype.kind == "b" if isinstance(array, np.ndarray) else "bool" in str(ak.type(array))
+
+
+def _entries(array: Jagged) -> NDArray[Any]:
+    """One value an event, NaN where it is missing; integers with gaps keep all their digits."""
+    values: Any = array if isinstance(array, np.ndarray) else ak.to_numpy(array)
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iu":
+        known = values.compressed()
+        if len(known) and max(-int(known.min()), int(known.max())) >= EXACT:
+            wide: Any = values.astype(np.longdouble)
+            return np.asarray(wide.filled(np.nan))
+    return filled(values)
+
+
 def _wide(array: Jagged) -> Jagged:
     """Double precision for arithmetic: integers neither wrap around nor divide to integers."""
-    return array if isinstance(array, float) else double(array)
+    return np.float64(array) if isinstance(array, np.number) else double(array)
 
 
 def _known(array: Jagged) -> Jagged:

@@ -7,6 +7,8 @@
     sign       = ("+" | "-")* power                    power   = atom [("**" | "^") sign]
     atom       = number | observable | function "(" sentence, ... ")" | "(" sentence ")"
 
+An observable that holds booleans is a condition. Backticks hold any name (`bumpfit.events.names`).
+
 `and` binds tighter than `or`; `&`, `&&`, `|`, `||`, `!`, `~` are the same as the words. `veto`, `any` and `all` at the
 front of a sentence or bracket hold for all of it; written as functions (`any(jet.pt > 50)`) for their bracket. `[any]`
 and `[all]` hold for everything before them in their sentence or bracket, back to the one before.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import decimal
 import re
 from collections.abc import Iterator
 
@@ -54,9 +57,9 @@ _FRONT = ("veto", "any", "all")
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A number."""
+    """A number; one that is whole is kept exactly."""
 
-    value: float
+    value: float | int
     at: int
 
 
@@ -66,6 +69,16 @@ class Observable:
 
     name: Name
     at: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """An observable that stands as a condition: its booleans; for others `message` with the caret at `place`."""
+
+    name: Name
+    at: int
+    message: str
+    place: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +126,8 @@ class Quantified:
     at: int
 
 
-Node = Number | Observable | Operation | Call | Comparison | Logic | Quantified
-TRUTH = (Comparison, Logic, Quantified)
+Node = Number | Observable | Flag | Operation | Call | Comparison | Logic | Quantified
+TRUTH = (Comparison, Logic, Quantified, Flag)
 
 
 class CutError(InputError):
@@ -164,6 +177,8 @@ def _tokens(text: str) -> list[_Token]:
                 raise CutError(f"'={text[at + 1]}' is written '{text[at + 1]}='", text, at)
             if text[at] == "=":
                 raise CutError("'=' compares nothing; write '==' for equal", text, at)
+            if text[at] == "`":
+                raise CutError("this backtick begins no name; expected one more behind the name", text, at)
             if text[at].isdigit():
                 raise CutError("this is neither a number nor a name (names start with a letter)", text, at)
             raise CutError(f"{text[at]!r} is not part of the cut language", text, at)
@@ -222,11 +237,9 @@ class _Parser:
             if self.is_(")"):
                 raise self.fail("this bracket closes nothing")
             raise self.fail(f"'{self.token.text}' is not expected here; missing 'and', 'or' or an operator before it")
-        if not isinstance(node, TRUTH):
-            raise self.fail(
-                "this is a value, not a condition; compare it to something, as in jet0.pt > 100", self.tokens[0]
-            )
-        return node
+        return self.truth(
+            node, "this is a value, not a condition; compare it to something, as in jet0.pt > 100", self.tokens[0].at
+        )
 
     def sentence(self) -> Node:
         with self.deeper("brackets inside each other"):
@@ -254,10 +267,9 @@ class _Parser:
             if not self.is_("and", "or"):
                 return _join(items, words)
             token = self.take()
-            self.condition_of(items[-1], token)
+            items[-1] = self.condition_of(items[-1], token)
             words.append(token)
-            items.append(self.clause())
-            self.condition_of(items[-1], token)
+            items.append(self.condition_of(self.clause(), token))
 
     def clause(self) -> Node:
         token = self.token
@@ -290,9 +302,15 @@ class _Parser:
         return Quantified("veto", inside, token.at)
 
     def condition_of(self, node: Node, token: _Token) -> Node:
+        word = token.text.strip("[] ") or token.text
+        return self.truth(node, f"'{word}' needs a condition; this is a value without a comparison", start(node))
+
+    def truth(self, node: Node, message: str, place: int) -> Node:
+        """A condition; an observable may be one, which its values will tell."""
+        if isinstance(node, Observable):
+            return Flag(node.name, node.at, message, place)
         if not isinstance(node, TRUTH):
-            word = token.text.strip("[] ") or token.text
-            raise CutError(f"'{word}' needs a condition; this is a value without a comparison", self.text, start(node))
+            raise CutError(message, self.text, place)
         return node
 
     def comparison(self) -> Node:
@@ -329,7 +347,9 @@ class _Parser:
         token = self.take()
         with self.deeper("signs in a row"):
             inside = self.value(self.sign())
-        return inside if token.text == "+" else Operation("-", (inside,), token.at)
+        if token.text == "+":
+            return inside
+        return Number(-inside.value, token.at) if isinstance(inside, Number) else Operation("-", (inside,), token.at)
 
     def power(self) -> Node:
         node = self.atom()
@@ -347,7 +367,7 @@ class _Parser:
     def atom(self) -> Node:
         token = self.token
         if token.kind == "number":
-            return Number(float(self.take().text), token.at)
+            return Number(_number(self.take().text), token.at)
         if self.is_("("):
             self.take()
             outer, self.in_call = self.in_call, False
@@ -388,8 +408,8 @@ class _Parser:
             raise self.fail(f"{word} takes {most} argument, got {len(arguments)}", token)
         if word != "count":
             arguments = [self.value(argument) for argument in arguments]
-        elif not isinstance(arguments[0], TRUTH):
-            raise self.fail("count takes a condition, as in count(jet.pt > 30)", token)
+        else:
+            arguments = [self.truth(arguments[0], "count takes a condition, as in count(jet.pt > 30)", token.at)]
         return Call(word, tuple(arguments), token.at)
 
     def observable(self) -> Node:
@@ -408,13 +428,13 @@ class _Parser:
     def _joins(self, text: str, end: int) -> bool:
         if not self.in_call:
             return True
-        last = text.rsplit(",", 1)[-1].rsplit(".", 1)
+        last = names.split(names.split(text, ",")[-1], ".")[-2:]
         is_object = len(last) == 1 or re.sub(r"\d*(\[.*\]|:\d*)?$", "", last[1]).lower() in REFERENCES
         close = self.token.at == end and self.next().at == self.token.end
         following = self.place + 1
         while self.tokens[following].kind == "name" and self.tokens[following + 1].text == ",":
             following += 2
-        return is_object and close and "." in self.tokens[following].text
+        return is_object and close and len(names.split(self.tokens[following].text, ".")) > 1
 
 
 def _join(items: list[Node], words: list[_Token]) -> Node:
@@ -427,6 +447,15 @@ def _join(items: list[Node], words: list[_Token]) -> Node:
             groups[-1].append(item)
     joined = [group[0] if len(group) == 1 else Logic("and", tuple(group), start(group[0])) for group in groups]
     return joined[0] if len(joined) == 1 else Logic("or", tuple(joined), start(joined[0]))
+
+
+def _number(text: str) -> float | int:
+    """A number of a sentence: whole ones exactly as long as 64 bits hold them."""
+    value = float(text)
+    if not value.is_integer() or value > 2.0**64:
+        return value
+    exact = decimal.Decimal(text)
+    return int(exact) if exact == exact.to_integral_value() else value
 
 
 def start(node: Node) -> int:

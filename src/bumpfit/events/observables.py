@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bumpfit.errors import InputError
+from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events import names, opening
 from bumpfit.events.arrays import Jagged, ak, defined, double
 from bumpfit.events.layout import FIELDS
@@ -74,7 +74,23 @@ def evaluate(name: Name, chunk: Chunk, *, flatten_once: bool = False) -> tuple[J
     """The values in one chunk, and a label for every list axis (equal labels are equal lists).
 
     `flatten_once` makes one value an event of branches with one entry an event (missing energy).
+
+    Raises:
+        InputError: unknown names, branches that do not fit together, an error inside a function that was registered.
     """
+    try:
+        return _evaluated(name, chunk, flatten_once)
+    except (BumpfitError, MemoryError):
+        raise
+    except Exception as error:  # of a registered function, or of arrays that do not combine
+        words = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise InputError(
+            f"'{name.text}' cannot be formed from the branches of {chunk.source.label}: {type(error).__name__}"
+            f"{': ' * bool(words)}{words[:200]}"
+        ) from error
+
+
+def _evaluated(name: Name, chunk: Chunk, flatten_once: bool) -> tuple[Jagged, tuple[str, ...]]:
     if not name.objects:
         return _column(name, chunk)
     name = _of_members(name, chunk)

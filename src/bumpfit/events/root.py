@@ -46,6 +46,8 @@ DAMAGE = (
     zlib.error,
     uproot.deserialization.DeserializationError,
 )
+# Branches of classes that uproot does not know, or whose objects have no form as arrays.
+UNREADABLE = (uproot.interpretation.identify.UnknownInterpretation, uproot.interpretation.objects.CannotBeAwkward)
 
 _LISTS = re.compile(r"\[|\b(vector|array|RVec|list|deque|set|multiset|map|TClonesArray|TRefArray|TObjArray|TArray.)\b")
 
@@ -80,13 +82,20 @@ class RootFiles(Source):
             low, high = self._starts[place], self._starts[place + 1]
             if (low < stop and high > start) or (start == stop and not place):
                 first, last = max(start - low, 0), min(stop, high) - low
-                pieces.append(_damaged(path, self._read, path, column, first, last))
+                pieces.append(_damaged(path, self._read, path, column, first, last, branch=column))
         array = pieces[0] if len(pieces) == 1 else ak.concatenate(pieces)
         kept = next((name for name in REFERENCES if name in ak.fields(array)), None)
         return array[kept] if kept else array
 
     def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
-        return self._branches(path)[column].array(entry_start=first, entry_stop=last)
+        branch = self._branches(path)[column]
+        try:
+            return branch.array(entry_start=first, entry_stop=last)
+        except UNREADABLE as error:
+            raise InputError(
+                f"the branch '{column}' of {path} holds {branch.typename or 'objects of an unknown kind'}, which cannot "
+                "be read as numbers, lists or records; use another branch"
+            ) from error
 
     def _opened_tree(self, path: str) -> Any:
         self._branches(path)
@@ -107,15 +116,16 @@ class RootFiles(Source):
         return self._opened[path][1]
 
 
-def _damaged(path: str, action: Callable[..., Result], *arguments: Any) -> Result:
+def _damaged(path: str, action: Callable[..., Result], *arguments: Any, branch: str | None = None) -> Result:
     try:
         return action(*arguments)
     except InputError:
         raise
     except DAMAGE as error:
         words = " ".join(str(error).split()) or type(error).__name__
+        where = f" in its branch '{branch}'" if branch else ""
         raise ReadError(
-            f"{path} cannot be read as a ROOT file (cut off, damaged or of another kind): {words[:200]}"
+            f"{path} cannot be read as a ROOT file (cut off, damaged or of another kind){where}: {words[:200]}"
         ) from error
 
 

@@ -96,7 +96,14 @@ class Chunk:
     def column(self, name: str) -> Jagged:
         """One column, shape (events, ...), variable-length below the first axis."""
         if name not in self.cache:
-            self.cache[name] = lists(self.source.read(name, self.start, self.stop))
+            array = self.source.read(name, self.start, self.stop)
+            try:
+                self.cache[name] = lists(array)
+            except (ValueError, TypeError, AttributeError) as error:
+                kind = str(getattr(array, "type", type(array).__name__))
+                raise InputError(
+                    f"the branch '{name}' of {self.source.label} holds {kind[:200]}; expected numbers, lists or records"
+                ) from error
         return self.cache[name]
 
 
