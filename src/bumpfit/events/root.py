@@ -93,8 +93,8 @@ class RootFiles(Source):
             return branch.array(entry_start=first, entry_stop=last)
         except UNREADABLE as error:
             raise InputError(
-                f"the branch '{column}' of {path} holds {branch.typename or 'objects of an unknown kind'}, which cannot "
-                "be read as numbers, lists or records; use another branch"
+                f"the branch '{column}' of {path} holds {branch.typename or 'objects of an unknown kind'}, which "
+                "cannot be read as numbers, lists or records; use another branch"
             ) from error
 
     def _opened_tree(self, path: str) -> Any:
