@@ -125,8 +125,6 @@ LONG: tuple[str, ...] = (
     "pages/search_run.py:run",
     "runs/folder.py:in_folder",
     "scoring/merits.py:evaluate",
-    "search/peaks.py:fit_peak",
-    "search/template.py:fit_yield",
     "shapes/discrete_profiling.py:envelope",
     "shapes/order.py:order_by_f_test",
     "tagging/prospects.py:prospects",

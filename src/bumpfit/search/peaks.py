@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from iminuit import Minuit
@@ -96,26 +97,55 @@ def fit_peak(
     centres = 0.5 * (edges[1:] + edges[:-1])
 
     def signal(p: Array) -> Array:
-        count, mass, sigma, alpha_low, alpha_high = p
-        return np.maximum(
-            shape.integrate(
-                edges, _dcb_values(shape.parameters, count, mass, sigma, alpha_low, alpha_high, settings.tail)
-            ),
-            0.0,
-        )
+        return np.maximum(shape.integrate(edges, _dcb_values(shape.parameters, p, settings.tail)), 0.0)
 
     def cost(p: Array) -> float:
         if not np.isfinite(p).all():  # MIGRAD tries such points after a step with an undefined curvature
             return REJECTED
         return float(profile_on_off(n, m, tau, signal(p))[0].sum())
 
+    found = _lowest(cost, _starts(centres, n - m / tau, start, settings), n, (n - m / tau).sum(), (low, high), settings)
+    values = np.array(found.values)
+    statistical = _position_error(found)
+    s = signal(values)
+    deviance, b = profile_on_off(n, m, tau, s)
+    return PeakFit(
+        name=name,
+        mass=float(values[1]),
+        error=float(np.linalg.norm([statistical, settings.scale_error * values[1], settings.shape_error * values[2]])),
+        error_statistical=statistical,
+        sigma=float(values[2]),
+        n_signal=float(values[0]),
+        n_signal_error=float(found.errors["n_signal"]),
+        valid=bool(found.valid),
+        at_bounds=_at_bounds(found),
+        deviance=float(deviance.sum()),
+        bins_used=int(((n + m) > 0).sum()),
+        tau=tau,
+        edges=edges,
+        data=n,
+        background=m / tau,
+        fitted_background=b,
+        signal=s,
+    )
+
+
+def _lowest(
+    cost: Callable[[Array], float],
+    starts: list[tuple[float, float]],
+    n: Array,
+    excess: float,
+    span: tuple[float, float],
+    settings: PeakSettings,
+) -> Minuit:
+    """The lowest minimum of the cost, -2 ln L, from all starts (position, relative width), with its errors."""
     found: Minuit | None = None
-    for mass, width in _starts(centres, n - m / tau, start, settings):
-        fit = Minuit(cost, np.array([max((n - m / tau).sum(), 10.0), mass, width * mass, 1.2, 1.2]), name=NAMES)
+    for mass, width in starts:
+        fit = Minuit(cost, np.array([max(excess, 10.0), mass, width * mass, 1.2, 1.2]), name=NAMES)
         fit.errordef = Minuit.LEAST_SQUARES  # cost is -2 ln L
         fit.limits = [
             (0.0, 2 * n.sum() + 10),
-            (low, high),
+            span,
             (settings.sigma[0] * mass, settings.sigma[1] * mass),
             settings.alpha,
             settings.alpha,
@@ -128,35 +158,7 @@ def fit_peak(
         found.strategy = 2
         found.simplex().migrad()
     found.hesse()
-    values = np.array(found.values)
-    statistical = _position_error(found)
-    s = signal(values)
-    deviance, b = profile_on_off(n, m, tau, s)
-    near = [
-        p for p, v, (lo, hi) in zip(NAMES, values, found.limits, strict=True)
-        if min(v - lo, hi - v) < 1e-3 * (hi - lo)
-    ]  # fmt: skip
-    return PeakFit(
-        name=name,
-        mass=float(values[1]),
-        error=float(
-            np.sqrt(statistical**2 + (settings.scale_error * values[1]) ** 2 + (settings.shape_error * values[2]) ** 2)
-        ),
-        error_statistical=statistical,
-        sigma=float(values[2]),
-        n_signal=float(values[0]),
-        n_signal_error=float(found.errors["n_signal"]),
-        valid=bool(found.valid),
-        at_bounds=tuple(near),
-        deviance=float(deviance.sum()),
-        bins_used=int(((n + m) > 0).sum()),
-        tau=tau,
-        edges=edges,
-        data=n,
-        background=m / tau,
-        fitted_background=b,
-        signal=s,
-    )
+    return found
 
 
 REJECTED = 1e30
@@ -165,11 +167,10 @@ REJECTED = 1e30
 NAMES = ("n_signal", "mass", "sigma", "alpha_low", "alpha_high")
 
 
-def _dcb_values(
-    names: tuple[str, ...], count: float, mass: float, sigma: float, alpha_low: float, alpha_high: float, tail: float
-) -> dict[str, float]:
-    values = (count, mass, sigma, alpha_low, tail, alpha_high, tail)
-    return dict(zip(names, values, strict=True))
+def _dcb_values(names: tuple[str, ...], p: Array, tail: float) -> dict[str, float]:
+    """The shape's parameters from those of the fit, `NAMES`."""
+    count, mass, sigma, alpha_low, alpha_high = p
+    return dict(zip(names, (count, mass, sigma, alpha_low, tail, alpha_high, tail), strict=True))
 
 
 def _starts(centres: Array, excess: Array, start: float | None, settings: PeakSettings) -> list[tuple[float, float]]:
@@ -191,3 +192,9 @@ def _position_error(fit: Minuit) -> float:
         if minos.is_valid:
             return float(0.5 * (minos.upper - minos.lower))
     return float(fit.errors["mass"])
+
+
+def _at_bounds(fit: Minuit) -> tuple[str, ...]:
+    """Parameters that end within a thousandth of their range from one of its ends."""
+    ends = zip(NAMES, fit.values, fit.limits, strict=True)
+    return tuple(name for name, v, (low, high) in ends if min(v - low, high - v) < 1e-3 * (high - low))

@@ -129,25 +129,14 @@ def fit_yield(
     Every bin of the background is profiled; the background of N data events is N - S, so the table is tau = M / (N - S)
     times as large. The interval includes the statistics of the templates and `settings.template_error`.
     """
-    m_total = len(scores.background)
-    cuts = [
-        float(np.quantile(scores.background, 1 - f))
-        for f in settings.fractions
-        if f * m_total >= settings.min_background
-    ]
-    edges = np.r_[-np.inf, np.unique(cuts), np.inf]
-    n, m = (np.histogram(s, edges)[0].astype(float) for s in (scores.data, scores.background))
-    kinds = []
-    for prongs in (2, 3):
-        w = np.where(surrogate.prongs == prongs, surrogate.weights, 0.0)
-        kinds.append(np.histogram(scores.signal, edges, weights=w)[0] / w.sum())
-    total = n.sum()
+    edges, n, m, kinds = _score_bins(scores, surrogate, settings)
+    total, top = n.sum(), 0.5 * n.sum()
 
     def template(three: float) -> Array:
         return np.asarray((1 - three) * kinds[0] + three * kinds[1])
 
     def cost_at(signal: float, three: float) -> float:
-        return float(profile_on_off(n, m, m_total / (total - signal), signal * template(three))[0].sum())
+        return float(profile_on_off(n, m, m.sum() / (total - signal), signal * template(three))[0].sum())
 
     def profiled(signal: float) -> tuple[float, float]:
         if three_prong_fraction is not None:
@@ -158,7 +147,6 @@ def fit_yield(
     def cost(signal: float) -> float:
         return profiled(signal)[0]
 
-    top = 0.5 * total
     best = minimize_scalar(cost, bounds=(0.0, top), method="bounded", options={"xatol": 0.01})
     value, lowest = (float(best.x), float(best.fun)) if best.fun < cost(0.0) else (0.0, cost(0.0))
     q0 = max(cost(0.0) - lowest, 0.0)
@@ -172,11 +160,7 @@ def fit_yield(
     upper = float(brentq(rise(float(norm.ppf(0.95)) ** 2), value, top))
     three = profiled(value)[1]
     t = template(three)
-    effective = surrogate.weights.sum() ** 2 / (surrogate.weights**2).sum()
-    # binomial error of the signal fraction in the bins where a signal is seen over the noise
-    seen = min(float(t[value * t > 0.1 * np.sqrt(n + 1)].sum()) or 1.0, 1.0)
-    relative = float(np.hypot(np.sqrt((1 - seen) / seen / effective), settings.template_error))
-    preference = cost_at(value, 1.0) - cost_at(value, 0.0) if value > 0 else None
+    relative = float(np.hypot(_template_statistics(value, t, n, surrogate.weights), settings.template_error))
     return YieldFit(
         n_signal=value,
         low=max(0.0, value - float(np.hypot(value - low, relative * value))),
@@ -184,7 +168,7 @@ def fit_yield(
         upper_95=value + float(np.hypot(upper - value, norm.ppf(0.95) * relative * value)),
         z=float(np.sqrt(q0)),
         three_prong_fraction=three,
-        two_prong_preference=preference,
+        two_prong_preference=cost_at(value, 1.0) - cost_at(value, 0.0) if value > 0 else None,
         deviance=lowest,
         bins=len(n),
         edges=edges,
@@ -192,3 +176,29 @@ def fit_yield(
         background=m,
         signal=t,
     )
+
+
+def _score_bins(
+    scores: TemplateScores, surrogate: Surrogate, settings: TemplateSettings
+) -> tuple[Array, Array, Array, list[Array]]:
+    """Edges (B+1,) of the score bins, data and background table in them (B,), and fractions of two and three prongs."""
+    m_total = len(scores.background)
+    cuts = [
+        float(np.quantile(scores.background, 1 - f))
+        for f in settings.fractions
+        if f * m_total >= settings.min_background
+    ]
+    edges = np.r_[-np.inf, np.unique(cuts), np.inf]
+    n, m = (np.histogram(s, edges)[0].astype(float) for s in (scores.data, scores.background))
+    kinds = []
+    for prongs in (2, 3):
+        w = np.where(surrogate.prongs == prongs, surrogate.weights, 0.0)
+        kinds.append(np.histogram(scores.signal, edges, weights=w)[0] / w.sum())
+    return edges, n, m, kinds
+
+
+def _template_statistics(value: float, template: Array, n: Array, weights: Array) -> float:
+    """Relative binomial error of the signal fraction in the bins where a signal is seen over the noise."""
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    seen = min(float(template[value * template > 0.1 * np.sqrt(n + 1)].sum()) or 1.0, 1.0)
+    return float(np.sqrt((1 - seen) / seen / effective))
