@@ -76,6 +76,7 @@ def test_two_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(s.kind, s.taken) for s in found.steps] == [("templates", True), ("masses", True)]
     assert found.steps[0].before["n_signal"].value == 90 and found.steps[0].after["n_signal"].value == 100
     assert found.steps[1].before["m_JJ"].value == 3000 and found.steps[1].after["m_JJ"].value == 3020
+    assert found.steps[1].before["m_JJ"].error == found.steps[1].after["m_J2"].error == 10
     assert found.updated is not None and found.updated.resonance.mass == 3020
     assert found.yield_fit is not None and found.yield_fit.n_signal == 120
     assert fits.around == [3000, 3020] and fits.expected == [100]
