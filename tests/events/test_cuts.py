@@ -231,6 +231,11 @@ def test_long_sentences(source: Source) -> None:
     np.testing.assert_array_equal(events.mask("jet0.pt" + " * 1" * 2000 + " > 50", source), one)
 
 
+def test_long_sentences_of_different_terms(source: Source) -> None:
+    sentence = " and ".join(f"jet0.pt > {bound % 50} and jet.size >= {bound % 2}" for bound in range(2000))
+    np.testing.assert_array_equal(events.mask(sentence, source), events.mask("jet0.pt > 49 and jet.size >= 1", source))
+
+
 def test_what_is_not_finite_passes_no_comparison(source: Source) -> None:
     there = events.mask("jet0.pt > 0", source)
     for sentence in (

@@ -111,6 +111,7 @@ class _Evaluation:
     def __init__(self, cut: Cut, chunk: Chunk) -> None:
         self.cut = cut
         self.chunk = chunk
+        self.values: dict[str, _Value] = {}  # observables by name: read once, however often a sentence names them
 
     def event(self, node: Node) -> Jagged:
         """One truth value an event."""
@@ -139,8 +140,11 @@ class _Evaluation:
                 return self.reduced(node.word, inside)
 
     def observable(self, node: Observable) -> _Value:
-        array, axes = self.stored(node)
-        return _Value(_entries(array) if array.ndim == 1 else array, axes, node.name.text if axes else "")
+        text = node.name.text
+        if text not in self.values:
+            array, axes = self.stored(node)
+            self.values[text] = _Value(_entries(array) if array.ndim == 1 else array, axes, text if axes else "")
+        return self.values[text]
 
     def flag(self, node: Flag) -> _Value:
         array, axes = self.stored(node)
@@ -215,12 +219,16 @@ class _Evaluation:
         return joined
 
     def logic(self, node: Logic) -> _Value:
-        values = [self.node(operand) for operand in node.operands]
         if node.word == "not":
-            return _Value(~values[0].array, values[0].axes, values[0].of)
-        joined = values[0]
-        for value, operand in zip(values[1:], node.operands[1:], strict=True):
-            joined = self.joined(node.word, joined, value, grammar.start(operand))
+            inside = self.node(node.operands[0])
+            return _Value(~inside.array, inside.axes, inside.of)
+        joined = self.node(node.operands[0])
+        said = {_key(node.operands[0])}
+        for operand in node.operands[1:]:
+            key = _key(operand)
+            if key is None or key not in said:  # a condition that is repeated changes nothing
+                joined = self.joined(node.word, joined, self.node(operand), grammar.start(operand))
+                said.add(key)
         return joined
 
     def joined(self, word: str, a: _Value, b: _Value, at: int) -> _Value:
@@ -258,6 +266,23 @@ class _Evaluation:
         if word == "all" and not self.cut.empty:
             result = result & (ak.num(array, axis=1) > 0)
         return _Value(filled(result))
+
+
+def _key(node: Node) -> object:
+    """What is equal for equal simple conditions (comparisons of observables and numbers), None for others."""
+    match node:
+        case Number():
+            return node.value
+        case Observable() | Flag():
+            return node.name.text
+        case Comparison():
+            keys = tuple(_key(operand) for operand in node.operands)
+            return None if None in keys else (node.operators, keys)
+        case Quantified():
+            inside = _key(node.inside)
+            return None if inside is None else (node.word, inside)
+        case _:
+            return None
 
 
 def _of(axes: tuple[str, ...]) -> str:

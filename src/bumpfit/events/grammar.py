@@ -53,6 +53,7 @@ _WORDS = {
     "~": "not",
 }
 _FRONT = ("veto", "any", "all")
+_RESERVED = frozenset((*_WORDS, *_FRONT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,8 +184,8 @@ def _tokens(text: str) -> list[_Token]:
                 raise CutError("this is neither a number nor a name (names start with a letter)", text, at)
             raise CutError(f"{text[at]!r} is not part of the cut language", text, at)
         kind, word = match.lastgroup or "", match.group()
-        if word.lower() in (*_WORDS, *_FRONT):
-            kind, word = "word", _WORDS.get(word.lower(), word.lower())
+        if (small := word.lower()) in _RESERVED:
+            kind, word = "word", _WORDS.get(small, small)
         elif kind == "symbol" and word == "^":
             word = "**"
         found.append(_Token(kind, word, at))
@@ -227,7 +228,8 @@ class _Parser:
             self.depth -= 1
 
     def is_(self, *texts: str) -> bool:
-        return self.token.kind in ("word", "symbol") and self.token.text in texts
+        token = self.tokens[self.place]
+        return token.text in texts and token.kind in ("word", "symbol")
 
     def whole(self) -> Node:
         if self.token.kind == "end":

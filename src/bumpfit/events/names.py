@@ -13,6 +13,7 @@ A name that the file has exactly so is meant; else case and underscores do not m
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -98,7 +99,11 @@ def parse(text: str) -> Name:
     """Parse a name; InputError when it is not of the form `<objects>.<observable>` or a column name."""
     if not isinstance(text, str):
         raise InputError(f"the name of an observable is {type(text).__name__}; expected text as 'jet0.pt'")
-    text = text.strip()
+    return _parsed(text.strip())
+
+
+@functools.lru_cache(1000)  # long sentences name the same few observables again and again
+def _parsed(text: str) -> Name:
     if not _NAME.fullmatch(text):
         raise InputError(
             f"'{text}' is not the name of an observable; expected <objects>.<observable> as jet0.pt, jet:3.eta, "
