@@ -112,8 +112,10 @@ class Binned(Method):
         counts = self.counts(events)
         assert self.model is not None
         found = measure(self.model, counts)
-        deviation = {"largest_response_deviation": self.report.get("largest_response_deviation")}
-        diagnostics = {**found.diagnostics, **deviation}
+        deviation = float(self.report["largest_response_deviation"])
+        # not in `valid`: the fit is one, but the templates are not those of the events
+        enough = {"largest_response_deviation": deviation, "simulation_large_enough": deviation <= 1.0}
+        diagnostics = {**found.diagnostics, **enough}
         return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
 
     def state(self) -> State:

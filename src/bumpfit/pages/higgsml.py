@@ -45,8 +45,8 @@ def measured(found: Measurement) -> RenderableType:
         return pairs([("measurement", f"failed: {found.diagnostics.get('reason', 'the interval is empty')}")])
     parts = " and ".join(f"[{low:.5g}, {high:.5g}]" for low, high in found.pieces)
     rows = [("mu", number(found.mu_hat)), ("68.27 % interval", parts), ("made by", found.interval_kind)]
-    deviation = found.diagnostics.get("largest_response_deviation")
-    if deviation is not None and deviation > 1.0:
+    if found.diagnostics.get("simulation_large_enough") is False:
+        deviation = found.diagnostics["largest_response_deviation"]
         rows.append(
             (
                 "do not believe it",
