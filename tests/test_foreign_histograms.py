@@ -111,7 +111,7 @@ def test_bad_files_are_refused(change: dict, message: str, tmp_path: Path) -> No
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    for text, message in (("{", "not JSON"), ("[]", "no UHI histogram"), ("{}", "no key")):
+    for text, message in (("{", "not valid JSON"), ("[]", "no UHI histogram"), ("{}", "no key")):
         (tmp_path / "h.json").write_text(text)
         with pytest.raises(InputError, match=message):
             histograms.as_histogram(tmp_path / "h.json")

@@ -77,7 +77,8 @@ def test_toys_that_exclude_the_hypothesis_are_counted_not_drawn() -> None:
     (axis,) = toy_distribution(values, np.ones(values.size), 1.0, "q0", 0.5).axes
     assert f"{N + 7} toys (7 at infinity)" in labels(axis)
     bands = ((1.0, 2.0, np.inf, np.inf, np.inf),)
-    assert png(sensitivity_bands(Sensitivity((1.0,), bands, 5.0, (0.5,), 10), "mu")).startswith(b"\x89PNG")
+    expected = Sensitivity((1.0,), bands, 5.0, (0.5,), 10, bands, (0.2,))
+    assert png(sensitivity_bands(expected, "mu")).startswith(b"\x89PNG")
     assert png(two_hypotheses(values, VALUES, 1.5, "qtilde", "mu = 2")).startswith(b"\x89PNG")
 
 
@@ -120,7 +121,9 @@ def test_coverage_and_the_nominal_level() -> None:
 
 def test_bands_of_unsorted_strengths() -> None:
     bands = ((3.0, 4.0, 5.0, 6.0, 7.0), (0.0, 0.0, 0.0, 1.0, 2.0))
-    axis, below = sensitivity_bands(Sensitivity((10.0, 0.0), bands, 5.0, (0.5, 0.0), 400), "mu").axes
+    axis, below = sensitivity_bands(
+        Sensitivity((10.0, 0.0), bands, 5.0, (0.5, 0.0), 400, bands, (0.03, 0.0)), "mu"
+    ).axes
     np.testing.assert_allclose(drawn(axis, "Median"), [[0, 0], [10, 5]])
     np.testing.assert_allclose(drawn(axis, r"5$\sigma$")[:, 1], 5.0)
     (bars,) = below.containers

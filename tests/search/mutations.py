@@ -54,7 +54,7 @@ class Mutation:
 
 
 STEPS, CHECKS, DESCRIBE = "search/test_steps.py", "search/test_checks.py", "search/test_describe.py"
-CHAIN, SPECTRA, JOINT = "search/test_chain.py", "search/test_spectra.py", "search/test_joint_law.py"
+CHAIN, SPECTRA, JOINT = "search/test_chain.py", "search/test_selected_spectra.py", "search/test_joint_law.py"
 ANSWERS = "pages/test_answers.py"
 
 MUTATIONS = (

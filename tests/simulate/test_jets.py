@@ -13,8 +13,9 @@ import fastjet
 
 from bumpfit import events
 from bumpfit.simulate import card
+from bumpfit.simulate.codes import ELECTRON
 from bumpfit.simulate.content import collections, search_table
-from bumpfit.simulate.detector import ELECTRON, HCAL, TRACK, Flow
+from bumpfit.simulate.detector import HCAL, TRACK, Flow
 from bumpfit.simulate.jets import cluster, subjettiness, subjettiness_of
 
 DATA = Path(__file__).parents[1] / "data"

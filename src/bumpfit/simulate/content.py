@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.simulate.card import Card
-from bumpfit.simulate.detector import ECAL, ELECTRON, HCAL, MUON, PHOTON, TRACK, Flow
+from bumpfit.simulate.codes import ELECTRON, MUON, PHOTON
+from bumpfit.simulate.detector import ECAL, HCAL, TRACK, Flow
 from bumpfit.simulate.jets import Jets, cluster, subjettiness
 
 Array = NDArray[np.float64]

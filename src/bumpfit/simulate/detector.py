@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.simulate.card import Calorimeter, Card
+from bumpfit.simulate.codes import ELECTRON, MUON, PHOTON
 from bumpfit.simulate.generator import Particles
 
 Array = NDArray[np.float64]
 TRACK, ECAL, HCAL = 0, 1, 2
-ELECTRON, MUON, PHOTON = 11, 13, 22
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from bumpfit.simulate.codes import ELECTRON, MUON, PHOTON
 from bumpfit.simulate.generator import Particles
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-ELECTRON, MUON, PHOTON = 11, 13, 22
 RADIUS, HALF_LENGTH, FIELD = 1.15, 3.51, 2.0
 """Of the tracker, in m, and its field in T."""
 TRACK_ETA, CALORIMETER_ETA, BARREL_ETA = 2.5, 4.9, 1.5

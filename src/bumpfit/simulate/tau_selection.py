@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from bumpfit.compiled import njit
 from bumpfit.errors import MissingExtraError
 from bumpfit.simulate.card import Jets as Definition
+from bumpfit.simulate.codes import ELECTRON, MUON
 from bumpfit.simulate.detector import ECAL, HCAL, TRACK, Flow
-from bumpfit.simulate.higgs_detector import ELECTRON, MUON, Measured, Places
+from bumpfit.simulate.higgs_detector import Measured, Places
 from bumpfit.simulate.jets import Jets, cluster
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.toys import damped
 from bumpfit.toys.loglinear import LogLinear
-from bumpfit.toys.loglinear_batch import CLOSED, OUTSIDE, UNSETTLED, Results, call, draw_toys
+from bumpfit.toys.loglinear_batch import CLOSED, DISAGREEMENT, OUTSIDE, UNSETTLED, Results, call, draw_toys
 from bumpfit.toys.loglinear_kernel import Rows, rows_of
 from bumpfit.toys.poisson import AliasTables, alias_tables
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
@@ -29,9 +29,6 @@ FITTED, FAILED = 0, 1
 """Status of a toy: its fits have converged, or no minimiser found a minimum."""
 NEWTON, DAMPED, MINUIT, GENERAL = 0, 1, 2, 3
 """How a toy was fitted: plain Newton steps, with damping, by iminuit, or as a general HistFactory model."""
-
-DISAGREEMENT = 1e-6
-"""A free minimum this far above the fixed one is no minimum: such a toy is fitted again with care."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -20,9 +20,10 @@ from bumpfit.inference import newton
 from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.poisson import deviance
-from bumpfit.toys.engine import DISAGREEMENT, FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
+from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
 from bumpfit.toys.general_lanes import MEASURED, MEMORY, MIRRORED, THROWN, Shared, draw_toys, fit_toys, places_of
 from bumpfit.toys.lanes import WIDTH
+from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.toys.poisson import AliasTables, alias_tables
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
 from bumpfit.types import Flags, Floats

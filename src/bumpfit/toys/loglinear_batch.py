@@ -32,6 +32,8 @@ from bumpfit.toys.statistic import Plan
 Floats = NDArray[np.float64]
 
 CLOSED, UNSETTLED, OUTSIDE = 0, 1, 2  # state of a toy: fitted, a fit has not converged, a parameter has left its range
+DISAGREEMENT = 1e-6
+"""A free minimum this far above the fixed one is no minimum: such a toy is fitted again with care."""
 
 
 class Results(NamedTuple):
