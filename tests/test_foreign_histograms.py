@@ -115,7 +115,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "h.json").write_text(text)
         with pytest.raises(InputError, match=message):
             histograms.as_histogram(tmp_path / "h.json")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="there is no file"):
         histograms.as_histogram(tmp_path / "nothing.json")
 
 
