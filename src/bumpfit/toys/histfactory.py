@@ -34,7 +34,7 @@ TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""
 RETRY_ITERATIONS = 5000
 ITERATIONS = 200
-PILOT, FEW = 256, 0.2
+PILOT, FEW = 256, 0.1
 """Of so many toys, the fraction that may be left to the careful minimiser without it being compiled."""
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
