@@ -23,6 +23,7 @@ FLOORS = {
             "archives",
             "normal",
             "standard_output",
+            "threads",
         ),
         0,
     ),

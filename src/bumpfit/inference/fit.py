@@ -12,6 +12,7 @@ from bumpfit.inference import newton
 from bumpfit.inference.histfactory import FitOptions, prepare
 from bumpfit.likelihood import Floats, Likelihood, Minimum, at_ends, position
 from bumpfit.results import Fit
+from bumpfit.threads import matched
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 
@@ -65,6 +66,11 @@ def covariance_at(likelihood: Likelihood, x: Floats) -> tuple[Floats | None, Flo
     informative as elsewhere), otherwise they are left out with zero rows. When some combination of parameters is not
     determined at all there is no covariance. Parameters without an error, held ones too, have NaN.
     """
+    with matched(float(x.size) ** 3):
+        return _covariance(likelihood, x)
+
+
+def _covariance(likelihood: Likelihood, x: Floats) -> tuple[Floats | None, Floats, str]:
     free, matrix = likelihood.free, likelihood.curvature(x)
     if not np.isfinite(matrix).all():
         return None, np.full(x.size, np.nan), "the Hessian is not finite, so errors are not known"

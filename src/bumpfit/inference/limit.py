@@ -34,6 +34,10 @@ from bumpfit.workspace.model import Data
 Statistic = Literal["qtilde", "q"]
 
 SIGMAS = (-2, -1, 0, 1, 2)
+STEP = 2.5
+"""First step up from the best strength in its uncertainties: a limit at 95 % is mostly 1.64 of them above it, a little
+more where they grow with the strength. Changes no answer.
+"""
 SLOPE = 0.1
 """Relative distance from a limit over which the slope of CLs is taken for the error of the limit."""
 
@@ -163,8 +167,11 @@ class Exclusion:
             found += few_events(self.likelihood, self.parameter, self.null, command)
         return tuple(found)
 
-    def limit(self, target: float, guess: float, sigma: int | None = None) -> float:
-        """Strength at which CLs is the target; raises TooFewToysError where toys do not reach that far."""
+    def limit(self, target: float, guess: float, sigma: int | None = None, step: float | None = None) -> float:
+        """Strength at which CLs is the target; raises TooFewToysError where toys do not reach that far.
+
+        The search begins at a guess, with a step up from it of the size of the guess where none is given.
+        """
 
         def curve(mu: float) -> float:
             found = self.ratio(mu, sigma)
@@ -175,7 +182,18 @@ class Exclusion:
                 )
             return found.log - math.log(target)
 
-        return self.profile.settled(lambda: falling(curve, guess, self.law.precision))
+        return self.profile.settled(lambda: falling(curve, guess, step or guess, self.law.precision))
+
+    def observed(self, target: float, median: float) -> float:
+        """Observed limit, looked for from the median or the best strength upwards.
+
+        The best strength may be many times its uncertainty, and a fit with twice of it held would be far from the data.
+        """
+        best = self.profile.estimate
+        if best <= median:
+            return self.limit(target, median)
+        error = float(covariance_at(self.likelihood, self.profile.best.x)[1][self.profile.index])
+        return self.limit(target, best, step=STEP * error if error > 0 else best)
 
     def band(self, target: float, guess: float, sigma: int) -> float | None:
         """Expected limit; None where toys do not reach that far."""
@@ -273,7 +291,7 @@ def limit(
     tests = exclusion(model, data, parameter=parameter, statistic=statistic, law=law, options=options, **settings)
     median = tests.limit(1 - level, 2 * tests.scale, 0)
     expected = [median if n == 0 else tests.band(1 - level, median, n) for n in SIGMAS]
-    observed = tests.limit(1 - level, max(median, tests.profile.estimate))
+    observed = tests.observed(1 - level, median)
     errors = tuple(None if one is None else tests.error(one, n) for one, n in zip(expected, SIGMAS, strict=True))
     strengths = tests.tested
     return Limit(

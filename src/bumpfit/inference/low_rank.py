@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.inference import newton
+from bumpfit.threads import matched
 from bumpfit.workspace import kernels
 from bumpfit.workspace.kernels import Compiled, Floats
 from bumpfit.workspace.model import scratch
@@ -39,6 +40,14 @@ def minimise(
     tolerance: float, max_iterations: int,
 ) -> Result:  # fmt: skip
     """As `newton.minimise`, with its arguments and results; quick for many parameters over few bins."""
+    with matched(float(m.n_parameters) ** 2 * max(m.n_parameters, m.n_bins)):
+        return _minimise(start, free, low, high, main, aux, m, tolerance, max_iterations)
+
+
+def _minimise(
+    start: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
+    tolerance: float, max_iterations: int,
+) -> Result:  # fmt: skip
     plain = m.program_first.size == 0 and m.n_independent == m.normal_aux.size
     if not plain or np.count_nonzero(free) < max(MANY, m.n_bins / BINS):
         result: Result = newton.minimise(start, free, low, high, main, aux, m, tolerance, max_iterations)

@@ -22,7 +22,7 @@ CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 ROUNDING = 1e-14  # relative size of what rounding can leave of a singular pivot, or add to -ln L
 FLAT = 1e-8  # negative pivot relative to the diagonal that counts as curvature and not as a flat direction
 ENVELOPE = 200  # rows from which on a factorisation looks for leading zeros; below, whole rows by SIMD are quicker
-LARGE = 400  # rows from which on scipy's triangular solver is worth its import
+BLOCK = 64  # rows that numpy takes at once where it has no routine for the whole matrix
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 # events that stand for none along walls; the last bounds the error of -ln L per bin
@@ -73,7 +73,7 @@ def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
 
 
 def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) -> int:
-    """`cholesky` by LAPACK; a matrix that it refuses column by column."""
+    """`cholesky` by LAPACK; a matrix that it refuses column by column, the rest of the matrix after each block."""
     n: int = matrix.shape[0]
     least = smallest * np.abs(np.diag(matrix))
     try:
@@ -85,17 +85,20 @@ def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) ->
         pass
     bad = n
     work = matrix.copy()
-    for i in range(n):
-        total = work[i, i]
-        if not total > least[i]:
-            bad = min(bad, i)
-            if repair.size == 0:
-                lower[i, i] = total
-                return bad
-            total = max(abs(total), repair[i])
-        lower[i, i] = np.sqrt(total)
-        lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
-        work[i + 1 :, i + 1 :] -= np.outer(lower[i + 1 :, i], lower[i + 1 :, i])
+    for first in range(0, n, BLOCK):
+        last = min(first + BLOCK, n)
+        for i in range(first, last):
+            total = work[i, i]
+            if not total > least[i]:
+                bad = min(bad, i)
+                if repair.size == 0:
+                    lower[i, i] = total
+                    return bad
+                total = max(abs(total), repair[i])
+            lower[i, i] = np.sqrt(total)
+            lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
+            work[i + 1 :, i + 1 : last] -= np.outer(lower[i + 1 :, i], lower[i + 1 : last, i])
+        work[last:, last:] -= lower[last:, first:last] @ lower[last:, first:last].T
     return bad
 
 
@@ -122,21 +125,19 @@ def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
 
 
 def _solve_triangular(lower: Floats, right: Floats) -> float:
-    """`solve_triangular` by LAPACK: for few rows the inverse costs less than importing another solver."""
+    """`solve_triangular` by blocks, of which numpy gives the inverses: scipy's solver takes longer to import."""
     diagonal = np.diag(lower)
     if not (np.isfinite(diagonal) & (diagonal != 0.0)).all():  # as a division by the pivot would end
         right[:] = np.nan
         return float("inf")
-    if right.size < LARGE:
-        inverse = np.linalg.inv(lower)
-        half = inverse @ right
-        right[:] = half @ inverse
-    else:
-        from scipy.linalg import solve_triangular as solve
-
-        half = solve(lower, right, lower=True, check_finite=False)
-        right[:] = solve(lower, half, lower=True, trans=1, check_finite=False)
-    return float(half @ half)
+    blocks = [slice(first, min(first + BLOCK, right.size)) for first in range(0, right.size, BLOCK)]
+    inverses = [np.linalg.inv(lower[block, block]) for block in blocks]
+    for block, inverse in zip(blocks, inverses, strict=True):
+        right[block] = inverse @ (right[block] - lower[block, : block.start] @ right[: block.start])
+    square = float(right @ right)
+    for block, inverse in zip(blocks[::-1], inverses[::-1], strict=True):
+        right[block] = (right[block] - right[block.stop :] @ lower[block.stop :, block]) @ inverse
+    return square
 
 
 solve_triangular.from_python(_solve_triangular)

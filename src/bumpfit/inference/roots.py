@@ -32,15 +32,19 @@ def outward(curve: Curve, centre: float, step: float, end: float, precision: flo
     raise BumpfitError(f"values as far as {inner:g} are accepted; is the parameter determined by the data?")
 
 
-def falling(curve: Curve, guess: float, precision: float) -> float:
+def falling(curve: Curve, guess: float, step: float, precision: float) -> float:
     """Where a falling curve of positive numbers crosses zero; `precision` is relative. Raises BumpfitError where it
     does not cross.
+
+    The search goes up from the guess in steps, each twice the last, of which the first is `step`, and down by halves. A
+    step is a measure of how fast the curve falls: where the crossing is close to the guess, twice the guess may be a
+    long way.
     """
     low = high = guess
     for _ in range(DOUBLINGS):
         if curve(high) <= 0:
             break
-        low, high = high, 2 * high
+        low, high, step = high, high + step, 2 * step
     else:
         raise BumpfitError(f"no signal strength up to {high:g} is excluded; is there enough signal in the workspace?")
     for _ in range(DOUBLINGS):
@@ -49,7 +53,7 @@ def falling(curve: Curve, guess: float, precision: float) -> float:
         low, high = low / 2, low
     else:
         raise BumpfitError(f"every signal strength down to {low:g} is excluded")
-    return _between(curve, low, high, precision * high)
+    return _between(curve, low, high, precision * low)
 
 
 def _between(curve: Curve, a: float, b: float, tolerance: float) -> float:

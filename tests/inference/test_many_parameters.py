@@ -1,0 +1,106 @@
+"""Questions of workspaces with about a hundred parameters: steps of searches, blocks of matrices, threads."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import threadpoolctl
+from scipy.stats import norm
+
+from bumpfit import inference, threads, workspace
+from bumpfit.inference import newton, roots
+from bumpfit.inference.limit import exclusion
+
+CHANNELS, BINS, SYSTEMATICS = 10, 10, 31
+
+
+def measured(signal: float, scale: float) -> workspace.Model:
+    """132 parameters: a strength, systematics of the scale of all samples and channels, and staterror."""
+    rng = np.random.default_rng(3)
+    channels, observations = [], []
+    for c in range(CHANNELS):
+        backgrounds = [rng.uniform(0.5, 2.0, BINS) * scale, rng.uniform(0.2, 1.0, BINS) * scale]
+        peak = signal * sum(backgrounds) * np.exp(-0.5 * ((np.arange(BINS) - BINS / 2) / 2) ** 2)
+        samples: list[dict[str, Any]] = [
+            {"name": name, "data": rates.tolist(), "modifiers": _scales(rng, place)}
+            for place, (name, rates) in enumerate(zip("sbc", (peak, *backgrounds), strict=True))
+        ]
+        samples[0]["modifiers"].append({"name": "mu", "type": "normfactor", "data": None})
+        for sample, error in zip(samples[1:], (0.02, 0.03), strict=True):
+            content = [error * rate for rate in sample["data"]]
+            sample["modifiers"].append({"name": f"mc_{c}", "type": "staterror", "data": content})
+        channels.append({"name": f"c{c}", "samples": samples})
+        observations.append({"name": f"c{c}", "data": rng.poisson(peak + sum(backgrounds)).tolist()})
+    measurement = {"name": "m", "config": {"poi": "mu", "parameters": []}}
+    return workspace.read(
+        {"channels": channels, "observations": observations, "measurements": [measurement], "version": "1.0.0"}
+    )
+
+
+def _scales(rng: np.random.Generator, place: int) -> list[dict[str, Any]]:
+    up, down = rng.uniform(1.01, 1.03, SYSTEMATICS), rng.uniform(0.97, 0.99, SYSTEMATICS)
+    return [
+        {"name": f"a{i}", "type": "normsys", "data": {"hi": up[i], "lo": down[i]}} for i in range(place, SYSTEMATICS, 3)
+    ]
+
+
+def test_the_limit_of_a_well_known_strength_asks_for_no_fit_far_from_the_data() -> None:
+    """Twice the best strength is 20 of its uncertainties away, and takes many times the steps of fits nearby."""
+    model = measured(1.0, 4000.0)
+    best = inference.fit(model)
+    tests = exclusion(model)
+    median = tests.limit(0.05, 2 * tests.scale, 0)
+    observed = tests.observed(0.05, median)
+    error = best.errors["mu"]
+    assert best.values["mu"] > 15 * error
+    assert max(tests.tested) < best.values["mu"] + 3 * error
+    # so far from no signal p(b) is 1, and CLs the tail of a normal law at sqrt(q)
+    q = inference.fit(model, fixed={"mu": observed}).twice_nll - best.twice_nll
+    assert q == pytest.approx(norm.isf(0.05) ** 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("step", [1e-3, 0.3, 2.0, 500.0])
+@pytest.mark.parametrize("guess", [1e-4, 0.9, 1.0, 70.0])
+def test_a_root_is_the_same_from_every_guess_with_every_step(guess: float, step: float) -> None:
+    asked: list[float] = []
+
+    def curve(x: float) -> float:
+        asked.append(x)
+        return float(-np.log(x / 1.7))
+
+    assert roots.falling(curve, guess, step, 1e-8) == pytest.approx(1.7, rel=1e-7)
+    assert max(asked) <= max(guess, 2 * 1.7 + step)
+
+
+@pytest.mark.parametrize("n", [2, 63, 64, 65, 130, 300])
+def test_matrices_that_lapack_refuses_are_factorised_as_by_single_columns(n: int) -> None:
+    rng = np.random.default_rng(n)
+    matrix = rng.normal(size=(n, n))
+    matrix = matrix + matrix.T + np.diag(rng.uniform(-1, 6, n) * np.sqrt(n))
+    repair = np.abs(np.diag(matrix)) + 3 * np.sqrt(n)
+    found, wanted = np.zeros((n, n)), np.zeros((n, n))
+    assert newton.cholesky(matrix, found, 1e-14, repair) == newton.cholesky.py_func(matrix, wanted, 1e-14, repair) <= n
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 130, 300])
+def test_systems_are_solved_by_blocks(n: int) -> None:
+    rng = np.random.default_rng(n)
+    root = rng.normal(size=(n, n))
+    matrix, lower, right = root @ root.T + n * np.eye(n), np.zeros((n, n)), rng.normal(size=n)
+    assert newton.cholesky(matrix, lower, 1e-14, np.empty(0)) == n
+    answer = right.copy()
+    square = newton.solve_triangular(lower, answer)
+    np.testing.assert_allclose(answer, np.linalg.solve(matrix, right), rtol=1e-9, atol=1e-12)
+    assert square == pytest.approx(right @ answer)
+
+
+def test_linear_algebra_of_middling_size_takes_one_thread() -> None:
+    def counted() -> set[int]:
+        return {entry["num_threads"] for entry in threadpoolctl.threadpool_info() if entry["user_api"] == "blas"}
+
+    before = counted()
+    for work, wanted in ((0.5 * threads.LEAST, before), (2 * threads.LEAST, {1}), (2 * threads.MOST, before)):
+        with threads.matched(work):
+            assert counted() == wanted
+    assert counted() == before
