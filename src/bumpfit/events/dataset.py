@@ -230,10 +230,7 @@ def build(
             raise InputError(
                 f"none of the {len(opened)} events of the class '{name}' passes the cuts ({'; '.join(cuts) or 'none'})"
             )
-        if not sum(float(each.sum()) for each in factors[first:]) > 0:
-            raise InputError(
-                f"the events of the class '{name}' have no weight: all weights are 0; expected some above 0"
-            )
+        _check_weights(np.concatenate(factors[first:]), name)
         targets.append(np.full(kept, number, np.int32))
         origin[name] = {"files": opened.sha256(), "events": len(opened), "weight": weight, "passed": kept}
         if isinstance(shape, Image):
@@ -254,6 +251,18 @@ def build(
         provenance=provenance,
         index=np.concatenate(rows).astype(np.int64),
     )
+
+
+def _check_weights(weights: NDArray[np.float64], name: str) -> None:
+    """Refuse a class whose events weigh nothing, or whose weights a classifier cannot be trained with."""
+    negative = int((weights < 0).sum())
+    if negative:
+        raise InputError(
+            f"weights of the class '{name}': {negative} of {len(weights)} weights are negative; "
+            "expected 0 or more: a classifier is trained with weights of one sign"
+        )
+    if not weights.sum() > 0:
+        raise InputError(f"the events of the class '{name}' have no weight: all weights are 0; expected some above 0")
 
 
 def _weights(chunk: Chunk, weights: str | float | NDArray[np.float64] | None, name: str) -> NDArray[np.float64]:
