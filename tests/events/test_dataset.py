@@ -213,7 +213,7 @@ def test_wrong_use(flat: str) -> None:
         dataset.build({"signal": flat}, FEATURES, cuts=["jet0.pt > 1e9"])
     with pytest.raises(InputError, match="weights for 'other', which is no class"):
         build(flat, weights={"other": 1.0})
-    with pytest.raises(InputError, match="400 of 400 weights are negative"):
+    with pytest.raises(InputError, match="of 680 weights are negative"):
         build(flat, weights={"signal": -1.0})
     with pytest.raises(InputError, match="no class"):
         dataset.build({}, FEATURES)
