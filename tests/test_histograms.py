@@ -129,3 +129,14 @@ def test_as_histogram_takes_what_users_have() -> None:
         histograms.as_histogram(bh.Histogram(bh.axis.Regular(2, 0, 1), bh.axis.Regular(2, 0, 1)))
     with pytest.raises(InputError, match="got list for a histogram"):
         histograms.as_histogram([1, 2])
+
+
+def test_sums_of_weights_of_either_sign() -> None:
+    values, weights = [0.5, 0.6, 1.5], [1.0, -3.0, 2.0]
+    filled = histograms.fill(values, [0, 1, 2], weights)
+    assert filled.counts.tolist() == [-2.0, 2.0] and filled.variances.tolist() == [10.0, 4.0]
+    ready = histograms.from_counts([0, 1, 2], [-2.0, 2.0], [10.0, 4.0])
+    assert ready.counts.tolist() == filled.counts.tolist() and ready.weighted
+    assert histograms.as_histogram(filled.to_hist()).counts.tolist() == [-2.0, 2.0]
+    with pytest.raises(InputError, match="weighted histogram"):
+        histograms.observed_counts(ready)

@@ -229,7 +229,8 @@ def from_counts(
 ) -> Histogram:
     """Histogram from ready bin contents, shape (B,); the variances are the counts (Poisson) when not given.
 
-    NaN marks a blinded bin. Raises InputError for lengths that do not match the edges, infinities and negative counts.
+    NaN marks a blinded bin; counts with variances are sums of weights, of either sign. Raises InputError for lengths
+    that do not match the edges, infinities, negative counts without variances, and negative variances.
     """
     bins = check_edges(edges)
     content = np.asarray(counts, dtype=np.float64)
@@ -237,9 +238,11 @@ def from_counts(
     for what, array in (("counts", content), ("variances", spread)):
         if array.shape != (bins.size - 1,):
             raise InputError(f"{bins.size} edges need {bins.size - 1} {what}, got shape {array.shape}")
-        if np.isinf(array).any() or (array < 0).any():
+        signed = what == "counts" and variances is not None
+        if np.isinf(array).any() or ((array < 0).any() and not signed):
             raise InputError(
-                f"{what} must be finite and not negative, got {np.nanmin(array):g} to {np.nanmax(array):g}"
+                f"{what} must be finite{'' if signed else ' and not negative'}, got {np.nanmin(array):g} to "
+                f"{np.nanmax(array):g}" + ("; sums of weights need their variances" if what == "counts" else "")
             )
     return _make(bins, np.pad(content, 1), np.pad(spread, 1), name)
 

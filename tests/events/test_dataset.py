@@ -222,7 +222,7 @@ def test_wrong_use(flat: str) -> None:
         ((ones, zero, np.ones(3), ("x",), ("a",)), "expected equal numbers"),
         ((ones, zero, np.ones(2), (), ("a",)), "1 columns and 0 names"),
         ((ones, zero + 1, np.ones(2), ("x",), ("a",)), "targets go from 1 to 1"),
-        ((ones, zero, -np.ones(2), ("x",), ("a",)), "2 weights are negative"),
+        ((ones, zero, np.array([1.0, np.nan]), ("x",), ("a",)), "1 weights are not finite"),
         ((ones[:0], zero[:0], np.ones(0), ("x",), ("a",)), "empty"),
     ):
         with pytest.raises(InputError, match=message):

@@ -110,8 +110,9 @@ def test_expected_events_enter_the_significance_only() -> None:
     ("change", "message"),
     [
         ({"targets": [0, 0, 0, 0]}, "class 's' has no events"),
-        ({"weights": [1, 1, -1, 1]}, "negative or not finite"),
-        ({"weights": [1, 1, np.nan, 1]}, "negative or not finite"),
+        ({"weights": [1, 1, -1, 0.5]}, "class 's' has no events with weight"),
+        ({"weights": [-1, -1, -1, 1]}, "add up to -2"),
+        ({"weights": [1, 1, np.nan, 1]}, "1 weights are not finite"),
         ({"weights": [0, 0, 1, 1]}, "class 'b' has no events with weight"),
         ({"probabilities": [[1, 0]] * 3}, r"expected \(4, 2\)"),
         ({"signal": "z"}, "no class 'z'"),

@@ -54,8 +54,8 @@ def test_bootstrap_error_of_a_binomial() -> None:
         ([0, 1, 2], [1, 2, 3], None, "expected 0"),
         ([0, 1], [1, 2, 3], None, "expected one length"),
         ([0, 1], [1, float("nan")], None, "finite"),
-        ([0, 1], [1, 2], [1, -1], "negative"),
-        ([1, 1], [1, 2], None, "both are needed"),
+        ([0, 1], [1, 2], [1, -1], "both must be positive"),
+        ([1, 1], [1, 2], None, "both must be positive"),
     ],
 )
 def test_bad_input(labels: list[int], scores: list[float], weights: list[float] | None, message: str) -> None:

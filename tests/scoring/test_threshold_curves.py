@@ -47,5 +47,5 @@ def test_refusals() -> None:
     y, s, _ = sample(5)
     with pytest.raises(InputError, match="no class 'z'"):
         curves(y, s, ("a", "b", "c"), signal="z")
-    with pytest.raises(InputError, match="both are needed"):
+    with pytest.raises(InputError, match="both must be positive"):
         curves(y[:5], s[:5], ("a", "b"))

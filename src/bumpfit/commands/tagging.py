@@ -38,6 +38,10 @@ def train(
     ] = None,
     model: Annotated[Path | None, typer.Option("-m", "--model", help="Write the trained model.")] = None,
     balance: Annotated[bool, typer.Option(help="Give every class the same total weight in training.")] = True,
+    negative_weights: Annotated[
+        Literal["refuse", "absolute"],
+        typer.Option(help="Training on negative weights: refused, or by their absolute value."),
+    ] = "refuse",
     seed: Seed = 0,
 ) -> None:
     """Train an approach on the training part of a data set, and show its metrics on the test part.
@@ -59,13 +63,16 @@ def train(
         raise InputError(f"{source} is not split into training and test events; make it with bumpfit dataset --split")
     made = registry.approach(approach, **settings(registry.APPROACHES[approach], setting))
     likelihood.check(data, judging.check(data), judging.background_error)
-    trained = models.train(made, data, seed=seed, balance=balance, source=str(source))
+    trained = models.train(made, data, seed=seed, balance=balance, source=str(source), negative=negative_weights)
     head = {
-        **provenance("train", files, {"seed": seed, "balance": balance}),
+        **provenance("train", files, {"seed": seed, "balance": balance, "negative_weights": negative_weights}),
         "approach": approach, "settings": made.get_params(), "model": None if model is None else str(model),
         "cuts": made.sentence(trained.features) if isinstance(made, CutAndCount) else None,
     }  # fmt: skip
     told = [] if head["cuts"] is None else [f"cuts: {head['cuts'] or 'none, as no cut adds enough significance'}"]
+    signed = trained.provenance["negative_weights"]
+    if signed is not None:
+        told.append(f"the training took the absolute value of the weights: {signed['events']} of them are negative")
     if model is not None:
         trained.save(model)
         told.append(f"model written to {model}")

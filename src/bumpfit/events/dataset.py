@@ -35,8 +35,8 @@ class Dataset:
     """N samples with a target class each.
 
     `samples` (N, features) or (N, rows, columns), 32-bit, NaN where an object is missing; `targets` (N,) numbers of
-    `classes`; `weights` (N,) of 0 or more; `part` (N,) numbers of `PARTS`, or None before a split. `features` names the
-    columns (empty for images). `provenance` holds cuts, files with their SHA-256, representation and seed. `index` (N,)
+    `classes`; `weights` (N,) of either sign; `part` (N,) numbers of `PARTS`, or None before a split. `features` names
+    the columns (empty for images). `provenance` holds cuts, files with their SHA-256, representation and seed. `index` (N,)
     is the row of each event among all events of its class, before cuts (None where it is not known).
     """
 
@@ -74,9 +74,9 @@ class Dataset:
             raise InputError(f"parts are {np.unique(self.part)[:5].tolist()}; expected 0 to {len(PARTS) - 1}")
         if self.index is not None and self.index.min() < 0:
             raise InputError(f"the rows of events go from {self.index.min()}; expected 0 or more")
-        bad = ~np.isfinite(self.weights) | (self.weights < 0)
+        bad = ~np.isfinite(self.weights)
         if bad.any():
-            raise InputError(f"{bad.sum()} weights are negative or not finite; expected 0 or more")
+            raise InputError(f"{bad.sum()} weights are not finite; expected numbers")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -254,15 +254,14 @@ def build(
 
 
 def _check_weights(weights: NDArray[np.float64], name: str) -> None:
-    """Refuse a class whose events weigh nothing, or whose weights a classifier cannot be trained with."""
+    """Refuse a class whose weights do not add up to something."""
+    if weights.sum() > 0:
+        return
     negative = int((weights < 0).sum())
-    if negative:
-        raise InputError(
-            f"weights of the class '{name}': {negative} of {len(weights)} weights are negative; "
-            "expected 0 or more: a classifier is trained with weights of one sign"
-        )
-    if not weights.sum() > 0:
-        raise InputError(f"the events of the class '{name}' have no weight: all weights are 0; expected some above 0")
+    words = f"{negative} of {len(weights)} weights are negative" if negative else "all weights are 0"
+    raise InputError(
+        f"the weights of the class '{name}' add up to {weights.sum():g} ({words}); expected a positive sum"
+    )
 
 
 def _weights(chunk: Chunk, weights: str | float | NDArray[np.float64] | None, name: str) -> NDArray[np.float64]:

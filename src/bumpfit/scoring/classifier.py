@@ -217,8 +217,8 @@ def checked_weights(weights: ArrayLike | None, index: Labels, classes: NDArray[A
         raise InputError(f"{bad} weights are not finite; expected 0 or more")
     if (w < 0).any():
         raise InputError(
-            f"{int((w < 0).sum())} weights are negative; no approach learns from them: drop those events, or take "
-            "weights of 0 or more"
+            f"{int((w < 0).sum())} weights are negative; no approach learns from them: take their absolute values, or "
+            "drop those events"
         )
     total = np.bincount(index, w, minlength=len(classes))
     if (total <= 0).any():

@@ -61,6 +61,7 @@ def curves(
         raise InputError(f"there is no class '{name}'; the data set has {', '.join(classes)}")
     number = list(classes).index(name)
     full = curve((y == number).astype(np.int64), s, w)
+    s_left, b_left = np.maximum(full.signal, 0.0), np.maximum(full.background, 0.0)
     allowed = np.where(full.background_entries >= min_background, 1.0, np.nan)
     kept = np.unique(np.linspace(0, len(full.threshold) - 1, POINTS).astype(int))
     steps = full.threshold[kept]
@@ -79,8 +80,8 @@ def curves(
         threshold=steps,
         signal=(full.signal / full.total_signal)[kept],
         backgrounds={label: _passing(s[mine], w[mine], steps) for label, mine in others.items()},
-        significance=(simple(full.signal, full.background) * allowed)[kept],
-        asimov=(asimov(full.signal, full.background, background_error * full.background) * allowed)[kept],
+        significance=(simple(s_left, b_left) * allowed)[kept],
+        asimov=(asimov(s_left, b_left, background_error * b_left) * allowed)[kept],
         background_error=background_error,
     )
 

@@ -57,7 +57,7 @@ def accuracy(
     """Weighted fraction of events whose class is predicted rightly; `predictions` (N,) classes or (N, K) probabilities.
 
     Raises:
-        InputError: shapes that do not match, no events, negative or non-finite weights.
+        InputError: shapes that do not match, no events, non-finite weights.
     """
     y, p = np.asarray(labels), np.asarray(predictions)
     w = _weights(weights, len(y))
@@ -113,7 +113,7 @@ def max_significance(
         threshold: take this one instead of the best.
         min_background: thresholds with fewer background entries left are not considered; 1 leaves out B = 0, where
             the Asimov significance is infinite or undefined.
-        weights: event weights (N,), not negative.
+        weights: event weights (N,), of either sign; what adds up to less than 0 counts as 0 events.
         bootstrap: Poisson bootstrap replicas for the error; 0 gives None.
 
     Raises:
@@ -133,6 +133,7 @@ def max_significance(
         c = curve(y, x, v)
         s = c.signal * (1.0 if signal is None else signal / c.total_signal)
         b = c.background * (1.0 if background is None else background / c.total_background)
+        s, b = np.maximum(s, 0.0), np.maximum(b, 0.0)
         value = simple(s, b) if kind == "simple" else asimov(s, b, background_error * b)
         if threshold is not None:
             passing = np.flatnonzero(c.threshold >= threshold)
@@ -253,8 +254,8 @@ def _weights(weights: ArrayLike | None, n: int) -> Array:
     w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
     if w.shape != (n,) or not n:
         raise InputError(f"there are {n} events and weights of shape {w.shape}; expected at least one event")
-    if not np.isfinite(w).all() or (w < 0).any():
-        raise InputError("weights are negative or not finite; expected 0 or more")
+    if not np.isfinite(w).all():
+        raise InputError(f"{int((~np.isfinite(w)).sum())} weights are not finite; expected numbers")
     if not w.sum() > 0:
-        raise InputError("all weights are 0; expected some events with weight")
+        raise InputError(f"the weights add up to {w.sum():g}; expected a positive sum")
     return w

@@ -29,7 +29,11 @@ class Merit(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curve:
-    """Signal and background passing `score >= threshold` at each distinct score, from the highest; shapes (T,)."""
+    """Signal and background passing `score >= threshold` at each distinct score, from the highest; shapes (T,).
+
+    With weights of either sign they need not grow with looser thresholds, and `background_entries` are the numbers of
+    equivalent events (sum w)^2 / sum w^2, 0 where the sum is not positive: what cancels is no event.
+    """
 
     threshold: Array
     signal: Array
@@ -47,7 +51,7 @@ def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
     """Count what passes each possible threshold; events with equal scores pass together.
 
     Raises:
-        InputError: labels other than 0 and 1, different lengths, non-finite scores, negative weights, an empty class.
+        InputError: labels other than 0 and 1, different lengths, non-finite scores or weights, a class without weight.
     """
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     w = np.ones(len(s)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -59,12 +63,11 @@ def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
         raise InputError(f"labels are {np.unique(y)[:5].tolist()}; expected 0 (background) and 1 (signal)")
     if not np.isfinite(s).all() or not np.isfinite(w).all():
         raise InputError("scores and weights must be finite numbers; drop or repair the others first")
-    if (w < 0).any():
-        raise InputError(f"{int((w < 0).sum())} weights are negative; a fraction that passes is not defined then")
     signal = y == 1
     if not w[signal].sum() > 0 or not w[~signal].sum() > 0:
         raise InputError(
-            f"{int(signal.sum())} signal and {int((~signal).sum())} background events have weight; both are needed"
+            f"{int(signal.sum())} signal and {int((~signal).sum())} background events have weights that add up to "
+            f"{w[signal].sum():g} and {w[~signal].sum():g}; both must be positive"
         )
     order = np.argsort(-s, kind="stable")
     s, w, signal = s[order], w[order], signal[order]
@@ -74,10 +77,18 @@ def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
         threshold=s[last],
         signal=passed_signal,
         background=passed_background,
-        background_entries=np.cumsum(~signal)[last].astype(np.float64),
+        background_entries=_entries(w, ~signal)[last],
         total_signal=float(passed_signal[-1]),
         total_background=float(passed_background[-1]),
     )
+
+
+def _entries(weights: Array, chosen: NDArray[np.bool_]) -> Array:
+    """Running number of the chosen events; of equivalent ones where some weights are negative."""
+    if not (weights[chosen] < 0).any():
+        return np.asarray(np.cumsum(chosen), dtype=np.float64)
+    total, squares = np.cumsum(weights * chosen), np.cumsum(weights**2 * chosen)
+    return np.where(total > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
 
 
 def measured(
@@ -132,7 +143,7 @@ def significance_improvement(
         background_efficiency: take the threshold with the largest eps_B not above this; None maximises.
         min_background: thresholds with fewer background entries left are not considered (maxima on a handful of
             events are noise).
-        weights: event weights (N,), not negative.
+        weights: event weights (N,), of either sign.
         bootstrap: Poisson bootstrap replicas for the error; 0 gives None.
 
     Raises:
@@ -142,7 +153,9 @@ def significance_improvement(
     def at(w: Array) -> Found:
         c = curve(labels, scores, w)
         eps_b = c.background / c.total_background
-        value = np.divide(c.signal / c.total_signal, np.sqrt(eps_b), out=np.zeros_like(eps_b), where=eps_b > 0)
+        value = np.divide(
+            c.signal / c.total_signal, np.sqrt(np.maximum(eps_b, 0.0)), out=np.zeros_like(eps_b), where=eps_b > 0
+        )
         if background_efficiency is not None:
             allowed = eps_b <= background_efficiency
             if not allowed.any():

@@ -89,8 +89,18 @@ class Trained:
         archives.write(path, FORMAT, VERSION, described, arrays, contents)
 
 
+NEGATIVE = ("refuse", "absolute")
+"""What training does with negative weights: no approach can learn from them as they are."""
+
+
 def train(
-    chosen: Classifier, dataset: Dataset, *, seed: int = 0, balance: bool = True, source: str | None = None
+    chosen: Classifier,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    balance: bool = True,
+    source: str | None = None,
+    negative: str = "refuse",
 ) -> Trained:
     """Train an approach on the training part of a data set (all of it when it is not split).
 
@@ -100,11 +110,22 @@ def train(
         seed: of the training.
         balance: give every class the same total weight.
         source: file of the data set, named in the provenance with its SHA-256.
+        negative: "refuse" weights below 0, or take the "absolute" value of all weights; metrics and templates keep
+            the signs.
 
     Raises:
-        InputError: a class without events, negative or non-finite weights, images where observables are expected.
+        InputError: a class without events, negative weights that are refused, images where observables are expected.
     """
+    if negative not in NEGATIVE:
+        raise InputError(f"negative weights are asked to be '{negative}'; expected one of {', '.join(NEGATIVE)}")
     part = dataset if dataset.part is None else dataset.get("train")
+    signed = int((part.weights < 0).sum())
+    if signed and negative == "refuse":
+        raise InputError(
+            f"{signed} of {len(part)} training events have negative weights, and no approach learns from those; take "
+            "the absolute values (--negative-weights absolute, in Python negative='absolute'), or drop the events"
+        )
+    part = dataclasses.replace(part, weights=np.abs(part.weights)) if signed else part
     counts = np.bincount(part.targets, weights=part.weights, minlength=len(part.classes))
     if len(part.classes) < 2:
         raise InputError(f"the data set has one class, '{part.classes[0]}'; training needs at least two")
@@ -123,6 +144,7 @@ def train(
         "bumpfit": __version__,
         "seed": seed,
         "balanced": balance,
+        "negative_weights": {"events": signed, "taken": "absolute value"} if signed else None,
         "events": np.bincount(part.targets, minlength=len(part.classes)).tolist(),
         "dataset": None if source is None else {"path": str(source), "sha256": sha256(source)},
         "made_from": dict(dataset.provenance),

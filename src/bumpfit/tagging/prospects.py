@@ -15,7 +15,15 @@ from bumpfit.errors import InputError
 from bumpfit.events.dataset import PARTS, Dataset
 from bumpfit.histograms import check_edges, fill
 from bumpfit.results import Discovery, Limit, Record
-from bumpfit.tagging.templates import Array, Templates, equal_edges, expected_events, score_edges, templates
+from bumpfit.tagging.templates import (
+    Array,
+    Templates,
+    equal_edges,
+    expected_events,
+    not_negative,
+    score_edges,
+    templates,
+)
 from bumpfit.tagging.variations import Effect, Variation, effects, modifiers
 from bumpfit.workspace.build import Spec, sample, workspace
 from bumpfit.workspace.effects_bins import SHAPESYS
@@ -137,7 +145,11 @@ def prospects(
             x[known], is_signal, dataset.weights[known], setup.bins, least_background=setup.least_background
         )
     else:
-        edges = equal_edges(x[known], is_signal, setup.bins, least_background=setup.least_background)
+        edges = equal_edges(
+            x[known], is_signal, setup.bins, least_background=setup.least_background, weights=dataset.weights[known]
+        )
+    if setup.edges is None:
+        edges = not_negative(x[known], dataset.targets[known], dataset.weights[known], edges)
     if len(edges) == 2:
         notes.append(
             f"{name} has one bin: no more can hold {setup.least_background} simulated background events each"

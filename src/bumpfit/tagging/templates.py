@@ -70,6 +70,11 @@ def expected_events(
                     f"the data set does not say how many events of '{name}' were generated, so a cross-section cannot "
                     "be used; give its number of expected events"
                 )
+            if not origin["weight"] > 0:
+                raise InputError(
+                    f"the weights of the generated events of '{name}' add up to {origin['weight']:g}, so a "
+                    "cross-section cannot be used; expected a positive sum"
+                )
             assert luminosity is not None
             result[name] = sigma[name] * luminosity * PB_PER_FB * float(passed[number]) / float(origin["weight"])
     return result
@@ -91,33 +96,64 @@ def score_edges(
         edges = np.r_[different[0], (different[1:] + different[:-1]) / 2, np.nextafter(different[-1], np.inf)]
     else:
         order = np.argsort(values[signal], kind="stable")
-        x, share = values[signal][order], np.cumsum(weights[signal][order])
-        inner = x[np.searchsorted(share, np.arange(1, bins) / bins * share[-1])]
+        x, share = values[signal][order], np.maximum.accumulate(np.cumsum(weights[signal][order]))
+        total = weights[signal].sum()
+        inner = x[np.searchsorted(share, np.arange(1, bins) / bins * total)]
         falling = -np.sort(-values[~signal])
         numbers = least_background * 2 ** np.arange(int(np.log2(max(1, len(falling) // least_background))) + 1)
         purest = falling[numbers[numbers <= len(falling)] - 1]
         edges = np.unique(np.r_[different[0], inner, purest, np.nextafter(different[-1], np.inf)])
-    return joined(values[~signal], edges, least_background)
+    return joined(values[~signal], edges, least_background, weights[~signal])
 
 
-def equal_edges(values: Array, signal: NDArray[np.bool_], bins: int, *, least_background: int = 10) -> Array:
+def equal_edges(
+    values: Array, signal: NDArray[np.bool_], bins: int, *, least_background: int = 10, weights: Array | None = None
+) -> Array:
     """Equal bins over the range of the values, joined until each holds `least_background` background events."""
     low, high = float(values.min()), float(values.max())
     if not low < high:
         raise InputError(f"all events have the value {low:g}; there is nothing to bin")
-    return joined(values[~signal], np.linspace(low, np.nextafter(high, np.inf), bins + 1), least_background)
+    edges = np.linspace(low, np.nextafter(high, np.inf), bins + 1)
+    return joined(values[~signal], edges, least_background, None if weights is None else weights[~signal])
 
 
-def joined(background: Array, edges: Array, least: int) -> Array:
-    """Join bins from the high end until each holds `least` background events."""
-    counts = fill(background, edges).counts[::-1]  # from the high end, where signal is
-    kept, running = [0], 0.0
-    for place, count in enumerate(counts):
-        running += count
-        if running >= least and place + 1 < len(counts):
-            kept.append(place + 1)
-            running = 0.0
-    if running < least and len(kept) > 1:
+def joined(background: Array, edges: Array, least: int, weights: Array | None = None) -> Array:
+    """Join bins from the high end until each holds `least` background events.
+
+    Where some of the `weights` are negative these are equivalent events, (sum w)^2 / sum w^2 of a positive sum.
+    """
+    signed = weights is not None and bool((weights < 0).any())
+    filled = fill(background, edges, weights if signed else None)
+    counts, squares = filled.counts[::-1], filled.variances[::-1]  # from the high end, where signal is
+
+    def enough(start: int, stop: int) -> bool:
+        total = float(counts[start:stop].sum())
+        return total > 0 and total**2 >= least * float(squares[start:stop].sum())
+
+    kept = [0]
+    for place in range(1, len(counts)):
+        if enough(kept[-1], place):
+            kept.append(place)
+    if len(kept) > 1 and not enough(kept[-1], len(counts)):
+        kept.pop()
+    return np.asarray(np.append(edges[::-1][kept], edges[0])[::-1], dtype=np.float64)
+
+
+def not_negative(values: Array, classes: NDArray[np.integer], weights: Array, edges: Array) -> Array:
+    """Join bins from the high end until no class has a negative sum of weights in one.
+
+    Args:
+        values, classes, weights: of each event, shape (N,).
+        edges: bin edges, shape (B + 1,).
+    """
+    if not (weights < 0).any():
+        return edges
+    sums = np.array([fill(values[classes == c], edges, weights[classes == c]).counts[::-1] for c in np.unique(classes)])
+    kept = [0]
+    for place in range(1, sums.shape[1]):
+        if (sums[:, kept[-1] : place].sum(axis=1) >= 0).all():
+            kept.append(place)
+    while len(kept) > 1 and (sums[:, kept[-1] :].sum(axis=1) < 0).any():
         kept.pop()
     return np.asarray(np.append(edges[::-1][kept], edges[0])[::-1], dtype=np.float64)
 
@@ -131,7 +167,7 @@ def templates(
     share of the expected events with them.
 
     Raises:
-        InputError: lengths that do not match, or a class without weight.
+        InputError: lengths that do not match, a class without weight, a bin whose weights add up to less than 0.
     """
     x, bins = np.asarray(values, dtype=np.float64), check_edges(edges)
     if x.shape != (len(dataset),):
@@ -142,9 +178,17 @@ def templates(
         mine = dataset.targets == number
         total = float(dataset.weights[mine].sum())
         if total <= 0:
-            raise InputError(f"the class '{label}' has no events with weight to make a template of")
+            raise InputError(
+                f"the weights of the class '{label}' add up to {total:g}; a template needs events with a positive sum"
+            )
         known = mine & ~np.isnan(x)
         scale = expected[label] / total
         histograms[label] = fill(inside[known], bins, dataset.weights[known] * scale, name=name)
         missing[label] = int((mine & np.isnan(x)).sum())
+        low = histograms[label].counts.argmin()
+        if histograms[label].counts[low] < 0:
+            raise InputError(
+                f"{label} has a negative yield of {histograms[label].counts[low]:.3g} in the bin {bins[low]:.4g} to "
+                f"{bins[low + 1]:.4g} of {name}, from weights of both signs; take wider bins, or more events"
+            )
     return Templates(name, bins, histograms, missing)
