@@ -34,10 +34,11 @@ PARTS = ("train", "test", "validation")
 class Dataset:
     """N samples with a target class each.
 
-    `samples` (N, features) or (N, rows, columns), 32-bit, NaN where an object is missing; `targets` (N,) numbers of
-    `classes`; `weights` (N,) of either sign; `part` (N,) numbers of `PARTS`, or None before a split. `features` names
-    the columns (empty for images). `provenance` holds cuts, files with their SHA-256, representation and seed. `index` (N,)
-    is the row of each event among all events of its class, before cuts (None where it is not known).
+    `samples` (N, features) or (N, rows, columns), 32-bit, NaN where an object is missing; `targets` (N,)
+    numbers of `classes`; `weights` (N,) of either sign; `part` (N,) numbers of `PARTS`, or None before a split.
+    `features` names the columns (empty for images). `provenance` holds cuts, files with their SHA-256,
+    representation and seed. `index` (N,) is the row of each event among all events of its class, before cuts
+    (None where it is not known).
     """
 
     samples: NDArray[np.float32]
