@@ -30,6 +30,7 @@ FORMAT, VERSION = "bumpfit-higgsml-method", 1
 
 METHODS = {
     "binned": "bumpfit.higgsml.method_binned:Binned",
+    "unbinned": "bumpfit.higgsml.method_unbinned:Unbinned",
 }
 """Where the methods are, "module:class" by name: a method is imported when it is used."""
 

@@ -1,0 +1,233 @@
+"""`unbinned`: the extended likelihood of single events with learned posteriors and responses (HEPHY's method).
+
+Two networks are trained on the learners' events (see `split`), calibrated on the templates' events, and give every
+event of three regions its class posteriors and the coefficients of its response; three regions are counted. The
+inclusive yields are integrals of the same surrogate over the templates' events. All six nuisances are profiled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
+from bumpfit.higgsml.bias import NO_NOISE, biased
+from bumpfit.higgsml.columns import FEATURES, checked, matrix
+from bumpfit.higgsml.interval import with_interval
+from bumpfit.higgsml.likelihood import Model, response_model
+from bumpfit.higgsml.measurement import Curve, Measurement, failed
+from bumpfit.higgsml.method import Method, State
+from bumpfit.higgsml.network import Inputs, Network, inputs
+from bumpfit.higgsml.network_training import Pair, Training, train_posteriors, train_response
+from bumpfit.higgsml.nuisances import NAMES, PRIORS
+from bumpfit.higgsml.regions import COUNTED, REGIONS, UNBINNED, group
+from bumpfit.higgsml.split import learners, parts
+from bumpfit.higgsml.surrogate import EDGE, Chosen, Surrogate, calibrated, surface, terms
+from bumpfit.higgsml.templates import Sample, measure_templates, points, responses
+from bumpfit.higgsml.unbinned_likelihood import Events, Likelihood
+
+Floats = NDArray[np.float64]
+FEW = 100
+"""Rows of a process that training needs."""
+SPLIT = REGIONS.index("high_mt_diboson")
+CLASSIFIED = (*UNBINNED, REGIONS[SPLIT])
+"""Regions whose events the classifier is trained on."""
+CURVE_POINTS, CURVE_REACH = 41, 5.0
+"""Points of a profile curve, and how far it goes beyond the minimum in standard deviations."""
+WIDENED, CLIPPED = 1.045, (0.09, 3.01)
+"""What HEPHY's published interval was multiplied with by hand, and where it ends."""
+
+
+@dataclasses.dataclass
+class Unbinned(Method):
+    """The unbinned profile likelihood.
+
+    hidden: widths of the layers of both networks. epochs, batch, patience, learning_rate, decay: of their training.
+    knots: most soft bins of a region in the calibration. enough: effective simulated events of a process in one.
+    draws: of the soft noise in the templates. as_published: the interval with the nuisances frozen at the best fit,
+    times 1.045 and clipped to [0.09, 3.01], in place of the profile.
+    """
+
+    kind = "unbinned"
+    hidden: tuple[int, ...] = (128, 128)
+    epochs: int = 60
+    batch: int = 1024
+    patience: int = 6
+    learning_rate: float = 1e-3
+    decay: float = 1e-4
+    knots: int = 8
+    enough: float = 100.0
+    draws: int = 8
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        whole = (*self.hidden, self.epochs, self.batch, self.patience, self.knots, self.draws)
+        if not self.hidden or min(whole) < 1 or not self.learning_rate > 0 or self.decay < 0 or not self.enough > 0:
+            raise InputError(
+                "hidden, epochs, batch, patience, knots and draws must be 1 or more, learning_rate and enough positive"
+            )
+        self.surrogate: Surrogate | None = None
+        self.surface: Floats | None = None
+        self.regions: Model | None = None
+        self.report: dict[str, Any] = {}
+
+    def fit(self, train: pd.DataFrame, seed: int = 0) -> Self:
+        """Train on half of the generated events, calibrate and integrate on the others."""
+        begin = time.perf_counter()
+        table = checked(train, weights=True, processes=True)
+        learn, rest = parts(table)
+        posterior, change, losses = self._learn(learn, seed)
+        sample = Sample.of(rest, self.draws, seed)
+        trained = time.perf_counter()
+        nominal = next(chosen(sample, points()[0]))
+        shifted = ((at, events) for at in points()[1:] for events in chosen(sample, at))
+        self.surrogate = calibrated(
+            posterior, change, nominal, shifted, points()[1:], len(UNBINNED), self.knots, self.enough
+        )  # fmt: skip
+        g, c = self.surrogate(nominal.x, nominal.region)
+        self.surface, deviation = surface(g, c, nominal.weights)
+        found = measure_templates(sample, self._places, len(REGIONS))
+        counted = slice(len(UNBINNED), len(REGIONS))
+        found = dataclasses.replace(found, values=found.values[:, counted], effective=found.effective[counted])
+        response, worst = responses(found)
+        self.regions = response_model(found.values[0], response)
+        self.report = {
+            "learners": len(learn), "templates": len(rest), "unbinned_events": float(nominal.weights.sum()),
+            "unbinned_rows": len(nominal.x), "soft_bins": self.surrogate.tents.count, **losses,
+            "integral_deviation": deviation, "largest_response_deviation": worst,
+            "seconds_of_training": trained - begin, "seconds": time.perf_counter() - begin,
+        }  # fmt: skip
+        return self
+
+    def _learn(self, table: pd.DataFrame, seed: int) -> tuple[Network, Network, dict[str, float]]:
+        how = Training(self.hidden, self.learning_rate, self.decay, self.epochs, self.batch, self.patience)
+        sample = Sample.of(table, 1, seed)
+        held = learners(table, 0.1)  # a fifth of the learners: their hashes are below a half
+        rng = np.random.default_rng([seed, 2])
+        wide = next(chosen(sample, points()[0], CLASSIFIED))
+        if any((wide.process[~held[wide.rows]] == p).sum() < FEW for p in (0, 1)):
+            raise InputError(f"fewer than {FEW} signal or Z events are in the unbinned regions: take more events")
+        posterior, first = train_posteriors(wide.x, wide.process, wide.weights, held[wide.rows], how, seed)
+        at = points()[1:]
+
+        def pair(k: int) -> Pair:
+            t, j, s = at[k]
+            noise = s * rng.standard_normal((2, len(table))) if s > 0 else NO_NOISE
+            x, rows, _ = inside(sample, t, j, noise, UNBINNED)
+            return Pair(x, rows, terms(np.array([t]), np.array([j]), np.array([s * s]))[0])
+
+        x, rows, _ = inside(sample, 0.0, 0.0, NO_NOISE, UNBINNED)
+        zero = Pair(x, rows, np.zeros(9))
+        change, second = train_response(zero, pair, len(at), sample.process, sample.weights, held, how, seed)
+        losses = {"posterior_loss": min(first), "posterior_epochs": len(first), "response_loss": min(second),
+                  "response_epochs": len(second)}  # fmt: skip
+        return posterior, change, losses
+
+    def _places(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The region of every event (28, N), the last two told apart by the posteriors of diboson and ttbar."""
+        assert self.surrogate is not None
+        place = group(features)
+        high = np.flatnonzero(place == SPLIT)
+        logits = self.surrogate.posterior(inputs(features[:, high]))
+        place[high[logits[:, 2] > logits[:, 3]]] += 1
+        return place
+
+    def data(self, features: NDArray[np.float32], n: Floats | None = None) -> Likelihood:
+        """The likelihood of events (28, N); n (N,) says how often each is there."""
+        if self.surrogate is None or self.surface is None or self.regions is None:
+            raise InputError("this method is not fitted")
+        times = np.ones(features.shape[1]) if n is None else n
+        place = self._places(features)
+        single = np.flatnonzero(place < len(UNBINNED))
+        g, c = self.surrogate(inputs(features[:, single]), place[single])
+        counts = np.bincount(place, times, minlength=len(REGIONS))[len(UNBINNED) :]
+        return Likelihood(Events(g, c, times[single]), self.surface, self.regions, counts)
+
+    def measure(self, events: pd.DataFrame) -> Measurement:
+        """Evaluate the surrogate for the events and fit."""
+        begin = time.perf_counter()
+        found = measure(self.data(matrix(events, FEATURES)), self.as_published)
+        return dataclasses.replace(found, seconds=time.perf_counter() - begin)
+
+    def state(self) -> State:
+        """Networks, calibrations, integrals, and yields and responses of the counted regions."""
+        if self.surrogate is None or self.surface is None or self.regions is None:
+            raise InputError("this method is not fitted")
+        arrays = {"surface": self.surface, "yields": self.regions.arrays.yields,
+                  "region_response": self.regions.arrays.response}  # fmt: skip
+        return State(self.report, {**self.surrogate.arrays(), **arrays})
+
+    def restore(self, state: State) -> None:
+        """Take over a state."""
+        arrays = state.arrays
+        self.surrogate = Surrogate.from_arrays(arrays, len(UNBINNED))
+        self.surface = np.ascontiguousarray(arrays["surface"], dtype=np.float64)
+        if self.surface.ndim != 6 or self.surface.shape[:3] != (4, 3, 3) or min(self.surface.shape) < 2:
+            raise ValueError("its integrals have another form")
+        self.regions = response_model(arrays["yields"], arrays["region_response"])
+        if self.regions.bins != len(COUNTED):
+            raise ValueError("it counts in other regions")
+        self.report = dict(state.description)
+
+
+def inside(
+    sample: Sample, t: float, j: float, noise: Floats, regions: tuple[str, ...]
+) -> tuple[Inputs, NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs, rows and regions of the biased events that are in some regions."""
+    found = biased(sample.primary, 1.0 + PRIORS["tes"].sigma * t, 1.0 + PRIORS["jes"].sigma * j, noise)
+    place = group(found.features)
+    here = np.flatnonzero(np.isin(place, [REGIONS.index(name) for name in regions]))
+    return inputs(found.features[:, here]), found.rows[here], place[here]
+
+
+def chosen(sample: Sample, at: tuple[float, float, float], regions: tuple[str, ...] = UNBINNED) -> Iterator[Chosen]:
+    """The biased events in some regions, one a draw of the noise (one without noise); weights share the draws."""
+    t, j, s = at
+    draws = [s * unit for unit in sample.noise] if s > 0 else [NO_NOISE]
+    for noise in draws:
+        x, rows, place = inside(sample, t, j, noise, regions)
+        yield Chosen(x, place, sample.process[rows], sample.weights[rows] / len(draws), rows)
+
+
+def measure(data: Likelihood, as_published: bool = False) -> Measurement:
+    """One measurement with its profile curve and the asymptotic interval; `as_published`: HEPHY's interval instead."""
+    begin = time.perf_counter()
+    found = data.fit()
+    if not found.valid:
+        return failed("the fit did not converge", time.perf_counter() - begin)
+    best = found.best
+    errors = np.sqrt(np.diag(np.linalg.pinv(data.value(best)[2], hermitian=True)))
+    sigma = max(float(errors[0]), 1e-9)
+    grid = np.linspace(0.0, max(best[0], 0.0) + CURVE_REACH * sigma, CURVE_POINTS)
+    curve = 2.0 * (data.curve(best, grid, NAMES if as_published else ()) - found.bounded)
+    if not np.isfinite(curve).all():
+        return failed("the profile did not converge", time.perf_counter() - begin)
+    values = zip(NAMES, best[1:], errors[1:], strict=True)
+    nuisances = {name: (float(v), float(e)) for name, v, e in values}
+    far = [name for name in ("tes", "jes") if abs(nuisances[name][0]) > EDGE]
+    low, high = data.arrays.low, data.arrays.high
+    ends = [name for name, v, a, b in zip(NAMES, best[1:], low, high, strict=True) if not a < v < b]
+    line = Curve(tuple(grid.tolist()), tuple(np.maximum(curve, 0.0).tolist()))
+    raw = Measurement(
+        float(best[0]), 0.0, 0.0, "", nuisances, line, True, False, time.perf_counter() - begin, (),
+        {"sigma": sigma, "events": float(data.arrays.n.sum()), "at_ends": ends, "beyond_training": far},
+    )  # fmt: skip
+    return published(raw) if as_published else with_interval(raw)
+
+
+def published(found: Measurement) -> Measurement:
+    """HEPHY's interval: where the curve with frozen nuisances rises by 1, widened about mu_hat by hand, clipped."""
+    ends = with_interval(found)
+    low, high = (
+        min(max(found.mu_hat + WIDENED * (end - found.mu_hat), CLIPPED[0]), CLIPPED[1]) for end in (ends.low, ends.high)
+    )
+    bound = low == CLIPPED[0] or high == CLIPPED[1]
+    return dataclasses.replace(
+        ends, low=low, high=high, pieces=((low, high),), at_bound=bound, interval_kind="as published: frozen nuisances"
+    )

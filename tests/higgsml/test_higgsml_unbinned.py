@@ -1,0 +1,241 @@
+"""The unbinned likelihood against closed forms, and the method `unbinned` on a small sample."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from higgs_events import table
+from scipy.stats import norm
+
+from bumpfit import higgsml
+from bumpfit.errors import InputError
+from bumpfit.higgsml import method
+from bumpfit.higgsml import unbinned_kernel as kernel
+from bumpfit.higgsml.bias import biased
+from bumpfit.higgsml.columns import matrix
+from bumpfit.higgsml.likelihood import response_model
+from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen
+from bumpfit.higgsml.network import INPUTS, inputs
+from bumpfit.higgsml.split import parts
+from bumpfit.higgsml.surrogate import EDGE, surface, terms
+from bumpfit.higgsml.templates import Sample, points
+from bumpfit.higgsml.unbinned_likelihood import Events, Likelihood
+
+YIELDS = np.array([60.0, 3000.0, 500.0, 40.0])
+CENTRES, WIDTHS = np.array([2.0, 0.0, 0.5, 1.0]), np.array([0.5, 1.0, 1.2, 0.8])
+SLOPES = np.zeros((4, 9))
+SLOPES[:, 0], SLOPES[:, 1], SLOPES[:, 2] = [0.02, -0.05, 0.03, 0.01], [0.01, 0.03, -0.02, 0.02], [1e-3, -4e-3, 2e-3, 0]
+OFFSETS = np.zeros((4, 9))
+OFFSETS[:, 3], OFFSETS[:, 4], OFFSETS[:, 6], OFFSETS[:, 5] = 2e-3, -1e-3, 1.5e-3, 1e-5
+
+
+def densities(x: np.ndarray) -> np.ndarray:
+    """Expected events of the processes per unit of x at the nominal point, (N, 4)."""
+    return YIELDS * norm.pdf(x[:, None], CENTRES, WIDTHS)
+
+
+def coefficients(x: np.ndarray) -> np.ndarray:
+    return (SLOPES * x[:, None, None] + OFFSETS).astype(np.float32)
+
+
+def exact_yields(at: np.ndarray) -> np.ndarray:
+    """Integrals over x: a normal density times exp(a x + b) is a shifted one."""
+    m = terms(*at.T)
+    a, b = m @ SLOPES.T, m @ OFFSETS.T
+    return YIELDS * np.exp(a * CENTRES + 0.5 * (a * WIDTHS) ** 2 + b)
+
+
+@pytest.fixture(scope="module")
+def exact() -> np.ndarray:
+    """The integrals of the toy as polynomials, from a fine grid of x."""
+    x = np.linspace(-9.0, 11.0, 4001)
+    found, deviation = surface(densities(x), coefficients(x), np.full(len(x), x[1] - x[0]))
+    assert deviation < 1e-4
+    return found
+
+
+def likelihood(exact: np.ndarray, x: np.ndarray, n: np.ndarray | None = None) -> Likelihood:
+    """The toy with events at x, and one counted region."""
+    regions = response_model(np.array([[5.0, 9000.0, 800.0, 90.0]]), 0.5 * SLOPES[None])
+    times = np.ones(len(x)) if n is None else n
+    return Likelihood(Events(densities(x), coefficients(x), times), exact, regions, [9895.0])
+
+
+def test_integrals_are_exact(exact: np.ndarray) -> None:
+    at = np.column_stack([*np.random.default_rng(0).uniform(-EDGE, EDGE, (2, 30)), np.linspace(0.0, 25.0, 30)])
+    x = np.linspace(-9.0, 11.0, 4001)
+    out = np.empty((30, 4))
+    kernel.integrals(densities(x), coefficients(x), np.full(len(x), x[1] - x[0]), at, EDGE, out)
+    np.testing.assert_allclose(out, exact_yields(at), rtol=1e-5)  # coefficients are float32
+    empty = Likelihood(Events(np.empty((0, 4)), np.empty((0, 4, 9)), np.empty(0)), exact, None, [])
+    for (t, j, u), want in zip(at, exact_yields(at), strict=True):
+        theta = np.array([t, j, 0.5 * np.log(max(u, 1e-9)), 0.5, -0.7, 2.0])
+        scales = np.array([1.3, 1.002, 1.002 * 1.01, 1.002 * (1 - 0.7 * 0.25)])
+        f = empty.value([1.3, *theta])[0]
+        assert f == pytest.approx(scales @ want + 0.5 * np.sum(theta**2), rel=1e-6)
+
+
+def test_gradient_and_curvature(exact: np.ndarray) -> None:
+    """Of a point beyond the square of q too; the curvature lacks what vanishes on average."""
+    x = np.random.default_rng(1).normal(0.3, 1.0, 300)
+    data = likelihood(exact, x, np.random.default_rng(2).poisson(1.0, 300).astype(float))
+    for at in ([1.2, 0.5, -0.8, 0.3, 0.2, -0.5, 1.0], [0.4, 3.6, -3.3, 1.2, -2.0, 1.0, -1.0]):
+        x0 = np.array(at)
+        _, g, _ = data.value(x0)
+        for k in range(7):
+            step = 1e-5 * np.eye(7)[k]
+            slope = (data.value(x0 + step)[0] - data.value(x0 - step)[0]) / 2e-5
+            assert g[k] == pytest.approx(slope, rel=2e-5, abs=2e-4)
+
+
+def test_information_is_fishers(exact: np.ndarray) -> None:
+    """With as many events as expected the curvature is the information that numerical integration gives."""
+    theta = np.array([0.7, -0.4, 0.2, 0.5, -0.3, 0.8])
+    x = np.linspace(-9.0, 11.0, 4001)
+
+    def rate(mu: float, th: np.ndarray) -> np.ndarray:
+        scales = np.array([mu, 1 + 0.001 * th[5], (1 + 0.001 * th[5]) * (1 + 0.02 * th[3]),
+                           (1 + 0.001 * th[5]) * (1 + 0.25 * th[4])])  # fmt: skip
+        m = terms(th[0:1], th[1:2], np.exp(2 * th[2:3]))[0]
+        c = SLOPES * x[:, None, None] + OFFSETS
+        return (scales * densities(x) * np.exp(c @ m)).sum(axis=1)
+
+    at, step = np.array([1.5, *theta]), 1e-4
+    slopes = np.stack([(rate(*_split(at + step * e)) - rate(*_split(at - step * e))) / (2 * step) for e in np.eye(7)])
+    r, dx = rate(1.5, theta), x[1] - x[0]
+    want = (slopes / r) @ slopes.T * dx + np.diag([0, 1, 1, 1, 1, 1, 1])
+    data = Likelihood(Events(densities(x), coefficients(x), r * dx), exact, None, [])
+    np.testing.assert_allclose(data.value(at)[2], want, rtol=2e-4, atol=2e-4)
+
+
+def _split(x: np.ndarray) -> tuple[float, np.ndarray]:
+    return float(x[0]), x[1:]
+
+
+def test_the_fit_is_minuits(exact: np.ndarray) -> None:
+    iminuit = pytest.importorskip("iminuit")
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(c, w, rng.poisson(y)) for c, w, y in zip(CENTRES, WIDTHS, YIELDS, strict=True)])
+    data = likelihood(exact, x)
+    found = data.fit()
+    assert found.valid
+    minuit = iminuit.Minuit(lambda p: data.value(p)[0], np.array([1.0, *np.zeros(6)]), grad=lambda p: data.value(p)[1])
+    minuit.errordef, minuit.strategy, minuit.tol = 0.5, 2, 1e-4
+    minuit.migrad()
+    assert found.least <= minuit.fval + 1e-6
+    np.testing.assert_allclose(found.best, np.array(minuit.values), atol=2e-3)
+    minuit.minos("x0")
+    ends = found.best[0] + np.array([minuit.merrors["x0"].lower, minuit.merrors["x0"].upper])
+    rise = data.curve(found.best, ends) - found.least
+    np.testing.assert_allclose(2.0 * rise, 1.0, atol=5e-3)
+    held = data.fit(("tes", "soft_met"))
+    assert held.best[1] == 0.0 and held.best[3] == 0.0 and held.least >= found.least
+
+
+SMALL = {"hidden": (24,), "epochs": 2, "knots": 5, "enough": 50.0, "draws": 2}
+
+
+def strong() -> pd.DataFrame:
+    """16 000 simulated events for as many expected ones, a tenth of them signal."""
+    events = table(16000, 1)
+    wanted = {"htautau": 1500.0, "ztautau": 9000.0, "ttbar": 4500.0, "diboson": 1000.0}
+    sums = events.groupby("detailed_labels")["weights"].sum()
+    factor = events["detailed_labels"].map({name: value / sums[name] for name, value in wanted.items()})
+    return events.assign(weights=(events["weights"] * factor).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Unbinned:
+    pytest.importorskip("torch")
+    return Unbinned(**SMALL).fit(strong(), 3)
+
+
+def test_the_strength_is_found_and_kept_in_the_file(fitted: Unbinned, tmp_path: Path) -> None:
+    _, templates = parts(strong())
+    pulls = []
+    for seed in range(6):
+        made = higgsml.experiment(templates, 1.5, {}, seed)
+        found = fitted.predict(made.table)
+        assert found.valid and found.low < found.mu_hat < found.high
+        pulls.append((found.mu_hat - 1.5) / found.diagnostics["sigma"])
+    assert abs(np.mean(pulls)) < 1.3
+    path = tmp_path / "m.zip"
+    method.save(fitted, path)
+    again = method.load(path).predict(made.table)
+    assert dataclasses.replace(again, seconds=0.0).to_dict() == dataclasses.replace(found, seconds=0.0).to_dict()
+    shuffled = fitted.predict(made.table.sample(frac=1.0, random_state=1))
+    assert shuffled.mu_hat == pytest.approx(found.mu_hat, abs=1e-5)
+
+
+def test_the_surrogate_gives_the_yields_of_the_templates_events(fitted: Unbinned) -> None:
+    """At the nominal point exactly, and at the points of the nuisances: what the calibrations are for."""
+    _, templates = parts(strong())
+    sample = Sample.of(templates, 2, 3)
+    nominal = next(chosen(sample, points()[0]))
+    assert fitted.surrogate is not None and fitted.surface is not None
+    g, _ = fitted.surrogate(nominal.x, nominal.region)
+    assert (g > 0).all()
+    np.testing.assert_allclose(g.sum(axis=1), 1.0)
+    own = np.bincount(nominal.process, nominal.weights, minlength=4)
+    np.testing.assert_allclose(nominal.weights @ g, own, rtol=1e-3)
+    empty = Likelihood(Events(np.empty((0, 4)), np.empty((0, 4, 9)), np.empty(0)), fitted.surface, None, [])
+    for t, j, s in ((3.0, 0.0, 0.0), (-3.0, 0.0, 0.0), (0.0, 3.0, 0.0), (-1.5, 1.5, 0.0), (0.0, 0.0, 5.0)):
+        z = np.log(max(s, 1e-3))
+        want = sum(events.weights.sum() for events in chosen(sample, (t, j, s)))
+        found = empty.value([1.0, t, j, z, 0, 0, 0])[0] - 0.5 * (t * t + j * j + z * z)
+        assert found == pytest.approx(want, rel=0.02)
+    assert fitted.report["integral_deviation"] < 0.1
+
+
+def test_the_same_seed_gives_the_same_networks(fitted: Unbinned) -> None:
+    learn, _ = parts(strong())
+    posterior, change, _ = fitted._learn(learn, 3)
+    for name, network in (("posterior", posterior), ("change", change)):
+        for part, array in network.arrays(name).items():
+            np.testing.assert_array_equal(array, fitted.state().arrays[part])
+
+
+def test_the_interval_as_published_is_clipped_and_narrower(fitted: Unbinned) -> None:
+    published = Unbinned(**SMALL, as_published=True)
+    published.restore(fitted.state())
+    made = higgsml.experiment(parts(strong())[1], 2.9, {}, 5)
+    own, theirs = fitted.predict(made.table), published.predict(made.table)
+    assert theirs.interval_kind.startswith("as published") and theirs.high <= CLIPPED[1] and theirs.low >= CLIPPED[0]
+    assert theirs.mu_hat == own.mu_hat and theirs.mu_hat - theirs.low < 1.045 * (own.mu_hat - own.low) + 1e-6
+    assert theirs.at_bound == (theirs.high == CLIPPED[1])
+
+
+def test_networks_see_no_rotation_and_no_reflection() -> None:
+    x = biased(matrix(table(300, 5))).features
+    turned = x.copy()
+    for row in (2, 5, 8, 11, 15):
+        turned[row] = np.where(x[row] == -25, -25, -((x[row] + 1.0 + np.pi) % (2 * np.pi) - np.pi))
+    for row in (1, 4, 7, 10):
+        turned[row] = np.where(x[row] == -25, -25, -x[row])
+    assert inputs(x).shape == (x.shape[1], INPUTS) and np.isfinite(inputs(x)).all()
+    np.testing.assert_allclose(inputs(turned), inputs(x), atol=2e-5)
+
+
+def test_bad_input_is_told(fitted: Unbinned, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not fitted"):
+        Unbinned().predict(higgsml.bias(table(50, 1)))
+    with pytest.raises(InputError, match="learning_rate and enough positive"):
+        Unbinned(learning_rate=0.0)
+    with pytest.raises(InputError, match="no column 'DER_pt_h'"):
+        fitted.predict(higgsml.bias(table(50, 1)).drop(columns="DER_pt_h"))
+    with pytest.raises(InputError, match="take more events"):
+        Unbinned(**SMALL).fit(table(300, 1))
+    path, state = tmp_path / "m.zip", fitted.state()
+    damaged = {"shares": -state.arrays["shares"], "knots": state.arrays["knots"][::-1].copy(), "logit": np.ones((2, 4)),
+               "surface": np.ones(3), "posterior_layer0": np.ones((3, 3)), "yields": np.ones((2, 4))}  # fmt: skip
+    for name, bad in damaged.items():
+        broken = Unbinned(**SMALL)
+        broken.restore(state)
+        broken.state = lambda bad=bad, name=name: dataclasses.replace(  # type: ignore[method-assign,misc]
+            state, arrays={**state.arrays, name: bad}
+        )
+        method.save(broken, path)
+        with pytest.raises(InputError, match=r"cannot be read as a method|yields"):
+            method.load(path)
