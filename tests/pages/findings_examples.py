@@ -8,13 +8,16 @@ from scipy.stats import norm
 from bumpfit.events.tables import FEATURES, Events
 from bumpfit.pages.answers import Answers, Check, Input, Iteration, PValue, SignalYield, Told, Value
 from bumpfit.search.config import SearchConfig
-from bumpfit.search.findings import Description, Scores, ShapeCheck, SignalEvents
+from bumpfit.search.findings import Description, Particle, Scores, ShapeCheck, SignalEvents
+from bumpfit.search.findings import Value as SearchValue
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit
 from bumpfit.search.two_sample import GlobalP, SelectionResult, TwoSampleTest
+from bumpfit.search.verdict import masses
 from bumpfit.search.windows import Window
 
+PEAK = SignalEvents(60.0, 21.0, 21.0, "spectrum")
 NO_SIDEBANDS = "the spectrum from 2800 to 3200 GeV has no sidebands: a free dijet function absorbs a peak (limit 2)"
 RANKS = "ranks of all forward-scored events; joint law by tilted permutations of the labels"
 
@@ -113,6 +116,15 @@ def two_sample(smallest: float, overall: float, windows: int = 1) -> TwoSampleTe
     )
 
 
+def particle(description: Description, test: TwoSampleTest) -> Particle:
+    """A claimed resonance with the masses of the description."""
+    p = test.overall
+    return Particle(
+        p.p_local, max(p.z_local), p.p, p.z, 2800.0, 3200.0, *masses(description),
+        SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, description,
+    )  # fmt: skip
+
+
 def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: float = 1.0) -> Told:
     """A discovery: two steps taken, all checks but one passed."""
     n, m = 3000, 2000
@@ -141,7 +153,7 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
     answers = Answers(
         "0.1.0", 7, (Input(data_path, "ab" * 32, n, "TeV"), Input("background.csv", "cd" * 32, m, "TeV")), 12.3,
         PValue(smallest, count * smallest, 7.03, 6.8, RANKS, 0.0, windows, 4000, 0.05 * count * smallest),
-        True, 3.0, value,
+        "resonance", True, 3.0, (), value,
         (Value(201.4, 2.31, "J1"), Value(398.2, 4.44, "J2")), "A (2990 GeV) -> B (398 GeV) + C (201 GeV)",
         SignalYield(310.0, 46.4, 82.1, "fit of templates"), 494.0, 10.3, tuple(r.to_dict() for r in test.selections),
         {"usable": True}, {}, (Check("shape is kept", True, "p = 0.4"), Check("yield | limit", False, "2 < 3")),
@@ -165,8 +177,8 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
         SearchConfig(), data, background, spans, test,
         Scores(survival, np.random.default_rng(5).uniform(1e-3, 1, m), probability), probability**2,
         spectra,
-        shapes, 0, first, updated, None, 7, True, SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, (), (),
-        answers=answers,
+        shapes, 0, first, updated, None, 7, "resonance", (particle(updated, test),),
+        SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, (), (), answers=answers,
     )  # fmt: skip
 
 
@@ -175,14 +187,15 @@ def nothing(overall: float = 0.4) -> Told:
     found = claimed()
     test = two_sample(0.1, overall)
     answers = dataclasses.replace(
-        found.answers, claim=False, resonance_mass=None, daughter_masses=None, decay=None,
+        found.answers, verdict="nothing", claim=False, resonance_mass=None, daughter_masses=None, decay=None,
         p_value=PValue(0.1, overall, 1.28, float(norm.isf(overall)), RANKS, 0.0, 1, 2000, 0.01),
         n_signal=SignalYield(0.0, 0.0, 40.0, "template fit of a generic signal"), n_signal_upper_limit_95=66.0,
         signal_percent=0.0, mass_spectrum_fit={"usable": False}, iterations=(),
-        checks=(Check("the m_JJ spectrum has sidebands", False, NO_SIDEBANDS),),
+        checks=(Check("the m_JJ spectrum can be tested alone (sidebands)", None, NO_SIDEBANDS),),
     )  # fmt: skip
     return dataclasses.replace(
-        found, answers=answers, test=test, first=None, updated=None, null_yield=yield_fit(0.0, 3000, 2000),
+        found, answers=answers, test=test, verdict="nothing", particles=(), first=None, updated=None,
+        null_yield=yield_fit(0.0, 3000, 2000),
         spectra=(spectrum(1, usable=False), spectrum(0.001, usable=False, fitted=False)), shapes=(),
     )  # fmt: skip
 
@@ -192,13 +205,17 @@ def spectrum_only(*, claim: bool = False) -> Told:
     found = nothing()
     p = PValue(3e-7 if claim else 1e-3, 6e-6 if claim else 0.02, 5.0, 4.4, "asymptotic; union bound", 0.0, 20, 0)
     answers = dataclasses.replace(
-        found.answers, inputs=found.answers.inputs[:1], p_value=p, claim=claim, selections=(), checks=(),
+        found.answers, inputs=found.answers.inputs[:1], p_value=p, claim=claim,
+        verdict="resonance" if claim else "nothing",
+        selections=(), checks=(),
         resonance_mass=Value(3000.0, 41.0) if claim else None, mass_spectrum_fit={"usable": True},
         n_signal=SignalYield(60.0, 21.0, 21.0, "yield of the peak"),
     )  # fmt: skip
     n = len(found.data)
     return dataclasses.replace(
-        found, answers=answers, background=None, windows=(), test=None, window=None, null_yield=None,
+        found, answers=answers, background=None, verdict="resonance" if claim else "nothing",
+        particles=(Particle(3e-7, 5.0, 6e-6, 4.4, 2000.0, 6000.0, SearchValue(3000.0, 41.0), (), PEAK, 96.0),) * claim,
+        windows=(), test=None, window=None, null_yield=None,
         scores=Scores(np.ones(n), np.empty(0), np.zeros(n)), updated_probability=np.zeros(n),
         spectra=(spectrum(1, usable=True),),
     )  # fmt: skip

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from findings_examples import claimed, nothing, spectrum, spectrum_only, two_sample
+from findings_examples import claimed, nothing, particle, spectrum, spectrum_only, two_sample
 from scipy.stats import norm
 
 from bumpfit.pages.answers import answer
-from bumpfit.search.findings import SignalEvents, Value
+from bumpfit.search.findings import SignalEvents
 
 
 def test_a_claim() -> None:
@@ -40,12 +40,13 @@ def test_daughters_are_sorted() -> None:
     found = claimed()
     assert found.updated is not None
     swapped = dataclasses.replace(found.updated, light=found.updated.heavy, heavy=found.updated.light)
-    given = answer(dataclasses.replace(found, updated=swapped), 1.0).to_dict()
+    assert found.test is not None
+    given = answer(dataclasses.replace(found, particles=(particle(swapped, found.test),)), 1.0).to_dict()
     assert [d["value"] for d in given["daughter_masses"]] == [201, 398]
 
 
 def test_no_claim_has_no_masses() -> None:
-    found = dataclasses.replace(nothing(), claim=False, signal=SignalEvents(0.0, 0.0, 40.0, "generic templates"))
+    found = dataclasses.replace(nothing(), signal=SignalEvents(0.0, 0.0, 40.0, "generic templates"))
     given = answer(dataclasses.replace(found, upper_95=66.0), 1.0).to_dict()
     assert given["resonance_mass"] is None and given["daughter_masses"] is None and given["decay"] is None
     assert (given["n_signal"]["value"], given["n_signal"]["error_high"]) == (0, 40)
@@ -64,9 +65,7 @@ def test_the_second_p_value_counts_masses_and_spectra() -> None:
 
 
 def test_a_spectrum_alone() -> None:
-    found = dataclasses.replace(
-        spectrum_only(), spectra=(spectrum(1, usable=True),), spectrum_mass=Value(3000.0, 41.0), claim=True
-    )
+    found = dataclasses.replace(spectrum_only(claim=True), spectra=(spectrum(1, usable=True),))
     given = answer(found, 1.0).to_dict()
     p = given["p_value"]
     assert (p["local"], p["global"], p["z_local"], p["z_global"]) == (0.001, 0.02, 3.09, 2.05)

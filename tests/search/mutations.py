@@ -207,8 +207,8 @@ MUTATIONS = (
     Mutation(
         "claim by the local significance",
         "search/chain.py",
-        "claim=spectrum.z_global >=",
-        "claim=spectrum.z_local >=",
+        "decide(spectrum.z_global,",
+        "decide(spectrum.z_local,",
         CHAIN,
     ),
     # starts
@@ -243,9 +243,9 @@ MUTATIONS = (
         "reversed: shape", "search/checks.py", "worst.p * len(shapes) > LEAST", "worst.p * len(shapes) < LEAST", CHECKS
     ),
     Mutation("reversed: largest shape p", "search/checks.py", "worst = min(shapes", "worst = max(shapes", CHECKS),
-    Mutation("reversed: sidebands", "search/checks.py", "usable > 0", "usable < 1", CHECKS),
+    Mutation("reversed: sidebands", "search/checks.py", "True if usable else", "True if not usable else", CHECKS),
     Mutation("reversed: range", "search/checks.py", "found.smooth,", "not found.smooth,", CHECKS),
-    Mutation("reversed: templates", "search/checks.py", "p > LEAST, {", "p < LEAST, {", CHECKS),
+    Mutation("reversed: templates", "search/checks.py", "p > LEAST, numbers", "p < LEAST, numbers", CHECKS),
     Mutation(
         "reversed: yield and excess", "search/checks.py", "<= fitted.high * tested", ">= fitted.high * tested", CHECKS
     ),
@@ -266,8 +266,11 @@ MUTATIONS = (
         "near.surrogate.extrapolated",
         CHECKS,
     ),
-    Mutation("reversed: claim", "search/chain.py", "claim = test.overall.z >=", "claim = test.overall.z <", CHAIN),
-    Mutation("reversed: claim found", "search/chain.py", "claim=test.overall.z >=", "claim=test.overall.z <", CHAIN),
+    Mutation(
+        "reversed: claim", "search/chain.py", "significant = test.overall.z >=", "significant = test.overall.z <", CHAIN
+    ),
+    Mutation("reversed: claim found", "search/verdict.py", "not z_global >= claim_z", "z_global >= claim_z", CHAIN),
+    Mutation("claim in spite of a check", "search/verdict.py", "c.passed is False", "c.passed is None", CHAIN),
     Mutation("reversed: few events", "search/chain.py", "len(table) < needed", "len(table) <= needed", CHAIN),
     Mutation("reversed: beyond the collision energy", "search/chain.py", "max() >= SQRT_S", "max() < SQRT_S", CHAIN),
     Mutation("reversed: worse masses", "search/steps.py", "fitted.z < updated", "fitted.z > updated", STEPS),
@@ -327,7 +330,7 @@ MUTATIONS = (
         "fraction_inside(low, high)",
         DESCRIBE,
     ),
-    Mutation("daughters unsorted", "search/findings.py", "key=lambda peak: peak.mass)", "key=lambda peak: 0)", ANSWERS),
+    Mutation("daughters unsorted", "search/verdict.py", "key=lambda peak: peak.mass)", "key=lambda peak: 0)", ANSWERS),
 )
 
 

@@ -60,7 +60,7 @@ def found(monkeypatch: pytest.MonkeyPatch, z: float, names: tuple[str, ...] | No
 @pytest.mark.parametrize(("z", "claim"), [(3.0, True), (2.99, False)])
 def test_a_claim_is_described(monkeypatch: pytest.MonkeyPatch, z: float, claim: bool) -> None:
     answer = found(monkeypatch, z)
-    assert answer.claim is claim
+    assert answer.verdict == ("difference" if claim else "nothing") and not answer.particles
     assert answer.signal.value == (40 if claim else 5)
     assert answer.upper_95 == (100 if claim else 23)
     assert (answer.updated_probability == (0.9 if claim else 0.1)).all()
@@ -93,9 +93,7 @@ def test_a_spectrum_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = alone(monkeypatch)
     assert answer.scores.probability == pytest.approx([0, 0, 0.25, 0.5, 0, 0])
     assert (answer.signal.value, answer.signal.error_low, answer.signal.error_high) == (20, 10, 8)
-    assert answer.upper_95 == 36 and not answer.claim and answer.resonance is None
-    assert answer.spectrum_mass is not None and answer.spectrum_mass.value == 3500
-    assert answer.spectrum_mass.error == pytest.approx(0.03 * 3500)
+    assert answer.upper_95 == 36 and not answer.claim and answer.particles == ()
     assert [c.kind for c in answer.checks] == ["sidebands", "mass range"]
 
 
@@ -104,8 +102,12 @@ def test_a_spectrum_claims_by_its_global_significance(monkeypatch: pytest.Monkey
     answer = alone(monkeypatch, z_local=5.0, z_global=z, peak_mass=3450.0)
     assert answer.claim is claim
     if claim:
-        assert answer.resonance is not None
-        assert (answer.resonance.value, answer.resonance.error) == (3450, 40)  # half of 3420 to 3500
+        (found,) = answer.particles
+        assert found.resonance is not None
+        assert (found.resonance.value, found.resonance.error) == (3450, 40)  # half of 3420 to 3500
+        (wide,) = alone(monkeypatch, z_local=5.0, z_global=z).particles
+        assert wide.resonance is not None and wide.resonance.value == 3500
+        assert wide.resonance.error == pytest.approx(0.03 * 3500)
     with pytest.raises(BumpfitError, match="too narrow"):
         alone(monkeypatch, usable=False)
 

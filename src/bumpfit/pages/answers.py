@@ -10,7 +10,7 @@ from bumpfit import __version__
 from bumpfit.normal import SMALLEST
 from bumpfit.pages import search_words as words
 from bumpfit.results import plain
-from bumpfit.search.findings import Findings
+from bumpfit.search.findings import Findings, Particle
 from bumpfit.search.spectra import combined
 
 
@@ -74,11 +74,42 @@ class SignalYield:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A check of the chain: what was looked at, whether it passed, and the numbers."""
+    """A check of the chain: what was looked at, whether it passed (None: it does not apply), and the numbers.
+
+    While a `decisive` check fails no resonance is claimed.
+    """
 
     name: str
-    passed: bool
+    passed: bool | None
     detail: str
+    decisive: bool = False
+
+    @property
+    def state(self) -> str:
+        """passed, failed or not applicable."""
+        return {True: "passed", False: "failed", None: "not applicable"}[self.passed]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys of result.json."""
+        return {**plain({f.name: getattr(self, f.name) for f in dataclasses.fields(self)}), "state": self.state}
+
+
+@dataclasses.dataclass(frozen=True)
+class ParticleAnswer:
+    """A resonance that is claimed, in the words and keys of the leading one; `window`: searched masses in GeV."""
+
+    p_value: PValue
+    resonance_mass: Value | None
+    daughter_masses: tuple[Value, ...] | None
+    decay: str | None
+    n_signal: SignalYield
+    n_signal_upper_limit_95: float
+    signal_percent: float
+    window: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys of result.json."""
+        return _keyed(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +131,10 @@ class Answers:
     inputs: tuple[Input, ...]
     runtime_s: float
     p_value: PValue
+    verdict: str
     claim: bool
     claim_z: float
+    particles: tuple[ParticleAnswer, ...]
     resonance_mass: Value | None
     daughter_masses: tuple[Value, ...] | None
     decay: str | None
@@ -116,16 +149,24 @@ class Answers:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types in the order of the documented schema."""
-        result: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, PValue | Value):
-                result[field.name] = value.to_dict()
-            elif field.name == "daughter_masses" and value is not None:
-                result[field.name] = [mass.to_dict() for mass in value]
-            else:
-                result[field.name] = plain(value)
-        return result
+        return _keyed(self)
+
+
+Keyed = PValue | Value | Check | ParticleAnswer
+
+
+def _keyed(record: Any) -> dict[str, Any]:
+    """Fields of a record; those that know their keys, alone or in a tuple, by `to_dict`."""
+    result: dict[str, Any] = {}
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, Keyed):
+            result[field.name] = value.to_dict()
+        elif isinstance(value, tuple) and value and isinstance(value[0], Keyed):
+            result[field.name] = [each.to_dict() for each in value]
+        else:
+            result[field.name] = plain(value)
+    return result
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,31 +184,55 @@ def told(findings: Findings, started: float) -> Told:
 
 def answer(findings: Findings, runtime_s: float) -> Answers:
     """The answers of a search, with what they are called."""
-    data, signal, final = findings.data, findings.signal, findings.final
-    mass = findings.resonance
-    daughters = tuple(Value(m.value, m.error, name) for m, name in zip(findings.daughters, ("J1", "J2"), strict=False))
+    data, signal = findings.data, findings.signal
+    particles = tuple(_particle(each, findings) for each in findings.particles)
+    leading = particles[0] if particles else None
     return Answers(
         version=__version__,
         seed=findings.seed,
         inputs=tuple(Input(t.path, t.sha256, len(t), t.unit) for t in (data, findings.background) if t is not None),
         runtime_s=runtime_s,
         p_value=_p_value(findings),
+        verdict=findings.verdict,
         claim=findings.claim,
         claim_z=findings.config.claim_z,
-        resonance_mass=None if mass is None else Value(mass.value, mass.error),
-        daughter_masses=daughters or None,
-        decay=words.decay(final) if findings.claim and final is not None else None,
+        particles=particles,
+        resonance_mass=None if leading is None else leading.resonance_mass,
+        daughter_masses=None if leading is None else leading.daughter_masses,
+        decay=None if leading is None else leading.decay,
         n_signal=SignalYield(**words.events(signal)),
         n_signal_upper_limit_95=findings.upper_95,
         signal_percent=100 * signal.value / len(data),
         selections=_selections(findings),
         mass_spectrum_fit=_spectrum(findings),
         goodness_of_fit=_goodness(findings),
-        checks=tuple(Check(name, c.passed, text) for c in findings.checks for name, text in [words.check(c)]),
+        checks=tuple(
+            Check(name, c.passed, text, c.decisive) for c in findings.checks for name, text in [words.check(c)]
+        ),
         iterations=tuple(
             Iteration(*words.step(s, findings.config.cross_check), words.numbers(s.before), words.numbers(s.after))
             for s in findings.steps
         ),
+    )
+
+
+def _particle(found: Particle, findings: Findings) -> ParticleAnswer:
+    mass, test = found.resonance, findings.test
+    whole = _p_value(findings)
+    p = dataclasses.replace(
+        whole, local=found.p_local, overall=found.p_global, z_local=found.z_local, z_global=found.z_global,
+        error=whole.error if found is findings.particles[0] else None,
+    )  # fmt: skip
+    daughters = tuple(Value(m.value, m.error, name) for m, name in zip(found.daughters, ("J1", "J2"), strict=False))
+    return ParticleAnswer(
+        p_value=whole if test is None else p,
+        resonance_mass=None if mass is None else Value(mass.value, mass.error),
+        daughter_masses=daughters or None,
+        decay=None if found.description is None else words.decay(found.description),
+        n_signal=SignalYield(**words.events(found.signal)),
+        n_signal_upper_limit_95=found.upper_95,
+        signal_percent=100 * found.signal.value / len(findings.data),
+        window=(found.low, found.high),
     )
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages.answers import Told
 from bumpfit.pages.search_words import DECISIVE
-from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Table
+from bumpfit.report.document import Block, Gallery, Heading, Items, Paragraph, Table
 from bumpfit.report.rounding import count, interval, measured, significant
 from bumpfit.search.findings import Description
 
 
 def description(findings: Told) -> list[Block]:
     """Masses and number of events of the candidate, or the upper limit when there is none."""
-    final = findings.updated or findings.first
+    final, answers = findings.updated or findings.first, findings.answers
+    if answers.verdict == "difference":
+        return _difference(findings)
     if final is not None:
         return _candidate(findings, final)
-    answers = findings.answers
     heading = "What the excess is" if answers.claim else "How much signal there can be"
     blocks: list[Block] = [Heading(heading, "description")]
     n = answers.n_signal
@@ -36,6 +37,16 @@ def description(findings: Told) -> list[Block]:
     if findings.null_yield is not None:
         blocks.append(drawings.yield_bins(findings.null_yield, "yield_null", "a generic signal"))
     return blocks
+
+
+def _difference(findings: Told) -> list[Block]:
+    """The tables differ, but not like a resonance: nothing is described as a particle."""
+    failed = [c for c in findings.answers.checks if c.decisive and c.passed is False]
+    return [
+        Heading("What differs", "description"),
+        Paragraph("Masses and a number of signal events would describe a resonance. These decisive checks say no:"),
+        Items(tuple(f"{c.name}: {c.detail}" for c in failed)),
+    ]
 
 
 def _candidate(findings: Told, final: Description) -> list[Block]:

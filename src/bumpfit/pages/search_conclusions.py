@@ -49,23 +49,31 @@ def iterations(findings: Told) -> list[Block]:
     return blocks
 
 
+MARKS = {"passed": "✓ passed", "failed": "✗ failed", "not applicable": "– not applicable"}
+"""States of checks in the table."""
+
+
 def checks(findings: Told) -> list[Block]:
     """Every check of the chain, passed or not, and the goodness of the fits."""
     entries = findings.answers.checks
     blocks: list[Block] = [Heading("Checks", "checks")]
     if not entries:
         return [*blocks, Paragraph("No checks apply to this search.")]
-    failed = [i for i, check in enumerate(entries) if not check.passed]
-    text = f"{len(entries) - len(failed)} of {len(entries)} checks are passed ({{@check_table}})."
+    failed = [i for i, check in enumerate(entries) if check.passed is False]
+    beside = sum(check.passed is None for check in entries)
+    text = f"{len(entries) - len(failed) - beside} of {len(entries)} checks are passed ({{@check_table}})."
+    if beside:
+        text += f" {beside} {'does' if beside == 1 else 'do'} not apply here, which is no failure."
     if failed:
-        text += " Those that are not limit what the answer is worth: see {@limitations}."
+        text += " Those that failed limit what the answer is worth: see {@limitations}."
+    text += " No resonance is claimed while a decisive check fails."
     blocks.append(Paragraph(text))
     blocks.append(
         Table(
             "check_table",
             "Checks of the search; those that failed in bold.",
-            ("Check", "Result", "Numbers"),
-            tuple((c.name, "✓ passed" if c.passed else "✗ failed", c.detail) for c in entries),
+            ("Check", "Decisive", "Result", "Numbers"),
+            tuple((c.name, "yes" if c.decisive else "no", MARKS[c.state], c.detail) for c in entries),
             strong=tuple(failed),
         )
     )
@@ -139,9 +147,8 @@ def limitations(findings: Told) -> list[Block]:
 
 
 def _failed(findings: Told) -> list[Check]:
-    """Checks that failed, but for missing sidebands, which have a sentence of their own."""
-    reasons = {test.reason for test in findings.spectra}
-    return [check for check in findings.answers.checks if not check.passed and check.detail not in reasons]
+    """Checks that failed."""
+    return [check for check in findings.answers.checks if check.passed is False]
 
 
 def next_steps(findings: Told) -> list[Block]:

@@ -82,7 +82,15 @@ def answer(findings: Told) -> list[Block]:
             (label, f"< {upper}", "95% confidence level"),
             ("Best value", measured_yield, f"68% interval; {share}"),
         ]
-    if answers.claim:
+    if answers.verdict == "difference":
+        heading = f"The tables differ, but not like a resonance: {z} after all trials"
+        failed = "; ".join(f"{c.name} ({c.detail})" for c in answers.checks if c.decisive and c.passed is False)
+        text = (
+            f"The data differ from the background table with {value} ({z}), where a claim needs "
+            f"Z ≥ {answers.claim_z:g}. Decisive checks fail: {failed}. No resonance is claimed and no masses are "
+            "quoted."
+        )
+    elif answers.claim:
         heading = f"New physics is claimed: {z} after all trials"
         text = (
             f"The data differ from the background with {value} ({z}) over everything that was tried; a claim was "

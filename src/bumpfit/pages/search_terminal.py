@@ -30,6 +30,13 @@ QUANTITIES = {
 }
 """How the numbers before and after a step are called in tables."""
 
+VERDICTS = {
+    "resonance": ("New physics is claimed", "green"),
+    "difference": ("The tables differ, but not like a resonance", "yellow"),
+    "nothing": ("No new physics is claimed", "blue"),
+}
+"""Title and colour of the answer."""
+
 SUPERSCRIPT = str.maketrans("0123456789−-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 NEEDED = ("p_value", "claim", "n_signal", "n_signal_upper_limit_95")
 
@@ -81,10 +88,8 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     )
     limit = answers["n_signal_upper_limit_95"]
     rows.add_row("upper limit", "—" if limit is None else f"{count(limit)} signal events at 95%")
-    title = "New physics is claimed" if answers["claim"] else "No new physics is claimed"
-    return Panel(
-        rows, title=title, title_align="left", border_style="green" if answers["claim"] else "blue", expand=False
-    )
+    title, colour = VERDICTS[answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")]
+    return Panel(rows, title=title, title_align="left", border_style=colour, expand=False)
 
 
 def upper_bound(p: Mapping[str, Any]) -> bool:
@@ -135,7 +140,8 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("check")
     table.add_column("numbers", style="dim")
     for check in checks:
-        mark = Text("passed", style="green") if check["passed"] else Text("FAILED", style="bold red")
+        state = {True: ("passed", "green"), False: ("FAILED", "bold red")}.get(check["passed"], ("–", "dim"))
+        mark = Text(*state)
         table.add_row(mark, Text(str(check["name"])), Text(str(check["detail"])))
     return table
 

@@ -113,7 +113,7 @@ def check(found: Check) -> tuple[str, str]:
             )
             return "selected background keeps its m_JJ shape", detail
         case "sidebands":
-            return "the m_JJ spectrum has sidebands", _sidebands(found)
+            return "the m_JJ spectrum can be tested alone (sidebands)", _sidebands(found)
         case "mass range":
             return "the dijet function describes the range that is searched", _range(n)
         case "templates":

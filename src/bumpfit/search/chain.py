@@ -13,7 +13,7 @@ from bumpfit.runs import Run
 from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
-from bumpfit.search.findings import Check, Findings, Scores, ShapeCheck, SignalEvents, Value
+from bumpfit.search.findings import Check, Findings, Particle, Scores, ShapeCheck, SignalEvents, Value
 from bumpfit.search.mass_range import mass_range
 from bumpfit.search.score_events import (
     cross_fitted,
@@ -27,6 +27,7 @@ from bumpfit.search.spectra import selected_spectra
 from bumpfit.search.spectrum import SpectrumTest, spectrum_test
 from bumpfit.search.steps import Described, Searched, describe_candidate, describe_nothing
 from bumpfit.search.two_sample import TwoSampleTest
+from bumpfit.search.verdict import decide, particle
 from bumpfit.shapes import SQRT_S
 
 Array = NDArray[np.float64]
@@ -84,11 +85,15 @@ def search(
     shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)
     spectra = selected_spectra(data, background, forward_survival(scored, data, windows), config)
     kept.log.write("spectra", usable=sum(s.usable for s in spectra))
-    claim = test.overall.z >= config.claim_z and has_jets(data)
     known = Searched(
         data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept
     )
-    described = describe_candidate(known) if claim else describe_nothing(known)
+    significant = test.overall.z >= config.claim_z
+    described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)
+    found = _checks(test, shapes, spectra, described, config)
+    verdict = decide(test.overall.z, config.claim_z, found)
+    latest = described.updated or described.first
+    particles = (particle(test, windows, data, latest, described.signal, described.upper_95),)
     return Findings(
         config=config,
         data=data,
@@ -104,10 +109,11 @@ def search(
         updated=described.updated,
         null_yield=described.null_yield,
         seed=seed,
-        claim=test.overall.z >= config.claim_z,
+        verdict=verdict,
+        particles=particles if verdict == "resonance" else (),
         signal=described.signal,
         upper_95=described.upper_95,
-        checks=_checks(test, shapes, spectra, described, config),
+        checks=found,
         steps=described.steps,
     )
 
@@ -139,7 +145,7 @@ def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
             "give a background table (--background)"
         )
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.mass is not None
-    assert spectrum.z_global is not None and spectrum.n_signal is not None
+    assert spectrum.z_global is not None and spectrum.z_local is not None and spectrum.n_signal is not None
     assert spectrum.fitted is not None and spectrum.signal is not None and spectrum.masses is not None
     expected = spectrum.fitted + spectrum.n_signal * spectrum.signal
     place = np.clip(np.searchsorted(spectrum.edges, data.mass, side="right") - 1, 0, len(expected) - 1)
@@ -154,6 +160,15 @@ def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
     if spectrum.peak_mass is not None and spectrum.peak_low is not None and spectrum.peak_high is not None:
         position = Value(spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low))
     ones = np.ones(len(data))
+    found = (
+        Check("sidebands", True, {"inflation": spectrum.inflation}),
+        checks.fitted_range(span, len(data)),
+    )
+    verdict = decide(spectrum.z_global, config.claim_z, found)
+    only = Particle(
+        spectrum.p_local, spectrum.z_local, spectrum.p_global, spectrum.z_global, float(spectrum.edges[0]),
+        float(spectrum.edges[-1]), position, (), yields, spectrum.limit,
+    )  # fmt: skip
     return Findings(
         config=config,
         data=data,
@@ -169,10 +184,10 @@ def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
         updated=None,
         null_yield=None,
         seed=seed,
-        claim=spectrum.z_global >= config.claim_z,
+        verdict=verdict,
+        particles=(only,) if verdict == "resonance" else (),
         signal=yields,
         upper_95=spectrum.limit,
-        checks=(Check("sidebands", True, {"inflation": spectrum.inflation}), checks.fitted_range(span, len(data))),
+        checks=found,
         steps=(),
-        spectrum_mass=position,
     )

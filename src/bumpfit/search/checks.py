@@ -30,21 +30,22 @@ def background_shape(shapes: tuple[ShapeCheck, ...]) -> Check:
 
 
 def sidebands(spectra: tuple[SpectrumTest, ...]) -> Check:
-    """At least one m_JJ spectrum can be tested alone."""
+    """At least one m_JJ spectrum can be tested alone; where none can, the second test does not apply."""
     usable = sum(s.usable for s in spectra)
     reason = "" if usable else spectra[0].reason
-    return Check("sidebands", usable > 0, {"usable": usable, "spectra": len(spectra), "reason": reason})
+    return Check("sidebands", True if usable else None, {"usable": usable, "spectra": len(spectra), "reason": reason})
 
 
 def fitted_range(found: MassRange, events: int) -> Check:
     """The function describes the range that was fitted; what lies outside of it was not searched."""
-    return Check("mass range", found.smooth, {**found.to_dict(), "events": events})
+    return Check("mass range", found.smooth, {**found.to_dict(), "events": events}, decisive=True)
 
 
 def templates(fitted: YieldFit) -> Check:
     """Signal-like and background templates describe the score spectrum."""
     p = fitted.goodness_p
-    return Check("templates", p > LEAST, {"p": p, "deviance": fitted.deviance, "bins": fitted.bins})
+    numbers = {"p": p, "deviance": fitted.deviance, "bins": fitted.bins}
+    return Check("templates", p > LEAST, numbers, decisive=True)
 
 
 def yield_covers_excess(best: SelectionResult, fitted: YieldFit, config: SearchConfig) -> Check:
@@ -53,7 +54,7 @@ def yield_covers_excess(best: SelectionResult, fitted: YieldFit, config: SearchC
     tested = 1 - config.forward.first
     error = float(np.hypot(np.sqrt(best.n_data), best.background_error))
     numbers = {"seen": seen, "error": error, "tested": tested, "n_signal": fitted.n_signal}
-    return Check("yield and excess", bool(seen - 2 * error <= fitted.high * tested), numbers)
+    return Check("yield and excess", bool(seen - 2 * error <= fitted.high * tested), numbers, decisive=True)
 
 
 def of_candidate(first: Description, updated: Description | None, near: Neighbourhood) -> tuple[Check, ...]:

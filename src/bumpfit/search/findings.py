@@ -79,11 +79,40 @@ class SignalEvents:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A check of the search: which (`kind`), whether it passed, and the numbers that decided."""
+    """A check of the search: which (`kind`), whether it passed (None: not applicable), and the numbers that decided.
+
+    No resonance is claimed while a `decisive` check fails.
+    """
 
     kind: str
-    passed: bool
+    passed: bool | None
     numbers: Mapping[str, Any]
+    decisive: bool = False
+
+
+Verdict = Literal["resonance", "difference", "nothing"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Particle:
+    """A resonance that is claimed.
+
+    `p_local`, `p_global` with their significances: of the test that found it, in which earlier ones were removed;
+    `low`, `high`: the mass window that was searched, in GeV. `daughters`: lighter first, empty where the features do
+    not tell. `description`: the fits that the masses come from.
+    """
+
+    p_local: float
+    z_local: float
+    p_global: float
+    z_global: float
+    low: float
+    high: float
+    resonance: Value | None
+    daughters: tuple[Value, ...]
+    signal: SignalEvents
+    upper_95: float
+    description: Description | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +129,12 @@ class Step:
 class Findings:
     """All that a search found.
 
-    `seed` made the random choices; `claim`: the global significance reaches `config.claim_z`; `signal` and
-    `upper_95`: signal events before any selection; `checks` and `steps` in the order in which they were made;
-    `first`: description after the first answer, `updated`: after the iterations (both None when nothing is claimed);
-    `null_yield`: the yield fit of a generic signal when nothing is claimed; `window`: number of the window of the best
-    selection; `updated_probability` (N,): P(signal) after the iterations; `spectrum_mass`: position of the peak in
-    the spectrum, where that is the primary test.
+    `seed` made the random choices; `verdict`: what is said (`verdict.decide`); `particles`: the resonances that are
+    claimed, the leading one first, none unless the verdict is a resonance; `signal` and `upper_95`: signal events
+    before any selection; `checks` and `steps` in the order in which they were made; `first`: description of the largest
+    excess after the first answer, `updated`: after the iterations (both None below `config.claim_z`); `null_yield`: the
+    yield fit of a generic signal below it; `window`: number of the window of the best selection;
+    `updated_probability` (N,): P(signal) after the iterations.
     """
 
     config: SearchConfig
@@ -122,12 +151,17 @@ class Findings:
     updated: Description | None
     null_yield: YieldFit | None
     seed: int
-    claim: bool
+    verdict: Verdict
+    particles: tuple[Particle, ...]
     signal: SignalEvents
     upper_95: float
     checks: tuple[Check, ...]
     steps: tuple[Step, ...]
-    spectrum_mass: Value | None = None
+
+    @property
+    def claim(self) -> bool:
+        """Whether a resonance is claimed."""
+        return self.verdict == "resonance"
 
     @property
     def final(self) -> Description | None:
@@ -138,18 +172,3 @@ class Findings:
     def yield_fit(self) -> YieldFit | None:
         """The latest template fit: of the candidate, or of a generic signal."""
         return self.null_yield if self.final is None else self.final.yield_fit
-
-    @property
-    def resonance(self) -> Value | None:
-        """Mass of a claimed resonance."""
-        if not self.claim or self.final is None:
-            return self.spectrum_mass if self.claim else None
-        return Value(self.final.resonance.mass, self.final.resonance.error)
-
-    @property
-    def daughters(self) -> tuple[Value, ...]:
-        """Masses of the daughters of a claimed resonance, the lighter first."""
-        if not self.claim or self.final is None:
-            return ()
-        pair = sorted((self.final.light, self.final.heavy), key=lambda peak: peak.mass)
-        return tuple(Value(peak.mass, peak.error) for peak in pair)

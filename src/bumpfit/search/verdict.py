@@ -1,0 +1,55 @@
+"""What a search says, by rules fixed beforehand: a new resonance, a difference of another kind, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from bumpfit.events.tables import Events
+from bumpfit.search.findings import Check, Description, Particle, SignalEvents, Value, Verdict
+from bumpfit.search.two_sample import TwoSampleTest
+from bumpfit.search.windows import Window
+
+
+def decide(z_global: float, claim_z: float, checks: Iterable[Check]) -> Verdict:
+    """Nothing below `claim_z`, a difference where a decisive check fails, a resonance otherwise."""
+    if not z_global >= claim_z:
+        return "nothing"
+    return "difference" if any(c.decisive and c.passed is False for c in checks) else "resonance"
+
+
+def particle(
+    test: TwoSampleTest,
+    windows: tuple[Window, ...],
+    data: Events,
+    description: Description | None,
+    signal: SignalEvents,
+    upper_95: float,
+) -> Particle:
+    """The resonance that a test found, with the masses of its description."""
+    window = windows[test.overall.window]
+    resonance, daughters = masses(description)
+    return Particle(
+        p_local=test.overall.p_local,
+        z_local=max(test.overall.z_local),
+        p_global=test.overall.p,
+        z_global=test.overall.z,
+        low=max(window.low, float(data.mass.min())),
+        high=min(window.high, float(np.nextafter(data.mass.max(), np.inf))),
+        resonance=resonance,
+        daughters=daughters,
+        signal=signal,
+        upper_95=upper_95,
+        description=description,
+    )
+
+
+def masses(description: Description | None) -> tuple[Value | None, tuple[Value, ...]]:
+    """Masses of resonance and daughters, the lighter first."""
+    if description is None:
+        return None, ()
+    peaks = sorted((description.light, description.heavy), key=lambda peak: peak.mass)
+    return Value(description.resonance.mass, description.resonance.error), tuple(
+        Value(peak.mass, peak.error) for peak in peaks
+    )
