@@ -84,7 +84,7 @@ BAD: list[tuple[str, Callable[[dict[str, Any]], Any], list[str]]] = [
     ("NaN in bounds", lambda w: settings(w).append({"name": "mu", "bounds": [[float("nan"), 2.0]]}), ["pairs", "nan"]),
     ("NaN start", lambda w: settings(w).append({"name": "mu", "inits": [float("nan")]}), ["finite", "inits[0]"]),
     ("negative data", lambda w: w["observations"][0]["data"].__setitem__(0, -1.0), ["negative", "observations[0]"]),
-    ("unknown modifier", lambda w: modifiers(w)[0].update(type="lnN"), ["lnN", "modifiers[0]", "normsys"]),
+    ("unknown modifier", lambda w: modifiers(w)[0].update(type="logNormal"), ["logNormal", "modifiers[0]", "normsys"]),
     ("modifier without data", lambda w: modifiers(w)[0].pop("data"), ["modifiers[0] 'scale'", "'data'"]),
     ("absent parameter of interest", lambda w: w["measurements"][0]["config"].update(poi="nu"), ["'nu'", "mu"]),
     ("zero signal", lambda w: samples(w)[0].update(data=[0.0, 0.0]), ["no effect", "signal", "no events"]),

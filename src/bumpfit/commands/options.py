@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 Minimiser = Literal["newton", "minuit"]
 
-Workspace = Annotated[Path, typer.Argument(help="Workspace: HistFactory or HS3 JSON, or HistFactory XML.")]
+Workspace = Annotated[
+    Path, typer.Argument(help="Workspace: HistFactory or HS3 JSON, HistFactory XML, or a Combine datacard.")
+]
 Workspaces = Annotated[
-    list[Path], typer.Argument(help="Workspace (HistFactory or HS3 JSON, or HistFactory XML), or one a mass.")
+    list[Path],
+    typer.Argument(help="Workspace (HistFactory or HS3 JSON, HistFactory XML, Combine datacard), or one a mass."),
 ]
 Masses = Annotated[
     str | None, typer.Option(metavar="M1,M2,...", help="Masses in GeV of several workspaces, in their order.")
@@ -69,6 +72,12 @@ class Reading:
         bool, typer.Option("--allow-negative", help="Accept samples with negative yields (from event weights).")
     ] = False
 
+    card_strength: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROCESS=NAME", help="Datacard: strength of the signals like PROCESS; may be repeated."),
+    ] = None
+    card_mass: Annotated[str, typer.Option(help="Datacard: what stands for $MASS in names of histograms.")] = "120"
+
     def model(self, path: Path) -> Model:
         """The compiled workspace."""
         from bumpfit.compiled import start_alone
@@ -78,14 +87,24 @@ class Reading:
         start_alone()
         if path.suffix.lower() not in FORMATS:
             from bumpfit.events.suffixes import is_table
+            from bumpfit.workspace.datacard import looks_like_card
 
-            if is_table(path):
+            if is_table(path) and not looks_like_card(path):
                 raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")
         return read(
             require(path), None if self.patch is None else require(self.patch), patch_name=self.patch_name,
             measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
-            any_workspace=self.patch_any,
+            any_workspace=self.patch_any, strengths=self._strengths(), mass=self.card_mass,
         )  # fmt: skip
+
+    def _strengths(self) -> dict[str, str]:
+        result: dict[str, str] = {}
+        for text in self.card_strength or ():
+            process, mark, name = text.partition("=")
+            if not (process and mark and name) or process in result:
+                raise InputError(f"cannot read --card-strength {text}; expected PROCESS=NAME, each process once")
+            result[process] = name
+        return result
 
     @property
     def files(self) -> list[Path]:

@@ -14,7 +14,7 @@ from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, stacked, table
 
 Target = Annotated[Path, typer.Option("-o", "--out", help="Workspace to write.")]
-Format = Literal["histfactory", "hs3"]
+Format = Literal["histfactory", "hs3", "datacard"]
 
 
 @grouped
@@ -45,12 +45,14 @@ def build(
 
 @grouped
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="HistFactory or HS3 JSON, or HistFactory XML.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="HistFactory or HS3 JSON, HistFactory XML, or a Combine datacard.")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Workspace to write.")],
     to: Annotated[Format, typer.Option(help="Format to write.")],
     reading: Reading,
 ) -> None:
-    """Convert a workspace between HistFactory JSON and HS3 JSON (from XML too), with a patch applied if asked for.
+    """Convert a workspace between HistFactory JSON, HS3 JSON and datacards (from XML too), with a patch applied.
 
     Example: bumpfit convert workspace.json workspace_hs3.json --to hs3
     """

@@ -21,7 +21,7 @@ from bumpfit.compiled import njit
 from bumpfit.toys.lanes import WIDTH, exp, fma, load, log, splat, spread, store, where_less
 from bumpfit.toys.poisson import GOLDEN, alias_draw, normal, stream
 from bumpfit.types import Flags, Floats, Integers
-from bumpfit.workspace.kernels import CODE4, CODE4P, LINEAR, NO_RATE, ZERO_FACTOR, Compiled
+from bumpfit.workspace.kernels import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
 
 MEMORY = 12  # pairs of steps and changes of slope that a lane remembers
 PASSES = 60  # evaluations of a fit before it is left to the careful minimiser
@@ -152,6 +152,15 @@ def common_factor(m, e, w, at):  # type: ignore[no-untyped-def]
             exponent = exponent + where_less(q, one, zero, theta * slope)
             product = product * where_less(q, one, value, one)
             slope = where_less(q, one, rise / value, slope)
+        elif m.scale_code[k] == SMOOTH:
+            t = theta * spread(c, row + 2)
+            q = t * t
+            step = splat(0.125) * t * fma(q, fma(splat(3.0), q, splat(-10.0)), splat(15.0))
+            rise = splat(1.875) * (one - q) * (one - q)
+            exponent = fma(
+                theta, where_less(q, one, fma(spread(c, row + 4), step, spread(c, row + 3)), slope), exponent
+            )
+            slope = where_less(q, one, fma(spread(c, row + 4), fma(t, rise, step), spread(c, row + 3)), slope)
         else:
             exponent = fma(theta, slope, exponent)
         store(w, at.slope + k, slope)

@@ -25,6 +25,7 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
     observations: list[Any] = []
     settings: dict[str, dict[str, Any]] = {}
     correlations: list[Any] = []
+    groups: dict[str, list[str]] = {}
     interests: list[str] = []
     for number, spec in enumerate(workspaces, start=1):
         if "measurements" not in spec or "observations" not in spec:
@@ -40,6 +41,8 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
         config = spec["measurements"][0]["config"]
         interests.append(config["poi"])
         correlations += [c for c in copy.deepcopy(config.get("correlations", [])) if c not in correlations]
+        for name, members in config.get("groups", {}).items():
+            groups[name] = list(dict.fromkeys([*groups.get(name, []), *members]))
         for entry in config["parameters"]:
             _merge(settings.setdefault(entry["name"], {}), entry)
     _check_shared(workspaces, settings)
@@ -52,6 +55,8 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
     chosen: dict[str, Any] = {"poi": poi, "parameters": list(settings.values())}
     if correlations:
         chosen["correlations"] = correlations
+    if groups:
+        chosen["groups"] = groups
     return {
         "channels": list(channels.values()),
         "observations": observations,
@@ -141,6 +146,8 @@ def _rename_parameters(spec: dict[str, Any], new: Mapping[str, str]) -> None:
             entry["name"] = new.get(entry["name"], entry["name"])
         for entry in config.get("correlations", []):
             entry["parameters"] = [renamed(name) for name in entry["parameters"]]
+        for group, members in config.get("groups", {}).items():
+            config["groups"][group] = [renamed(name) for name in members]
 
 
 def _parameter_names(spec: Mapping[str, Any]) -> set[str]:
@@ -239,6 +246,8 @@ def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
                         v for (channel, _), v in zip(bins, entry[key], strict=True) if channel not in channels
                     ]
         config.update(_pruned_correlations(config, used, before, left))
+        for group, members in config.get("groups", {}).items():
+            config["groups"][group] = [name for name in members if name.partition("[")[0] in used]
     return result
 
 

@@ -15,6 +15,7 @@ from bumpfit.errors import InputError
 from bumpfit.workspace.correlations import Correlation
 from bumpfit.workspace.effect import Effect, Use
 from bumpfit.workspace.effects_bins import SHAPEFACTOR, SHAPESYS, STATERROR
+from bumpfit.workspace.effects_combine import CONTROLCOUNT, LOGNORMAL
 from bumpfit.workspace.effects_scale import LUMI, NORMFACTOR, NORMFORMULA, NORMSYS
 from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.formula import Expression, evaluate, names_in, parse, resolve
@@ -22,7 +23,18 @@ from bumpfit.workspace.parameters import ParameterSet, check, override
 
 EFFECTS: dict[str, Effect] = {
     effect.kind: effect
-    for effect in (HISTOSYS, LUMI, NORMFACTOR, NORMSYS, SHAPEFACTOR, SHAPESYS, STATERROR, NORMFORMULA)
+    for effect in (
+        HISTOSYS,
+        LUMI,
+        NORMFACTOR,
+        NORMSYS,
+        SHAPEFACTOR,
+        SHAPESYS,
+        STATERROR,
+        NORMFORMULA,
+        LOGNORMAL,
+        CONTROLCOUNT,
+    )
 }
 
 PYHF_SETTINGS = ("inits", "bounds", "auxdata", "factors", "sigmas", "fixed")

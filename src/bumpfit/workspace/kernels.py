@@ -24,6 +24,7 @@ SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 LINEAR = 0  # the parameter itself is the factor: normfactor, lumi
 CODE0, CODE1, CODE4, CODE4P = 10, 11, 14, 15
+SMOOTH = 16  # an exponential whose two slopes join smoothly (Combine's asymmetric lnN)
 
 # Stands for a factor of exactly zero, whose logarithmic derivative does not exist.
 ZERO_FACTOR = 1e-100
@@ -54,7 +55,9 @@ class Compiled(NamedTuple):
     shift_start: Integers
     shift_up: Floats
     shift_down: Floats
-    # scalar factors: columns of scale_coefficients are ln(lo), ln(hi) and the six coefficients of the code 4 polynomial
+    # scalar factors: columns of scale_coefficients are ln(lo), ln(hi) and the six coefficients of the code 4
+    # polynomial, or (SMOOTH) the inverse of the half-width where the slopes join, their mean and half of their
+    # difference
     scale_pointer: Integers
     scale_parameter: Integers
     scale_code: Integers
@@ -142,6 +145,15 @@ def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
         out[1] = value if abs(value) > ZERO_FACTOR else ZERO_FACTOR
         out[2] = slope / out[1]
         out[3] = bend / out[1]
+    elif code == SMOOTH and abs(theta * c[2]) < 1.0:
+        t = theta * c[2]
+        q = t * t
+        step = 0.125 * t * (15.0 + q * (3.0 * q - 10.0))
+        rise = 1.875 * (1.0 - q) * (1.0 - q)
+        out[0] = theta * (c[3] + c[4] * step)
+        out[1] = 1.0
+        out[2] = c[3] + c[4] * (step + t * rise)
+        out[3] = out[2] * out[2] + c[4] * c[2] * (2.0 * rise - 7.5 * q * (1.0 - q))
     else:
         log = c[1] if theta >= 0.0 else -c[0]
         out[0] = theta * log

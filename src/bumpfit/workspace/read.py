@@ -1,4 +1,4 @@
-"""Read workspaces: HistFactory JSON with patches and patchsets, HS3 JSON, HistFactory XML."""
+"""Read workspaces: HistFactory JSON with patches and patchsets, HS3 JSON, HistFactory XML, datacards of Combine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import numpy as np
 from bumpfit.errors import InputError, InputWarning
 from bumpfit.foreign import read_json
 from bumpfit.workspace.compile import compile_spec
+from bumpfit.workspace.datacard import looks_like_card
+from bumpfit.workspace.datacard_model import from_card
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION, correlations_of, declare, with_correlations
 from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
@@ -110,11 +112,14 @@ def read(
     interpolation: Mapping[str, str] | None = None,
     allow_negative: bool = False,
     any_workspace: bool = False,
+    strengths: Mapping[str, str] | None = None,
+    mass: str = "120",
 ) -> Model:
     """Read a workspace and compile it.
 
-    `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; or a top-level
-    XML file of HistFactory with its ROOT files. `patch`: a JSON patch or a patchset (file or content), with
+    `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; a top-level
+    XML file of HistFactory with its ROOT files; or a datacard of Combine, with `strengths` and `mass` as in
+    `datacard_model.from_card`. `patch`: a JSON patch or a patchset (file or content), with
     `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
     analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":
     "code4" or "code1", "histosys": "code4p" or "code0"}, by default pyhf's codes 4 and 4p. `allow_negative`: accept
@@ -123,7 +128,7 @@ def read(
     Raises InputError with the place of the first fault. Warns (InputWarning) of settings without a parameter, and of
     what may not be meant.
     """
-    spec = _load(source)
+    spec = _load(source, strengths, mass)
     if patch is not None:
         if isinstance(patch, tuple) and len(patch) == 2 and isinstance(patch[1], str):
             patch, patch_name = patch
@@ -149,7 +154,11 @@ def _copy(node: Any) -> Any:
     return node
 
 
-def _load(source: Source) -> Any:
+def _load(source: Source, strengths: Mapping[str, str] | None = None, mass: str = "120") -> Any:
+    if isinstance(source, str | Path) and looks_like_card(source):
+        return from_card(source, strengths=strengths, mass=mass)
+    if strengths:
+        raise InputError(f"strengths by process belong to a datacard, which {str(source)[:80]} is not")
     if not isinstance(source, str | Path):
         return _copy(source)
     if Path(source).suffix.lower() == ".xml":

@@ -1,7 +1,7 @@
 """Checks of a HistFactory workspace before it is compiled: each failure names the place in one sentence.
 
 The structure is that of the HistFactory JSON schema 1.0.0, extended by what only bumpfit reads: modifier types and
-settings of `effects`, and `correlations` beside `parameters`.
+settings of `effects`, and `correlations` and `groups` beside `parameters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from bumpfit.errors import InputError
 from bumpfit.workspace.correlations import check_correlations
 from bumpfit.workspace.effect import check_values
 from bumpfit.workspace.effects import EFFECTS, SETTINGS
+from bumpfit.workspace.groups import check_groups
 from bumpfit.workspace.structure import Path, check_keys, check_numbers, check_type, fault, place, shown
 
 MODIFIER_TYPES = tuple(sorted(EFFECTS))
@@ -32,22 +33,24 @@ def check_schema(spec: Any) -> None:
     if whole:
         check_keys(spec, ("channels", "measurements", "observations", "version"), (), [], spec)
     else:
-        check_keys(spec, ("channels",), ("parameters", "correlations"), [], spec)
+        check_keys(spec, ("channels",), ("parameters", "correlations", "groups"), [], spec)
     for c, channel in enumerate(_list(spec["channels"], ["channels"], spec)):
         _check_channel(channel, ["channels", c], spec)
     if not whole:
         _check_parameters(spec.get("parameters", []), ["parameters"], spec)
         check_correlations(spec.get("correlations", []), ["correlations"], spec)
+        check_groups(spec.get("groups", {}), ["groups"], spec)
         return
     for m, measurement in enumerate(_list(spec["measurements"], ["measurements"], spec)):
         path: list[str | int] = ["measurements", m]
         check_keys(measurement, ("name", "config"), (), path, spec)
         check_type(measurement["name"], "string", [*path, "name"], spec)
         config, path = measurement["config"], [*path, "config"]
-        check_keys(config, ("poi", "parameters"), ("correlations",), path, spec)
+        check_keys(config, ("poi", "parameters"), ("correlations", "groups"), path, spec)
         check_type(config["poi"], "string", [*path, "poi"], spec)
         _check_parameters(config["parameters"], [*path, "parameters"], spec)
         check_correlations(config.get("correlations", []), [*path, "correlations"], spec)
+        check_groups(config.get("groups", {}), [*path, "groups"], spec)
     for o, observation in enumerate(_list(spec["observations"], ["observations"], spec)):
         path = ["observations", o]
         check_keys(observation, ("name", "data"), (), path, spec)

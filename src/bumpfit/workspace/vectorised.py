@@ -14,7 +14,7 @@ import numpy as np
 from bumpfit.poisson import deviance
 from bumpfit.types import Floats, Integers
 from bumpfit.workspace import kernels
-from bumpfit.workspace.kernels import CODE4, CODE4P, LINEAR, NO_RATE, ZERO_FACTOR, Compiled
+from bumpfit.workspace.kernels import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
 
 REMEMBERED = 16
 """Layouts of so many models are kept."""
@@ -36,6 +36,7 @@ class _Layout:
     scaled: Integers  # entries with scalar factors
     scale_first: Integers  # their first factors
     curved: Integers  # scalar factors of code 4
+    smooth: Integers  # exponential factors whose slopes join smoothly
     polynomial: Floats  # (curved, 3, 7): coefficients of their value, slope and bend by power
     bent: Integers  # shifts of code 4p
     gamma_yield: Integers  # (G,) yields with a factor of their own, layer by layer
@@ -99,6 +100,7 @@ def _layout(m: Compiled) -> _Layout:
         scaled=scaled,
         scale_first=m.scale_pointer[scaled],
         curved=curved,
+        smooth=np.flatnonzero(m.scale_code == SMOOTH),
         polynomial=coefficients[:, None, :] * DERIVATIVES,
         bent=np.flatnonzero(m.shift_code == CODE4P),
         gamma_yield=at,
@@ -208,6 +210,16 @@ def _scale_parts(m: Compiled, layout: _Layout, x: Floats, out: Floats) -> None:
         parts = (layout.polynomial[inside] * shifted).sum(axis=2)
         factor = _nonzero(parts[:, 0])
         out[k] = np.stack([np.zeros(k.size), factor, parts[:, 1] / factor, parts[:, 2] / factor], axis=1)
+    k = layout.smooth
+    if k.size:
+        inverse, mean, half = m.scale_coefficients[k, 2:5].T
+        t = np.clip(theta[k] * inverse, -1.0, 1.0)
+        q = t * t
+        step = 0.125 * t * (15.0 + q * (3.0 * q - 10.0))
+        rise = 1.875 * (1.0 - q) * (1.0 - q)
+        slope = mean + half * (step + t * rise)
+        bend = half * inverse * (2.0 * rise - 7.5 * q * (1.0 - q))
+        out[k] = np.stack([theta[k] * (mean + half * step), np.ones(k.size), slope, slope * slope + bend], axis=1)
 
 
 def rates(x: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats, shift: Floats, scale: Floats) -> None:

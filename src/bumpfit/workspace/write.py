@@ -1,4 +1,4 @@
-"""Write workspaces as HistFactory or HS3 JSON."""
+"""Write workspaces as HistFactory JSON, HS3 JSON or datacards of Combine."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from bumpfit.errors import InputError
 from bumpfit.files import write_json
+from bumpfit.workspace.datacard_write import write_card
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION
 from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
 
-Format = Literal["histfactory", "hs3"]
+Format = Literal["histfactory", "hs3", "datacard"]
 
 
 def histfactory(model: Model) -> dict[str, Any]:
@@ -41,5 +42,7 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
         write_json(path, histfactory(model))
     elif format == "hs3":
         write_json(path, to_hs3(model))
+    elif format == "datacard":
+        write_card(model, path)
     else:
-        raise InputError(f"unknown format {format!r}; choose 'histfactory' or 'hs3'")
+        raise InputError(f"unknown format {format!r}; choose 'histfactory', 'hs3' or 'datacard'")
