@@ -99,7 +99,7 @@ def test_limit_of_the_counting_example(tmp_path: Path) -> None:
 
 
 def test_intervals_of_the_example_with_two_strengths(tmp_path: Path) -> None:
-    model = workspace.read(card(tmp_path, TWO), strengths={"ggH*": "r_ggH", "qqH*": "r_qqH"})
+    model = workspace.read(workspace.from_card(card(tmp_path, TWO), strengths={"ggH*": "r_ggH", "qqH*": "r_qqH"}))
     assert model.poi == "r_ggH"
     for name, best, low, high in (("r_ggH", 0.882, -0.749, 0.795), ("r_qqH", 4.683, -2.746, 3.464)):
         found = inference.interval(model, name, 0.6827)

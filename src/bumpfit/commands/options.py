@@ -82,19 +82,24 @@ class Reading:
         """The compiled workspace."""
         from bumpfit.compiled import start_alone
         from bumpfit.files import require
-        from bumpfit.workspace import read
+        from bumpfit.workspace import from_card, read
+        from bumpfit.workspace.datacard import looks_like_card
 
         start_alone()
         if path.suffix.lower() not in FORMATS:
             from bumpfit.events.suffixes import is_table
-            from bumpfit.workspace.datacard import looks_like_card
 
             if is_table(path) and not looks_like_card(path):
                 raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")
+        source: Any = require(path)
+        if looks_like_card(path):
+            source = from_card(path, strengths=self._strengths(), mass=self.card_mass)
+        elif self.card_strength:
+            raise InputError(f"--card-strength belongs to a datacard of Combine, which {path} is not")
         return read(
-            require(path), None if self.patch is None else require(self.patch), patch_name=self.patch_name,
+            source, None if self.patch is None else require(self.patch), patch_name=self.patch_name,
             measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
-            any_workspace=self.patch_any, strengths=self._strengths(), mass=self.card_mass,
+            any_workspace=self.patch_any,
         )  # fmt: skip
 
     def _strengths(self) -> dict[str, str]:

@@ -112,14 +112,12 @@ def read(
     interpolation: Mapping[str, str] | None = None,
     allow_negative: bool = False,
     any_workspace: bool = False,
-    strengths: Mapping[str, str] | None = None,
-    mass: str = "120",
 ) -> Model:
     """Read a workspace and compile it.
 
     `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; a top-level
-    XML file of HistFactory with its ROOT files; or a datacard of Combine, with `strengths` and `mass` as in
-    `datacard_model.from_card`. `patch`: a JSON patch or a patchset (file or content), with
+    XML file of HistFactory with its ROOT files; or a datacard of Combine (`from_card` has options for it).
+    `patch`: a JSON patch or a patchset (file or content), with
     `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
     analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":
     "code4" or "code1", "histosys": "code4p" or "code0"}, by default pyhf's codes 4 and 4p. `allow_negative`: accept
@@ -128,7 +126,7 @@ def read(
     Raises InputError with the place of the first fault. Warns (InputWarning) of settings without a parameter, and of
     what may not be meant.
     """
-    spec = _load(source, strengths, mass)
+    spec = _load(source)
     if patch is not None:
         if isinstance(patch, tuple) and len(patch) == 2 and isinstance(patch[1], str):
             patch, patch_name = patch
@@ -154,13 +152,11 @@ def _copy(node: Any) -> Any:
     return node
 
 
-def _load(source: Source, strengths: Mapping[str, str] | None = None, mass: str = "120") -> Any:
-    if isinstance(source, str | Path) and looks_like_card(source):
-        return from_card(source, strengths=strengths, mass=mass)
-    if strengths:
-        raise InputError(f"strengths by process belong to a datacard, which {str(source)[:80]} is not")
+def _load(source: Source) -> Any:
     if not isinstance(source, str | Path):
         return _copy(source)
+    if looks_like_card(source):
+        return from_card(source)
     if Path(source).suffix.lower() == ".xml":
         return read_xml(source)
     return load_json(source)
