@@ -12,6 +12,7 @@ FLOORS = {
         (
             "types",
             "compiled",
+            "display",
             "results",
             "errors",
             "progress",

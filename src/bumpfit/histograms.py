@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bumpfit import foreign_histograms
+from bumpfit.display import Shown, Table
 from bumpfit.errors import InputError
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class Histogram(Shown):
     """Counts between edges. Make one with `fill` or `from_counts`.
 
     `storage` is the boost-histogram underneath (weighted storage: a sum and a variance a bin; under- and overflow are
@@ -32,6 +33,17 @@ class Histogram:
 
     storage: bh.Histogram[bh.storage.Weight] = field(repr=False)
     name: str = "mass"
+
+    def _summary(self) -> dict[str, Any]:
+        edges = self.edges
+        filled = {"name": self.name, "bins": len(edges) - 1, "range": (float(edges[0]), float(edges[-1]))}
+        flow = {"underflow": self.underflow, "overflow": self.overflow, "blinded": int(self.blinded.sum())}
+        return {**filled, "total": self.total, **{name: value for name, value in flow.items() if value}}
+
+    def _table(self) -> Table:
+        edges = self.edges
+        columns = (edges[:-1], edges[1:], self.counts, np.sqrt(self.variances))
+        return ("from", "to", "events", "error"), list(zip(*(c.tolist() for c in columns), strict=True))
 
     @property
     def edges(self) -> Array:

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bumpfit.display import Shown, Table
+
 Array = NDArray[np.float64]
+
+
+BANDS = ("observed", "-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
+"""Columns of a limit: observed, and expected without signal."""
 
 
 def plain(value: Any) -> Any:
@@ -38,7 +44,7 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a result holds {type(value).__name__}, which has no JSON form")
 
 
-class Record:
+class Record(Shown):
     """Base of all result records.
 
     Two fields are common to all answers: `at_bounds`, free parameters that end at an end of their range in a fit behind
@@ -95,6 +101,10 @@ class Fit(Record):
     def array(self) -> Array:
         """Values in the order of `parameters`, shape (P,)."""
         return np.array([self.values[name] for name in self.parameters])
+
+    def _table(self) -> Table:
+        rows = [(name, self.values[name], self.errors.get(name), name in self.fixed) for name in self.parameters]
+        return ("parameter", "value", "error", "fixed"), rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, the correlation matrix included."""
@@ -169,6 +179,9 @@ class CLs(Record):
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def _table(self) -> Table:
+        return BANDS, [(self.observed, *self.expected)]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Limit(Record):
@@ -191,6 +204,9 @@ class Limit(Record):
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def _table(self) -> Table:
+        return BANDS, [(self.observed, *self.expected)]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scan(Record):
@@ -208,6 +224,9 @@ class Scan(Record):
     status: tuple[str, ...] = ()
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def _table(self) -> Table:
+        return (self.parameter, "rise of -2 ln L"), list(zip(self.points, self.delta_twice_nll, strict=True))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -272,6 +291,10 @@ class Impacts(Record):
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def _table(self) -> Table:
+        names = ("parameter", "pull", "constraint", "up", "down")
+        return names, [tuple(getattr(row, name) for name in names) for row in self.impacts]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SampleYields(Record):
@@ -304,6 +327,15 @@ class Yields(Record):
     stage: str
     channels: tuple[ChannelYields, ...]
 
+    def _table(self) -> Table:
+        rows: list[tuple[Any, ...]] = []
+        for channel in self.channels:
+            rows += [(channel.name, sample.name, sample.sum, sample.sum_error) for sample in channel.samples]
+            rows.append((channel.name, "total", channel.sum, channel.sum_error))
+            if channel.data is not None:
+                rows.append((channel.name, "data", float(sum(channel.data)), None))
+        return ("channel", "sample", "events", "uncertainty"), rows
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MassScan(Record):
@@ -316,3 +348,10 @@ class MassScan(Record):
     limits: tuple[Limit | None, ...] | None
     discoveries: tuple[Discovery | None, ...] | None
     status: tuple[str, ...]
+
+    def _table(self) -> Table:
+        if self.limits is not None:
+            found = [(one.observed, *one.expected) if one else (None,) * 6 for one in self.limits]
+            return ("mass", *BANDS), [(mass, *row) for mass, row in zip(self.masses, found, strict=True)]
+        tests = [(one.q0, one.p, one.z, one.mu) if one else (None,) * 4 for one in self.discoveries or ()]
+        return ("mass", "q0", "p", "z", "mu"), [(m, *row) for m, row in zip(self.masses, tests, strict=True)]

@@ -236,3 +236,20 @@ def test_few_events_and_sparse_bins_are_told() -> None:
         assert "bumpfit " in answer.notes[0]
     assert "fewer than 5 events" in goodness(model, fixed={"mu": 0.0}).notes[0]
     assert limit(excess(n=12.0)).notes == ()
+
+
+def test_a_strength_that_is_held_at_the_end_of_its_range_is_no_alarm() -> None:
+    channel = {"name": "c", "samples": [
+        {"name": "s", "data": [5.0, 3.0], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "b", "data": [50.0, 30.0],
+         "modifiers": [{"name": "n", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}]},
+    ]}  # fmt: skip
+    model = read(
+        {
+            "channels": [channel],
+            "observations": [{"name": "c", "data": [55, 33]}],
+            "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+            "version": "1.0.0",
+        }
+    )
+    assert discovery(model).at_bounds == ()  # the null is mu = 0, an end of the default range, by its own definition

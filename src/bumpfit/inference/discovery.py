@@ -44,6 +44,7 @@ def discovery(
         return (profile.rise(0.0) if profile.estimate >= 0 else 0.0), null
 
     q0, null = profile.settled(question)
+    held = likelihood.at(name, 0.0)
     tail = law.of(likelihood, name, "q0").tail(0.0, 0.0, q0)
     free_fit, error = report(likelihood, profile.best), None
     if free_fit.errors[name] > 0:
@@ -59,9 +60,9 @@ def discovery(
         method=law.method,
         p_error=tail.error,
         free_fit=free_fit,
-        null_fit=report(likelihood.at(name, 0.0), null),
+        null_fit=report(held, null),
         p_upper=tail.upper,
         p_is_upper_bound=tail.underflows,
-        at_bounds=at_ends(likelihood, profile.best, null),
+        at_bounds=tuple(dict.fromkeys((*at_ends(likelihood, profile.best), *at_ends(held, null)))),
         notes=few_events(likelihood, name, null, "bumpfit toys WORKSPACE -n 1000000") if asymptotic else (),
     )

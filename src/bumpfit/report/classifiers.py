@@ -22,6 +22,7 @@ from bumpfit.report.style import (
     ORANGE,
     VERMILION,
     WIDTH,
+    Canvas,
     band,
     event_scale,
     headroom,
@@ -47,7 +48,7 @@ def performance(found: Curves, largest: Mapping[str, Merit], auc: str) -> Figure
     marked; beside both the background rejection over the signal efficiency, with the `auc` written in.
     """
     width, height = 2 * WIDTH, 1.05 * HEIGHT
-    figure = Figure(figsize=(width, height))
+    figure = Canvas(figsize=(width, height))
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         2, 2, left=0.75 / width, right=1 - 0.2 / width, bottom=0.6 / height, top=1 - 0.15 / height, wspace=0.22,

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bumpfit.errors import BumpfitError
 from bumpfit.events.cutflow import CutFlow
 from bumpfit.report.profiles import plain_text
-from bumpfit.report.style import CYCLE, GREY, WIDTH, styled
+from bumpfit.report.style import CYCLE, GREY, WIDTH, beside, styled
 
 LETTERS = 34
 """Longest line of a cut's label."""
@@ -34,13 +33,10 @@ def cut_flow(flows: Sequence[CutFlow]) -> Figure:
     lines = sum(label.count("\n") + 1 for label in labels)
     left = 0.3 + 0.068 * max(len(line) for label in labels for line in label.split("\n"))
     width, height = left + 1.05 * WIDTH, 1.35 + 0.19 * lines + 0.28 * len(labels) * (0.6 + 0.4 * len(flows))
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
     top = 0.30 + 0.25 * -(-len(flows) // 4)
-    flow, alone = figure.subplots(1, 2, sharey=True, gridspec_kw={
-        "left": left / width, "right": 1 - 0.25 / width, "bottom": 0.62 / height, "top": 1 - top / height,
-        "wspace": 0.08, "width_ratios": (1.6, 1.0),
-    })  # fmt: skip
+    figure, (flow, alone) = beside(
+        2, width=width, height=height, shares=(1.6, 1.0), left=left, right=0.25, bottom=0.62, top=top, between=0.08
+    )
     thick = 0.8 / len(flows)
     contents = []
     for number, (sample, color) in enumerate(zip(flows, CYCLE * len(flows), strict=False)):

@@ -20,6 +20,7 @@ from bumpfit.report.style import (
     SKY,
     VERMILION,
     WIDTH,
+    Canvas,
     band,
     event_scale,
     headroom,
@@ -136,7 +137,8 @@ def ranking(found: Impacts, top: int) -> Figure:
     places = np.arange(len(rows))[::-1]
     shifts = axis.twiny()
     left, bottom, top_margin = min(0.5, 0.05 + 0.0135 * longest), 0.58 / height, 0.66 / height
-    axis.set_position((left, bottom, 0.97 - left, 1 - bottom - top_margin))
+    if isinstance(figure, Canvas):
+        axis.set_position((left, bottom, 0.97 - left, 1 - bottom - top_margin))
     for values, hollow in (
         ([(row.prefit_up, row.prefit_down) for row in rows], True),
         ([(row.up, row.down) for row in rows], False),

@@ -7,9 +7,10 @@ their own figures stay as they were.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib.style
@@ -21,6 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 from numpy.typing import NDArray
+
+from bumpfit.errors import InputError
 
 Array = NDArray[np.float64]
 Call = ParamSpec("Call")
@@ -59,6 +62,40 @@ OWN = {
 }  # fmt: skip
 
 
+class Canvas(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+_given: contextvars.ContextVar[tuple[Axes, ...]] = contextvars.ContextVar("axes", default=())
+
+
+@contextlib.contextmanager
+def drawing_on(axes: Axes | Sequence[Axes]) -> Iterator[None]:
+    """Inside the block drawing functions use these axes, one a panel, in the style of their owner."""
+    token = _given.set((axes,) if isinstance(axes, Axes) else tuple(axes))
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def _taken(number: int) -> tuple[Figure, list[Axes]] | None:
+    """The given axes and their figure; None: there are none, and a figure has to be made."""
+    axes = _given.get()
+    if axes and len(axes) != number:
+        raise InputError(
+            f"this figure has {number} panel{'s' * (number > 1)}, got {len(axes)} axes; give ax one a panel"
+        )
+    if not axes:
+        return None
+    figure = axes[0].get_figure()
+    assert figure is not None
+    return figure.get_figure(root=True), list(axes)
+
+
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Use the report's style inside the block; afterwards matplotlib is set as before."""
@@ -74,6 +111,8 @@ def styled(draw: Callable[Call, Figure]) -> Callable[Call, Figure]:
 
     @functools.wraps(draw)
     def drawn(*args: Call.args, **kwargs: Call.kwargs) -> Figure:
+        if _given.get():
+            return draw(*args, **kwargs)
         with style():
             return draw(*args, **kwargs)
 
@@ -87,7 +126,9 @@ def panels(
 
     Margins are fixed, which draws twice as fast as a layout that is solved for and lines figures up with each other.
     """
-    figure = Figure(figsize=(width, height))
+    if (taken := _taken(len(heights))) is not None:
+        return taken
+    figure = Canvas(figsize=(width, height))
     FigureCanvasAgg(figure)
     left, bottom, top, between = 0.85, 0.58, 0.12, 0.09
     axes = figure.subplots(
@@ -105,6 +146,34 @@ def panels(
         },
     )
     return figure, list(axes[:, 0])
+
+
+def beside(
+    number: int,
+    *,
+    width: float | None = None,
+    height: float = HEIGHT,
+    shares: Sequence[float] | None = None,
+    **sides: float,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `number` panels beside one another, by default each as large as a figure of one panel.
+
+    `shares`: relative widths, with a common y axis. `sides`: margins left, right, bottom, top in inches, and `between`
+    panels as a share of their width.
+    """
+    if (taken := _taken(number)) is not None:
+        return taken
+    width = number * WIDTH if width is None else width
+    left, right, bottom, top = (
+        sides.get(name, inches) for name, inches in (("left", 0.85), ("right", 0.18), ("bottom", 0.58), ("top", 0.12))
+    )
+    figure = Canvas(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, number, squeeze=False, sharey=shares is not None, gridspec_kw={
+        "left": left / width, "right": 1 - right / width, "bottom": bottom / height, "top": 1 - top / height,
+        "wspace": sides.get("between", (left + right) / (WIDTH - left - right)), "width_ratios": shares,
+    })  # fmt: skip
+    return figure, list(axes[0])
 
 
 def event_scale(axis: Axes, contents: Array, *, ratio: float = 50.0) -> None:

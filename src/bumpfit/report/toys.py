@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, plain_text
-from bumpfit.report.style import BLACK, BLUE, GREY, HEIGHT, VERMILION, WIDTH, headroom, panels, styled
+from bumpfit.report.style import BLACK, BLUE, GREY, HEIGHT, VERMILION, beside, headroom, panels, styled
 from bumpfit.toys.coverage import Coverage, Sensitivity
 from bumpfit.toys.curves import Curve
 
@@ -49,7 +47,7 @@ def toy_distribution(
     statistics, 0 for two-sided ones), the rest being chi2(1); None: there is no law to draw. `running`: p after so many
     toys, with the asymptotic p `expected`; None: no second panel.
     """
-    figure, axes = _beside(1 if running is None else 2)
+    figure, axes = beside(1 if running is None else 2)
     _density(axes[0], value, toys, observed, name, at_zero)
     if running is not None:
         _running(axes[1], running, expected)
@@ -65,7 +63,7 @@ def tail_probability(
 
     Points whose error is as large as they are say nothing and are left out.
     """
-    figure, axes = _beside(1 if running is None else 2)
+    figure, axes = beside(1 if running is None else 2)
     axis = axes[0]
     known = tail.error < tail.p
     _band(axis, tail.x[known], tail.p[known], tail.error[known], "Weighted toys")
@@ -91,7 +89,7 @@ def global_p_value(value: Array, toys: Array, curve: Curve, observed: float | No
     `value` (V,): largest q0 and how many toys have it, `toys` (V,); `curve`: `toys.global_curve`. Significances that no
     toy reaches have no point.
     """
-    figure, (left, right) = _beside(2)
+    figure, (left, right) = beside(2)
     _density(left, value, toys, observed, "Largest $q_0$ of a scan", None)
     seen = curve.x**2 <= value.max(initial=0.0)
     right.errorbar(curve.x[seen], curve.p[seen], curve.error[seen], fmt="o", color=BLACK, elinewidth=1.0,
@@ -185,19 +183,6 @@ def two_hypotheses(with_signal: Array, without: Array, observed: float | None, n
     axis.set_ylabel("Toys / unit (normalised)")
     axis.legend(loc="upper right")
     return figure
-
-
-def _beside(number: int) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with panels beside one another, each as large as a figure of one panel."""
-    width = number * WIDTH
-    figure = Figure(figsize=(width, HEIGHT))
-    FigureCanvasAgg(figure)
-    left, right, bottom, top = 0.85, 0.18, 0.58, 0.12
-    axes = figure.subplots(1, number, squeeze=False, gridspec_kw={
-        "left": left / width, "right": 1 - right / width, "bottom": bottom / HEIGHT, "top": 1 - top / HEIGHT,
-        "wspace": (left + right) / (WIDTH - left - right),
-    })  # fmt: skip
-    return figure, list(axes[0])
 
 
 def _density(axis: Axes, value: Array, toys: Array, observed: float | None, name: str, at_zero: float | None) -> None:

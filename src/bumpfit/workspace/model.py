@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bumpfit.display import Shown, Table
 from bumpfit.errors import InputError
 from bumpfit.types import Flags
 from bumpfit.workspace import kernels
@@ -62,7 +63,7 @@ class Channel:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model:
+class Model(Shown):
     """A compiled likelihood; B bins over all channels, A auxiliary measurements, P parameters, all in pyhf's order.
 
     `spec` is the HistFactory JSON it came from (patches applied), `poi` the parameter of interest (None: there is
@@ -80,6 +81,21 @@ class Model:
     interpolation: Mapping[str, str]
     sampled: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
+
+    def _summary(self) -> dict[str, Any]:
+        sizes = {c.name: c.last - c.first for c in self.channels}
+        constrained = sum(p.constraint != "none" for p in self.parameters)
+        return {
+            "poi": self.poi,
+            "bins": sizes,
+            "parameters": len(self.parameters),
+            "constrained": constrained,
+            "data": None if self.observed is None else float(self.observed.sum()),
+        }
+
+    def _table(self) -> Table:
+        rows = [(p.name, p.init, p.low, p.high, p.fixed) for p in self.parameters]
+        return ("parameter", "start", "low", "high", "fixed"), rows
 
     @cached_property
     def names(self) -> tuple[str, ...]:
