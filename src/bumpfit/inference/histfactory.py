@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import low_rank, newton
-from bumpfit.inference.valleys import EVERY_SIDE, bends, mirrors
+from bumpfit.inference.valleys import EVERY_SIDE, bends, dips, mirrors
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
 from bumpfit.workspace import Model, kernels
@@ -225,7 +225,8 @@ class Problem:
         centre, width = self._constraints
         begins = [self.origin, *(np.where(self.free, x, self.start) for x in self.valleys)]
         while True:
-            tried = [self._newton(x, "another valley") for x in (*begins, *mirrors(best.x, bent, centre, width))]
+            found = (*mirrors(best.x, bent, centre, width), *dips(self.value, best.x, bent, centre, width))
+            tried = [self._newton(x, "another valley") for x in (*begins, *found)]
             deeper = min((m for m in tried if m.valid), key=lambda m: m.value, default=best)
             if not deeper.value < best.value - self.options.tolerance:
                 break

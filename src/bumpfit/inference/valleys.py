@@ -7,6 +7,7 @@ parameters, `mirrors` the starts that lead into the other valleys; single fits a
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from bumpfit.workspace import Model, kernels
 
 FLUCTUATION = 5.0
 """Standard deviations that counts may be away from their expectation where one-sided systematics are looked for."""
+ALONG = (-3.0, -2.5, -2.0, -1.5, -1.25, -1.0, -0.8, -0.6, -0.45, -0.3, -0.15, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25,
+         1.5, 2.0, 2.5, 3.0)  # fmt: skip
+"""Standard deviations of a one-sided parameter at which its line is looked at for dips."""
 EVERY_SIDE = 4
 """Up to this many one-sided parameters start on all combinations of their sides, more are mirrored one by one."""
 
@@ -46,6 +50,25 @@ def bends(model: Model, main: Floats) -> tuple[int, ...]:
     needed = np.full(c.n_parameters, np.inf)
     needed[c.normal_parameter] = c.normal_sigma**-2.0
     return tuple(int(i) for i in np.flatnonzero(strength > needed))
+
+
+def dips(
+    value: Callable[[Floats], float], x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats
+) -> list[Floats]:
+    """Starts in valleys that lie along one-sided parameters `bent`, all others where they are in x, shape (P,).
+
+    A mirrored start may be beyond a near valley, and Newton steps from there lead back over it; -ln L (`value`) at
+    `ALONG` widths from the `centre` shows where it dips.
+    """
+    result = []
+    for i in bent:
+        places = np.sort(np.append(centre[i] + width[i] * np.array(ALONG), x[i]))
+        line = np.repeat(x[None, :], places.size, axis=0)
+        line[:, i] = places
+        heights = np.array([np.inf, *(value(y) for y in line), np.inf])
+        lower = (heights[1:-1] < heights[:-2]) & (heights[1:-1] <= heights[2:]) & (places != x[i])
+        result += list(line[lower])
+    return result
 
 
 def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats) -> list[Floats]:
