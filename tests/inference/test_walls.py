@@ -102,12 +102,27 @@ def test_null_fit_does_not_need_the_signal_of_the_free_fit() -> None:
     assert refused  # otherwise this tests nothing
 
 
-def test_no_toy_is_lost_at_a_wall() -> None:
-    for bins in (1, 2, 5, 12):
-        model = falling(bins, 2)
-        for statistic, mu in (("q0", 0.0), ("qtilde", 1.0)):
-            thrown = toys.throw(model, 1000, statistic=statistic, mu=mu, seed=3)
-            assert (thrown.status == 0).all()
+@pytest.mark.parametrize(
+    ("bins", "n"),
+    [(2, 400), (5, 400), *(pytest.param(bins, 2000, marks=pytest.mark.slow) for bins in (1, 2, 5, 12))],
+)
+@pytest.mark.parametrize(("statistic", "mu"), [("q0", 0.0), ("qtilde", 1.0)])
+def test_no_toy_is_lost_at_a_wall(bins: int, n: int, statistic: str, mu: float) -> None:
+    model = falling(bins, 2)
+    assert (toys.throw(model, n, statistic=statistic, mu=mu, seed=3).status == 0).all()
+    bare = toys.engine(model, statistic=statistic, mu=mu)
+    assert (bare.data(np.arange(n), 3)[:, :bins] == 0).any()  # otherwise this tests nothing
+
+
+def test_a_descent_along_a_wall_ends_soon() -> None:
+    """A descent that took hundreds of small steps along the wall before the barrier was tried cost a second a toy."""
+    model = falling(1, 2)
+    data = toys.engine(model).data(np.arange(100), 3)
+    problems = [prepare(model, row).at("mu", 0.0) for row in data[data[:, 0] == 0]]
+    ended = [run(newton.descend, problem) for problem in problems]
+    walled = [found for found in ended if found[5] != newton.CONVERGED]
+    assert walled
+    assert max(found[4] for found in walled) < 120  # evaluations
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from toy_models import dijet
 from bumpfit import toys, workspace
 from bumpfit.errors import InputError
 from bumpfit.inference import discovery, interval
-from bumpfit.toys.engine import GENERAL, LogLinearEngine
+from bumpfit.toys.engine import GENERAL, NEWTON, LogLinearEngine
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import build
 
@@ -258,7 +258,13 @@ def test_events_where_the_hypothesis_expects_none_exclude_it() -> None:
     assert found.valid.all()
     certain = np.isinf(found.statistic)
     assert certain.mean() == pytest.approx(1 - math.exp(-2.0), abs=0.03)
-    assert (toys.engine(model, mu=2.0, test=0.0).data(np.arange(4000), 0)[:, 0] > 0).tolist() == certain.tolist()
+    data = toys.engine(model, mu=2.0, test=0.0).data(np.arange(4000), 0)
+    assert (data[:, 0] > 0).tolist() == certain.tolist()
+    assert (found.route == NEWTON).all()  # none needs the careful way
+    # the best strength of n and m events is that where n / mu + m / (5 + mu) = 2
+    n, m = data[certain, 0], data[certain, 1]
+    half = (n + m - 10) / 4
+    np.testing.assert_allclose(found.strength[certain], half + np.sqrt(half**2 + 2.5 * n), rtol=1e-4)
     bands = toys.sensitivity(model, [2.0], 4000)
     assert bands.significance[0][3] == math.inf
     assert bands.power[0] >= certain.mean()

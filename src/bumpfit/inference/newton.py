@@ -27,6 +27,7 @@ _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step 
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 # events that stand for none along walls; the last bounds the error of -ln L per bin
 WALLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+BLOCKED = 6  # steps into a wall after which a descent with empty bins is left to `along_walls`
 NEAR = 1e-7  # where rounding keeps later steps from settling, an answer with this few is good enough
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 
@@ -177,7 +178,8 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
 
     `start`, `low`, `high` (P,), `free` (P,) of bool, `main` (B,), `aux` (A,), `m` the compiled model, `tolerance` on
     the estimated distance to the minimum of -ln L. Returns (x, value, edm, iterations, evaluations, status); value
-    is the objective of `kernels.objective`.
+    is the objective of `kernels.objective`. With empty bins, steps that lead where a rate would be negative end it
+    soon (`BLOCKED`): along a wall it would take hundreds of small ones.
     """
     n_parameters, n_bins = m.n_parameters, m.n_bins
     x = np.where(free, np.minimum(np.maximum(start, low), high), start)
@@ -192,6 +194,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
         return x, value, np.inf, 0, evaluations, BAD_START
     damping = 0.0
     edm = np.inf
+    empty, blocked = (main == 0.0).any(), 0
     for iteration in range(1, max_iterations + 1):
         derivatives(x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, matrix, diagonal)
         outward = ((x <= low) & (grad >= 0.0)) | ((x >= high) & (grad <= 0.0))
@@ -206,6 +209,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
         lower, repair = np.zeros((n_active, n_active)), diagonal[active]
         accepted = False
         plain = False
+        met = False
         best = x
         while not accepted:
             system = bare.copy()
@@ -263,6 +267,11 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
                 x = trial
                 value = trial_value
             else:
+                if empty and not np.isfinite(trial_value) and not met:
+                    met = True
+                    blocked += 1
+                    if blocked > BLOCKED:
+                        return x, value, edm, iteration, evaluations, NO_PROGRESS
                 damping = max(10.0 * damping, _FIRST_DAMPING)
                 if damping > _LAST_DAMPING:
                     return x, value, edm, iteration, evaluations, NO_PROGRESS
