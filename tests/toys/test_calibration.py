@@ -266,6 +266,46 @@ def test_sensitivity_follows_the_asimov_data(spectrum: LogLinear) -> None:
     assert found.power[0] < 0.01 < found.power[1]
 
 
+def scaled(counts: list[float]) -> workspace.Model:
+    """Two regions with the background scale of 30 % in common, of which the signal is in one."""
+    scale = {"name": "scale", "type": "normsys", "data": {"hi": 1.3, "lo": 0.75}}
+    channels = []
+    for name, yields, signal in (("SR", [50.0, 30.0], [6.0, 12.0]), ("CR", [80.0], [0.0])):
+        own = [{"name": "b", "data": yields, "modifiers": [scale]}]
+        strength = {"name": "mu", "type": "normfactor", "data": None}
+        channels.append({"name": name, "samples": [{"name": "s", "data": signal, "modifiers": [strength]}, *own]})
+    observations = [{"name": "SR", "data": counts[:2]}, {"name": "CR", "data": counts[2:]}]
+    poi = [{"name": "mu", "bounds": [[0.0, 20.0]], "inits": [1.0]}]
+    return workspace.read(
+        {
+            "channels": channels, "observations": observations,
+            "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": poi}}], "version": "1.0.0",
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [0.0, 1.0, 0.7])
+@pytest.mark.parametrize("true", [1.0, 2.5])
+def test_sensitivity_of_asimov_data_is_that_of_what_they_were_made_with(made: float, true: float) -> None:
+    """Thrown at a fit with the signal held, toys would have a background pulled down by a signal not there."""
+    model = scaled([50.0 + 6 * made, 30.0 + 12 * made, 80.0])
+    asimov = inference.discovery(model, inference.asimov(model, true, fitted=False)).z
+    for found in (toys.sensitivity(model, [true], 3000, seed=2), toys.sensitivity(scaled([47, 33, 84]), [true], 3000,
+                  data=model.observed, seed=2)):  # fmt: skip
+        assert found.significance[0][2] == pytest.approx(asimov, abs=0.12)
+        assert "Asimov" in found.notes[0]
+    fitted = toys.sensitivity(scaled([47.0, 33.0, 84.0]), [true], 100)
+    assert fitted.notes == () and fitted.at_bounds == ()
+
+
+def test_studies_tell_of_parameters_at_their_ends() -> None:
+    assert toys.coverage(scaled([51.0, 33.0, 76.0]), [19.0], 200).at_bounds == ("mu",)
+    assert toys.sensitivity(scaled([51.0, 33.0, 76.0]), [19.0], 200).at_bounds == ("mu",)
+    assert toys.sensitivity(scaled([51.0, 33.0, 76.0]), [1.0], 200).at_bounds == ()
+    assert toys.sensitivity(counting(10.0, None, high=8.0), [7.0], 200).at_bounds == ("strength",)
+    assert toys.sensitivity(scaled([900.0, 700.0, 1900.0]), [1.0], 50).at_bounds == ("scale",)
+
+
 def test_goodness_of_fit() -> None:
     """Toys of the engines follow chi2, and agree with toys that are fitted one by one."""
     model = workspace.read(MIXED)

@@ -101,7 +101,8 @@ def coverage(
         return coverage_ladder(found, _name(model, parameter))
 
     drawing.draw(draw)
-    output.give({**head, "parameter": _name(model, parameter), **found.to_dict()}, lambda: _coverage_table(found))
+    result = {**head, "parameter": _name(model, parameter), **found.to_dict()}
+    output.give(result, lambda: _coverage_table(found), show.notes(found, advice=""))
 
 
 @grouped
@@ -134,7 +135,8 @@ def sensitivity(
         return sensitivity_bands(found, _name(model, parameter))
 
     drawing.draw(draw)
-    output.give({**head, "parameter": _name(model, parameter), **found.to_dict()}, lambda: _sensitivity_table(found))
+    result = {**head, "parameter": _name(model, parameter), **found.to_dict()}
+    output.give(result, lambda: _sensitivity_table(found), show.notes(found, advice=""))
 
 
 def _prepare(

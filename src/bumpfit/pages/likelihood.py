@@ -36,13 +36,15 @@ STRONG = 0.005
 """Correlations below are left out of the table of correlations."""
 
 
-def notes(*found: Record) -> list[str]:
-    """What answers do not hold for, and the parameters that ended at an end of their range in a fit behind them."""
+def notes(*found: Record, advice: str = " (see --range)") -> list[str]:
+    """What answers do not hold for, and the parameters that ended at an end of their range in a fit behind them, with
+    what can be done about it.
+    """
     ended = list(dict.fromkeys(name for one in found for name in getattr(one, "at_bounds", ())))
     lines = list(dict.fromkeys(note for one in found for note in getattr(one, "notes", ())))
     if ended:
         more = f" and {len(ended) - SHOWN} more" if len(ended) > SHOWN else ""
-        lines.insert(0, f"at an end of the range in a fit behind this: {', '.join(ended[:SHOWN])}{more} (see --range)")
+        lines.insert(0, f"at an end of the range in a fit behind this: {', '.join(ended[:SHOWN])}{more}{advice}")
     return lines
 
 

@@ -14,18 +14,29 @@ from concurrent.futures import Executor
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.inference.histfactory import prepare
+from bumpfit.likelihood import Minimum, at_ends
 from bumpfit.normal import chi2_quantile, significance
 from bumpfit.results import Record
+from bumpfit.toys.engine import Engine, LogLinearEngine
+from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.loglinear import LogLinear
-from bumpfit.toys.throw import ToySample, throw
+from bumpfit.toys.statistic import Plan, plan
+from bumpfit.toys.throw import ToySample, collect, engine
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 
 Kind = Literal["interval", "upper limit"]
 LEVELS = np.array([0.02275, 0.15866, 0.5, 0.84134, 0.97725])
 """Fractions of toys below the ends of the bands: -2, -1, 0, 1, 2 standard deviations."""
+PERFECT = 1e-6
+"""Deviance of the best fit, a degree of freedom, below which data are an expectation and no fluctuation: that of one
+degree of freedom is so small once in a thousand times.
+"""
+NOMINAL = "the data are an expectation (Asimov): toys are thrown at the nuisance parameters that they were made with"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,6 +52,8 @@ class Coverage(Record):
     errors: tuple[float, ...]
     toys: int
     failed: int
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,25 +70,103 @@ class Sensitivity(Record):
     toys: int
     significance_errors: tuple[tuple[float, ...], ...]
     power_errors: tuple[float, ...]
+    at_bounds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Throwing:
-    """How toys are thrown: `n` for each strength."""
+    """How toys are thrown: `n` for each strength, at nuisance parameters `values`, or fitted to the data at that
+    strength.
+    """
 
+    model: Model | LogLinear
     n: int
     seed: int
     workers: int
     executor: Executor | None
     data: Data
     parameter: str | None
+    values: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
-    def toys(self, model: Model | LogLinear, statistic: str, mu: float, test: float) -> ToySample:
-        """Toys at strength mu, tested at strength `test`."""
-        return throw(
-            model, self.n, statistic=statistic, mu=mu, test=test, seed=self.seed, workers=self.workers,
-            executor=self.executor, data=self.data, parameter=self.parameter,
+    def toys(self, statistic: str, mu: float, test: float) -> tuple[ToySample, tuple[str, ...]]:
+        """Toys at strength mu, tested at strength `test`, and the parameters at an end of their range behind them."""
+        found = engine(
+            self.model, statistic=statistic, mu=mu, test=test, data=self.data, values=self.values,
+            parameter=self.parameter,
         )  # fmt: skip
+        sample = collect(found, self.n, seed=self.seed, workers=self.workers, executor=self.executor)[0]
+        return sample, _ended(found, sample, plan(found.name, found.tested, bounds(self.model, self.parameter)))
+
+
+def throwing(
+    model: Model | LogLinear, n: int, seed: int, workers: int, executor: Executor | None, data: Data,
+    parameter: str | None,
+) -> Throwing:  # fmt: skip
+    """How to throw for a study of an experiment to come.
+
+    Data that are an expectation say where they were made; a fit at another strength would move nuisance parameters away
+    to imitate the signal that is not there, or hide the one that is.
+    """
+    plain = Throwing(model, n, seed, workers, executor, data, parameter)
+    if isinstance(model, LogLinear):
+        counts = model.observed if data is None else np.asarray(data, dtype=np.float64)
+        if counts is None or counts.shape != model.rate.shape or not _expected(model, counts):
+            return plain
+        bare = dataclasses.replace(model, observed=None, observed_pull=None)
+        return dataclasses.replace(plain, model=bare, data=None, notes=(NOMINAL,))
+    if model.observed is None and data is None:
+        return plain
+    values = made_with(model, data, model.poi if parameter is None else parameter)
+    return plain if values is None else dataclasses.replace(plain, values=values, notes=(NOMINAL,))
+
+
+def made_with(model: Model, data: Data, poi: str | None) -> dict[str, float] | None:
+    """Parameters whose expectation the data are, auxiliary ones included; None for data that fluctuate.
+
+    A model that can describe any counts tells them apart only where they are nominal, without signal or at its start.
+    """
+    main, aux = model.split(data)
+    for start in [{}] if poi is None else [{poi: 0.0}, {}]:
+        point = model.array(start)
+        if np.allclose(np.concatenate([main, aux]), model.asimov(point), rtol=PERFECT, atol=PERFECT):
+            return dict(zip(model.names, point.tolist(), strict=True))
+    problem = prepare(model, data)
+    loose = [p.constraint == "none" and free for p, free in zip(model.parameters, problem.free, strict=True)]
+    freedom = np.count_nonzero(model.expected(problem.start)) - sum(loose)
+    if freedom <= 0:
+        return None
+    best = problem.solve()
+    if not (best.valid and 2 * best.value < PERFECT * freedom):
+        return None
+    return dict(zip(model.names, best.x.tolist(), strict=True))
+
+
+def _expected(model: LogLinear, counts: NDArray[np.float64]) -> bool:
+    """Whether counts are the expectation of a log-linear model at some strength."""
+    signal = model.signals[0]
+    mu = float(signal @ (counts - model.rate) / (signal @ signal)) if counts.size > 1 else 0.0
+    pulls = 0.0 if model.observed_pull is None else np.abs(model.observed_pull).max(initial=0.0)
+    return bool(pulls == 0 and np.allclose(counts, model.rate + mu * signal, rtol=PERFECT, atol=PERFECT))
+
+
+def _ended(found: Engine, sample: ToySample, fits: Plan) -> tuple[str, ...]:
+    """Parameters at an end of their range: of the values thrown at, and the strength of any toy.
+
+    A statistic that compares with no signal below none ends the strength at zero on purpose; that is not told.
+    """
+    full = found.general if isinstance(found, LogLinearEngine) else found
+    names: tuple[str, ...] = ()
+    name = "strength"
+    if isinstance(full, HistFactoryEngine):
+        name = full.parameter
+        at = Minimum(full.values, 0.0, 0.0, 0, 0, True, ())
+        names = tuple(one for one in at_ends(full.problem, at) if one != name)
+    best = sample.strength[sample.valid]
+    if ((best >= fits.high) | ((best <= fits.low) & (fits.low != 0))).any():
+        names += (name,)
+    return names
 
 
 def bounds(model: Model | LogLinear, parameter: str | None) -> tuple[float, float]:
@@ -110,7 +201,7 @@ def coverage(
     _check(level, strengths)
     if kind not in ("interval", "upper limit"):
         raise InputError(f"unknown kind '{kind}'; coverage knows 'interval' and 'upper limit'")
-    throwing = Throwing(n, seed, workers, executor, data, parameter)
+    source = throwing(model, n, seed, workers, executor, data, parameter)
     low, high = bounds(model, parameter)
     for mu in strengths:
         if not low <= mu <= high:
@@ -121,8 +212,10 @@ def coverage(
     else:
         name, threshold = "qtilde" if bounded else "qmu", significance(1 - level) ** 2
     covered, errors, failed = [], [], 0
+    ended: list[str] = []
     for mu in strengths:
-        found = throwing.toys(model, name, float(mu), float(mu))
+        found, ends = source.toys(name, float(mu), float(mu))
+        ended += ends
         good = found.statistic[found.valid]
         failed += found.n - good.size
         if good.size == 0:
@@ -130,7 +223,10 @@ def coverage(
         fraction = float(np.mean(good <= threshold))
         covered.append(fraction)
         errors.append(_error(fraction, good.size))
-    return Coverage(kind, level, tuple(map(float, strengths)), tuple(covered), tuple(errors), n, failed)
+    return Coverage(
+        kind, level, tuple(map(float, strengths)), tuple(covered), tuple(errors), n, failed,
+        at_bounds=tuple(dict.fromkeys(ended)), notes=source.notes,
+    )  # fmt: skip
 
 
 def sensitivity(
@@ -149,10 +245,12 @@ def sensitivity(
     _check(0.5, strengths)
     if not (math.isfinite(threshold) and threshold >= 0):
         raise InputError(f"the threshold is {threshold}; expected a significance from 0 on")
-    throwing = Throwing(n, seed, workers, executor, data, parameter)
+    source = throwing(model, n, seed, workers, executor, data, parameter)
+    ended: list[str] = []
     bands, errors, power, spread = [], [], [], []
     for mu in strengths:
-        found = throwing.toys(model, "q0", float(mu), 0.0)
+        found, ends = source.toys("q0", float(mu), 0.0)
+        ended += ends
         z = np.sqrt(found.statistic[found.valid])
         if z.size == 0:
             raise BumpfitError(f"no toy could be fitted at strength {mu:g}, so there is no sensitivity")
@@ -169,8 +267,9 @@ def sensitivity(
         power.append(share)
         spread.append(_error(share, z.size))
     return Sensitivity(
-        tuple(map(float, strengths)), tuple(bands), threshold, tuple(power), n, tuple(errors), tuple(spread)
-    )
+        tuple(map(float, strengths)), tuple(bands), threshold, tuple(power), n, tuple(errors), tuple(spread),
+        at_bounds=tuple(dict.fromkeys(ended)), notes=source.notes,
+    )  # fmt: skip
 
 
 def _error(fraction: float, n: int) -> float:

@@ -35,8 +35,8 @@ TOLERANCE = 1e-9
 RETRY_ITERATIONS = 5000
 ITERATIONS = 200
 PILOT, FEW = 256, 0.05
-"""Of so many toys, the fraction that may be left to the careful minimiser without it being compiled, which takes as long
-as some 300 of its toys.
+"""Of so many toys, the fraction that may be left to the careful minimiser without it being compiled, which takes as
+long as some 300 of its toys.
 """
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
@@ -316,7 +316,7 @@ class HistFactoryEngine(Sendable):
         values, free = self.values.copy(), self.problem.free.copy()
         values[self.poi], free[self.poi] = self.plan.mu, False
         moved = (self.model.jacobian(values)[free] != 0).any(axis=0)
-        return (self.model.expected(values) == 0) & ~moved
+        return np.asarray((self.model.expected(values) == 0) & ~moved)
 
     def _lanes(self, mains: Floats, auxs: Floats) -> Floats:
         """Results of `fit_toys`, relative to the saturated model; the last column counts fits that were given up.
