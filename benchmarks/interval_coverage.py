@@ -3,9 +3,9 @@
     python benchmarks/interval_coverage.py [-n 1000] [--out docs/figures/coverage.png] [--json FILE]
 
 Toys are thrown at known parameters (those of the workspace by pyhf, auxiliary data included), every toy is fitted as
-data are, and the intervals at 68.27 and 95 % that `inference.interval` and `shapes.interval` give are asked whether
-they hold the truth. Seeded; about 25 minutes on one core for 1000 toys at each strength. `pytest -s
-tests/statistics/test_coverage.py` runs a reduced form of the same functions.
+data are, and the intervals at 68.27 and 95 % that `inference.interval` gives are asked whether they hold the truth.
+Seeded; about 25 minutes on one core for 1000 toys at each strength. `pytest -s tests/statistics/test_coverage.py` runs
+a reduced form of the same functions.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def peak(n: int, seed: int = 2, yields: tuple[float, ...] = YIELDS, checked: int
     """Yield and mass of a peak, both free, over a dijet function with three free parameters, 40 bins.
 
     An interval holds the truth when the profile likelihood there is below its threshold, which needs one fit; for the
-    first `checked` toys of each yield `shapes.interval` must say the same.
+    first `checked` toys of each yield `inference.interval` must say the same.
     """
     shape = shapes.add(BACKGROUND, PEAK)
     content = BACKGROUND.integrate(EDGES, VALUES)
@@ -131,7 +131,7 @@ def peak(n: int, seed: int = 2, yields: tuple[float, ...] = YIELDS, checked: int
 def _holds(shape: shapes.Shape, data: histograms.Histogram, name: str, level: float, value: float) -> bool:
     """Whether the interval holds the value; one that the data leave without ends is the whole range."""
     try:
-        found = shapes.interval(shape, data, name, level, limits=LIMITS)
+        found = inference.interval(shapes.likelihood(shape, data, limits=LIMITS), name, level)
     except BumpfitError as error:
         if "do not constrain" not in str(error):
             raise

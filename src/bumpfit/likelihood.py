@@ -43,7 +43,8 @@ class ZeroLikelihoodError(BumpfitError):
 class Minimum:
     """Where a minimisation ended: parameters `x`, shape (P,), and -ln L there as `Likelihood.value` gives it.
 
-    `edm` is the estimated distance to the minimum of -ln L, `attempts` what was tried.
+    `edm` is the estimated distance to the minimum of -ln L, `attempts` what was tried. `covariance`, shape (P, P), for
+    parameters in which second derivatives are singular to the precision of the numbers: from others of the minimiser.
     """
 
     x: Floats
@@ -53,6 +54,7 @@ class Minimum:
     evaluations: int
     valid: bool
     attempts: tuple[str, ...]
+    covariance: Floats | None = None
 
 
 class Likelihood(Protocol):

@@ -72,6 +72,13 @@ def test_a_root_is_the_same_from_every_guess_with_every_step(guess: float, step:
     assert max(asked) <= max(guess, 2 * 1.7 + step)
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("step", [1e-6, 0.3, 2.0, 1e9])
+def test_an_end_is_the_same_with_every_step(step: float, side: float) -> None:
+    end = roots.outward(lambda x: 1.7 - abs(x - 3), 3.0, side * step, side * np.inf, 1e-6)
+    assert end == pytest.approx(3 + side * 1.7, abs=1e-5)
+
+
 @pytest.mark.parametrize("n", [2, 63, 64, 65, 130, 300])
 def test_matrices_that_lapack_refuses_are_factorised_as_by_single_columns(n: int) -> None:
     rng = np.random.default_rng(n)

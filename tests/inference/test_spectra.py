@@ -46,8 +46,10 @@ def test_answers_are_those_of_the_workspace(data: histograms.Histogram) -> None:
 def test_a_floating_mass_and_unbinned_masses(data: histograms.Histogram) -> None:
     spectrum = shapes.likelihood(BOTH, data)
     for name in ("n_signal", "mass", "p1"):
-        ours, theirs = inference.interval(spectrum, name), shapes.interval(BOTH, data, name)
-        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-4)
+        ours, best = inference.interval(spectrum, name), shapes.fit(BOTH, data)
+        for end in (ours.low, ours.high):
+            held = shapes.fit(BOTH, data, fixed={name: end}, start=best.values)
+            assert held.twice_nll - best.twice_nll == pytest.approx(chi2.ppf(0.6827, 1), rel=1e-3)
     fit = inference.fit(spectrum)
     assert fit.errors["mass"] == pytest.approx(shapes.fit(BOTH, data).errors["mass"], rel=1e-4)
     masses = np.repeat(data.centres, data.counts.astype(int))

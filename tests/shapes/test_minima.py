@@ -8,7 +8,7 @@ from iminuit import Minuit
 from scipy.optimize import minimize
 from scipy.stats import chi2, norm
 
-from bumpfit import histograms, shapes
+from bumpfit import histograms, inference, shapes
 
 EDGES = np.linspace(1000.0, 3800.0, 57)
 PEAK = shapes.tie(shapes.gaussian(), sigma=(0, 0.03))
@@ -71,7 +71,8 @@ def test_signal_where_there_are_no_events_ends_at_the_wall(mass: float, seed: in
 def test_one_sided_limits_are_ranges(limits: tuple[float, float | None]) -> None:
     """Far from all events the upper end at 95 % is chi2 / 2 over the part of the peak inside."""
     data = sparse(4)[1]
-    found = shapes.interval(BOTH, data, "n_signal", 0.95, fixed={"mass": 3500.0}, limits={"n_signal": limits})
+    likelihood = shapes.likelihood(BOTH, data, fixed={"mass": 3500.0}, limits={"n_signal": limits})
+    found = inference.interval(likelihood, "n_signal", 0.95)
     assert (found.low, found.low_at_bound, found.high_at_bound) == (0.0, True, False)
     assert found.high == pytest.approx(chi2.ppf(0.95, 1) / 2 / peak(3500.0).sum(), rel=2e-3)
 
@@ -79,7 +80,7 @@ def test_one_sided_limits_are_ranges(limits: tuple[float, float | None]) -> None
 def test_below_the_wall_the_background_gives_way() -> None:
     """A yield below the wall is possible with a steeper tail: the interval without limits has both ends."""
     data = sparse(4)[1]
-    found = shapes.interval(BOTH, data, "n_signal", 0.95, fixed={"mass": 3200.0})
+    found = inference.interval(shapes.likelihood(BOTH, data, fixed={"mass": 3200.0}), "n_signal", 0.95)
     assert found.low is not None and found.low < found.best < 0
     held = shapes.fit(BOTH, data, fixed={"mass": 3200.0, "n_signal": found.low})
     assert (BOTH.integrate(EDGES, held.values) > -1e-12).all()
@@ -95,7 +96,7 @@ def test_very_many_events_converge(events: float) -> None:
         assert found.valid, found.status
     assert found.values["p1"] == pytest.approx(8.0, abs=5 * found.errors["p1"])
     assert shapes.order_by_f_test(data).n_parameters == 4
-    ends = shapes.interval(shapes.dijet(4), data, "p1")
+    ends = inference.interval(shapes.likelihood(shapes.dijet(4), data), "p1")
     fit = shapes.fit(shapes.dijet(4), data)
     assert ends.high - ends.best == pytest.approx(fit.errors["p1"], rel=1e-3)  # asymptotic at this size
 

@@ -73,7 +73,7 @@ class _Rays:
         self.threshold = threshold
         self.places = [position(profile.likelihood, name) for name in self.names]
         self.start = profile.best
-        covariance, _, note = covariance_at(profile.likelihood, profile.best.x)
+        covariance, _, note = covariance_at(profile.likelihood, profile.best)
         if covariance is None or not np.all(np.diag(covariance)[self.places] > 0):
             x, y = self.names
             raise BumpfitError(f"no contour of '{x}' and '{y}': {note or 'the data do not determine them'}")

@@ -59,15 +59,22 @@ def likelihood_of(
     return result
 
 
-def covariance_at(likelihood: Likelihood, x: Floats) -> tuple[Floats | None, Floats, str]:
+def covariance_at(likelihood: Likelihood, minimum: Minimum) -> tuple[Floats | None, Floats, str]:
     """Inverse of the second derivatives of -ln L over the free parameters, shape (P, P), errors (P,), and a note.
+
+    Where these are singular a covariance that the minimiser knows stands in.
 
     Parameters at a bound take part when the matrix stays positive definite with them (their curvature is then as
     informative as elsewhere), otherwise they are left out with zero rows. When some combination of parameters is not
     determined at all there is no covariance. Parameters without an error, held ones too, have NaN.
     """
+    x, known = minimum.x, minimum.covariance
     with matched(float(x.size) ** 3):
-        return _covariance(likelihood, x)
+        found = _covariance(likelihood, x)
+    if found[0] is not None or known is None:
+        return found
+    errors = np.sqrt(np.diag(known))
+    return known, np.where(likelihood.free & (errors > 0), errors, np.nan), ""
 
 
 def _covariance(likelihood: Likelihood, x: Floats) -> tuple[Floats | None, Floats, str]:
@@ -147,7 +154,7 @@ def fit(
 
 def report(likelihood: Likelihood, minimum: Minimum) -> Fit:
     """The fit record of a minimum. A free parameter whose error does not exist has NaN (None in JSON), a held one 0."""
-    covariance, errors, note = covariance_at(likelihood, minimum.x)
+    covariance, errors, note = covariance_at(likelihood, minimum)
     names = likelihood.names
     status = "converged" if minimum.valid else f"not converged: {'; '.join(minimum.attempts)}"
     return Fit(

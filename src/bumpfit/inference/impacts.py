@@ -50,7 +50,7 @@ def impacts(
     profile = Profile(likelihood, name)
     described = {p.name: p for p in model.parameters} if isinstance(model, Model) else {}
     rows, found = profile.settled(lambda: _rows(profile, described))
-    _, errors, _ = covariance_at(likelihood, profile.best.x)
+    _, errors, _ = covariance_at(likelihood, profile.best)
     error = float(errors[profile.index])
     return Impacts(
         name,
@@ -64,7 +64,7 @@ def impacts(
 def _rows(profile: Profile, described: dict[str, Parameter]) -> tuple[list[Impact], list[Minimum]]:
     """Impacts in the order of the parameters, and the fits behind them."""
     likelihood, best = profile.likelihood, profile.best
-    _, errors, _ = covariance_at(likelihood, best.x)
+    _, errors, _ = covariance_at(likelihood, best)
     rows, fits = [], []
     for i, name in enumerate(likelihood.names):
         if i == profile.index or not likelihood.free[i]:

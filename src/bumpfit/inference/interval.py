@@ -35,13 +35,16 @@ SLOPE = 0.1
 
 def first_step(profile: Profile, threshold: float) -> float:
     """A guess of how far from the best value -2 ln L has risen by the threshold: from the curvature where it is known,
-    else a hundredth of the range.
+    else a hundredth of the range. At an end of the range the slope may make it rise sooner.
     """
-    covariance, _, _ = covariance_at(profile.likelihood, profile.best.x)
+    covariance, _, _ = covariance_at(profile.likelihood, profile.best)
     i, (low, high) = profile.index, profile.range
     if covariance is not None and covariance[i, i] > 0:
-        return float(1.1 * np.sqrt(threshold * covariance[i, i]))
-    return (high - low) / 100 if math.isfinite(high - low) else max(1.0, abs(profile.estimate))
+        step = float(1.1 * np.sqrt(threshold * covariance[i, i]))
+    else:
+        step = (high - low) / 100 if math.isfinite(high - low) else max(1.0, abs(profile.estimate))
+    slope = abs(float(profile.likelihood.slope(profile.best.x)[i]))
+    return min(step, 1.1 * threshold / (2 * slope)) if slope > 0 else step
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -90,7 +90,8 @@ class Exclusion:
     @cached_property
     def scale(self) -> float:
         """Uncertainty of the strength without signal, for a first guess of a limit."""
-        error = float(covariance_at(self.likelihood.asimov(self.null.x), self.null.x)[1][self.profile.index])
+        expected = self.likelihood.asimov(self.null.x)
+        error = float(covariance_at(expected, dataclasses.replace(self.null, covariance=None))[1][self.profile.index])
         return error if error > 0 and math.isfinite(error) else 1.0
 
     @cached_property
@@ -192,7 +193,7 @@ class Exclusion:
         best = self.profile.estimate
         if best <= median:
             return self.limit(target, median)
-        error = float(covariance_at(self.likelihood, self.profile.best.x)[1][self.profile.index])
+        error = float(covariance_at(self.likelihood, self.profile.best)[1][self.profile.index])
         return self.limit(target, best, step=STEP * error if error > 0 else best)
 
     def band(self, target: float, guess: float, sigma: int) -> float | None:

@@ -9,6 +9,8 @@ from bumpfit.errors import BumpfitError
 Curve = Callable[[float], float]
 DOUBLINGS = 60
 """Steps of a search before it gives up."""
+NEAR = 0.1
+"""Part of the first step: a crossing closer than that is looked for again, with a step that suits it."""
 
 
 def outward(curve: Curve, centre: float, step: float, end: float, precision: float) -> float | None:
@@ -25,7 +27,12 @@ def outward(curve: Curve, centre: float, step: float, end: float, precision: flo
         if outer == inner:
             return None
         if curve(outer) < 0:
-            return _between(curve, inner, outer, precision * abs(outer - centre))
+            found = _between(curve, inner, outer, precision * abs(outer - centre))
+            while inner == centre and abs(found - centre) < NEAR * abs(outer - centre):  # so the precision was not it
+                middle = centre + NEAR * (outer - centre)
+                inner, outer = (inner, middle) if curve(middle) < 0 else (middle, outer)
+                found = _between(curve, inner, outer, precision * abs(outer - centre))
+            return found
         if outer == end:
             return None
         inner, step = outer, 2 * step

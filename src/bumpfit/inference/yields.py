@@ -35,7 +35,7 @@ def postfit(
     """
     problem = prepare(model, data, options=options, **settings)
     best = require_valid(problem.solve(), "the fit")
-    covariance, errors, _ = covariance_at(problem, best.x)
+    covariance, errors, _ = covariance_at(problem, best)
     widths = np.nan_to_num(errors)
     correlation = np.eye(widths.size)
     if covariance is not None:

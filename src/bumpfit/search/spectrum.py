@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from bumpfit import shapes, toys
+from bumpfit import inference, shapes, toys
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, fill, mass_edges
 from bumpfit.normal import at_least, significance_of_log
@@ -275,7 +275,7 @@ def _peak(
     width = settings.left_out * settings.resolution * mass
     limits = {"n_signal": (0.0, None), "mass": (mass - width, mass + width)}
     try:
-        found = shapes.interval(model, histogram, "mass", limits=limits)
+        found = inference.interval(shapes.likelihood(model, histogram, limits=limits), "mass")
     except BumpfitError:
         return None, None, None
     if found.low_at_bound or found.high_at_bound:

@@ -12,7 +12,6 @@ from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.discrete_profiling import Envelope, envelope
 from bumpfit.shapes.families import SQRT_S, dijet, exponential, power_law, ua2
 from bumpfit.shapes.fitting import fit, fit_unbinned, twice_nll
-from bumpfit.shapes.interval import interval
 from bumpfit.shapes.likelihood import SpectrumLikelihood, likelihood, unbinned_likelihood
 from bumpfit.shapes.loglinear import LogLinear, Term
 from bumpfit.shapes.modified_exponential import ModifiedExponential, modified_exponential
@@ -55,7 +54,6 @@ __all__ = [
     "fit_many",
     "fit_unbinned",
     "gaussian",
-    "interval",
     "likelihood",
     "likelihood_chi2",
     "modified_exponential",

@@ -8,11 +8,12 @@ where they disagree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 from scipy.special import chdtri
 
 from bumpfit.errors import BumpfitError, InputError
@@ -20,8 +21,13 @@ from bumpfit.histograms import Histogram, HistogramLike, as_histogram
 from bumpfit.results import Fit, Interval, Record
 from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.fitting import fit
-from bumpfit.shapes.interval import crossing
 from bumpfit.shapes.shape import Shape
+
+REACH = 30
+"""Doublings of the step with which an end of the interval is looked for before the search gives up."""
+
+PRECISION = 1e-7
+"""Precision of an end of the interval, in units of the parameter's error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +107,19 @@ def envelope(
     )
     interval = Interval(number, low, high, centre, level, method=f"envelope of {len(families)} families")
     return Envelope(at, curves, lower, best, fits, interval, penalty)
+
+
+def crossing(rise: Callable[[float], float], centre: float, step: float) -> float:
+    """Where a rising function becomes positive, on the side of `centre` that the step points to."""
+    if not step:
+        raise BumpfitError("the fit gives the parameter no error, so the ends of its interval cannot be looked for")
+    near = centre
+    for doubling in range(REACH):
+        far = centre + step * 2**doubling
+        if rise(far) > 0:
+            return float(brentq(rise, near, far, xtol=PRECISION * abs(step)))
+        near = far
+    raise BumpfitError(f"the profile likelihood does not rise enough between {centre:g} and {near:g}")
 
 
 def _held_of(families: Mapping[str, Sum], fixed: Mapping[str, float]) -> dict[str, dict[str, float]]:

@@ -6,7 +6,7 @@
     inference.limit(spectrum, law=inference.Toys(1000))
 
 With a free prefactor p0 of a dijet function (no `reference` mass) the second derivatives in the shape's own parameters
-are singular to the precision of the numbers: take a reference mass, or errors from `shapes.fit`.
+are singular to the precision of the numbers; the covariance is that of the minimiser, in whitened coordinates.
 """
 
 from __future__ import annotations
@@ -187,6 +187,7 @@ def _minimum(ended: Ended) -> Minimum:
         evaluations=ended.evaluations,
         valid=not ended.problems,
         attempts=(*ended.attempts, *ended.problems),
+        covariance=ended.covariance,
     )
 
 
