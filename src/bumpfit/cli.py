@@ -7,12 +7,14 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 import warnings
 from typing import TextIO
 
 import click
 import typer
 
+from bumpfit import progress
 from bumpfit.console import Console, printable
 from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 
@@ -24,8 +26,22 @@ MODULES = {
     "simulate": ("simulate",),
     "tagging": ("dataset", "train", "metrics"),
     "higgsml": ("higgsml",),
+    "doctor": ("doctor",),
 }
 """Where the commands are: a command that is run needs one module only, which halves the start."""
+
+
+PANELS = {
+    "search": "From a table to a report",
+    "workspaces": "Workspaces",
+    "likelihood": "Questions to a likelihood",
+    "toys": "Toys",
+    "simulate": "Events and classifiers",
+    "tagging": "Events and classifiers",
+    "higgsml": "HiggsML uncertainty challenge",
+    "doctor": "This installation",
+}
+"""Parts of the help."""
 
 
 def application(command: str | None = None) -> typer.Typer:
@@ -41,13 +57,24 @@ def application(command: str | None = None) -> typer.Typer:
     app.callback(invoke_without_command=True)(version)
     wanted = [module for module, names in MODULES.items() if command in names]
     for module in wanted or MODULES:
+        known = len(app.registered_commands), len(app.registered_groups)
         importlib.import_module(f"bumpfit.commands.{module}").add_to(app)
+        for command_info in app.registered_commands[known[0] :]:
+            command_info.rich_help_panel = PANELS[module]
+        for group_info in app.registered_groups[known[1] :]:
+            group_info.rich_help_panel = PANELS[module]
     return app
+
+
+EVERYWHERE = ("--quiet", "--debug")
+"""Options of all commands, which may stand before or after the command's name."""
 
 
 def version(
     context: typer.Context,
     show: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    quiet: bool = typer.Option(False, "--quiet", help="No progress and no notices; also after the command."),
+    debug: bool = typer.Option(False, "--debug", help="Show where in the code an error arose; also after the command."),
 ) -> None:
     """Likelihood fits for particle-physics searches."""
     if show:
@@ -72,10 +99,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; a user's mistake is one sentence on standard error, never a traceback."""
     gc.set_threshold(500_000, 20, 20)  # what is imported stays: looking for garbage in it is a tenth of the start
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    asked: set[str] = set()
 
     def note(message: Warning | str, category: type[Warning], filename: str, lineno: int,
              file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
         if issubclass(category, NoticeWarning):
+            if "--quiet" in asked:
+                return
             errors.print(f"bumpfit: {printable(str(message))}", markup=False, style="yellow")
         else:
             usual(message, category, filename, lineno, file, line)
@@ -84,17 +114,23 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings():
             usual, warnings.showwarning = warnings.showwarning, note
             given = sys.argv[1:] if arguments is None else arguments
+            asked |= {word for word in given if word in EVERYWHERE}
+            given = [word for word in given if word not in EVERYWHERE]
             if any(not word or (word.startswith("--") and word.endswith("=")) for word in given):
                 raise InputError("an option or argument is empty; give it a value or leave it out")
-            code = application(given[0] if given else None)(args=given, standalone_mode=False)
+            with progress.silent("--quiet" in asked):
+                code = application(given[0] if given else None)(args=given, standalone_mode=False)
             if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
                 raise KeyboardInterrupt
     except BumpfitError as error:
+        if "--debug" in asked:
+            traceback.print_exc()
         errors.print(f"bumpfit: {printable(str(error))}", markup=False, style="red")
         sys.exit(error.exit_code)
     except USAGE_ERRORS as error:
         message = " ".join(error.format_message().split())
-        errors.print(f"bumpfit: {printable(message)} (try --help)", markup=False, style="red")
+        if message:  # none of a bare `bumpfit`, which shows its help
+            errors.print(f"bumpfit: {printable(message)} (try --help)", markup=False, style="red")
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         errors.print("bumpfit: interrupted; what was finished is kept where the command keeps its stages")

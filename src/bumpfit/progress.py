@@ -19,6 +19,19 @@ class Advance(Protocol):
         """Add steps of work, and a note at the end of the line."""
 
 
+_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
+
+
+@contextlib.contextmanager
+def silent(quiet: bool) -> Iterator[None]:
+    """Inside the block no bar is drawn, on a terminal neither, unless it is asked for."""
+    token = _quiet.set(quiet)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
 _display: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("display", default=None)
 
 
@@ -35,7 +48,7 @@ def bar(
         console: where to draw, standard error by default. Bars inside bars share the outermost display.
     """
     console = console or Console(stderr=True)
-    if not (console.is_terminal if show is None else show):
+    if not (console.is_terminal and not _quiet.get() if show is None else show):
         yield _silent
         return
     outer = _display.get()

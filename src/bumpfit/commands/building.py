@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Building:
     """Selection, histogram, background and signal; masses in GeV whatever the unit of the table."""
+
+    PANEL: ClassVar[str] = "From a scored table"
 
     data: Annotated[
         Path | None, typer.Option(help="Table with the masses, joined by event index, when SCORED has none.")

@@ -9,6 +9,7 @@ Typer the single options:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -16,7 +17,7 @@ import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -60,6 +61,8 @@ NO_CHANGE = 1e-6
 @dataclasses.dataclass(frozen=True)
 class Reading:
     """How a workspace is read."""
+
+    PANEL: ClassVar[str] = "Workspace"
 
     patch: Annotated[Path | None, typer.Option(help="JSON patch, or patchset, to apply to the workspace.")] = None
     patch_name: Annotated[str | None, typer.Option(help="Name of the patch in a patchset.")] = None
@@ -120,6 +123,8 @@ class Reading:
 @dataclasses.dataclass(frozen=True)
 class Fitting:
     """Which data are fitted, and what is done to the parameters before."""
+
+    PANEL: ClassVar[str] = "Data and parameters"
 
     fix: Annotated[
         list[str] | None,
@@ -288,7 +293,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         own = typing.get_type_hints(hints[name], include_extras=True)
         for field in dataclasses.fields(hints[name]):
             default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-            parameters.append(_option(field.name, own[field.name], default))
+            parameters.append(_option(field.name, _in_panel(own[field.name], hints[name].PANEL), default))
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
@@ -301,6 +306,16 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
+
+
+def _in_panel(annotation: Any, panel: str) -> Any:
+    """The option's annotation with the part of the help that it stands in."""
+    kind, *said = typing.get_args(annotation)
+    shown = [copy.copy(one) for one in said]
+    for one in shown:
+        if isinstance(one, typer.models.OptionInfo):
+            one.rich_help_panel = panel
+    return Annotated[(kind, *shown)]
 
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:

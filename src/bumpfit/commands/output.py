@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -26,6 +26,8 @@ FORMATS = (".png", ".pdf", ".svg")
 @dataclasses.dataclass(frozen=True)
 class Output:
     """Where a result goes."""
+
+    PANEL: ClassVar[str] = "Output"
 
     out: Out = None
     as_json: Json = False
@@ -51,6 +53,8 @@ class Output:
 @dataclasses.dataclass(frozen=True)
 class Drawing:
     """Where a figure goes."""
+
+    PANEL: ClassVar[str] = "Output"
 
     figure: FigureFile = None
 

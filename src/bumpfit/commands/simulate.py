@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -25,6 +25,8 @@ Flow = Annotated[bool, typer.Option("--flow", help="Write every measured object 
 @dataclasses.dataclass(frozen=True)
 class Running:
     """How much is simulated, how, and where it goes."""
+
+    PANEL: ClassVar[str] = "How much, and where it goes"
 
     out: Annotated[Path, typer.Option("-o", "--out", help="Events: .parquet or .root; an interrupted run goes on.")]
     n: Annotated[int | None, typer.Option("-n", "--number", help="Events in the file.", min=1)] = None

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -23,6 +23,8 @@ Repeated = list[str] | None
 @dataclasses.dataclass(frozen=True)
 class Judging:
     """How a classifier is judged."""
+
+    PANEL: ClassVar[str] = "Metrics"
 
     signal: Annotated[str | None, typer.Option(help="Signal class; default: the last.")] = None
     background_error: Annotated[float, typer.Option(help="Relative uncertainty of the background.")] = 0.1
@@ -47,6 +49,8 @@ class Judging:
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
     """The step from a score or an observable to a likelihood; any of these options asks for it."""
+
+    PANEL: ClassVar[str] = "Likelihood"
 
     workspace: Annotated[
         Path | None, typer.Option(help="Write the HistFactory workspace of the score (or --observable).")
