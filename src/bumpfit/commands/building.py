@@ -73,7 +73,7 @@ class Building:
         str | None, typer.Option(help="Column of the event index; default: a first column without name, or 'index'.")
     ] = None
 
-    def build(self, scored: Path) -> Built:
+    def build(self, scored: str | Path) -> Built:
         """The workspace of a scored table."""
         from bumpfit.search.from_scores import BuildSettings, read_scored, selection_workspace, spectrum_workspace
 

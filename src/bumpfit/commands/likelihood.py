@@ -33,7 +33,7 @@ Exclusive = Literal["qtilde", "q"]
 
 @grouped
 def fit(
-    source: Annotated[Path, typer.Argument(metavar="SCORED|WORKSPACE", help="Workspace, or a table of scored events.")],
+    source: Annotated[str, typer.Argument(metavar="SCORED|WORKSPACE", help="Workspace, or a table of scored events.")],
     reading: Reading,
     fitting: Fitting,
     building: Building,
@@ -54,7 +54,7 @@ def fit(
 
     drawing.check()
     built = None
-    if is_table(require(source)):
+    if is_table(source):
         built = building.build(source)
         model = compile_model(built.workspace, poi=reading.poi)
     elif building.given():
@@ -63,8 +63,8 @@ def fit(
             "is a workspace already"
         )
     else:
-        model = reading.model(source)
-    files = [source, *reading.files, *building.files]
+        model = reading.model(require(source))
+    files: list[str | Path] = [source, *reading.files, *building.files]
     check_outputs(files, output.out, drawing.figure)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)

@@ -77,11 +77,12 @@ class Drawing:
             figure.savefig(temporary, dpi=DOTS_PER_INCH)
 
 
-def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
+def check_outputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:
     """Raise InputError where an output is an input or another output, which would be lost, or cannot be written."""
+    from bumpfit.events.suffixes import split_tree
     from bumpfit.files import check_writable
 
-    read = {path.resolve() for path in inputs}
+    read = {Path(split_tree(path)[0]).resolve() for path in inputs}
     written: set[Path] = set()
     for path in outputs:
         if path is None:
@@ -100,14 +101,14 @@ def check_outputs(inputs: Sequence[Path], *outputs: Path | None) -> None:
         written.add(place)
 
 
-def provenance(command: str, inputs: Sequence[Path], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def provenance(command: str, inputs: Sequence[str | Path], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """First keys of every result: command, version, inputs with their SHA-256, and options that were given."""
     from bumpfit import __version__
-    from bumpfit.files import sha256
+    from bumpfit.events.locations import sha256_of
 
     return {
         "command": command,
         "version": __version__,
-        "inputs": [{"path": str(path), "sha256": sha256(path)} for path in inputs],
+        "inputs": [{"path": str(path), "sha256": sha256_of(path)} for path in inputs],
         "options": dict(options or {}),
     }

@@ -13,6 +13,12 @@ from bumpfit.errors import InputError
 if TYPE_CHECKING:
     from bumpfit.search.config import SearchConfig
 
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="Table of events: CSV, TSV, Parquet, Feather, HDF5 or FILE.root:TREE; a file or URL."
+    ),
+]
 Features = Annotated[
     str | None,
     typer.Option(help="Feature columns, comma separated; NAME=COLUMN renames, e.g. m_J1=mj_light,delta_m_J=dm,..."),
@@ -52,9 +58,9 @@ def demo(
 
 
 def run(
-    data: Annotated[Path, typer.Argument(help="Table of events: CSV, Parquet or HDF5.")],
+    data: Data,
     background: Annotated[
-        Path | None, typer.Option(help="Table that is background only, with the same columns.")
+        str | None, typer.Option(help="Table that is background only, with the same columns.")
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything that is written.")] = Path("out"),
     config: Config = None,
@@ -82,8 +88,8 @@ def run(
 
 
 def _run(
-    data: Path,
-    background: Path | None,
+    data: str | Path,
+    background: str | Path | None,
     out: Path | None,
     *,
     seed: int,
@@ -140,8 +146,8 @@ def _show(answers: dict[str, Any], as_json: bool) -> None:
 
 
 def score(
-    data: Annotated[Path, typer.Argument(help="Table of events: CSV, Parquet or HDF5.")],
-    background: Annotated[Path, typer.Option(help="Table that is background only, with the same columns.")],
+    data: Data,
+    background: Annotated[str, typer.Option(help="Table that is background only, with the same columns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="CSV file: index, score, m_JJ.")] = Path("scores.csv"),
     config: Config = None,
     approach: Approach = None,

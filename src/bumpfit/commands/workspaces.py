@@ -19,7 +19,7 @@ Format = Literal["histfactory", "hs3", "datacard"]
 
 @grouped
 def build(
-    scored: Annotated[Path, typer.Argument(help="Table of scored events, as `bumpfit score` writes it.")],
+    scored: Annotated[str, typer.Argument(help="Table of scored events, as `bumpfit score` writes it.")],
     out: Target,
     building: Building,
     drawing: Drawing,

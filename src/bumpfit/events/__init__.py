@@ -17,7 +17,7 @@ __all__ = ["mask", "observable", "open", "register"]
 
 
 def open(path: Any, *, tree: str | None = None, key: str | None = None) -> Any:
-    """Open events of Delphes or flat ROOT, Parquet, CSV or HDF5 files; see `bumpfit.events.opening.open`."""
+    """Open events of ROOT, table, LHE, HepMC or LHCO files; see `bumpfit.events.opening.open`."""
     from bumpfit.events.opening import open as open_source
 
     return open_source(path, tree=tree, key=key)

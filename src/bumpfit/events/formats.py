@@ -1,4 +1,4 @@
-"""Tables of events from CSV, Parquet and HDF5 files: columns by name, and which column is the event index."""
+"""Tables of events from files and frames: columns by name, and which column is the event index."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import pandas as pd
 
 from bumpfit.errors import InputError
 from bumpfit.events import hdf5
-from bumpfit.events.suffixes import CSV, HDF5, PARQUET, SUFFIXES
-from bumpfit.files import require
+from bumpfit.events.locations import local
+from bumpfit.events.suffixes import ARROW, CSV, PARQUET, RECORDS, ROOT, SUFFIXES, TSV, kind
 
 
 def read_frame(
-    path: str | os.PathLike[str] | pd.DataFrame, *, key: str | None = None, index: str | None = None
+    path: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    key: str | None = None,
+    index: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read a table as it is: columns in the order of the file, the event index as the frame's index.
 
@@ -26,17 +30,19 @@ def read_frame(
     its index to CSV), else the index that pandas stored in the file, else the row number.
 
     Args:
-        path: file, format by suffix (`SUFFIXES`), or a frame, which is copied.
+        path: file or URL, format by suffix (`SUFFIXES`; `file.root:tree` names a tree), or a frame, which is copied.
         key: the table inside an HDF5 file that holds several.
         index: name of the column that is the event index.
+        columns: those that are needed; of a ROOT tree no others are read.
 
     Raises:
         InputError: no such file, unknown suffix, unreadable content, no rows, columns with equal names.
     """
-    if isinstance(path, pd.DataFrame):
-        name, frame = "the table", path.copy()
+    if not isinstance(path, str | os.PathLike):
+        name, frame = "the table", pandas_of(path).copy()
     else:
-        name, frame = str(path), _load(require(path), key)
+        wanted = columns if columns is None or index is None else [*columns, index]
+        name, frame = str(path), _load(os.fspath(path), key, wanted)
     frame.columns = pd.Index([str(column).strip() for column in frame.columns])
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
@@ -51,6 +57,26 @@ def read_frame(
     if not len(frame):
         raise InputError(f"{name} has no events: expected a header line and at least one row")
     return frame
+
+
+def pandas_of(frame: Any) -> pd.DataFrame:
+    """A pandas frame from one of pandas, or of any library that gives Arrow data (polars, pyarrow, DuckDB, narwhals).
+
+    Raises:
+        InputError: something else, or columns that Arrow cannot turn into a frame.
+    """
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    if not hasattr(frame, "__arrow_c_stream__"):
+        lazy = "; collect it first" if hasattr(frame, "collect") else ""
+        raise InputError(f"got {type(frame).__name__}; expected a file or a table of pandas, polars or Arrow{lazy}")
+    import pyarrow
+
+    try:
+        made: pd.DataFrame = pyarrow.table(frame).to_pandas()
+    except (pyarrow.ArrowException, ValueError, TypeError) as error:
+        raise InputError(f"the {type(frame).__name__} cannot be read as a table: {_sentence(error)}") from error
+    return made
 
 
 def sha256_frame(frame: pd.DataFrame) -> str:
@@ -69,31 +95,42 @@ def _unnamed(name: str) -> bool:
     return name == "" or name.startswith("Unnamed: ") or name == "__index_level_0__"
 
 
-def _load(path: Path, key: str | None) -> pd.DataFrame:
-    suffix = path.name.lower()
+def _load(name: str, key: str | None, columns: Sequence[str] | None) -> pd.DataFrame:
+    suffix = kind(name)
+    if suffix.endswith(ROOT):
+        from bumpfit.events.flat import read  # uproot is optional
+
+        return read(name, columns)
+    if suffix.endswith(RECORDS):
+        raise InputError(f"{name} holds particles, not a table; make observables of it with bumpfit dataset")
+    if not suffix.endswith(SUFFIXES):
+        raise InputError(f"{name} has no known suffix; expected one of {' '.join(SUFFIXES)}")
+    path = local(name)
     if suffix.endswith(CSV):
         return _csv(path)
-    if suffix.endswith(PARQUET):
-        return _parquet(path)
-    if suffix.endswith(HDF5):
-        return hdf5.read(path, key)
-    raise InputError(f"{path} has no known suffix; expected one of {' '.join(SUFFIXES)}")
+    if suffix.endswith(TSV):
+        return _csv(path, "\t")
+    if suffix.endswith(ARROW):
+        return _frame(path, arrow_table(path))
+    return _parquet(path) if suffix.endswith(PARQUET) else hdf5.read(path, key)
 
 
-def _csv(path: Path) -> pd.DataFrame:
+def _csv(path: Path, mark: str = ",") -> pd.DataFrame:
     try:
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        reading: dict[str, Any] = {"sep": mark, "encoding": "utf-8-sig"}
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **reading)
         names = header.iloc[0].tolist()
         _check_header(path, names)
-        frame = pd.read_csv(path, low_memory=False, encoding="utf-8-sig")
+        frame: pd.DataFrame = pd.read_csv(path, low_memory=False, **reading)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty: expected a header line and at least one row") from error
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
         raise InputError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
     if len(names) == len(frame.columns):
         frame.columns = pd.Index(names)  # pandas renames equal and empty names
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise InputError(f"{path} has one column called {names[0]!r}; expected columns separated by commas")
+    if len(names) == 1 and any(other in names[0] for other in ";\t,"):
+        marks = "tabs" if mark == "\t" else "commas"
+        raise InputError(f"{path} has one column called {names[0]!r}; expected columns separated by {marks}")
     return frame
 
 
@@ -118,10 +155,33 @@ def _parquet(path: Path) -> pd.DataFrame:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)  # a file: never a folder of partitions
-        frame: pd.DataFrame = table.to_pandas()
+        return _frame(path, pyarrow.parquet.read_table(path))  # a file: never a folder of partitions
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as Parquet: {_sentence(error)}") from error
+
+
+def arrow_table(path: Path) -> Any:
+    """The table of an Arrow file or stream, or of a Feather file; raises InputError where it is none of them."""
+    import pyarrow
+    import pyarrow.feather
+
+    try:
+        try:
+            return pyarrow.feather.read_table(path)
+        except pyarrow.ArrowInvalid:
+            with pyarrow.ipc.open_stream(path) as stream:
+                return stream.read_all()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as Arrow or Feather: {_sentence(error)}") from error
+
+
+def _frame(path: Path, table: Any) -> pd.DataFrame:
+    import pyarrow
+
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except (pyarrow.ArrowException, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a table: {_sentence(error)}") from error
     return frame
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from bumpfit.errors import InputError
 from bumpfit.events import formats, suffixes
-from bumpfit.events.arrays import Jagged
+from bumpfit.events.arrays import Jagged, ak
+from bumpfit.events.locations import is_remote, local
 from bumpfit.events.source import Source, Table
 from bumpfit.files import require
 
@@ -22,22 +23,24 @@ def open(
     tree: str | None = None,
     key: str | None = None,
 ) -> Source:
-    """Open events: Delphes or flat ROOT files, Parquet, CSV or HDF5 tables, or columns in memory.
+    """Open events: ROOT files, tables, LHE, HepMC and LHCO files, or columns in memory.
 
     Args:
-        path: a file, a list of files with the same columns, a pattern with `*`, a frame, or a mapping from names to
-            arrays (NumPy or awkward).
-        tree: which tree of a ROOT file; needed only when it holds several and none is called Delphes or Events.
+        path: a file or URL, a list of files with the same columns, a pattern with `*`, a frame (pandas, polars, Arrow),
+            or a mapping from names to arrays (NumPy or awkward).
+        tree: which tree of a ROOT file (also as `file.root:tree`); needed only when it holds several and none is called
+            Delphes or Events.
         key: which table of an HDF5 file.
 
     Raises:
         InputError: missing, damaged or empty file, unknown suffix, files with different columns.
-        MissingExtraError: a package of the extra `root` is not installed.
+        MissingExtraError: a package of the extras `root`, `generators`, `remote` or `xrootd` is not installed.
     """
-    if isinstance(path, pd.DataFrame):
-        return Table({str(name): values.to_numpy() for name, values in path.items()})
     if isinstance(path, Mapping):
         return Table(path)
+    if not isinstance(path, str | os.PathLike | Sequence):
+        frame = formats.pandas_of(path)
+        return Table({str(name): values.to_numpy() for name, values in frame.items()})
     paths = _files(path)
     kinds = {_kind(name) for name in paths}
     if len(kinds) > 1:
@@ -50,7 +53,13 @@ def open(
     if kind == "parquet":
         from bumpfit.events.parquet import ParquetFiles  # pyarrow is slow to import
 
-        return ParquetFiles(paths)
+        return ParquetFiles([str(local(name)) for name in paths] if any(map(is_remote, paths)) else paths)
+    if kind == "particles":
+        from bumpfit.events.records import RecordFiles
+
+        return RecordFiles(paths)
+    if kind == "arrow":
+        return _arrow(paths)
     frames = [formats.read_frame(name, key=key) for name in paths]
     for name, frame in zip(paths, frames, strict=True):
         if set(frame.columns) != set(frames[0].columns):
@@ -59,31 +68,45 @@ def open(
     return Table({str(name): values.to_numpy() for name, values in whole.items()}, paths)
 
 
+def _arrow(paths: list[str]) -> Table:
+    """The columns of Arrow and Feather files, lists and records among them."""
+    import pyarrow
+
+    tables = [formats.arrow_table(local(name)) for name in paths]
+    try:
+        whole = pyarrow.concat_tables(tables)
+    except pyarrow.ArrowException as error:
+        raise InputError(f"the files cannot be joined: {str(error).splitlines()[0]}") from error
+    return Table({name: ak.from_arrow(whole.column(name)) for name in whole.column_names}, paths)
+
+
 def _files(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    if not isinstance(path, str | os.PathLike | Sequence):
-        raise InputError(f"got {type(path).__name__}; expected a file, a list of files, a frame or columns by name")
     given = [path] if isinstance(path, str | os.PathLike) else list(path)
     found: list[str] = []
     for entry in given:
-        name = os.fspath(entry)
-        if glob.has_magic(name) and not Path(name).exists():
+        name, tree = suffixes.split_tree(entry)
+        ending = "" if tree is None else f":{tree}"
+        if is_remote(name):
+            found.append(name + ending)
+        elif glob.has_magic(name) and not Path(name).exists():
             matches = sorted(glob.glob(name))
             if not matches:
                 raise InputError(f"no file matches {name}; check the pattern (the working folder is {Path.cwd()})")
-            found += matches
+            found += [match + ending for match in matches]
         else:
-            found.append(str(require(name)))
+            found.append(str(require(name)) + ending)
     if not found:
         raise InputError("no files were given; expected at least one")
     return found
 
 
 def _kind(name: str) -> str:
-    lower = name.lower()
-    if lower.endswith(".root"):
-        return "root"
-    if lower.endswith(suffixes.PARQUET):
-        return "parquet"
-    if lower.endswith(suffixes.CSV + suffixes.HDF5):
-        return "table"
-    raise InputError(f"{name} has no known suffix; expected one of .root {' '.join(suffixes.SUFFIXES)}")
+    suffix = suffixes.kind(name)
+    kinds = {"root": suffixes.ROOT, "parquet": suffixes.PARQUET, "particles": suffixes.RECORDS, "arrow": suffixes.ARROW,
+             "table": (*suffixes.CSV, *suffixes.TSV, *suffixes.HDF5)}  # fmt: skip
+    found = next((kind for kind, endings in kinds.items() if suffix.endswith(endings)), None)
+    if found is None:
+        raise InputError(
+            f"{name} has no known suffix; expected one of {' '.join((*suffixes.SUFFIXES, *suffixes.RECORDS))}"
+        )
+    return found

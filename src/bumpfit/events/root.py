@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 import zlib
@@ -12,7 +13,9 @@ from typing import Any, TypeVar
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.layout import build
+from bumpfit.events.locations import is_remote, local, refusal, sha256_of
 from bumpfit.events.source import ReadError, Source
+from bumpfit.events.suffixes import kind, split_tree
 
 try:
     import cramjam  # what uproot decompresses with
@@ -49,6 +52,7 @@ DAMAGE = (
 # Branches of classes that uproot does not know, or whose objects have no form as arrays.
 UNREADABLE = (uproot.interpretation.identify.UnknownInterpretation, uproot.interpretation.objects.CannotBeAwkward)
 
+_NUMBER = re.compile(r"(std::)?(u?int(8|16|32|64)_t|float|double|bool)")
 _LISTS = re.compile(r"\[|\b(vector|array|RVec|list|deque|set|multiset|map|TClonesArray|TRefArray|TObjArray|TArray.)\b")
 
 
@@ -56,7 +60,10 @@ class RootFiles(Source):
     """One tree in one or more ROOT files. Branches are read when they are needed; few files are open at a time."""
 
     def __init__(self, paths: Sequence[str], tree: str | None = None) -> None:
-        self._tree = tree
+        named = {found for _, found in map(split_tree, paths) if found} | ({tree} if tree else set())
+        if len(named) > 1:
+            raise InputError(f"the files are given with several trees: {', '.join(sorted(named))}; expected one")
+        self._tree = named.pop() if named else None
         self._opened: OrderedDict[str, tuple[Any, dict[str, Any]]] = OrderedDict()
         first = self._branches(paths[0])
         starts = [0]
@@ -86,6 +93,19 @@ class RootFiles(Source):
         array = pieces[0] if len(pieces) == 1 else ak.concatenate(pieces)
         kept = next((name for name in REFERENCES if name in ak.fields(array)), None)
         return array[kept] if kept else array
+
+    def scalars(self) -> list[str]:
+        """Branches that hold one plain number an event, by their types."""
+        branches = self._branches(self.paths[0])
+        return [name for name, branch in branches.items() if _NUMBER.fullmatch(branch.typename or "")]
+
+    def sha256(self) -> dict[str, str]:
+        """SHA-256 of every file, by path; address and number of events of those that are read from a server."""
+        numbers = [stop - start for start, stop in itertools.pairwise(self._starts)]
+        return {
+            path: f"not hashed: {path}, {n} events" if _streamed(path) else sha256_of(path)
+            for path, n in zip(self.paths, numbers, strict=True)
+        }
 
     def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
         branch = self._branches(path)[column]
@@ -122,6 +142,8 @@ def _damaged(path: str, action: Callable[..., Result], *arguments: Any, branch: 
     except InputError:
         raise
     except DAMAGE as error:
+        if is_remote(path):
+            raise refusal(path, error) from error
         words = " ".join(str(error).split()) or type(error).__name__
         where = f" in its branch '{branch}'" if branch else ""
         raise ReadError(
@@ -130,7 +152,11 @@ def _damaged(path: str, action: Callable[..., Result], *arguments: Any, branch: 
 
 
 def _open(path: str, name: str | None) -> Any:
-    file = uproot.open(path, array_cache=None, object_cache=None, handler=uproot.MultithreadedFileSource)
+    options: dict[str, Any] = {"array_cache": None, "object_cache": None}
+    if _streamed(path):
+        file = _opened_remote(split_tree(path)[0], options)
+    else:
+        file = uproot.open({str(local(path)): None}, handler=uproot.MultithreadedFileSource, **options)
     trees = sorted({key.split(";")[0] for key, kind in file.classnames().items() if kind in KINDS})
     if name is not None and name not in trees:
         raise InputError(f"{path} has no tree '{name}'; it has {', '.join(trees) or 'none'}")
@@ -140,6 +166,18 @@ def _open(path: str, name: str | None) -> Any:
     if chosen is None:
         raise InputError(f"{path} holds several trees: {', '.join(trees)}; choose one by name")
     return file[chosen]
+
+
+def _streamed(path: str) -> bool:
+    """Whether a file is read in place from a server: packed ones must be fetched whole."""
+    return is_remote(path) and not kind(path).endswith(".gz")
+
+
+def _opened_remote(url: str, options: dict[str, Any]) -> Any:
+    try:
+        return uproot.open({url: None}, **options)
+    except Exception as error:  # every protocol has exceptions of its own
+        raise refusal(url, error) from error
 
 
 def _leaves(tree: Any) -> dict[str, Any]:

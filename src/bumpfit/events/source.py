@@ -10,7 +10,7 @@ import numpy as np
 from bumpfit.errors import InputError
 from bumpfit.events.arrays import Jagged, ak, lists
 from bumpfit.events.layout import Layout, build
-from bumpfit.files import sha256
+from bumpfit.events.locations import sha256_of
 
 CHUNK_BYTES = 64_000_000
 FIRST_CHUNK = 1_000
@@ -68,7 +68,7 @@ class Source(abc.ABC):
 
     def sha256(self) -> dict[str, str]:
         """SHA-256 of every file, by path; empty for tables in memory."""
-        return {path: sha256(path) for path in self.paths}
+        return {path: sha256_of(path) for path in self.paths}
 
 
 class Chunk:

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.events.formats import quoted, read_frame, sha256_frame
-from bumpfit.files import sha256
+from bumpfit.events.formats import pandas_of, quoted, read_frame, sha256_frame
+from bumpfit.events.locations import sha256_of
 
 MASS = "m_JJ"
 FEATURES = ("m_J1", "delta_m_J", "tau_2_over_tau_1_J1", "tau_2_over_tau_1_J2")
@@ -93,10 +93,10 @@ def read(
     key: str | None = None,
     index: str | None = None,
 ) -> Events:
-    """Read and check a search table from CSV, Parquet, HDF5 (by suffix) or a frame.
+    """Read and check a search table from a file (`formats.read_frame`) or a frame.
 
     Args:
-        path: the file or frame; other columns than those named here are not looked at.
+        path: the file, URL or frame (pandas, polars, Arrow); other columns than those named here are not looked at.
         mass: column of the spectrum that is searched (m_JJ).
         features: feature columns, or a mapping from the name used here to the column of the file
             (`{"m_J1": "mj_light"}`); `m_J1` and `delta_m_J` are those that the daughter masses are fitted in.
@@ -118,9 +118,10 @@ def read(
         raise InputError(f"on_bad is {on_bad!r}; expected 'error' or 'drop'")
     if unit is not None:
         gev(unit)
-    raw = read_frame(path, key=key, index=index)
-    label = "the table" if isinstance(path, pd.DataFrame) else str(path)
+    path = path if isinstance(path, str | os.PathLike) else pandas_of(path)
     columns = dict(features) if isinstance(features, Mapping) else {name: name for name in features}
+    raw = read_frame(path, key=key, index=index, columns=list(dict.fromkeys([mass, *columns.values()])))
+    label = "the table" if isinstance(path, pd.DataFrame) else str(path)
     raw.index = pd.Index(_whole(raw.index, label))
     if mass in columns:
         raise InputError(f"'{mass}' is both the mass that is searched and a feature; name it once")
@@ -140,7 +141,7 @@ def read(
         mass_name=mass,
         unit=unit,
         path=None if isinstance(path, pd.DataFrame) else str(path),
-        sha256=sha256_frame(path) if isinstance(path, pd.DataFrame) else sha256(path),
+        sha256=sha256_frame(path) if isinstance(path, pd.DataFrame) else sha256_of(path),
         dropped=dropped.to_numpy(np.int64),
         rounded=rounded,
     )

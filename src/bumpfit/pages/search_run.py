@@ -46,7 +46,8 @@ def run(
     """Search a table of dijet events for a resonance, given a table that is background only.
 
     Args:
-        data, background: CSV, Parquet or HDF5 files, or frames. Without a background table only the m_JJ spectrum is
+        data, background: files (CSV, TSV, Parquet, Feather, HDF5, `file.root:tree`), URLs, or frames (pandas, polars,
+            Arrow). Without a background table only the m_JJ spectrum is
             searched.
         out: folder for scores, result.json, report, figures and workspaces; None writes nothing.
         seed: of every random choice; the same seed gives the same answers whatever `workers`.

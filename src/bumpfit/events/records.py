@@ -1,0 +1,245 @@
+"""Events of generators and detectors, particle by particle: LHE (pylhe), HepMC (pyhepmc) and LHCO text.
+
+The files can only be read from the front to the end, so that they are turned into a temporary Parquet file once, in
+bounded memory. Names follow Delphes' own converters: `particle.pid`, `particle.pt`, `event.weight`; LHCO gives
+`photon`, `electron`, `muon`, `tau`, `jet` and `met`. Energies are in GeV.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bumpfit.errors import BumpfitError, InputError, MissingExtraError
+from bumpfit.events import suffixes
+from bumpfit.events.locations import local, made_of
+from bumpfit.events.parquet import ParquetFiles
+from bumpfit.events.source import ReadError
+from bumpfit.standard_output import captured
+
+Event = dict[str, Any]
+"""Values of one event by column: numbers by name, or lists of numbers by name."""
+ROWS = 20_000
+"""Particles of a row group."""
+
+_INTEGERS = ("PID", "Status", "Mother1", "Mother2", "ColorLine1", "ColorLine2", "Number", "ProcessID", "Trigger")
+
+
+class RecordFiles(ParquetFiles):
+    """One or more LHE, HepMC or LHCO files."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        reader = next(read for known, read in READERS.items() if suffixes.kind(paths[0]).endswith(known))
+        super().__init__([str(_converted(path, reader)) for path in paths])
+        self.paths = tuple(paths)
+
+
+def _converted(name: str, reader: Callable[[Path], Iterator[Event]]) -> Path:
+    """The temporary Parquet file of one file."""
+
+    def make(out: IO[bytes]) -> None:
+        with captured():
+            _convert(name, reader, out)
+
+    return made_of(local(name), f"{reader.__name__}.parquet", make)
+
+
+def _convert(name: str, reader: Callable[[Path], Iterator[Event]], out: IO[bytes]) -> None:
+    """Write the events of one file as Parquet."""
+    path = local(name)
+    events = _told(name, reader(path))
+    first = next(events, None)
+    if first is None:
+        raise InputError(f"{name} holds no events; expected at least one")
+    schema = _schema(first)
+    with pq.ParquetWriter(out, schema) as writer:
+        group: list[Event] = []
+        rows = 0
+        for event in itertools.chain([first], events):
+            group.append(event)
+            rows += sum(len(next(iter(value.values()))) for value in event.values() if _lists(value))
+            if rows >= ROWS or len(group) >= ROWS:
+                writer.write_table(_table(group, schema))
+                group, rows = [], 0
+        if group:
+            writer.write_table(_table(group, schema))
+
+
+def _told(name: str, events: Iterator[Event]) -> Iterator[Event]:
+    """The events, with every failure of a parser as a sentence that says after how many events."""
+    n = 0
+    while True:
+        try:
+            event = next(events)
+        except StopIteration:
+            return
+        except (BumpfitError, MemoryError):
+            raise
+        except Exception as error:  # the parsers of others raise what they like on damaged files
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise ReadError(f"{name} cannot be read after {n} events (cut off, or damaged): {words[:200]}") from error
+        yield event
+        n += 1
+
+
+def _lists(value: Any) -> bool:
+    return isinstance(next(iter(value.values()), None), list | np.ndarray)
+
+
+def _schema(event: Event) -> pa.Schema:
+    def kind(name: str) -> pa.DataType:
+        return pa.int64() if name in _INTEGERS else pa.float64()
+
+    def column(value: Any) -> pa.DataType:
+        fields = pa.struct([(name, kind(name)) for name in value])
+        return pa.list_(fields) if _lists(value) else fields
+
+    return pa.schema([(name, column(value)) for name, value in event.items()])
+
+
+def _table(events: list[Event], schema: pa.Schema) -> pa.Table:
+    columns = []
+    for field in schema:
+        values = [event[field.name] for event in events]
+        listed = pa.types.is_list(field.type)
+        inner = field.type.value_type if listed else field.type
+        flat = [
+            pa.array(
+                np.concatenate([value[part.name] for value in values])
+                if listed
+                else [value[part.name] for value in values],
+                type=part.type,
+            )
+            for part in inner
+        ]
+        records = pa.StructArray.from_arrays(flat, fields=list(inner))
+        if listed:
+            counts = [len(next(iter(value.values()))) for value in values]
+            records = pa.ListArray.from_arrays(np.r_[0, np.cumsum(counts)].astype(np.int32), records)
+        columns.append(records)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def lhe(path: Path) -> Iterator[Event]:
+    """Events of a Les Houches file (hep-ph/0609017): particles with mothers and colours, weight and scales."""
+    try:
+        import pylhe
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pylhe", "generators", "reading LHE files") from error
+    names = {
+        "PID": "id", "Status": "status", "Mother1": "mother1", "Mother2": "mother2", "ColorLine1": "color1",
+        "ColorLine2": "color2", "Px": "px", "Py": "py", "Pz": "pz", "E": "e", "Mass": "m", "LifeTime": "lifetime",
+        "Spin": "spin",
+    }  # fmt: skip
+    for event in pylhe.LHEFile.fromfile(str(path)).events:
+        info = event.eventinfo
+        yield {
+            "Event": {
+                "Weight": info.weight, "ProcessID": int(info.pid), "ScalePDF": info.scale, "CouplingQED": info.aqed,
+                "CouplingQCD": info.aqcd,
+            },
+            "Particle": {name: [getattr(p, field) for p in event.particles] for name, field in names.items()},
+            "Weight": {"Weight": [float(weight) for weight in event.weights.values()]},
+        }  # fmt: skip
+
+
+def hepmc(path: Path) -> Iterator[Event]:
+    """Events of a HepMC 2 or 3 text file: particles, first weight and all weights; momenta in GeV whatever it had."""
+    try:
+        import pyhepmc
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyhepmc", "generators", "reading HepMC files") from error
+    names = {"PID": "pid", "Status": "status", "Px": "px", "Py": "py", "Pz": "pz", "E": "e", "Mass": "generated_mass"}
+    with pyhepmc.open(str(path)) as file:
+        for event in file:
+            event.set_units(pyhepmc.Units.GEV, pyhepmc.Units.MM)
+            particles = event.numpy.particles
+            weights = [float(weight) for weight in event.weights]
+            yield {
+                "Event": {"Number": int(event.event_number), "Weight": weights[0] if weights else 1.0},
+                "Particle": {name: np.array(getattr(particles, field)) for name, field in names.items()},
+                "Weight": {"Weight": weights},
+            }
+
+    if b"END_EVENT_LISTING" not in _tail(path):
+        raise ValueError("the end of the event listing is missing")
+
+
+def _tail(path: Path, size: int = 200) -> bytes:
+    """The last bytes of a text, unpacked."""
+    if path.suffix.lower() != ".gz":
+        with open(path, "rb") as plain:
+            plain.seek(max(0, path.stat().st_size - size))
+            return plain.read()
+    last = b""
+    with gzip.open(path, "rb") as packed:
+        while piece := packed.read(1 << 20):
+            last = (last + piece)[-size:]
+    return last
+
+
+LHCO_OBJECTS = {0: "Photon", 1: "Electron", 2: "Muon", 3: "Tau", 4: "Jet"}
+"""Types of objects in LHC Olympics text; 6 is the missing energy."""
+
+
+def lhco(path: Path) -> Iterator[Event]:
+    """Events of an LHC Olympics text file: `# typ eta phi pt jmass ntrk btag had/em dummy dummy`, a line an object.
+
+    The sign of ntrk is the charge of electrons, muons and taus. Raises ValueError for lines that are none of these.
+    """
+    fields = ("Eta", "Phi", "PT", "Mass", "NTrk", "BTag", "HadOverEm")
+    event: Event | None = None
+    with _text(path) as file:
+        for number, line in enumerate(file, 1):
+            words = line.partition("#")[0].split()
+            if not words or words[0].lower() in ("typ", "tag"):
+                continue
+            try:
+                values = [float(word) for word in words]
+            except ValueError:
+                raise ValueError(f"line {number} holds {line.strip()[:60]!r}; expected numbers") from None
+            if values[0] == 0 and len(values) <= 3:
+                if event is not None:
+                    yield event
+                event = _empty_event(values, fields)
+            elif event is None or len(values) < 9 or values[1] not in (*LHCO_OBJECTS, 6):
+                raise ValueError(f"line {number} is no object of LHC Olympics text: {line.strip()[:60]!r}")
+            elif values[1] == 6:
+                event["MissingET"] = {"MET": values[4], "Phi": values[3]}
+            else:
+                kind = event[LHCO_OBJECTS[int(values[1])]]
+                for name, value in zip(fields, values[2:], strict=False):
+                    kind[name].append(value)
+                if "Charge" in kind:
+                    kind["Charge"].append(float(np.sign(values[6])))
+    if event is not None:
+        yield event
+
+
+def _empty_event(values: list[float], fields: tuple[str, ...]) -> Event:
+    number, trigger = (int(value) for value in (*values[1:], 0, 0)[:2])
+    objects: Event = {
+        name: {field: [] for field in (*fields, *(("Charge",) if place in (1, 2, 3) else ()))}
+        for place, name in LHCO_OBJECTS.items()
+    }
+    return {"Event": {"Number": number, "Trigger": trigger}, **objects, "MissingET": {"MET": 0.0, "Phi": 0.0}}
+
+
+def _text(path: Path) -> IO[str]:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return open(path, encoding="utf-8")
+
+
+READERS: dict[tuple[str, ...], Callable[[Path], Iterator[Event]]] = {
+    suffixes.LHE: lhe,
+    suffixes.HEPMC: hepmc,
+    suffixes.LHCO: lhco,
+}

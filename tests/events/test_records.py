@@ -1,0 +1,127 @@
+"""LHE, HepMC and LHCO: the numbers of the text, under the names of observables."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bumpfit import events
+from bumpfit.errors import InputError
+from bumpfit.events.formats import read_frame
+
+LHE = """<LesHouchesEvents version="3.0">
+<init>
+2212 2212 6500.0 6500.0 0 0 247000 247000 -4 1
+1.0 0.1 1.0 1
+</init>
+{events}</LesHouchesEvents>
+"""
+EVENT = """<event>
+4 1 {weight} 91.188 0.00782 0.118
+ 2 -1 0 0 501 0 0.0 0.0 50.0 50.0 0.0 0.0 9.0
+ -2 -1 0 0 0 501 0.0 0.0 -50.0 50.0 0.0 0.0 9.0
+ 11 1 1 2 0 0 {px} 40.0 0.0 {e} 0.0 0.0 9.0
+ -11 1 1 2 0 0 -{px} -40.0 0.0 {e} 0.0 0.0 9.0
+</event>
+"""
+LHCO = """  #  typ  eta    phi      pt   jmass  ntrk  btag   had/em  dum1  dum2
+ 0      1   3700
+ 1  4  -0.5   1.0   120.0  12.5   7.0   2.0   1.1  0.0  0.0
+ 2  1   0.3   2.0    45.0   0.0  -1.0   0.0   0.1  0.0  0.0
+ 3  6   0.0   3.0    60.0   0.0   0.0   0.0   0.0  0.0  0.0
+0 2 3700
+ 1  4   1.5  -1.0   220.0  22.5   3.0   0.0   2.1  0.0  0.0
+ 2  4   0.5  -2.0   110.0   2.5   5.0   0.0   3.1  0.0  0.0
+ 3  2   0.0  -3.0    10.0   0.0   1.0   0.0   0.0  0.0  0.0
+"""
+HEPMC = """HepMC::Version 3.02.05
+HepMC::Asciiv3-START_EVENT_LISTING
+E 7 1 3
+U {unit} MM
+W 0.5
+P 1 0 11 0.0000000000000000e+00 0.0000000000000000e+00 4.5e+0{p} 4.5e+0{p} 0.0 4
+P 2 0 -11 0.0000000000000000e+00 0.0000000000000000e+00 -4.5e+0{p} 4.5e+0{p} 0.0 4
+V -1 0 [1,2]
+P 3 -1 23 3.0e+0{p} 4.0e+0{p} 0.0 9.0e+0{p} 7.4833e+0{p} 1
+HepMC::Asciiv3-END_EVENT_LISTING
+"""
+
+
+def lhe(path: Path, number: int = 2) -> Path:
+    body = "".join(
+        EVENT.format(weight=-0.5 if i % 2 else 1.5, px=30.0 + i, e=(1600 + (30.0 + i) ** 2) ** 0.5)
+        for i in range(number)
+    )
+    text = LHE.format(events=body)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.lhe", "a.lhe.gz"])
+def test_les_houches(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pylhe")
+    source = events.open(lhe(tmp_path / name))
+    assert events.observable("particle.pid", source).tolist() == [[2, -2, 11, -11]] * 2
+    pt = events.observable("particle2.pt", source)
+    np.testing.assert_allclose(np.asarray(pt), np.hypot([30.0, 31.0], 40.0))
+    assert events.observable("event.weight", source).tolist() == [1.5, -0.5]
+    mass = events.observable("particle2,particle3.inv_mass", source)
+    np.testing.assert_allclose(np.asarray(mass), 2 * np.hypot([30.0, 31.0], 40.0), rtol=1e-12)
+    assert events.mask("particle.status == 1 and particle.px > 30.5 [any]", source).tolist() == [False, True]
+    assert list(source.sha256()) == [str(tmp_path / name)]
+    with pytest.raises(InputError, match="holds particles, not a table"):
+        read_frame(tmp_path / name)
+
+
+def test_pieces_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pylhe")
+    from bumpfit.events import records
+
+    monkeypatch.setattr(records, "ROWS", 12)
+    source = events.open([lhe(tmp_path / "a.lhe", 10), lhe(tmp_path / "b.lhe", 3)])
+    assert len(source) == 13
+    px = events.observable("particle2.px", source)
+    assert px.tolist() == [30.0 + i for i in (*range(10), *range(3))]
+
+
+def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
+    pytest.importorskip("pylhe")
+    whole = lhe(tmp_path / "a.lhe", 5).read_bytes()
+    for part in range(0, len(whole), 97):
+        (tmp_path / "b.lhe").write_bytes(whole[:part])
+        with pytest.raises(InputError, match=r"b\.lhe (cannot be read after \d events|holds no events)"):
+            events.open(tmp_path / "b.lhe")
+
+
+@pytest.mark.parametrize(("unit", "power"), [("GEV", 1), ("MEV", 4)])
+def test_hepmc(tmp_path: Path, unit: str, power: int) -> None:
+    pytest.importorskip("pyhepmc")
+    path = tmp_path / "a.hepmc"
+    path.write_text(HEPMC.format(unit=unit, p=power))
+    source = events.open(path)
+    assert events.observable("particle.pid", source).tolist() == [[11, -11, 23]]
+    assert events.observable("particle2.pt", source).tolist() == pytest.approx([50.0])
+    assert events.observable("particle2.e", source).tolist() == pytest.approx([90.0])
+    assert events.observable("event.weight", source).tolist() == [0.5]
+    (tmp_path / "c.hepmc").write_text(path.read_text()[:-60])
+    with pytest.raises(InputError, match=r"c\.hepmc cannot be read after"):
+        events.open(tmp_path / "c.hepmc")
+    (tmp_path / "b.hepmc.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert events.observable("particle2.pt", tmp_path / "b.hepmc.gz").tolist() == pytest.approx([50.0])
+
+
+def test_lhc_olympics(tmp_path: Path) -> None:
+    path = tmp_path / "a.lhco"
+    path.write_text(LHCO)
+    source = events.open(path)
+    assert events.observable("jet.pt", source).tolist() == [[120.0], [220.0, 110.0]]
+    assert events.observable("jet.b_tag", source).tolist() == [[2.0], [0.0, 0.0]]
+    assert events.observable("electron0.charge", source).tolist() == [-1.0, None]
+    assert events.observable("muon.size", source).tolist() == [0, 1]
+    assert events.observable("met0.pt", source).tolist() == [60.0, 0.0]
+    assert events.observable("event.number", source).tolist() == [1, 2]
+    for wrong, message in (("0 1 2\n1 4 x\n", "line 2 holds '1 4 x'"), ("1 4 0 0 1\n", "line 1 is no object")):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match=message):
+            events.open(path)
