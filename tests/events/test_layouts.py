@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from bumpfit import events
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, InputWarning
 
 Same = Callable[..., None]
 NANO: dict[str, Any] = {
@@ -143,3 +143,39 @@ def test_errors_list_at_most_twelve_names(name: str) -> None:
         events.observable(name, events.open({**flat, **jets, **objects}))
     listed = str(failure.value).partition("; ")[2]
     assert all(len(part.split(", ")) <= 13 for part in listed.split("; computed")[0].split(", and the objects"))
+
+
+def test_momenta_of_edm4hep_and_treemaker(same: Same) -> None:
+    x, y, z = ak.Array([[30.0, 1.0], [3.0]]), ak.Array([[40.0, 2.0], [4.0]]), ak.Array([[0.0, 2.0], [5.0]])
+    edm = events.open(
+        {"RP.momentum.x": x, "RP.momentum.y": y, "RP.momentum.z": z, "RP.energy": ak.Array([[50.0, 10.0], [20.0]])}
+    )
+    same(events.observable("rp.pt", edm), np.hypot(x, y))
+    same(events.observable("rp.momentum.z", edm), z)
+    same(events.observable("rp0.e", edm), [50.0, 20.0])
+    assert events.observable("rp.size", edm).tolist() == [2, 1]
+    tree = events.open(
+        {
+            "Jets.fCoordinates.fPt": ak.Array([[50.0, 10.0], [20.0]]), "Jets.fCoordinates.fEta": z,
+            "Jets.fCoordinates.fPhi": y, "Jets.fCoordinates.fE": ak.Array([[60.0, 100.0], [2000.0]]),
+            "Jets_bDiscriminatorCSV": ak.Array([[0.5, 0.6], [0.7]]), "NJets": np.array([2, 1]),
+        }
+    )  # fmt: skip
+    same(events.observable("jet0.pt", tree), [50.0, 20.0])
+    same(events.observable("jets.m", tree)[0, :1], np.sqrt(60.0**2 - 50.0**2) * np.ones(1))
+    same(events.observable("jet0.bDiscriminatorCSV", tree), [0.5, 0.7])
+
+
+@pytest.mark.parametrize("mark", [".", ":"])
+def test_atlas_derivations(mark: str, same: Same) -> None:
+    columns = {
+        f"AnalysisJetsAuxDyn{mark}pt": ak.Array([[5e4, 1e4], [2e4]]),
+        f"AnalysisJetsAuxDyn{mark}eta": ak.Array([[0.5, 1.0], [2.0]]),
+        f"EventInfoAuxDyn{mark}eventNumber": np.array([7, 8]),
+    }
+    with pytest.warns(InputWarning, match=r"of ATLAS \(AnalysisJetsAuxDyn\): .* in MeV"):
+        source = events.open(columns)
+    for name in ("AnalysisJets0.pt", "AnalysisJetsAuxDyn0.pt", "analysisjets0.pt"):
+        same(events.observable(name, source), [5e4, 2e4])
+    assert events.observable("EventInfo.eventNumber", source).tolist() == [7, 8]
+    same(events.observable(f"`AnalysisJetsAuxDyn{mark}pt`", source), columns[f"AnalysisJetsAuxDyn{mark}pt"])

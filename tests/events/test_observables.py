@@ -364,5 +364,5 @@ def test_names_and_cuts_are_text(what: object, flat: str) -> None:
         events.observable(what, flat)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="expected a sentence"):
         events.mask(what, flat)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="expected a file, a list of files"):
+    with pytest.raises(InputError, match="expected a file or a table"):
         events.open(what)

@@ -104,7 +104,7 @@ def test_columns_that_are_no_numbers() -> None:
     assert tables.read(table().convert_dtypes()).mass.dtype == np.float64
     with pytest.raises(InputError, match="both the mass that is searched and a feature"):
         tables.read(table(), features=["m_JJ", "m_J1"])
-    with pytest.raises(InputError, match="got dict; expected the path"):
+    with pytest.raises(InputError, match="got dict; expected a file or a table"):
         tables.read({"m_JJ": [1.0]})  # type: ignore[arg-type]
 
 

@@ -13,8 +13,9 @@ import pandas as pd
 
 from bumpfit.errors import InputError
 from bumpfit.events import hdf5
-from bumpfit.events.locations import local
-from bumpfit.events.suffixes import ARROW, CSV, PARQUET, RECORDS, ROOT, SUFFIXES, TSV, kind
+from bumpfit.events.locations import is_remote, local
+from bumpfit.events.suffixes import ARROW, CSV, PARQUET, RECORDS, ROOT, SHOWN, SUFFIXES, TSV, kind, split_tree
+from bumpfit.files import require
 
 
 def read_frame(
@@ -97,6 +98,8 @@ def _unnamed(name: str) -> bool:
 
 def _load(name: str, key: str | None, columns: Sequence[str] | None) -> pd.DataFrame:
     suffix = kind(name)
+    if not is_remote(name):
+        require(split_tree(name)[0])
     if suffix.endswith(ROOT):
         from bumpfit.events.flat import read  # uproot is optional
 
@@ -104,7 +107,7 @@ def _load(name: str, key: str | None, columns: Sequence[str] | None) -> pd.DataF
     if suffix.endswith(RECORDS):
         raise InputError(f"{name} holds particles, not a table; make observables of it with bumpfit dataset")
     if not suffix.endswith(SUFFIXES):
-        raise InputError(f"{name} has no known suffix; expected one of {' '.join(SUFFIXES)}")
+        raise InputError(f"{name} has no known suffix; expected one of {SHOWN}")
     path = local(name)
     if suffix.endswith(CSV):
         return _csv(path)

@@ -41,6 +41,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 LEPTONS = ("electron", "muon")
 REFERENCES = ("constituents", "particles", "particle")  # the fields of Delphes that point to other objects
+ATLAS = ("auxdyn", "aux")
+"""What the collections of ATLAS derivations end in; their momenta and masses are in MeV."""
 SINGLE = ("missinget", "genmissinget", "scalarht", "event", "met", "puppimissinget")
 
 
@@ -118,11 +120,16 @@ class Layout:
 
     def _named(self, name: str) -> Collection | None:
         plain = normal(name)
-        for candidate in (name, *COLLECTIONS.get(plain, ())):
+        for candidate in (name, *COLLECTIONS.get(plain, ()), f"{plain}s", *(f"{plain}{ending}" for ending in ATLAS)):
             for kinds in (self.collections, self.groups):
                 if candidate in kinds:
                     return kinds[candidate]
         return self._named(name[:-1]) if plain.endswith("s") and len(plain) > 2 else None
+
+    def in_mev(self) -> str | None:
+        """A collection of an ATLAS derivation that stores momenta, whose unit is MeV; None where there is none."""
+        atlas = (entry for entry in self.collections.values() if normal(entry.name).endswith(ATLAS))
+        return next((entry.name for entry in atlas if entry.find("pt") or entry.find("m")), None)
 
     def unknown_object(self, name: str) -> InputError:
         """The error for an object that the file does not have."""
@@ -173,7 +180,7 @@ def build(columns: Mapping[str, tuple[str, ...] | None], jagged: Iterable[str]) 
         there.setdefault(title, {}).setdefault(re.sub(r"\[[^\]]*\]$", "", name) or name, field)
 
     for name, members in columns.items():
-        title, dot, rest = name.partition(".")
+        title, dot, rest = _split(name)
         if members is not None:
             for member in members:
                 add(fields, *(_imported(title, member, counted) or (name, member)), Field(name, member))
@@ -201,6 +208,12 @@ def build(columns: Mapping[str, tuple[str, ...] | None], jagged: Iterable[str]) 
     )
 
 
+def _split(name: str) -> tuple[str, str, str]:
+    """Collection and field of `Jet.PT`, and of `AnalysisJets:pt` as ATLAS calls it in RNTuples."""
+    mark = ":" if "." not in name and "::" not in name else "."
+    return name.partition(mark)
+
+
 _IMPORTED = re.compile(r"_collection\d+")  # what ROOT's importer calls the collections that shared a counter
 
 
@@ -217,7 +230,8 @@ def _prefixes(columns: Mapping[str, Any], lists: set[str]) -> tuple[set[str], se
     counted = {name[1:] for name in columns if re.match(r"n[A-Z]", name) and name not in lists}
     counted |= {name.removesuffix("_size") for name in columns if name.endswith("_size") and name not in lists}
     prefixes = [name.rpartition("_")[0] for name in lists if "." not in name]
-    return counted, {prefix for prefix in prefixes if prefix and prefixes.count(prefix) > 1}
+    dotted = {name.partition(".")[0] for name in lists if "." in name}
+    return counted, {prefix for prefix in prefixes if prefix and (prefix in dotted or prefixes.count(prefix) > 1)}
 
 
 def _collection(title: str, fields: dict[str, Field], flat: Mapping[str, str], lists: set[str]) -> Collection:

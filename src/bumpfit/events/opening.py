@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, InputWarning
 from bumpfit.events import formats, suffixes
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.locations import is_remote, local
@@ -36,6 +38,18 @@ def open(
         InputError: missing, damaged or empty file, unknown suffix, files with different columns.
         MissingExtraError: a package of the extras `root`, `generators`, `remote` or `xrootd` is not installed.
     """
+    source = _opened(path, tree, key)
+    atlas = source.layout.in_mev()
+    if atlas is not None:
+        warnings.warn(
+            f"{source.label} is of ATLAS ({atlas}): its momenta and masses are in MeV, and so are those of cuts",
+            InputWarning,
+            stacklevel=2,
+        )
+    return source
+
+
+def _opened(path: Any, tree: str | None, key: str | None) -> Source:
     if isinstance(path, Mapping):
         return Table(path)
     if not isinstance(path, str | os.PathLike | Sequence):
@@ -106,7 +120,5 @@ def _kind(name: str) -> str:
              "table": (*suffixes.CSV, *suffixes.TSV, *suffixes.HDF5)}  # fmt: skip
     found = next((kind for kind, endings in kinds.items() if suffix.endswith(endings)), None)
     if found is None:
-        raise InputError(
-            f"{name} has no known suffix; expected one of {' '.join((*suffixes.SUFFIXES, *suffixes.RECORDS))}"
-        )
+        raise InputError(f"{name} has no known suffix; expected one of {suffixes.SHOWN} .lhe .hepmc .lhco")
     return found

@@ -17,6 +17,8 @@ HEPMC = (".hepmc", ".hepmc2", ".hepmc3", ".hepmc.gz", ".hepmc2.gz", ".hepmc3.gz"
 LHCO = (".lhco", ".lhco.gz")
 SUFFIXES = (*CSV, *TSV, *PARQUET, *HDF5, *ARROW, *ROOT)
 """Tables: one row an event."""
+SHOWN = ".root .csv .tsv .parquet .h5 .feather .arrow"
+"""What messages name of them."""
 RECORDS = (*LHE, *HEPMC, *LHCO)
 """Events of generators and detectors, particle by particle."""
 
