@@ -21,6 +21,7 @@ from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 MODULES = {
     "search": ("demo", "run", "score", "report"),
     "workspaces": ("build", "convert", "combine", "validate"),
+    "parts": ("workspace", "patchset"),
     "likelihood": ("fit", "scan", "limit", "impacts", "gof", "contour"),
     "toys": ("toys", "interval", "coverage", "sensitivity"),
     "simulate": ("simulate",),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +17,11 @@ from bumpfit.workspace.datacard_model import from_card
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION, correlations_of, declare, with_correlations
 from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
+from bumpfit.workspace.patchsets import Patch, apply_patch
 from bumpfit.workspace.validate import check_content, check_schema
 from bumpfit.workspace.xml import read_xml
 
 Source = str | Path | Mapping[str, Any]
-Patch = str | Path | Sequence[Any] | Mapping[str, Any]
 
 
 def load_json(path: str | Path) -> Any:
@@ -33,73 +31,22 @@ def load_json(path: str | Path) -> Any:
     return read_json(path)
 
 
-def apply_patch(
-    spec: dict[str, Any], patch: Patch, name: str | None = None, *, any_workspace: bool = False
-) -> dict[str, Any]:
-    """The specification with a JSON patch (a list of operations, or its file) or one patch of a patchset applied.
-
-    Raises InputError for a patch that does not fit, for a patchset without `name` or with an unknown one, and, unless
-    `any_workspace`, for one whose digests are those of another workspace.
-    """
-    import jsonpatch
-
-    content: Any = load_json(patch) if isinstance(patch, str | Path) else patch
-    if isinstance(content, Mapping):
-        found = _patches(content)
-        patches = {str(p["metadata"]["name"]): p["patch"] for p in found}
-        if len(patches) < len(found):
-            raise InputError(f"the patchset has two patches of one name; it has {_some(list(patches))}")
-        if name is None and len(patches) > 1:
-            raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
-        if name is not None and name not in patches:
-            raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(patches))}")
-        if not any_workspace:
-            _check_digests(content, spec)
-        content = patches[name] if name is not None else next(iter(patches.values()))
-    elif name is not None:
-        raise InputError(f"the patch is a single one, so it has no patch named '{name}'")
-    try:
-        result = jsonpatch.JsonPatch(content).apply(spec)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"the patch does not fit the workspace: {reason[:200]}") from error
-    if not isinstance(result, dict):
-        raise InputError("the patch does not fit the workspace: what is left of it is not a JSON object")
-    return result
-
-
-def _check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """Raise InputError when the patchset names other digests (of the JSON with sorted keys, as pyhf has it) than the
-    workspace's.
-    """
-    metadata = patchset.get("metadata")
-    digests = metadata.get("digests") if isinstance(metadata, Mapping) else None
-    for algorithm, expected in digests.items() if isinstance(digests, Mapping) else ():
-        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
-            continue
-        content = json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()
-        found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
-        if found != expected:
-            raise InputError(
-                f"the patchset was made for another workspace: its {algorithm} is {expected}, that of this workspace "
-                f"{found}; if that is meant, allow it (--patch-any, in Python any_workspace=True)"
-            )
-
-
-def _patches(content: Mapping[str, Any]) -> list[Any]:
-    patches = content.get("patches")
-    if not isinstance(patches, list) or not all(
-        isinstance(p, Mapping) and isinstance(p.get("metadata"), Mapping) and "name" in p["metadata"] and "patch" in p
-        for p in patches
-    ):
-        raise InputError("not a patch: expected a list of JSON patch operations or a patchset with named 'patches'")
-    if not patches:
-        raise InputError("the patchset holds no patches")
-    return patches
-
-
 def _some(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def read_spec(source: Source) -> dict[str, Any]:
+    """The HistFactory JSON of a file of any format that `read` knows, or of a dict, with its structure checked.
+
+    Raises InputError with the place of the first fault. Values are not looked at, so that a faulty workspace can be
+    taken apart.
+    """
+    spec = _load(source)
+    if is_hs3(spec):
+        spec, _ = from_hs3(spec, None)
+    check_schema(spec)
+    assert isinstance(spec, dict)
+    return spec
 
 
 def read(

@@ -1,0 +1,356 @@
+"""`bumpfit workspace ...` and `bumpfit patchset ...`: look into workspaces, take them apart, compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bumpfit.commands.options import Workspace, grouped
+from bumpfit.commands.output import Json, Output, check_outputs, provenance
+from bumpfit.commands.workspaces import combine
+from bumpfit.errors import BumpfitError, InputError
+from bumpfit.pages.terminal import number, pairs, stacked, table
+
+if TYPE_CHECKING:
+    from bumpfit.workspace.survey import Systematic
+
+app = typer.Typer(no_args_is_help=True, help="Look into a workspace, prune, rename, sort, digest, compare, combine.")
+patchsets = typer.Typer(no_args_is_help=True, help="Look into a patchset, take a patch out, verify and apply it.")
+
+Names = list[str] | None
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: standard output.")]
+Patchset = Annotated[Path, typer.Argument(help="Patchset.")]
+Background = Annotated[Path, typer.Argument(help="The background-only workspace, HistFactory JSON.")]
+Name = Annotated[str, typer.Option(help="Name of the patch.")]
+
+
+def _written(content: Any, out: Path | None, inputs: list[Path]) -> None:
+    """JSON to a file or to standard output."""
+    import json
+
+    from bumpfit.files import write_json
+
+    check_outputs(inputs, out)
+    if out is None:
+        typer.echo(json.dumps(content, indent=1, allow_nan=False))
+    else:
+        write_json(out, content)
+
+
+def _spec(path: Path) -> dict[str, Any]:
+    from bumpfit.files import require
+    from bumpfit.workspace.read import read_spec
+
+    return read_spec(require(path))
+
+
+def _pairs(texts: Names, option: str) -> dict[str, str]:
+    """OLD=NEW as a mapping."""
+    result: dict[str, str] = {}
+    for text in texts or ():
+        old, mark, new = text.partition("=")
+        if not (old and mark and new) or old in result:
+            raise InputError(f"cannot read --{option} {text}; expected OLD=NEW, each OLD once")
+        result[old] = new
+    return result
+
+
+@app.command()
+@grouped
+def inspect(
+    workspace: Workspace,
+    output: Output,
+    systematics: Annotated[
+        bool,
+        typer.Option("--systematics", help="Each systematic uncertainty, with flags: one-sided, tiny, huge, noisy."),
+    ] = False,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Only those with a flag.")] = False,
+    tiny: Annotated[float, typer.Option(help="Relative effect up to which one is tiny.")] = 0.005,
+    huge: Annotated[float, typer.Option(help="Relative effect from which one is huge.")] = 0.5,
+    swings: Annotated[float, typer.Option(help="Ups and downs over the bins from which one is noisy.")] = 3.0,
+) -> None:
+    """What is in a workspace: channels, samples, parameters, measurements, and systematic uncertainties worth a look.
+
+    Example: bumpfit workspace inspect workspace.json --systematics --flagged
+    """
+    from bumpfit.workspace.survey import Thresholds, survey
+
+    check_outputs([workspace], output.out)
+    spec = _spec(workspace)
+    wanted = systematics or flagged
+    found = survey(spec, Thresholds(tiny=tiny, huge=huge, swings=swings)) if wanted else []
+    shown = [s for s in found if s.flags or not flagged]
+    result = {**provenance("workspace inspect", [workspace]), **_contents(spec)}
+    if wanted:
+        result["systematics"] = [s.to_dict() for s in shown]
+
+    def show() -> Any:
+        parts = [
+            table("", ["channel", "bins", "samples"],
+                  [[c["name"], str(c["bins"]), ", ".join(c["samples"])] for c in result["channels"]]),
+            table("", ["measurement", "parameter of interest", "settings"],
+                  [[m["name"], m["poi"] or "none", str(len(m["parameters"]))] for m in result["measurements"]]),
+            table("", ["parameter", "modifiers"], [[n, ", ".join(types)] for n, types in result["modifiers"].items()]),
+        ]  # fmt: skip
+        return stacked(*parts, *([_systematics(shown)] if wanted else []))
+
+    output.give(result, show)
+
+
+def _contents(spec: dict[str, Any]) -> dict[str, Any]:
+    """Names of all parts of a workspace."""
+    kinds: dict[str, set[str]] = {}
+    for channel in spec["channels"]:
+        for sample in channel["samples"]:
+            for modifier in sample["modifiers"]:
+                kinds.setdefault(modifier["name"], set()).add(modifier["type"])
+    return {
+        "channels": [
+            {"name": c["name"], "bins": len(c["samples"][0]["data"]), "samples": [s["name"] for s in c["samples"]]}
+            for c in spec["channels"]
+        ],
+        "samples": sorted({s["name"] for c in spec["channels"] for s in c["samples"]}),
+        "modifiers": {name: sorted(types) for name, types in sorted(kinds.items())},
+        "measurements": [
+            {"name": m["name"], "poi": m["config"]["poi"], "parameters": [p["name"] for p in m["config"]["parameters"]]}
+            for m in spec.get("measurements", [])
+        ],
+    }
+
+
+def _systematics(shown: list[Systematic]) -> Any:
+    """A table of systematic uncertainties."""
+    rows = [
+        [s.parameter, s.channel, s.sample,
+         *(number(v, 3) for v in (s.up, s.down, s.largest_up, s.largest_down)), ", ".join(s.flags)]
+        for s in shown
+    ]  # fmt: skip
+    head = ["systematic", "channel", "sample", "up", "down", "largest up", "largest down", "flags"]
+    return table("relative effect on the integral, and the largest of a bin", head, rows)
+
+
+@app.command()
+def prune(
+    workspace: Workspace,
+    channel: Annotated[Names, typer.Option("-c", "--channel", help="Channel to take out; may be repeated.")] = None,
+    sample: Annotated[Names, typer.Option("-s", "--sample", help="Sample, from all channels.")] = None,
+    modifier: Annotated[Names, typer.Option("-m", "--modifier", help="Modifier, from all samples.")] = None,
+    modifier_type: Annotated[Names, typer.Option("-t", "--modifier-type", help="All modifiers of a type.")] = None,
+    measurement: Annotated[Names, typer.Option(help="Measurement.")] = None,
+    below: Annotated[
+        float | None, typer.Option(metavar="EFFECT", help="All systematics without a bin that changes by more.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Take channels, samples, modifiers or measurements out of a workspace.
+
+    Example: bumpfit workspace prune workspace.json -c CR -m JES -o smaller.json
+    """
+    from bumpfit.workspace.edit import take_out
+    from bumpfit.workspace.survey import without_small
+
+    result = take_out(
+        _spec(workspace), channels=channel or (), samples=sample or (), modifiers=modifier or (),
+        modifier_types=modifier_type or (), measurements=measurement or (),
+    )  # fmt: skip
+    if below is not None:
+        result, gone = without_small(result, below)
+        for entry in gone:
+            typer.echo(f"{entry.parameter} of {entry.sample} in {entry.channel}: {entry.largest_up:+.2g} "
+                       f"{entry.largest_down:+.2g}", err=True)  # fmt: skip
+        typer.echo(f"{len(gone)} modifiers taken out", err=True)
+    _written(result, out, [workspace])
+
+
+@app.command()
+def rename(
+    workspace: Workspace,
+    channel: Annotated[Names, typer.Option("-c", "--channel", metavar="OLD=NEW", help="May be repeated.")] = None,
+    sample: Annotated[Names, typer.Option("-s", "--sample", metavar="OLD=NEW")] = None,
+    modifier: Annotated[Names, typer.Option("-m", "--modifier", metavar="OLD=NEW")] = None,
+    measurement: Annotated[Names, typer.Option(metavar="OLD=NEW")] = None,
+    out: Out = None,
+) -> None:
+    """Rename channels, samples, modifiers (with their parameters) or measurements.
+
+    Example: bumpfit workspace rename workspace.json -m mu=mu_signal -o renamed.json
+    """
+    from bumpfit.workspace.edit import rename_parts
+
+    result = rename_parts(
+        _spec(workspace), channels=_pairs(channel, "channel"), samples=_pairs(sample, "sample"),
+        modifiers=_pairs(modifier, "modifier"), measurements=_pairs(measurement, "measurement"),
+    )  # fmt: skip
+    _written(result, out, [workspace])
+
+
+@app.command()
+def sort(workspace: Workspace, out: Out = None) -> None:
+    """Sort channels, samples, modifiers and measurements by name.
+
+    Example: bumpfit workspace sort w.json -o sorted.json
+    """
+    from bumpfit.workspace.edit import in_order
+
+    _written(in_order(_spec(workspace)), out, [workspace])
+
+
+@app.command()
+def digest(
+    workspace: Background,
+    algorithm: Annotated[Names, typer.Option("-a", "--algorithm", help="May be repeated; default: sha256.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The digest of a workspace's JSON with sorted keys, as patchsets state it.
+
+    Example: bumpfit workspace digest w.json
+    """
+    from bumpfit.files import require
+    from bumpfit.foreign import read_json
+    from bumpfit.workspace.edit import digest as of
+
+    content = read_json(require(workspace))
+    found = {name: of(content, name) for name in algorithm or ["sha256"]}
+    Output(None, as_json).give(found, lambda: pairs([(f"{name}:", value) for name, value in found.items()]))
+
+
+@app.command()
+@grouped
+def diff(
+    first: Workspace,
+    second: Annotated[Path, typer.Argument(help="The other workspace.")],
+    output: Output,
+    tolerance: Annotated[float, typer.Option(help="Relative difference up to which numbers are the same.")] = 1e-9,
+) -> None:
+    """Where two workspaces differ, whatever the order of their parts. Exit code 1 where they do.
+
+    Example: bumpfit workspace diff before.json after.json
+    """
+    from bumpfit.workspace.differences import differences
+
+    check_outputs([first, second], output.out)
+    found = differences(_spec(first), _spec(second), tolerance)
+    result = {
+        **provenance("workspace diff", [first, second]),
+        "equal": not found, "differences": [d.to_dict() for d in found],
+    }  # fmt: skip
+
+    def cell(value: Any) -> str:
+        return "—" if value is None else number(value, 10) if isinstance(value, float) else str(value)
+
+    def show() -> Any:
+        if not found:
+            return "the workspaces are the same"
+        return table("", ["place", "first", "second"], [[d.place, cell(d.first), cell(d.second)] for d in found])
+
+    output.give(result, show)
+    if found:
+        raise typer.Exit(1)
+
+
+app.command(name="combine")(combine)
+
+
+# ---------------------------------------------------------------- patchsets
+
+
+def _patchset(path: Path) -> dict[str, Any]:
+    from bumpfit.files import require
+    from bumpfit.foreign import read_json
+
+    content = read_json(require(path))
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no patchset: expected an object with 'patches'")
+    return content
+
+
+@patchsets.command(name="inspect")
+@grouped
+def inspect_patchset(patchset: Patchset, output: Output) -> None:
+    """The patches of a patchset with their values.
+
+    Example: bumpfit patchset inspect patchset.json
+    """
+    from bumpfit.workspace.patchsets import described
+
+    check_outputs([patchset], output.out)
+    content = _patchset(patchset)
+    rows = described(content)
+    metadata = content.get("metadata", {})
+    labels = [str(label) for label in metadata.get("labels", [])] if isinstance(metadata, dict) else []
+    result = {
+        **provenance("patchset inspect", [patchset]),
+        "metadata": metadata, "patches": [{"name": name, "values": list(values)} for name, values in rows],
+    }  # fmt: skip
+    head = ["patch", *(labels or [f"value {i + 1}" for i in range(max((len(v) for _, v in rows), default=0))])]
+    output.give(
+        result, lambda: table("", head, [[name, *map(str, values)] for name, values in rows]), [f"{len(rows)} patches"]
+    )
+
+
+@patchsets.command()
+def extract(
+    patchset: Patchset,
+    name: Name,
+    with_metadata: Annotated[bool, typer.Option("--with-metadata", help="With its name and values.")] = False,
+    out: Out = None,
+) -> None:
+    """Take one patch out.
+
+    Example: bumpfit patchset extract patchset.json --name sbottom_1300_205_60 -o patch.json
+    """
+    from bumpfit.workspace.patchsets import patch_of
+
+    content = _patchset(patchset)
+    patch = patch_of(content, name)
+    chosen: Any = patch["patch"]
+    if with_metadata:
+        metadata = {**patch["metadata"], **{k: v for k, v in content.get("metadata", {}).items() if k != "labels"}}
+        chosen = {"metadata": metadata, "patch": patch["patch"]}
+    _written(chosen, out, [patchset])
+
+
+@patchsets.command()
+def verify(workspace: Background, patchset: Patchset) -> None:
+    """Whether a patchset was made for this workspace: exit code 2 if not.
+
+    Example: bumpfit patchset verify w.json p.json
+    """
+    from bumpfit.files import require
+    from bumpfit.foreign import read_json
+    from bumpfit.workspace.patchsets import check_digests, digests_of
+
+    content = _patchset(patchset)
+    if not digests_of(content):
+        raise BumpfitError(f"{patchset} states no digest, so nothing can be verified")
+    check_digests(content, read_json(require(workspace)))
+    typer.echo("the digests of the patchset are those of the workspace")
+
+
+@patchsets.command()
+def apply(
+    workspace: Background,
+    patchset: Patchset,
+    name: Annotated[str | None, typer.Option(help="Name of the patch.")] = None,
+    out: Out = None,
+) -> None:
+    """The workspace with a patch applied.
+
+    Example: bumpfit patchset apply w.json patchset.json --name A -o signal.json
+    """
+    from bumpfit.files import require
+    from bumpfit.foreign import read_json
+    from bumpfit.workspace.patchsets import apply_patch
+    from bumpfit.workspace.validate import check_schema
+
+    result = apply_patch(read_json(require(workspace)), require(patchset), name)
+    check_schema(result)
+    _written(result, out, [workspace, patchset])
+
+
+def add_to(application: typer.Typer) -> None:
+    """Add the commands of this module."""
+    application.add_typer(app, name="workspace")
+    application.add_typer(patchsets, name="patchset")

@@ -1,0 +1,101 @@
+"""JSON patches and patchsets: many signals for one background-only workspace, as pyhf has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bumpfit.errors import InputError
+from bumpfit.foreign import read_json
+from bumpfit.workspace.edit import ALGORITHMS, digest
+
+Patch = str | Path | Sequence[Any] | Mapping[str, Any]
+
+
+def apply_patch(
+    spec: dict[str, Any], patch: Patch, name: str | None = None, *, any_workspace: bool = False
+) -> dict[str, Any]:
+    """The specification with a JSON patch (a list of operations, or its file) or one patch of a patchset applied.
+
+    Raises InputError for a patch that does not fit, for a patchset without `name` or with an unknown one, and, unless
+    `any_workspace`, for one whose digests are those of another workspace.
+    """
+    import jsonpatch
+
+    content: Any = read_json(patch) if isinstance(patch, str | Path) else patch
+    if isinstance(content, Mapping):
+        found = patches_of(content)
+        patches = {str(p["metadata"]["name"]): p["patch"] for p in found}
+        if len(patches) < len(found):
+            raise InputError(f"the patchset has two patches of one name; it has {_some(list(patches))}")
+        if name is None and len(patches) > 1:
+            raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
+        if name is not None and name not in patches:
+            raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(patches))}")
+        if not any_workspace:
+            check_digests(content, spec)
+        content = patches[name] if name is not None else next(iter(patches.values()))
+    elif name is not None:
+        raise InputError(f"the patch is a single one, so it has no patch named '{name}'")
+    try:
+        result = jsonpatch.JsonPatch(content).apply(spec)
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"the patch does not fit the workspace: {reason[:200]}") from error
+    if not isinstance(result, dict):
+        raise InputError("the patch does not fit the workspace: what is left of it is not a JSON object")
+    return result
+
+
+def digests_of(patchset: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of the workspace that a patchset was made for, by algorithm; those that are known here."""
+    metadata = patchset.get("metadata")
+    digests = metadata.get("digests") if isinstance(metadata, Mapping) else None
+    if not isinstance(digests, Mapping):
+        return {}
+    return {str(name): str(value) for name, value in digests.items() if name in ALGORITHMS}
+
+
+def check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Raise InputError when the patchset names other digests (of the JSON with sorted keys, as pyhf has it) than the
+    workspace's.
+    """
+    for algorithm, expected in digests_of(patchset).items():
+        found = digest(spec, algorithm)
+        if found != expected:
+            raise InputError(
+                f"the patchset was made for another workspace: its {algorithm} is {expected}, that of this workspace "
+                f"{found}; if that is meant, allow it (--patch-any, in Python any_workspace=True)"
+            )
+
+
+def patches_of(content: Mapping[str, Any]) -> list[Any]:
+    """The patches of a patchset; raises InputError for anything else."""
+    patches = content.get("patches")
+    if not isinstance(patches, list) or not all(
+        isinstance(p, Mapping) and isinstance(p.get("metadata"), Mapping) and "name" in p["metadata"] and "patch" in p
+        for p in patches
+    ):
+        raise InputError("not a patch: expected a list of JSON patch operations or a patchset with named 'patches'")
+    if not patches:
+        raise InputError("the patchset holds no patches")
+    return patches
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def described(patchset: Mapping[str, Any]) -> list[tuple[str, tuple[Any, ...]]]:
+    """Name and values of each patch of a patchset."""
+    return [(str(p["metadata"]["name"]), tuple(p["metadata"].get("values", ()))) for p in patches_of(patchset)]
+
+
+def patch_of(patchset: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """One patch with its metadata; raises InputError where there is none of this name."""
+    found = {str(p["metadata"]["name"]): p for p in patches_of(patchset)}
+    if name not in found:
+        raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(found))}")
+    entry: Mapping[str, Any] = found[name]
+    return entry
