@@ -25,10 +25,9 @@ from bumpfit.report import (
     score_bins,
     selection_significances,
     spectrum,
-    style,
 )
 from bumpfit.report.distributions import shape_label
-from bumpfit.report.style import event_scale, poisson_errors
+from bumpfit.report.style import event_scale, poisson_errors, style
 
 EDGES = np.linspace(2800.0, 3200.0, 21)
 LABEL = "$m_{JJ}$ [GeV]"

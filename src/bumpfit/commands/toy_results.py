@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bumpfit.commands.output import Drawing, Output
 from bumpfit.errors import BumpfitError
 from bumpfit.normal import significance, upper_tail
-from bumpfit.pages.terminal import number, pairs, probability
+from bumpfit.pages.terminal import measured, number, pairs, probability, statistic
 
 if TYPE_CHECKING:
     from bumpfit.toys import Curve, GlobalToys, Tally
@@ -103,7 +103,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             "toys",
             f"{result['toys']} ({result['fitted']} fitted) of {result['statistic']}, thrown at {result['thrown']:g}",
         ),
-        ("observed", number(result["observed"])),
+        ("observed", statistic(result["observed"])),
     ]
     if result["p_value"] is not None:
         rows += _p_and_z("", result["p_value"], result["p_error"], result["p_upper"], bound=result["p_is_upper_bound"])
@@ -116,7 +116,7 @@ def _p_and_z(kind: str, p: float, error: float, upper: float | None, *, bound: b
     """A p-value with its error and significance; where no toy is as extreme also what it is at most."""
     if bound and upper is None:  # weighted toys: of the most extreme ones
         return [(f"{kind}p-value", f"< {number(p)}"), (f"{kind}Z", f"> {number(significance(p), 4)}")]
-    rows = [(f"{kind}p-value", f"{number(p)} ± {number(error, 2)}"), (f"{kind}Z", number(significance(p), 4))]
+    rows = [(f"{kind}p-value", measured(p, error)), (f"{kind}Z", number(significance(p), 4))]
     if bound and upper is not None:
         most = f"p < {number(upper, 3)}, Z > {number(significance(upper), 3)} at 95 % confidence"
         rows.append(("no toy is as extreme", most))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bumpfit.pages.terminal import number, pairs, probability, stacked, table
+from bumpfit.pages.terminal import measured, number, pairs, probability, rounded_pair, stacked, statistic, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,14 +82,14 @@ def fit(
         ]
         constraint = "free" if parameter.constraint == "none" else parameter.constraint
         error = best.errors[name] if name not in (*best.fixed, *best.undetermined) else None
-        lines.append([name, number(best.values[name], 6), number(error), ", ".join([constraint, *marks])])
+        lines.append([name, *rounded_pair(best.values[name], error), ", ".join([constraint, *marks])])
     parts: list[RenderableType] = [pairs(rows)] if rows else []
     parts.append(table("", ["parameter", "value", "error", ""], lines))
     facts = [("-2 ln L", f"{best.twice_nll:.6f}"), ("status", best.status)]
     if tested is not None:
         facts += [
-            (tested.parameter, f"{number(tested.mu)} ± {number(tested.mu_error)}"),
-            ("q0", number(tested.q0)),
+            (tested.parameter, measured(tested.mu, tested.mu_error)),
+            ("q0", statistic(tested.q0)),
             ("local p-value", f"{probability(tested.p)} ({tested.method})"),
             ("local Z", number(tested.z, 4)),
         ]
@@ -122,8 +122,8 @@ def yields_table(yields: Yields) -> RenderableType:
     """Events of every sample and channel."""
     lines = []
     for channel in yields.channels:
-        lines += [[f"{channel.name}: {s.name}", number(s.sum), number(s.sum_error)] for s in channel.samples]
-        lines.append([f"{channel.name}: total", number(channel.sum), number(channel.sum_error)])
+        lines += [[f"{channel.name}: {s.name}", *rounded_pair(s.sum, s.sum_error)] for s in channel.samples]
+        lines.append([f"{channel.name}: total", *rounded_pair(channel.sum, channel.sum_error)])
         if channel.data is not None:
             lines.append([f"{channel.name}: data", number(sum(channel.data)), ""])
     return table(f"Yields {yields.stage}", ["sample", "events", "error"], lines)
@@ -132,7 +132,7 @@ def yields_table(yields: Yields) -> RenderableType:
 def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
     """Points of a likelihood scan and the intervals."""
     lines = [
-        [number(x, 6), number(rise), "" if status == "converged" else status]
+        [number(x, 6), statistic(rise), "" if status == "converged" else status]
         for x, rise, status in zip(found.points, found.delta_twice_nll, found.status, strict=True)
     ]
     facts = [("best fit", f"{found.parameter} = {number(found.best, 6)}")]
@@ -151,7 +151,7 @@ def bounds(interval: Interval) -> str:
 
 def with_error(value: float | None, error: float | None, digits: int = 5) -> str:
     """A number with its statistical error, where it has one."""
-    return number(value, digits) if error is None else f"{number(value, digits)} ± {number(error, 2)}"
+    return number(value, digits) if error is None else measured(value, error)
 
 
 def limit(found: Limit) -> RenderableType:
@@ -188,7 +188,9 @@ def discoveries(found: MassScan) -> RenderableType:
     """Local significances over mass."""
     lines = []
     for mass, one, status in zip(found.masses, found.discoveries or (), found.status, strict=True):
-        cells = [number(one.mu), number(one.q0), probability(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
+        cells = (
+            [number(one.mu), statistic(one.q0), probability(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
+        )
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
     return table("Local significances", ["mass", "strength", "q0", "p", "Z", ""], lines)
 
@@ -204,7 +206,7 @@ def impacts(found: Impacts, top: int) -> RenderableType:
         for row in found.impacts[:top]
     ]
     columns = ["parameter", "pull", "constraint", "after +", "after -", "before +", "before -"]
-    best = f"{found.parameter} = {number(found.best)} ± {number(found.error)}"
+    best = f"{found.parameter} = {measured(found.best, found.error)}"
     more = len(found.impacts) - top
     note = [] if more <= 0 else [pairs([("", f"and {more} parameters of smaller impact")])]
     return stacked(table(f"Impacts on {best}, of ±1σ after and before the fit", columns, lines), *note)

@@ -7,14 +7,45 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bumpfit.normal import SMALLEST
+from bumpfit.report.rounding import MINUS, decimals, rounded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+NOISE = 1e-7
+"""Differences of -2 ln L that a minimisation does not know."""
+
+
 def number(value: float | None, digits: int = 5) -> str:
     """A number for a table; a dash where there is none."""
     return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+
+
+SPREAD = 5
+"""Decimal places up to which a value is written out beside its error."""
+
+
+def rounded_pair(value: float | None, error: float | None) -> tuple[str, str]:
+    """A value and its error, the error with two digits and the value with as many decimal places."""
+    if value is None or error is None or not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return number(value), number(error)
+    places = decimals(error)
+    if not -SPREAD < places <= SPREAD:
+        return number(value, max(2, places + 1 + (math.floor(math.log10(abs(value))) if value else 0))), number(
+            error, 2
+        )
+    return tuple(rounded(one, places).replace(MINUS, "-") for one in (value, error))  # type: ignore[return-value]
+
+
+def measured(value: float | None, error: float | None) -> str:
+    """`20.5 ± 4.8`."""
+    return " ± ".join(rounded_pair(value, error))
+
+
+def statistic(value: float | None, digits: int = 5) -> str:
+    """A test statistic; what is below the accuracy of a minimisation is zero."""
+    return number(0.0 if value is not None and abs(value) < NOISE else value, digits)
 
 
 def probability(value: float | None) -> str:
