@@ -79,7 +79,9 @@ class Reading:
         list[str] | None,
         typer.Option(metavar="PROCESS=NAME", help="Datacard: strength of the signals like PROCESS; may be repeated."),
     ] = None
-    card_mass: Annotated[str, typer.Option(help="Datacard: what stands for $MASS in names of histograms.")] = "120"
+    card_mass: Annotated[
+        str | None, typer.Option(help="Datacard: what stands for $MASS in names of histograms; default: 120.")
+    ] = None
 
     def model(self, path: Path) -> Model:
         """The compiled workspace."""
@@ -96,7 +98,7 @@ class Reading:
                 raise InputError(f"{path} is a table of events; make a workspace of scored events with bumpfit build")
         source: Any = require(path)
         if looks_like_card(path):
-            source = from_card(path, strengths=self._strengths(), mass=self.card_mass)
+            source = from_card(path, strengths=self._strengths(), mass=self.card_mass or "120")
         elif self.card_strength:
             raise InputError(f"--card-strength belongs to a datacard of Combine, which {path} is not")
         return read(
