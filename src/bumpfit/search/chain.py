@@ -14,13 +14,16 @@ from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
 from bumpfit.search.findings import Check, Findings, Particle, Scores, ShapeCheck, SignalEvents, Value
+from bumpfit.search.library_part import library_part
 from bumpfit.search.mass_range import mass_range
 from bumpfit.search.score_events import (
     cross_fitted,
+    deal_blocks,
     event_scores,
     forward_survival,
     mass_windows,
     primary_test,
+    score_folds,
     shape_checks,
 )
 from bumpfit.search.spectra import selected_spectra
@@ -75,11 +78,17 @@ def search(
     """The two-sample search: primary test, scores, spectra, and what the candidate is."""
     windows = mass_windows(data, background, config, seed)
     kept.log.write("windows", number=len(windows))
+    library = library_part(
+        data, background, windows, deal_blocks(data, background, config, seed),
+        score_folds(data, background, config, seed), config, seed=seed, executor=executor, kept=kept,
+    )  # fmt: skip
     scored, test = primary_test(
-        data, background, windows, config.approach, config, seed=seed, executor=executor, kept=kept
+        data, background, windows, config.approach, config, seed=seed, executor=executor, kept=kept, library=library
     )
     kept.log.write("primary test", p_global=test.overall.p, z_global=test.overall.z, draws=test.overall.draws)
-    u_data, u_background = cross_fitted(data, background, windows, config, seed=seed, executor=executor, kept=kept)
+    u_data, u_background = cross_fitted(
+        data, background, windows, config, seed=seed, executor=executor, kept=kept, library=library
+    )
     scores = event_scores(u_data, u_background, data, background, windows)
     kept.log.write("event scores")
     shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)

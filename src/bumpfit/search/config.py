@@ -11,6 +11,7 @@ from typing import Any
 from bumpfit.errors import InputError
 from bumpfit.foreign import read_toml
 from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifier, ForwardPlan, approach
+from bumpfit.search.hypotheses import LibrarySettings
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.spectrum import SpectrumSettings
 from bumpfit.search.template import TemplateSettings
@@ -35,8 +36,8 @@ class SearchConfig:
 
     `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery
     is claimed; `min_background`: background events that a selection must expect above its cuts; `rank`: the statistic
-    of the primary test; `folds`: of the event scores; `scoring`: the approach that tells data from
-    background; `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
+    of the primary test; `library`: decays of the packaged library as its second source; `folds`: of the
+    event scores; `scoring`: the approach that tells data from background; `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
     where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
     `windows`, `peaks`, `spectrum`, `templates`: settings of those steps; `cross_check`: the approach that repeats
     the primary test as a check.
@@ -46,6 +47,7 @@ class SearchConfig:
     claim_z: float = 3.0
     min_background: int = 5
     rank: RankSettings = RankSettings()
+    library: LibrarySettings = LibrarySettings()
     folds: int = 5
     scoring: ScoringSettings = ScoringSettings()
     approaches: Mapping[str, Classifier] = dataclasses.field(default_factory=_approaches)
@@ -130,6 +132,10 @@ def _filled(default: Any, content: Mapping[str, Any], where: str) -> Any:
             if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
                 raise InputError(f"{where}: '{key}' is {value!r}; expected tables of settings by name")
             values[key] = value
+        elif isinstance(old, bool):
+            if not isinstance(value, bool):
+                raise InputError(f"{where}: '{key}' is {value!r}; expected true or false")
+            values[key] = value
         elif isinstance(old, str):
             if not isinstance(value, str):
                 raise InputError(f"{where}: '{key}' is {value!r}; expected a text")
@@ -162,6 +168,12 @@ def _check(config: SearchConfig, where: str) -> None:
         (config.rank.depth > 0 and 0 < config.rank.reach <= 0.5, "rank needs depth > 0 and 0 < reach <= 0.5"),
         (0 < config.rank.error <= 0.2, "rank needs an error above 0 and of at most 0.2"),
         (config.rank.draws >= 1000, "rank needs at least 1000 draws"),
+        (1 < config.rank.interval <= 2, "rank needs an interval above 1 and of at most 2"),
+        (config.library.step > 1 and config.library.mass_step > 1, "library needs steps above 1"),
+        (all(0 < f < 0.5 for f in config.library.fractions), "library needs fractions between 0 and 0.5"),
+        (config.library.first_parts >= 1, "library needs first_parts of at least 1"),
+        (config.library.cloud >= 1000, "library needs a cloud of at least 1000 decays"),
+        (2 <= config.library.folds <= 100, "library needs from 2 to 100 folds"),
         (2 <= config.folds <= 100, "folds must be from 2 to 100"),
         (0 < config.forward.first < 1, "forward needs 0 < first < 1"),
         (1 <= config.forward.blocks <= 100, "forward needs from 1 to 100 blocks"),

@@ -44,6 +44,8 @@ NO_TILT = 0.02
 """ln of the odds ratio below which an event is dealt with the rest of its cell: the weights vary less."""
 BATCH = 2000
 """Draws between two looks at whether the error is small enough."""
+COUNTS = 4_000_000
+"""Counts by statistic and cell of all draws of a batch, at most: they are kept in memory."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,8 +218,9 @@ def smallest_p(
     own = dealer.log_weight(events.is_data)
     logs: list[Array] = []
     draws, log_p, relative = 0, 0.0, math.inf
+    batch = max(100, min(BATCH, COUNTS // dealer.tilted_in_cell.size))
     while draws < most and relative > error:
-        t, log_weight = dealer.draw(min(BATCH, most - draws), rng)
+        t, log_weight = dealer.draw(min(batch, most - draws), rng)
         extreme = np.min([point.log_p(t[:, s]) for s, point in enumerate(points)], axis=0) <= local[smallest] + 1e-9
         logs.append(np.where(extreme, log_weight, -np.inf))
         draws += len(t)

@@ -16,8 +16,10 @@ from bumpfit.files import atomic
 from bumpfit.progress import bar
 from bumpfit.runs import Arrays, Run
 from bumpfit.scoring import Classifier, ScoredBlock, cross_fit, deal_folds, forward_scores, survival
+from bumpfit.scoring.ranks import mean_log_rank
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Scores, ShapeCheck
+from bumpfit.search.hypotheses import LibraryPart, Tried
 from bumpfit.search.posterior import posterior_from_survival
 from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
 from bumpfit.search.windows import Window, home_window
@@ -54,9 +56,10 @@ def primary_test(
     seed: int,
     executor: Executor | None,
     kept: Run,
+    library: LibraryPart | None = None,
     name: str = "forward",
 ) -> tuple[list[list[ScoredBlock]], TwoSampleTest]:
-    """Forward scores of all windows, and their test."""
+    """Forward scores of all windows, and their test; with the library's part, where it is given."""
     block_d, block_b = deal_blocks(data, background, config, seed)
 
     def make() -> Arrays:
@@ -87,7 +90,7 @@ def primary_test(
         )
     test = two_sample_test(
         scored, windows, config.efficiencies, data.mass, background.mass,
-        min_background=config.min_background, rank=config.rank, seed=seed,
+        min_background=config.min_background, rank=config.rank, library=library, seed=seed,
     )  # fmt: skip
     return scored, test
 
@@ -112,10 +115,13 @@ def cross_fitted(
     seed: int,
     executor: Executor | None,
     kept: Run,
+    library: LibraryPart | None = None,
 ) -> tuple[Array, Array]:
-    """Background survival fractions in every window: data (windows, N), background (windows, M); NaN outside."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 12]))
-    fold_d, fold_b = (deal_folds(len(t), config.folds, rng) for t in (data, background))
+    """Background survival fractions in every window: data (windows, N), background (windows, M); NaN outside.
+
+    With the library's part the mean log rank of both sources is taken, fold by fold.
+    """
+    fold_d, fold_b = score_folds(data, background, config, seed)
     places = regions(data, background, windows)
 
     def make() -> Arrays:
@@ -132,6 +138,8 @@ def cross_fitted(
                 executor=executor,
             )
             for w, (raw_d, raw_b, _) in enumerate(raw):
+                if library is not None:
+                    raw_d, raw_b = _with_library(raw_d, raw_b, (fold_d, fold_b), library.windows[w])
                 for fold in range(config.folds):
                     d, b = places[w][0] & (fold_d == fold), places[w][1] & (fold_b == fold)
                     u_d[w, d], u_b[w, b] = survival(raw_d[d], raw_b[b]), survival(raw_b[b], raw_b[b])
@@ -140,6 +148,24 @@ def cross_fitted(
 
     stored = kept.piece("cross_fitted", make)
     return stored["data"], stored["background"]
+
+
+def score_folds(data: Events, background: Events, config: SearchConfig, seed: int) -> tuple[Ints, Ints]:
+    """Folds of the scores of data (N,) and background (M,)."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 12]))
+    return deal_folds(len(data), config.folds, rng), deal_folds(len(background), config.folds, rng)
+
+
+def _with_library(data: Array, background: Array, folds: tuple[Ints, Ints], tried: Tried) -> tuple[Array, Array]:
+    """Mean log ranks of learned scores (N,), (M,) and the library's, fold by fold; NaN outside of the window."""
+    learned, of_library = np.concatenate([data, background]), np.full(len(data) + len(background), np.nan)
+    of_library[tried.rows] = tried.scores
+    fold, result = np.concatenate(folds), np.full(len(learned), np.nan)
+    inside = ~np.isnan(learned)
+    for number in np.unique(fold):
+        mine = inside & (fold == number)
+        result[mine] = mean_log_rank([learned[mine], of_library[mine]])
+    return result[: len(data)], result[len(data) :]
 
 
 def event_scores(

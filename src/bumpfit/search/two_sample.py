@@ -8,6 +8,10 @@ w_k = sqrt(k / K), by which blocks count more whose models have learned more, ar
 know the labels, and without signal the labels are exchangeable inside each cell (block x mass interval):
 `bumpfit.search.permutations` has the law of the smallest p-value of all windows.
 
+Where the events are described by two jets, the decays of the packaged library are a second source (`bumpfit.search.
+hypotheses`), and the two together, by the mean of their log ranks, a third: each window has three statistics then. The
+library's statistic takes the events of the first block as well.
+
 Selections illustrate where the excess is. In each block the cut sits on a background order statistic, so under the null
 hypothesis the number of data events above it follows the negative hypergeometric law exactly; blocks are independent
 (see `bumpfit.scoring.forward`), and the sum over blocks has the convolution of the laws.
@@ -17,7 +21,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +33,16 @@ from bumpfit.errors import InputError
 from bumpfit.inference.counting import on_off_q0, order_statistic_law, sum_of_laws, upper_tail
 from bumpfit.results import Record
 from bumpfit.scoring import ScoredBlock
-from bumpfit.search.permutations import Labelled, smallest_p
+from bumpfit.scoring.ranks import mean_log_rank
+from bumpfit.search.hypotheses import LibraryPart, Tried
+from bumpfit.search.permutations import Labelled, PermutationP, smallest_p
 from bumpfit.search.windows import Window
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Source = Literal["learned", "library", "both"]
+SOURCES: tuple[Source, ...] = ("learned", "library", "both")
+"""What gives the scores of a statistic: classifiers that learn from the data, decays of the library, both together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +50,13 @@ class RankSettings:
     """The statistic of the primary test, and how well its p-value is known.
 
     `depth`: fraction of the events at which ranks begin to count much (d above); `reach`: fraction of the
-    highest-ranked events that count at all (r); `error`: relative Monte Carlo error of the p-value; `draws`:
-    permutations at most.
+    highest-ranked events that count at all (r); `interval`: ratio of the ends of the mass intervals inside of which
+    labels change places; `error`: relative Monte Carlo error of the p-value; `draws`: permutations at most.
     """
 
     depth: float = 0.003
     reach: float = 0.2
+    interval: float = 1.05
     error: float = 0.05
     draws: int = 100_000
 
@@ -77,8 +88,9 @@ class GlobalP(Record):
     """p-value of the smallest p-value of all windows, by their joint permutation law.
 
     `p` with its Monte Carlo `error` from `draws` permutations, `z` its one-sided Gaussian equivalent, which does not
-    underflow; `tested`: numbers of the windows that were tested, `z_local` of each; `window`: the one with the largest,
-    `p_local` its own p-value (saddle point).
+    underflow; `tested`: numbers of the windows that were tested, `z_local` the largest of each; `window`: the one with
+    the largest of all, `source` the statistic that has it, and `p_local` its own p-value (saddle point). `z_sources`: by
+    source, `z_local` of the tested windows (NaN where a window has none).
     """
 
     p: float
@@ -89,6 +101,8 @@ class GlobalP(Record):
     z_local: tuple[float, ...]
     window: int
     p_local: float
+    source: Source = "learned"
+    z_sources: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,6 +142,7 @@ def two_sample_test(
     *,
     min_background: int = 5,
     rank: RankSettings = RankSettings(),
+    library: LibraryPart | None = None,
     seed: int = 0,
 ) -> TwoSampleTest:
     """Test all windows together, and look at every (window, efficiency).
@@ -137,15 +152,20 @@ def two_sample_test(
         windows, efficiencies: what was fixed beforehand; a selection for which fewer than `min_background` background
             events are expected above the cut in all blocks together is left out (decided by table sizes alone).
         data_mass, background_mass: m_JJ in GeV, (N,) and (M,).
-        rank: the statistic; seed: of permutations and of breaking ties between scores.
+        rank: the statistic; library: the second source, if there is one; seed: of permutations and of breaking ties between scores.
 
     Raises:
         InputError: no selection has enough background events.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 101]))
+    shown = (
+        scored
+        if library is None
+        else [_both(b, t, len(data_mass)) for b, t in zip(scored, library.windows, strict=True)]
+    )
     families = [
         family
-        for w, blocks in enumerate(scored)
+        for w, blocks in enumerate(shown)
         if (family := _family(w, blocks, np.sort(np.asarray(efficiencies)), min_background, rng)) is not None
     ]
     if not families:
@@ -153,11 +173,11 @@ def two_sample_test(
             f"no selection keeps {min_background} background events at efficiencies {list(efficiencies)}; "
             "use a larger background table or larger efficiencies"
         )
-    overall = _global_p(scored, windows, data_mass, background_mass, rank, seed, rng)
-    results = [r for family in families for r in _results(family, scored[family.window], windows)]
+    overall = _global_p(scored, shown, windows, data_mass, background_mass, rank, library, seed, rng)
+    results = [r for family in families for r in _results(family, shown[family.window], windows)]
     places = [family.window for family in families for _ in family.efficiencies]
-    shown = [i for i, place in enumerate(places) if place == overall.window] or list(range(len(results)))
-    best = min(shown, key=lambda i: results[i].p_local)
+    of_window = [i for i, place in enumerate(places) if place == overall.window] or list(range(len(results)))
+    best = min(of_window, key=lambda i: results[i].p_local)
     return TwoSampleTest(tuple(results), tuple(places), best, overall)
 
 
@@ -216,33 +236,57 @@ def _family(
     return _Family(window, efficiencies, m, n, tails)
 
 
+def _both(blocks: Sequence[ScoredBlock], tried: Tried, n_data: int) -> list[ScoredBlock]:
+    """The blocks of a window with the mean log rank of their scores and of the library's weights."""
+    place = np.full(int(tried.rows.max(initial=-1)) + 1, -1)
+    place[tried.rows] = np.arange(len(tried.rows))
+    found = []
+    for block in blocks:
+        rows = np.concatenate([block.data_rows, n_data + block.background_rows])
+        scores = mean_log_rank([np.concatenate([block.data, block.background]), tried.weights[place[rows]]])
+        n = len(block.data)
+        found.append(dataclasses.replace(block, data=scores[:n], background=scores[n:]))
+    return found
+
+
 def _global_p(
     scored: Sequence[Sequence[ScoredBlock]],
+    both: Sequence[Sequence[ScoredBlock]],
     windows: Sequence[Window],
     data_mass: Array,
     background_mass: Array,
     rank: RankSettings,
+    library: LibraryPart | None,
     seed: int,
     rng: np.random.Generator,
 ) -> GlobalP:
-    """The joint permutation p-value of the rank statistics of all windows."""
-    edges = sorted({x for w in windows for x in (w.low, w.high) if np.isfinite(x)})
+    """The joint permutation p-value of all statistics of all windows."""
     masses = np.concatenate([data_mass, background_mass])
     number = np.full(len(masses), -1)
-    for block in (block for blocks in scored for block in blocks):
-        number[np.concatenate([block.data_rows, len(data_mass) + block.background_rows])] = block.block
-    cell = number * (len(edges) + 1) + np.searchsorted(edges, masses, side="right")
+    if library is not None:
+        for tried in library.windows:
+            number[tried.rows] = library.block[tried.rows]
+    else:
+        for block in (block for blocks in scored for block in blocks):
+            number[np.concatenate([block.data_rows, len(data_mass) + block.background_rows])] = block.block
+    interval = _intervals(masses, windows, rank)
+    cell = number * (int(interval.max()) + 1) + interval
     tested = np.flatnonzero(number >= 0)
     place = np.full(len(masses), -1)
     place[tested] = np.arange(len(tested))
     is_data, cell = tested < len(data_mass), np.unique(cell[tested], return_inverse=True)[1].astype(np.int64)
-    taken, rows, values = [], [], []
+    taken: list[tuple[int, Source]] = []
+    rows, values = [], []
     for w, blocks in enumerate(scored):
-        events, weights = _ranked(blocks, len(data_mass), rank, rng)
-        if _varies(cell, is_data, place[events]):
-            taken.append(w)
-            rows.append(place[events])
-            values.append(weights)
+        parts: list[tuple[Source, Ints, Array]] = [("learned", *_ranked(blocks, len(data_mass), rank, rng))]
+        if library is not None:
+            parts.append(("library", *_heaviest(library.windows[w], library.block, rank)))
+            parts.append(("both", *_ranked(both[w], len(data_mass), rank, rng)))
+        for source, events, weights in parts:
+            if _varies(cell, is_data, place[events], weights):
+                taken.append((w, source))
+                rows.append(place[events])
+                values.append(weights)
     if not taken:
         raise InputError(
             "no mass window has data and background events that could change places; give a larger background table"
@@ -250,17 +294,46 @@ def _global_p(
     found = smallest_p(
         Labelled(cell, is_data, tuple(rows), tuple(values)), error=rank.error, most=rank.draws, seed=[seed, 102]
     )
-    local = found.log_local[found.smallest]
+    return _told(found, taken)
+
+
+def _told(found: PermutationP, taken: Sequence[tuple[int, Source]]) -> GlobalP:
+    """The p-value with what each window and source has."""
+    z = dict(zip(taken, (float(z) for z in -ndtri_exp(found.log_local)), strict=True))
+    tested = tuple(dict.fromkeys(w for w, _ in taken))
+    sources = [source for source in SOURCES if any(of == source for _, of in taken)]
     return GlobalP(
-        found.p,
-        float(-ndtri_exp(found.log_p)),
-        found.error,
-        found.draws,
-        tuple(taken),
-        tuple(float(z) for z in -ndtri_exp(found.log_local)),
-        taken[found.smallest],
-        math.exp(local),
+        p=found.p,
+        z=float(-ndtri_exp(found.log_p)),
+        error=found.error,
+        draws=found.draws,
+        tested=tested,
+        z_local=tuple(max(z[w, of] for of in sources if (w, of) in z) for w in tested),
+        window=taken[found.smallest][0],
+        p_local=math.exp(found.log_local[found.smallest]),
+        source=taken[found.smallest][1],
+        z_sources={of: tuple(z.get((w, of), math.nan) for w in tested) for of in sources},
     )
+
+
+def _intervals(masses: Array, windows: Sequence[Window], rank: RankSettings) -> Ints:
+    """Number of the mass interval of each event: a fixed grid and the edges of the windows."""
+    edges = sorted({x for w in windows for x in (w.low, w.high) if np.isfinite(x)})
+    grid = np.floor(np.log(np.maximum(masses, 1e-9)) / math.log(rank.interval)).astype(np.int64)
+    both = (grid - grid.min()) * (len(edges) + 1) + np.searchsorted(edges, masses, side="right")
+    return np.unique(both, return_inverse=True)[1].astype(np.int64)
+
+
+def _heaviest(tried: Tried, block: Ints, rank: RankSettings) -> tuple[Ints, Array]:
+    """The events of the largest weights of every block (`rank.reach` of them), and the weights above that level."""
+    events, weights = [], []
+    for number in np.unique(block[tried.rows]):
+        mine = np.flatnonzero(block[tried.rows] == number)
+        level = float(np.quantile(tried.weights[mine], 1 - rank.reach))
+        mine = mine[tried.weights[mine] > level]
+        events.append(tried.rows[mine])
+        weights.append(tried.weights[mine] - level)
+    return np.concatenate(events), np.concatenate(weights)
 
 
 def _ranked(
@@ -279,9 +352,9 @@ def _ranked(
     return np.concatenate(events), np.concatenate(weights)
 
 
-def _varies(cell: Ints, is_data: NDArray[np.bool_], rows: Ints) -> bool:
-    """Whether labels can change a statistic: one of its events is in a cell with labels of both kinds."""
+def _varies(cell: Ints, is_data: NDArray[np.bool_], rows: Ints, weights: Array) -> bool:
+    """Whether labels can change a statistic: a cell with labels of both kinds has events of different weights."""
     total = np.bincount(cell)
     data = np.bincount(cell, weights=is_data)
     mixed = (data > 0) & (data < total)
-    return bool(mixed[cell[rows]].any())
+    return bool((mixed[cell[rows]] & (weights > 0)).any())
