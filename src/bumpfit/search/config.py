@@ -37,7 +37,8 @@ class SearchConfig:
     `efficiencies`: background efficiencies of the selections; `claim_z`: global significance from which a discovery
     is claimed; `min_background`: background events that a selection must expect above its cuts; `rank`: the statistic
     of the primary test; `library`: decays of the packaged library as its second source; `folds`: of the
-    event scores; `scoring`: the approach that tells data from background; `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
+    event scores; `scoring`: the approach that tells data from background;
+    `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
     where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
     `windows`, `peaks`, `spectrum`, `templates`: settings of those steps; `cross_check`: the approach that repeats
     the primary test as a check.

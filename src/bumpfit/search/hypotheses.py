@@ -11,7 +11,7 @@ pi_h are the posterior probabilities of the hypotheses given the labels of the b
 
     ln L_h = sum_data ln(1 + f r_h) - sum_all ln(1 + rho f r_h),    rho = data / (data + background),
 
-the likelihood of the labels. The blocks are those of `bumpfit.scoring.forward`, the first one cut into some more. Mixing
+the likelihood of the labels. The blocks are those of `bumpfit.scoring.forward`, the first one cut into more. Mixing
 before a block and learning after it is Dawid's prequential principle once more (J. R. Stat. Soc. A 147 (1984) 278):
 masses are found without a trials factor to be paid afterwards, the sum over blocks is the logarithm of a marginal
 likelihood ratio, and as the weights of a block do not know its labels, the law of the sum is that of permuted labels.
@@ -95,7 +95,7 @@ def resonance_masses(low: float, high: float, settings: LibrarySettings) -> Arra
     return np.exp(0.5 * (edges[1:] + edges[:-1]))
 
 
-def _jet(mass: Array, tau: Array, masses: Array, resonance: float) -> Array:
+def _jet(mass: Array, tau: Array, masses: Array, resonance: float) -> NDArray[np.float32]:
     """Density of one jet under every daughter mass, shape (N, J, 2), in ln m and tau21 (common factors left out)."""
     grid, table = jet_densities()
     x = np.clip(4 * masses / resonance, grid[0], grid[-1])
@@ -203,8 +203,8 @@ def generic_ratio(
 class _Densities:
     """What the events of a window look like under all hypotheses."""
 
-    first: Array  # (n, J, 2) lighter jet
-    second: Array  # (n, J, 2) heavier jet
+    first: NDArray[np.float32]  # (n, J, 2) lighter jet
+    second: NDArray[np.float32]  # (n, J, 2) heavier jet
     density: Array  # (n,) common factor: generic ratio over the mean density
     position: Array  # (n, K) resonance masses
     fractions: Array  # (F,)
@@ -292,7 +292,7 @@ def _position(mass: Array, resonances: Array) -> Array:
     return np.asarray(density[at] / np.maximum(seen, 0.05) / of_events[:, None])
 
 
-def _mean_density(first: Array, second: Array) -> Array:
+def _mean_density(first: NDArray[np.float32], second: NDArray[np.float32]) -> Array:
     """Density of the features averaged over all pairs and prongs, shape (N,)."""
     total = np.einsum("ijp,ip->i", first, second.sum(axis=1)) + np.einsum("ijp,ijp->i", first, second)
     pairs = first.shape[1] * (first.shape[1] + 1) / 2

@@ -89,8 +89,8 @@ class GlobalP(Record):
 
     `p` with its Monte Carlo `error` from `draws` permutations, `z` its one-sided Gaussian equivalent, which does not
     underflow; `tested`: numbers of the windows that were tested, `z_local` the largest of each; `window`: the one with
-    the largest of all, `source` the statistic that has it, and `p_local` its own p-value (saddle point). `z_sources`: by
-    source, `z_local` of the tested windows (NaN where a window has none).
+    the largest of all, `source` the statistic that has it, and `p_local` its own p-value (saddle point). `z_sources`:
+    by source, `z_local` of the tested windows (NaN where a window has none).
     """
 
     p: float
@@ -152,7 +152,8 @@ def two_sample_test(
         windows, efficiencies: what was fixed beforehand; a selection for which fewer than `min_background` background
             events are expected above the cut in all blocks together is left out (decided by table sizes alone).
         data_mass, background_mass: m_JJ in GeV, (N,) and (M,).
-        rank: the statistic; library: the second source, if there is one; seed: of permutations and of breaking ties between scores.
+        rank: the statistic; library: the second source, if there is one; seed: of permutations and of breaking ties
+            between scores.
 
     Raises:
         InputError: no selection has enough background events.
