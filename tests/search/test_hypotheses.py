@@ -8,6 +8,7 @@ from bumpfit.search.hypotheses import (
     FLOOR,
     LibrarySettings,
     Tried,
+    WindowEvents,
     _jet,
     _mean_density,
     _position,
@@ -42,7 +43,9 @@ def tried(n_signal: int, is_data: NDArray[np.bool_] | None = None, seed: int = 1
     rng = np.random.default_rng(seed + 100)
     block, fold = rng.integers(0, 6, len(mass)), rng.integers(0, 3, len(mass))
     used = labels if is_data is None else is_data
-    return try_library(x, mass, used, block, fold, np.arange(len(mass)), SPAN, np.zeros(len(mass)), SETTINGS), block
+    return try_library(
+        WindowEvents(x, mass, used, block, fold, np.arange(len(mass))), SPAN, np.zeros(len(mass)), SETTINGS
+    ), block
 
 
 def test_densities_are_normalised_and_never_zero() -> None:

@@ -52,7 +52,7 @@ def test_counts_of_two_blocks_by_hand() -> None:
     data, background = np.array([9.0, 8, 7, 6, 5, 1, 0.5, 0.4]), np.array([8.5, 3.0, 2.0, 0.0])
     blocks = [ScoredBlock(k, np.arange(8) + 8 * (k - 1), np.arange(4) + 4 * (k - 1), data, background) for k in (1, 2)]
     window = (Window(-np.inf, np.inf, 3000.0),)
-    test = two_sample_test([blocks], window, (0.5,), np.full(16, 3e3), np.full(8, 3e3), min_background=1)
+    test = two_sample_test([blocks], window, (0.5,), (np.full(16, 3e3), np.full(8, 3e3)), min_background=1)
     found = test.selections[0]
     assert (found.n_data, found.n_background, found.n_background_expected) == (10, 4, 8.0)
     assert found.background_error == pytest.approx(8 / np.sqrt(4))
@@ -72,8 +72,8 @@ def test_windows_are_trials() -> None:
     for w in range(2):
         rows = np.arange(300) + 300 * w
         scored.append([ScoredBlock(1, rows, rows, score[rows], rng.normal(size=300))])
-    found = two_sample_test(scored, windows, (0.1,), mass, mass, rank=RankSettings(depth=0.03, error=0.03), seed=2)
-    alone = two_sample_test(scored[1:], windows[1:], (0.1,), mass, mass, rank=RankSettings(depth=0.03, error=0.03))
+    found = two_sample_test(scored, windows, (0.1,), (mass, mass), rank=RankSettings(depth=0.03, error=0.03), seed=2)
+    alone = two_sample_test(scored[1:], windows[1:], (0.1,), (mass, mass), rank=RankSettings(depth=0.03, error=0.03))
     p = alone.overall.p
     assert 1e-4 < p < 0.1
     assert found.overall.tested == (0, 1) and found.overall.window == 1

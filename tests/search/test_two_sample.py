@@ -26,7 +26,9 @@ def experiment(rng: np.random.Generator, n_signal: int = 0, windows: tuple[Windo
             blocks.append(ScoredBlock(k, d, b, score_d[d], score_b[b]))
         scored.append(blocks)
     seed = int(rng.integers(2**31))
-    return two_sample_test(scored, windows, (0.1, 0.03, 0.01), mass_d, mass_b, rank=RankSettings(error=0.1), seed=seed)
+    return two_sample_test(
+        scored, windows, (0.1, 0.03, 0.01), (mass_d, mass_b), rank=RankSettings(error=0.1), seed=seed
+    )
 
 
 def test_counts_and_exact_p_by_hand() -> None:
@@ -34,7 +36,7 @@ def test_counts_and_exact_p_by_hand() -> None:
     data, background = np.array([5.0, 4.0, 3.5, 1.0, 0.5]), np.array([4.5, 3.0, 2.0, 0.0])
     block = ScoredBlock(1, np.arange(5), np.arange(4), data, background)
     found = two_sample_test(
-        [[block]], EVERYTHING, (0.5,), np.full(5, 3e3), np.full(4, 3e3), min_background=1,
+        [[block]], EVERYTHING, (0.5,), (np.full(5, 3e3), np.full(4, 3e3)), min_background=1,
     )  # fmt: skip
     selection = found.selections[0]
     assert (selection.n_data, selection.n_background) == (3, 2)
@@ -86,7 +88,7 @@ def test_the_window_of_the_signal_is_the_one_that_is_shown() -> None:
             for k in range(1, BLOCKS + 1)
         ]
         scored.append([ScoredBlock(k, d, b, score[d], score_b[b]) for k, (d, b) in enumerate(rows, start=1)])
-    found = two_sample_test(scored, windows, (0.1, 0.03), mass, mass_b)
+    found = two_sample_test(scored, windows, (0.1, 0.03), (mass, mass_b))
     assert found.overall.window == 1 == found.windows[found.best]
     assert found.overall.p_local < found.overall.p < 4 * found.overall.p_local
 
@@ -94,7 +96,7 @@ def test_the_window_of_the_signal_is_the_one_that_is_shown() -> None:
 def test_too_small_a_table() -> None:
     block = ScoredBlock(1, np.arange(3), np.arange(3), np.zeros(3), np.zeros(3))
     with pytest.raises(InputError, match="larger background table"):
-        two_sample_test([[block]], EVERYTHING, (0.1,), np.ones(3), np.ones(3))
+        two_sample_test([[block]], EVERYTHING, (0.1,), (np.ones(3), np.ones(3)))
 
 
 def test_windows_cover_everything_and_overlap() -> None:

@@ -37,7 +37,7 @@ def test_global_p_values_are_uniform_through_the_training() -> None:
             block
             for _, block in forward_scores(data.features, background.features, *blocks, everything, trees, seed=seed)
         ]
-        test = two_sample_test([scored], windows, (0.1, 0.03, 0.01, 0.003), data.mass, background.mass, seed=seed)
+        test = two_sample_test([scored], windows, (0.1, 0.03, 0.01, 0.003), (data.mass, background.mass), seed=seed)
         found.append([test.overall.p, *(s.p_local for s in test.selections)])
     p = np.array(found)
     assert stats.kstest(p[:, 0], "uniform").pvalue > 0.01

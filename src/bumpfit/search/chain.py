@@ -18,12 +18,10 @@ from bumpfit.search.library_part import library_part
 from bumpfit.search.mass_range import mass_range
 from bumpfit.search.score_events import (
     cross_fitted,
-    deal_blocks,
     event_scores,
     forward_survival,
     mass_windows,
     primary_test,
-    score_folds,
     shape_checks,
 )
 from bumpfit.search.spectra import selected_spectra
@@ -78,10 +76,7 @@ def search(
     """The two-sample search: primary test, scores, spectra, and what the candidate is."""
     windows = mass_windows(data, background, config, seed)
     kept.log.write("windows", number=len(windows))
-    library = library_part(
-        data, background, windows, deal_blocks(data, background, config, seed),
-        score_folds(data, background, config, seed), config, seed=seed, executor=executor, kept=kept,
-    )  # fmt: skip
+    library = library_part(data, background, windows, config, seed=seed, executor=executor, kept=kept)
     scored, test = primary_test(
         data, background, windows, config.approach, config, seed=seed, executor=executor, kept=kept, library=library
     )

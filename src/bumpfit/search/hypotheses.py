@@ -225,25 +225,28 @@ class _Densities:
         return np.log1p(mixed), log_l
 
 
-def try_library(
-    features: Array,
-    mass: Array,
-    is_data: NDArray[np.bool_],
-    block: Ints,
-    fold: Ints,
-    rows: Ints,
-    span: tuple[float, float],
-    ratio: Array,
-    settings: LibrarySettings,
-) -> Tried:
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowEvents:
+    """Events of a window: features (n, 4) as in the library, m_JJ in GeV, and of each event the label, the block, the
+    fold of the scores, and the row in the tables.
+    """
+
+    features: Array
+    mass: Array
+    is_data: NDArray[np.bool_]
+    block: Ints
+    fold: Ints
+    rows: Ints
+
+
+def try_library(events: WindowEvents, span: tuple[float, float], ratio: Array, settings: LibrarySettings) -> Tried:
     """Weights of all events of a window, block after block.
 
     Args:
-        features: (n, 4) as in the library; mass: m_JJ in GeV; is_data, block, fold, rows: label, block, fold of the
-            scores, and row of each event.
         span: resonance masses that are tried lie between these, GeV.
         ratio: `generic_ratio` of the events.
     """
+    features, mass, is_data, block, fold = events.features, events.mass, events.is_data, events.block, events.fold
     resonances, centre = resonance_masses(*span, settings), float(np.sqrt(span[0] * span[1]))
     masses = daughter_masses(centre, settings)
     light, heavy = features[:, 0], features[:, 0] + features[:, 1]
@@ -268,7 +271,7 @@ def try_library(
     marginal = all_of.posterior(log_l).sum(axis=(0, 4))
     j, k, m = (int(i) for i in np.unravel_index(int(marginal.argmax()), marginal.shape))
     best = (float(resonances[m]), float(masses[j]), float(masses[k]))
-    return Tried(rows, weights, scores, best, float(marginal.max()))
+    return Tried(events.rows, weights, scores, best, float(marginal.max()))
 
 
 def _position(mass: Array, resonances: Array) -> Array:

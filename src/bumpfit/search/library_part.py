@@ -13,7 +13,8 @@ from bumpfit.runs import Arrays, Run
 from bumpfit.scoring import deal_folds
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets, jet_features
-from bumpfit.search.hypotheses import LibraryPart, Tried, daughter_masses, generic_ratio, try_library
+from bumpfit.search.hypotheses import LibraryPart, Tried, WindowEvents, daughter_masses, generic_ratio, try_library
+from bumpfit.search.score_events import deal_blocks, score_folds
 from bumpfit.search.windows import Window
 
 Array = NDArray[np.float64]
@@ -34,8 +35,6 @@ def library_part(
     data: Events,
     background: Events,
     windows: tuple[Window, ...],
-    blocks: tuple[Ints, Ints],
-    folds: tuple[Ints, Ints],
     config: SearchConfig,
     *,
     seed: int,
@@ -44,16 +43,19 @@ def library_part(
 ) -> LibraryPart | None:
     """Try the library in all windows; None where the events are not described by the four jet features.
 
-    `blocks` and `folds`: of data (N,) and background (M,). No classifier here knows which events are data.
+    No classifier here knows which events are data.
     """
     if not config.library.use or not (has_jets(data) and has_jets(background)):
         return None
     settings = config.library
     rng = np.random.default_rng(np.random.SeedSequence([seed, 14]))
-    block = np.concatenate(blocks)
+    block = np.concatenate(deal_blocks(data, background, config, seed))
     block = np.where(block == 0, deal_folds(len(block), settings.first_parts, rng), block + settings.first_parts - 1)
     features = np.concatenate([jet_features(data), jet_features(background)])
-    mass, fold = np.concatenate([data.mass, background.mass]), np.concatenate(folds)
+    mass, fold = (
+        np.concatenate([data.mass, background.mass]),
+        np.concatenate(score_folds(data, background, config, seed)),
+    )
     is_data = np.arange(len(mass)) < len(data)
 
     def make() -> Arrays:
@@ -68,7 +70,8 @@ def library_part(
                     x, daughter_masses(centre, settings), centre, config.template_trees, settings,
                     seed=int(np.random.SeedSequence([seed, 300, w]).generate_state(1)[0]), executor=executor,
                 )  # fmt: skip
-                tried = try_library(x, of_rows, is_data[rows], block[rows], fold[rows], rows, span, ratio, settings)
+                events = WindowEvents(x, of_rows, is_data[rows], block[rows], fold[rows], rows)
+                tried = try_library(events, span, ratio, settings)
                 arrays[f"{w}_weights"], arrays[f"{w}_scores"] = tried.weights, tried.scores
                 arrays[f"{w}_best"] = np.array([*tried.masses, tried.share])
                 advance()

@@ -89,7 +89,7 @@ def primary_test(
             ]
         )
     test = two_sample_test(
-        scored, windows, config.efficiencies, data.mass, background.mass,
+        scored, windows, config.efficiencies, (data.mass, background.mass),
         min_background=config.min_background, rank=config.rank, library=library, seed=seed,
     )  # fmt: skip
     return scored, test

@@ -137,8 +137,7 @@ def two_sample_test(
     scored: Sequence[Sequence[ScoredBlock]],
     windows: Sequence[Window],
     efficiencies: Sequence[float],
-    data_mass: Array,
-    background_mass: Array,
+    masses: tuple[Array, Array],
     *,
     min_background: int = 5,
     rank: RankSettings = RankSettings(),
@@ -151,7 +150,7 @@ def two_sample_test(
         scored: tested blocks of each window, shape (windows, blocks).
         windows, efficiencies: what was fixed beforehand; a selection for which fewer than `min_background` background
             events are expected above the cut in all blocks together is left out (decided by table sizes alone).
-        data_mass, background_mass: m_JJ in GeV, (N,) and (M,).
+        masses: m_JJ of data (N,) and background (M,) in GeV.
         rank: the statistic; library: the second source, if there is one; seed: of permutations and of breaking ties
             between scores.
 
@@ -162,7 +161,7 @@ def two_sample_test(
     shown = (
         scored
         if library is None
-        else [_both(b, t, len(data_mass)) for b, t in zip(scored, library.windows, strict=True)]
+        else [_both(b, t, len(masses[0])) for b, t in zip(scored, library.windows, strict=True)]
     )
     families = [
         family
@@ -174,7 +173,7 @@ def two_sample_test(
             f"no selection keeps {min_background} background events at efficiencies {list(efficiencies)}; "
             "use a larger background table or larger efficiencies"
         )
-    overall = _global_p(scored, shown, windows, data_mass, background_mass, rank, library, seed, rng)
+    overall = _global_p(scored, shown, windows, masses, rank, library, seed, rng)
     results = [r for family in families for r in _results(family, shown[family.window], windows)]
     places = [family.window for family in families for _ in family.efficiencies]
     of_window = [i for i, place in enumerate(places) if place == overall.window] or list(range(len(results)))
@@ -254,35 +253,34 @@ def _global_p(
     scored: Sequence[Sequence[ScoredBlock]],
     both: Sequence[Sequence[ScoredBlock]],
     windows: Sequence[Window],
-    data_mass: Array,
-    background_mass: Array,
+    masses_of: tuple[Array, Array],
     rank: RankSettings,
     library: LibraryPart | None,
     seed: int,
     rng: np.random.Generator,
 ) -> GlobalP:
     """The joint permutation p-value of all statistics of all windows."""
-    masses = np.concatenate([data_mass, background_mass])
+    masses, n_data = np.concatenate(masses_of), len(masses_of[0])
     number = np.full(len(masses), -1)
     if library is not None:
         for tried in library.windows:
             number[tried.rows] = library.block[tried.rows]
     else:
         for block in (block for blocks in scored for block in blocks):
-            number[np.concatenate([block.data_rows, len(data_mass) + block.background_rows])] = block.block
+            number[np.concatenate([block.data_rows, n_data + block.background_rows])] = block.block
     interval = _intervals(masses, windows, rank)
     cell = number * (int(interval.max()) + 1) + interval
     tested = np.flatnonzero(number >= 0)
     place = np.full(len(masses), -1)
     place[tested] = np.arange(len(tested))
-    is_data, cell = tested < len(data_mass), np.unique(cell[tested], return_inverse=True)[1].astype(np.int64)
+    is_data, cell = tested < n_data, np.unique(cell[tested], return_inverse=True)[1].astype(np.int64)
     taken: list[tuple[int, Source]] = []
     rows, values = [], []
     for w, blocks in enumerate(scored):
-        parts: list[tuple[Source, Ints, Array]] = [("learned", *_ranked(blocks, len(data_mass), rank, rng))]
+        parts: list[tuple[Source, Ints, Array]] = [("learned", *_ranked(blocks, n_data, rank, rng))]
         if library is not None:
             parts.append(("library", *_heaviest(library.windows[w], library.block, rank)))
-            parts.append(("both", *_ranked(both[w], len(data_mass), rank, rng)))
+            parts.append(("both", *_ranked(both[w], n_data, rank, rng)))
         for source, events, weights in parts:
             if _varies(cell, is_data, place[events], weights):
                 taken.append((w, source))
