@@ -9,7 +9,7 @@ JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test studies lint format setup clean
+.PHONY: demo test studies lint format site setup clean
 
 setup: $(READY)
 
@@ -35,6 +35,9 @@ test: lint  ## lint, types and every test that a gate needs
 
 studies: setup  ## the statistical experiments at full size, as the documentation quotes them: hours
 	BUMPFIT_STUDIES=1 $(BIN)/pytest -m statistics
+
+site: setup  ## the documentation as a site, broken links being errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,59 @@
+"""The site builds without a warning, and what the tutorial says happens."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bumpfit import inference, workspace
+
+ROOT = Path(__file__).parents[1]
+TUTORIAL = ROOT / "docs" / "tutorials" / "spectrum.md"
+
+
+@pytest.mark.slow
+def test_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr.strip(), done.stderr
+    page = (tmp_path / "site" / "api" / "inference" / "index.html").read_text()
+    assert "bumpfit.inference.discovery" in page
+
+
+@pytest.mark.slow
+def test_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TUTORIAL.read_text()
+    commands = re.findall(r"^    ((?:bumpfit|python) .*)$", text, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        first, *words = command.replace("workspaces/", f"{ROOT}/workspaces/").replace("200000", "2000").split()
+        start = [sys.executable, "-m", "bumpfit"] if first == "bumpfit" else [sys.executable]
+        done = subprocess.run([*start, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+    model = workspace.read(tmp_path / "spectrum.json")
+    found = inference.discovery(model)
+    assert f"| mu | {found.mu:.1f} ± {found.mu_error:.1f} |" in text
+    assert f"| q0 | {found.q0:.1f} |" in text and f"| local Z | {found.z:.1f} |" in text
+    limit = inference.limit(model)
+    assert (
+        f"the observed limit ({limit.observed:.0f})" in text
+        and f"expected without one ({limit.expected[2]:.1f})" in text
+    )
+    example = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.group(1), "tutorial", "exec"), {})  # our own text, from the checkout
+
+
+def test_commands_in_documents_exist() -> None:
+    from bumpfit.cli import MODULES
+
+    names = {name for group in MODULES.values() for name in group}
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for command in re.findall(r"(?:^    |`)bumpfit ([a-z]+)", page.read_text(), re.MULTILINE):
+            assert command in names, f"{page.name} names the command {command}, which does not exist"
