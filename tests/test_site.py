@@ -1,5 +1,6 @@
 """The site builds without a warning, and what the tutorial says happens."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -57,3 +58,13 @@ def test_commands_in_documents_exist() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for command in re.findall(r"(?:^    |`)bumpfit ([a-z]+)", page.read_text(), re.MULTILINE):
             assert command in names, f"{page.name} names the command {command}, which does not exist"
+
+
+@pytest.mark.parametrize("part", ["workspace", "inference", "shapes", "toys", "scoring", "higgsml", "events"])
+def test_every_public_name_has_an_entry(part: str) -> None:
+    page = (ROOT / "docs" / "api" / f"{part}.md").read_text()
+    if f"::: bumpfit.{part}\n" in page:
+        return
+    entries = set(re.findall(rf"^(?:::: |      heading: )bumpfit\.{part}\.(\w+)", page, re.MULTILINE))
+    missing = set(importlib.import_module(f"bumpfit.{part}").__all__) - entries
+    assert not missing, f"docs/api/{part}.md lacks {sorted(missing)}"
