@@ -22,9 +22,18 @@ from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.method_binned import Binned
 from bumpfit.higgsml.split import learners, parts
 from bumpfit.higgsml.summary import inputs, weighted_quantile
-from bumpfit.higgsml.templates import Templates, monomials, points, responses
+from bumpfit.higgsml.templates import (
+    Sample,
+    Templates,
+    measure_templates,
+    monomials,
+    points,
+    response_shift,
+    responses,
+    yields,
+)  # fmt: skip
 
-SMALL = {"trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3}
+SMALL = {"first_trees": 12, "trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3}
 
 
 def strong() -> pd.DataFrame:
@@ -142,9 +151,18 @@ def test_log_quadratic_responses_are_found() -> None:
     want = rng.normal(0, 0.005, (3, 4, 9)) * np.array([1, 1, 0.1, 0.3, 0.3, 0.01, 0.3, 0.01, 0.01])
     terms = monomials(at[:, 0], at[:, 1], at[:, 2] ** 2)
     values = rng.uniform(10, 100, (3, 4)) * np.exp(np.einsum("mk,bpk->mbp", terms, want))
-    found, worst = responses(Templates(tuple(points()), values, np.full((3, 4), 1e3)))
+    templates = Templates(tuple(points()), values, np.full((3, 4), 1e3))
+    found, worst = responses(templates)
     np.testing.assert_allclose(found, want, atol=1e-8)
     assert worst < 1e-6
+    # a bin that is the signal's alone: a miss of 10 events at one point shifts mu by 10 / (d rate / d mu)
+    at = [m for m, (t, j, s) in enumerate(points()) if abs(t) <= 2 and abs(j) <= 2]
+    values[at[1:], 0, 0] += 10.0
+    slopes = np.zeros((3, 7))
+    slopes[0, 0] = 50.0
+    weights = np.exp([-0.5 * (points()[m][0] ** 2 + points()[m][1] ** 2) for m in at])
+    want_shift = 10.0 / 50.0 / (np.sqrt(100.0) / 50.0) * np.sqrt(1.0 - weights[0] / weights.sum())
+    assert response_shift(templates, want, slopes, np.full(3, 100.0)) == pytest.approx(want_shift, rel=1e-6)
 
 
 def test_too_few_events_are_told() -> None:
@@ -155,3 +173,51 @@ def test_too_few_events_are_told() -> None:
     with pytest.raises(InputError, match="not fitted"):
         Binned().predict(pd.DataFrame(higgsml.bias(table(50, 1))))
     assert weighted_quantile(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0]), 0.5) == 2.0
+
+
+def test_effective_events_of_the_simulation_are_those_of_a_bootstrap() -> None:
+    rng = np.random.default_rng(3)
+    n = 40_000
+    events = table(n, 9).assign(hard_event=np.arange(n))
+    events["weights"] = np.where(rng.random(n) < 0.3, 3.0, 0.5).astype(np.float32)
+    sample = Sample.of(events, 1, 0)
+
+    def bins(x: np.ndarray) -> np.ndarray:
+        return (x[16] > 40).astype(np.int64) + (x[16] > 90)
+
+    found = measure_templates(sample, bins, 3)
+    relative = 1.0 / found.simulated()
+    changes = []
+    for _ in range(150):
+        again = dataclasses.replace(sample, weights=sample.weights * rng.poisson(1.0, n))
+        total = [yields(again, bins, 3, at)[0].sum(axis=(0, 2)) for at in ((0, 0, 0), (1.5, 0, 0), (-1.5, 0, 0))]
+        changes.append([np.log(total[0]), np.log(total[1] / total[2]) / 3])
+    spread = np.var(changes, axis=0)
+    assert (relative >= spread[0] * 0.7).all() and (relative <= 3 * (spread.sum(axis=0))).all()
+    jackknife = found._response_variance()
+    assert (jackknife > 0.3 * spread[1]).all()
+    assert found.scaled(0.1).simulated() == pytest.approx(found.simulated())
+
+
+def test_the_error_of_the_simulation_is_in_an_independent_measurement(fitted: Binned, tmp_path: Path) -> None:
+    other = Binned(**SMALL, mode="independent", luminosity=0.0).fit(strong(), 3)
+    assert other.model is not None and (other.model.simulated > 0).all() and 0 < other.luminosity < 10
+    found = other.simulation
+    assert found["mode"] == "independent" and found["luminosity"] == other.luminosity
+    assert fitted.model is not None and not fitted.model.simulated.any()
+    method.save(other, tmp_path / "m.zip")
+    again = method.load(tmp_path / "m.zip")
+    assert (again.luminosity, again.mode) == (other.luminosity, "independent")
+    np.testing.assert_array_equal(again.model.simulated, other.model.simulated)  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="expected closure or independent"):
+        Binned(mode="both")
+
+
+def test_summaries_measure_as_single_events_do(fitted: Binned) -> None:
+    _, templates = parts(strong())
+    x = biased(matrix(templates)).features
+    times = np.random.default_rng(1).poisson(0.7, x.shape[1])
+    table_of = pd.DataFrame(dict(zip(FEATURES, np.repeat(x, times, axis=1), strict=True)))
+    one, two = fitted.measure(table_of), fitted.measure_summaries(fitted.summaries(x), times)
+    plain = method.Method.measure_summaries(fitted, method.Method.summaries(fitted, x), times)
+    assert one.mu_hat == two.mu_hat == plain.mu_hat and one.twice_nll.rise == two.twice_nll.rise  # type: ignore[union-attr]

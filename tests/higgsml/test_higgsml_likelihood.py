@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from iminuit import Minuit
+from scipy.special import gammaln
 from scipy.stats import beta, poisson
 
 from bumpfit.errors import InputError
@@ -218,3 +219,52 @@ def test_bad_counts_are_told(model: Model) -> None:
     with pytest.raises(InputError, match="strengths"):
         model.expected([1.0, 2.0], [0.0, 0.0])
     assert fit_all(model, np.ones((2, 30)), ends=False).valid.all()
+
+
+def simulated_model(m: float = 40.0) -> Model:
+    """Five bins with signal and Z, of which each has m effective simulated events."""
+    yields = np.zeros((5, 4))
+    yields[:, 0], yields[:, 1] = [2, 4, 8, 12, 10], [400, 200, 80, 30, 10]
+    response = np.zeros((5, 4, 9))
+    response[:, 1, 0] = [0.01, 0.02, -0.01, 0.03, 0.0]
+    return response_model(yields, response, simulated=np.full(5, m))
+
+
+def test_factors_of_bins_are_profiled_as_iminuit_does() -> None:
+    model = simulated_model()
+    n, m = np.array([430.0, 180.0, 95.0, 35.0, 30.0]), 40.0
+    r = model.expected(1.4, [0.5, 0, 0, 0, 0, 0])[0][0]
+
+    def cost(g: np.ndarray) -> float:
+        return float(2 * np.sum(g * r - n * np.log(g * r) + gammaln(n + 1) + m * (g - 1) - m * np.log(g)) + 0.25)
+
+    minuit = Minuit(cost, np.ones(5))
+    minuit.errordef, minuit.strategy, minuit.tol = 1.0, 2, 1e-4
+    minuit.migrad()
+    assert model.twice_nll(n, 1.4, [0.5, 0, 0, 0, 0, 0]) == pytest.approx(minuit.fval, abs=1e-5)
+    full = Minuit(lambda x: model.twice_nll(n, x[0], x[1:]), np.array([1.0, *np.zeros(6)]))
+    full.errordef, full.strategy, full.limits = (
+        1.0,
+        2,
+        [(None, None), *zip(model.arrays.low, model.arrays.high, strict=True)],
+    )
+    full.tol = 1e-4
+    full.migrad()
+    found = fit_all(model, n, full.values[0])
+    assert found.best[0, 0] == pytest.approx(full.values[0], abs=2e-3)
+    assert found.statistic[0] == pytest.approx(0.0, abs=1e-4)
+    assert fit_all(model, np.zeros((1, 5)), 0.0).valid.all()
+
+
+def test_the_error_of_the_simulation_widens_the_interval_and_covers() -> None:
+    model, without = simulated_model(20.0), simulated_model(0.0)
+    assert (without.simulated == 0).all()
+    assert bound(model, 1.0).profiled > 1.2 * bound(without, 1.0).profiled
+    mus = np.full(600, 2.0)
+    covered = {}
+    for name, fitted in (("with", model), ("without", without)):
+        worlds = throw(fitted, mus, 5, truth=model, ends=True)
+        covered[name] = float(np.mean((worlds.fits.low <= 2.0) & (worlds.fits.high >= 2.0)))
+    assert covered["with"] == pytest.approx(0.68, abs=0.07) and covered["without"] < covered["with"] - 0.1
+    with pytest.raises(InputError, match="simulated events for 5 bins"):
+        response_model(np.ones((5, 4)), np.zeros((5, 4, 9)), simulated=np.ones(4))

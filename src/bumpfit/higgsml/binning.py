@@ -112,7 +112,9 @@ def _edges(s: Floats, signal: NDArray[np.bool_], w: Floats, number: int, enough:
     return np.unique(np.array(result))
 
 
-def merged(bins: Bins, rates: Floats, slopes: Floats, most: int) -> tuple[Bins, NDArray[np.int64], float]:
+def merged(
+    bins: Bins, rates: Floats, slopes: Floats, most: int, error: Floats | None = None
+) -> tuple[Bins, NDArray[np.int64], float]:
     """Merge neighbours, each time those that cost least information on mu after profiling, until `most` bins are left.
 
     Args:
@@ -120,12 +122,13 @@ def merged(bins: Bins, rates: Floats, slopes: Floats, most: int) -> tuple[Bins, 
         rates: their expected events, (B,).
         slopes: derivatives in mu and the nuisances (B, 1 + K).
         most: bins to keep.
+        error: variance of the expected events by the simulation (B,); None: 0.
 
     Returns:
         The bins, the place of each fine bin in them, and the share of the information of the fine ones that they keep.
     """
     owner = np.repeat(np.arange(len(bins.edges)), [len(e) + 1 for e in bins.edges])
-    r, d = rates.copy(), slopes.copy()
+    r, d = rates.copy() if error is None else rates + error, slopes.copy()
     first = np.arange(len(r))
     parts = d[:, :, None] * d[:, None, :] / np.maximum(r, 1e-300)[:, None, None]
     information = parts.sum(axis=0) + np.diag([0.0, *np.ones(d.shape[1] - 1)])

@@ -35,6 +35,9 @@ WEIGHTS, PROCESS, LABEL = "weights", "detailed_labels", "labels"
 PROCESSES = ("htautau", "ztautau", "ttbar", "diboson")
 """The processes, the signal first: the order of every array that has an axis of processes."""
 
+LUMINOSITY = 10.0
+"""fb-1 in which weights are expected events."""
+
 UNDEFINED = -25.0
 HARD_EVENT, STRATUM = "hard_event", "stratum"
 """Columns of simulated samples: the generated event a row comes from, and the stratum of the generation."""

@@ -1,8 +1,13 @@
-"""Boosted trees as plain arrays, evaluated by one compiled loop: a million events in seconds, and a safe file."""
+"""Boosted trees as plain arrays, evaluated by one compiled loop: a million events in seconds, and a safe file.
+
+A block of events goes through one tree after the other, every event as many steps as the tree is deep (a leaf leads to
+itself): no branch depends on the data, and a tree stays in the fastest memory.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,23 +20,27 @@ Floats = NDArray[np.float64]
 FIELDS = ("feature", "threshold", "left", "right", "missing_left", "leaf", "value", "starts", "baseline")
 
 
+BLOCK = 128
+"""Events that go through a tree together."""
+
+
 @njit()
-def walk(x, feature, threshold, left, right, missing_left, leaf, value, starts, out):  # type: ignore[no-untyped-def]
+def walk(x, feature, threshold, left, right, missing_left, value, starts, depth, out):  # type: ignore[no-untyped-def]
     """Add the values of the leaves that each event (row of x) falls into to out."""
-    for i in range(x.shape[0]):
-        total = 0.0
+    node = np.empty(BLOCK, np.int64)
+    for begin in range(0, x.shape[0], BLOCK):
+        size = min(BLOCK, x.shape[0] - begin)
         for tree in range(starts.size):
-            first = starts[tree]
-            node = first
-            while not leaf[node]:
-                v = x[i, feature[node]]
-                if np.isnan(v):
-                    go_left = missing_left[node]
-                else:
-                    go_left = v <= threshold[node]
-                node = first + (left[node] if go_left else right[node])
-            total += value[node]
-        out[i] += total
+            for i in range(size):
+                node[i] = starts[tree]
+            for _ in range(depth[tree]):
+                for i in range(size):
+                    at = node[i]
+                    v = x[begin + i, feature[at]]
+                    go_left = (v <= threshold[at]) | ((v != v) & missing_left[at])
+                    node[i] = left[at] if go_left else right[at]
+            for i in range(size):
+                out[begin + i] += value[node[i]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,11 +73,27 @@ class Forest:
     def raw(self, x: NDArray[Any]) -> Floats:
         """The log-odds of events, rows of x; missing values are NaN."""
         out = np.full(len(x), self.baseline[0])
-        walk(
-            np.ascontiguousarray(x, dtype=np.float32), self.feature, self.threshold, self.left, self.right,
-            self.missing_left, self.leaf, self.value, self.starts, out,
-        )  # fmt: skip
+        walk(np.ascontiguousarray(x, dtype=np.float32), *self._walked, out)
         return out
+
+    @functools.cached_property
+    def _walked(self) -> tuple[NDArray[Any], ...]:
+        """The trees as `walk` wants them: children counted from the first node, thresholds as float32 (rounded down:
+        the same float32 values are below), a leaf its own child; and the depth of each tree.
+        """
+        n = len(self.value)
+        first = np.repeat(self.starts, np.diff(np.append(self.starts, n)))
+        left, right = (np.where(self.leaf, np.arange(n), first + child) for child in (self.left, self.right))
+        threshold = self.threshold.astype(np.float32)
+        threshold = np.where(threshold > self.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+        depth = np.zeros(n, dtype=np.int64)
+        for node in np.flatnonzero(~self.leaf):  # children come later
+            depth[left[node]] = depth[right[node]] = depth[node] + 1
+        feature = np.where(self.leaf, 0, self.feature)
+        return (
+            feature.astype(np.int32), threshold, left.astype(np.int32), right.astype(np.int32), self.missing_left,
+            self.value, self.starts, np.maximum.reduceat(depth, self.starts),
+        )  # fmt: skip
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """The arrays of a file."""

@@ -106,7 +106,7 @@ def grid_model(tes: ArrayLike, jes: ArrayLike, templates: Array) -> Model:
     none = np.empty((0, 4))
     arrays = kernel.Arrays(
         kernel.GRID, none, np.empty((0, 4, 9)), np.zeros(3), False, False, np.ascontiguousarray(cells), edges[0],
-        edges[1], low, high,
+        edges[1], low, high, np.zeros(templates.shape[3]),
     )  # fmt: skip
     return Model(arrays, ("tes", "jes"), templates.shape[3])
 

@@ -56,14 +56,20 @@ class Model:
         return np.ascontiguousarray(np.column_stack([mus, thetas]))
 
     def twice_nll(self, counts: ArrayLike, mu: float, theta: ArrayLike | None = None) -> float:
-        """-2 ln L: Poisson probabilities with their factorials, times exp(-theta^2 / 2) for each nuisance."""
+        """-2 ln L: Poisson probabilities with their factorials, times exp(-theta^2 / 2) for each nuisance.
+
+        Factors of bins with simulated events are profiled; those events' likelihood is 1 where it is largest.
+        """
         n = self.counts(counts)
         r = self.expected(mu, theta)[0][0]
         t = np.zeros(len(self.nuisances)) if theta is None else np.asarray(theta, dtype=np.float64)
         if (r < 0).any() or ((r == 0) & (n > 0)).any():
             return math.inf
-        log = np.log(np.where(r > 0, r, 1.0))
-        return float(2.0 * np.sum(r - n * log + gammaln(n + 1.0)) + np.sum(t**2))
+        m = self.simulated
+        g = np.divide(n + m, r + m, out=np.ones_like(r), where=m > 0)
+        log = np.log(np.where(r > 0, g * r, 1.0))
+        error = m * (g - 1.0 - np.log(g))
+        return float(2.0 * np.sum(g * r - n * log + gammaln(n + 1.0) + error) + np.sum(t**2))
 
     def counts(self, counts: ArrayLike) -> Array:
         """Counts as numbers, shape (B,); raises InputError when they do not fit the bins."""
@@ -77,12 +83,31 @@ class Model:
             raise InputError("the counts are not all finite and 0 or more")
         return n
 
+    @property
+    def simulated(self) -> Array:
+        """Effective simulated events of the bins (B,), 0 where the error of the simulation is not in the likelihood."""
+        return self.arrays.simulated
+
     def information(self, mu: float, theta: ArrayLike | None = None) -> Array:
-        """Fisher information of mu and the nuisances, their priors included, shape (1 + K, 1 + K)."""
+        """Fisher information of mu and the nuisances, their priors included, shape (1 + K, 1 + K).
+
+        A bin with m effective simulated events has the variance r + r^2 / m.
+        """
         r, d = self.expected(mu, theta)
         good = r[0] > 0
         prior = np.diag([0.0, *np.ones(len(self.nuisances))])
-        return np.asarray(np.einsum("bi,bj,b->ij", d[0][good], d[0][good], 1.0 / r[0][good]) + prior)
+        rates, m = r[0][good], self.simulated[good]
+        variance = rates + np.divide(rates**2, m, out=np.zeros_like(rates), where=m > 0)
+        return np.asarray(np.einsum("bi,bj,b->ij", d[0][good], d[0][good], 1.0 / variance) + prior)
+
+    def simulations(self, rng: np.random.Generator, n: int) -> Array:
+        """Factors of the bins in n worlds whose simulations erred, shape (n, B): Gamma(m) / m, 1 without error.
+
+        The truth relative to templates of m effective events, as the auxiliary likelihood weighs it.
+        """
+        m = np.where(self.simulated > 0, self.simulated, 1.0)
+        drawn = rng.gamma(m, size=(n, self.bins)) / m
+        return np.where(self.simulated > 0, drawn, 1.0)
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """theta of n experiments from the prior, shape (n, K), inside the ranges."""
@@ -188,6 +213,8 @@ def throw(
 ) -> Worlds:  # fmt: skip
     """Throw and fit one pseudo-experiment for each mu (T,): nuisances from the prior (or all at 0), Poisson counts.
 
+    Where the truth has simulated events, each experiment has a truth of its own, `Model.simulations`.
+
     Args:
         model: what is fitted.
         mu: true strengths.
@@ -209,21 +236,30 @@ def throw(
     return Worlds(mus, np.concatenate([p.theta for p in pieces]), fits)
 
 
+def throw_counts(model: Model, mus: Array, seed: list[int], draw: bool = True) -> tuple[Array, Array]:
+    """theta (T, K), from the prior or 0, and Poisson counts (T, B) of one experiment for each mu."""
+    rng = np.random.default_rng(seed)
+    theta = model.draw(rng, len(mus))
+    if not draw:
+        theta = np.zeros_like(theta)
+    rates = model.expected(mus, theta)[0]
+    if model.simulated.any():
+        rates = rates * model.simulations(rng, len(mus))
+    return theta, rng.poisson(rates).astype(np.float64)
+
+
 def _block(
     task: tuple[Model, Model, Array, list[int], bool, Calibration | None, bool, tuple[str, ...]],
 ) -> Worlds:
     model, truth, mus, seed, draw, calibration, ends, frozen = task
-    rng = np.random.default_rng(seed)
-    theta = truth.draw(rng, len(mus))
-    if not draw:
-        theta = np.zeros_like(theta)
-    counts = rng.poisson(truth.expected(mus, theta)[0]).astype(np.float64)
+    theta, counts = throw_counts(truth, mus, seed, draw)
     return Worlds(mus, theta, fit_all(model, counts, mus, calibration=calibration, ends=ends, frozen=frozen))
 
 
 def response_model(
-    yields: Array, response: Array, *, power: bool = False, square: bool = True, reach: float = 5.0
-) -> Model:
+    yields: Array, response: Array, *, power: bool = False, square: bool = True, reach: float = 5.0,
+    simulated: Array | None = None,
+) -> Model:  # fmt: skip
     """A model with log-quadratic responses.
 
     Args:
@@ -232,12 +268,16 @@ def response_model(
         power: scales of yields are (1 + scale)^theta, not 1 + scale theta.
         square: u = exp(2 theta) with theta = ln(soft_met) up to the clip of its prior; otherwise u = theta.
         reach: range of the other nuisances in standard deviations.
+        simulated: effective simulated events of the bins (B,); 0, or None: without the error of the simulation.
     """
     y, c = np.ascontiguousarray(yields, dtype=np.float64), np.ascontiguousarray(response, dtype=np.float64)
     if y.ndim != 2 or y.shape[1] != 4 or c.shape != (*y.shape, 9):
         raise InputError(f"yields {y.shape} and responses {c.shape}; expected (B, 4) and (B, 4, 9)")
     if not (np.isfinite(y).all() and np.isfinite(c).all() and (y >= 0).all()):
         raise InputError("yields and responses must be finite, and yields 0 or more")
+    m = np.zeros(len(y)) if simulated is None else np.ascontiguousarray(simulated, dtype=np.float64)
+    if m.shape != (len(y),) or not (np.isfinite(m).all() and (m >= 0).all()):
+        raise InputError(f"{m.size} numbers of simulated events for {len(y)} bins; expected finite ones, 0 or more")
     scales = np.array([PRIORS[name].sigma for name in ("ttbar_scale", "diboson_scale", "bkg_scale")])
     low, high = np.full(6, -reach), np.full(6, reach)
     if square:
@@ -247,5 +287,5 @@ def response_model(
             low[place] = max(low[place], PRIORS[name].standard(PRIORS[name].low))
             high[place] = min(high[place], PRIORS[name].standard(PRIORS[name].high))
     none, edge = np.empty((0, 0, 0, 2, 4, 4)), np.empty(0)
-    arrays = kernel.Arrays(kernel.RESPONSE, y, c, scales, power, square, none, edge, edge, low, high)
+    arrays = kernel.Arrays(kernel.RESPONSE, y, c, scales, power, square, none, edge, edge, low, high, m)
     return Model(arrays, NAMES, len(y))

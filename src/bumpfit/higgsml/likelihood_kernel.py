@@ -8,6 +8,10 @@ expected events and theta in standard deviations of the prior. Two kinds of expe
   deviations, u the soft missing momentum: theta_u itself, or exp(2 theta_u) (its square, for a lognormal prior).
 - `GRID`: r_b = mu S_b(t, j) + B_b(t, j), both splines through templates on a grid.
 
+Where templates have m_b effective simulated events (0: their error is left out), a factor g_b of each bin is profiled
+too, with the likelihood of m_b auxiliary events (one factor a bin of Barlow and Beeston, Comput. Phys. Commun. 77
+(1993) 219; Poisson constraint): F gains sum_b m_b (g_b - 1 - ln g_b), and g_b = (n_b + m_b) / (r_b + m_b).
+
 The minimum is found by Newton steps with the curvature sum_b n_b / r_b^2 r_b' r_b'^T + 1 (positive definite; exact but
 for r'', of which only the second derivative in soft_met is large and added where it helps), halved until F falls,
 inside the ranges of the nuisances. soft_met may have two minima: the free fit begins at a small and at a large one.
@@ -50,7 +54,8 @@ class Arrays(NamedTuple):
     yields (B, P), response (B, P, 9): nominal expectations and log-quadratic coefficients. scales (3,): relative
     standard deviations of ttbar, diboson, bkg. power: scales are (1 + scale)^theta instead of 1 + scale theta. square:
     u = exp(2 theta). cells (T, J, B, 2, 4, 4): coefficients of x^a y^b in a cell, signal and background, x and y from
-    its lower corner. t_edges (T + 1,), j_edges (J + 1,). low, high (K,): ranges of the nuisances.
+    its lower corner. t_edges (T + 1,), j_edges (J + 1,). low, high (K,): ranges of the nuisances. simulated (B,):
+    effective simulated events of the bins, 0 where the error of the simulation is left out.
     """
 
     kind: int
@@ -64,6 +69,7 @@ class Arrays(NamedTuple):
     j_edges: Floats
     low: Floats
     high: Floats
+    simulated: Floats
 
 
 @njit(internal=True)
@@ -172,12 +178,23 @@ def expected(a, x, r, d):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True)
-def value(n, x, r):  # type: ignore[no-untyped-def]
+def factor(n, r, m):  # type: ignore[no-untyped-def]
+    """The profiled factor of a bin with m effective simulated events; 1 without their error."""
+    return (n + m) / (r + m) if m > 0.0 else 1.0
+
+
+@njit(internal=True)
+def value(a, n, x, r):  # type: ignore[no-untyped-def]
     """F, infinite where an expectation is not positive (an empty bin may have none)."""
     f = 0.0
     for b in range(n.size):
         if r[b] > 0.0:
-            f += r[b] - n[b] + (n[b] * math.log(n[b] / r[b]) if n[b] > 0.0 else 0.0)
+            m = a.simulated[b]
+            g = factor(n[b], r[b], m)
+            e = g * r[b]
+            f += e - n[b] + (n[b] * math.log(n[b] / e) if n[b] > 0.0 else 0.0)
+            if m > 0.0:
+                f += m * (g - 1.0 - math.log(g))
         elif n[b] > 0.0 or r[b] < 0.0:
             return np.inf
     for k in range(1, x.size):
@@ -186,7 +203,7 @@ def value(n, x, r):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True)
-def derivatives(n, x, r, d, g, h):  # type: ignore[no-untyped-def]
+def derivatives(a, n, x, r, d, g, h):  # type: ignore[no-untyped-def]
     """Gradient g and the positive definite part h of the curvature of F."""
     size = x.size
     for k in range(size):
@@ -196,7 +213,10 @@ def derivatives(n, x, r, d, g, h):  # type: ignore[no-untyped-def]
     for b in range(n.size):
         if r[b] <= 0.0:
             continue
-        pull, weight = 1.0 - n[b] / r[b], n[b] / (r[b] * r[b])
+        m0 = a.simulated[b]
+        pull, weight = factor(n[b], r[b], m0) - n[b] / r[b], n[b] / (r[b] * r[b])
+        if m0 > 0.0:
+            weight = max(m0 * (n[b] * (m0 + 2.0 * r[b]) - r[b] * r[b]), 0.0) / (r[b] * (r[b] + m0)) ** 2
         for k in range(size):
             g[k] += pull * d[b, k]
             for m in range(k + 1):
@@ -255,16 +275,16 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
     """Minimise F from x (changed in place) over nuisances that are not frozen, and mu unless `hold`: F and status."""
     size = x.size
     expect(a, x, s.r, s.d, s.bend)
-    f = value(n, x, s.r)
+    f = value(a, n, x, s.r)
     if not f < np.inf:
         for k in range(1, size):
             x[k] = x[k] if s.frozen[k] else 0.0
         expect(a, x, s.r, s.d, s.bend)
-        f = value(n, x, s.r)
+        f = value(a, n, x, s.r)
         if not f < np.inf:
             return f, FAILED
     for _ in range(ITERATIONS):
-        derivatives(n, x, s.r, s.d, s.g, s.h)
+        derivatives(a, n, x, s.r, s.d, s.g, s.h)
         for k in range(size):
             s.held[k] = s.frozen[k] or (k == 0 and hold)
             if k and not s.held[k]:
@@ -274,7 +294,7 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
         if a.kind == RESPONSE and not s.held[MET]:
             for b in range(n.size):
                 if s.r[b] > 0.0:
-                    extra += (1.0 - n[b] / s.r[b]) * s.bend[b]
+                    extra += (factor(n[b], s.r[b], a.simulated[b]) - n[b] / s.r[b]) * s.bend[b]
             s.h[MET, MET] += extra
         good = solve(s.h, s.g, s.held, s.step, s.lower)
         if not good and extra < 0.0:
@@ -296,7 +316,7 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
                 if k:
                     s.trial[k] = min(max(s.trial[k], a.low[k - 1]), a.high[k - 1])
             expect(a, s.trial, s.r, s.d, s.bend)
-            found = value(n, s.trial, s.r)
+            found = value(a, n, s.trial, s.r)
             if found <= f + 1e-14 * abs(f):
                 break
             part *= 0.5
@@ -329,7 +349,7 @@ def profile(a, n, mu, x, s):  # type: ignore[no-untyped-def]
     slope = 0.0
     for b in range(n.size):
         if s.r[b] > 0.0:
-            slope += (1.0 - n[b] / s.r[b]) * s.d[b, 0]
+            slope += (factor(n[b], s.r[b], a.simulated[b]) - n[b] / s.r[b]) * s.d[b, 0]
     return f, slope, status
 
 
@@ -439,7 +459,10 @@ def measure(a, counts, start, frozen, true, floor, grid, values, ends, hat, out,
 
 @njit()
 def curves(a, counts, hats, frozen, mus, out):  # type: ignore[no-untyped-def]
-    """F at the points mus (M,), ascending, nuisances profiled from hats (T, 1 + K): out (T, M), NaN where it fails."""
+    """F at the points mus (M,), ascending, nuisances profiled from hats (T, 1 + K): out (T, M), NaN where it fails.
+
+    A point where the fit from its neighbour does not converge is fitted again from the centres of the nuisances.
+    """
     size = hats.shape[1]
     s = room(counts.shape[1], size, frozen)
     x = np.empty(size)
@@ -447,4 +470,10 @@ def curves(a, counts, hats, frozen, mus, out):  # type: ignore[no-untyped-def]
         x[:] = hats[i]
         for m in range(mus.size):
             f, _, state = profile(a, counts[i], mus[m], x, s)
+            if state != CONVERGED:
+                for k in range(1, size):
+                    x[k] = hats[i, k] if frozen[k] else 0.0
+                f, _, state = profile(a, counts[i], mus[m], x, s)
             out[i, m] = f if state == CONVERGED else np.nan
+            if state != CONVERGED:
+                x[:] = hats[i]

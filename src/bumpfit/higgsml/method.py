@@ -4,8 +4,10 @@ A method is a dataclass whose fields are its settings. `fit` takes a table of we
 any biasing (the 16 primary columns, `weights` as expected events, `detailed_labels`, and `hard_event` where an event
 may appear in several rows) and biases them itself. `measure` takes the events of a pseudo-experiment after the
 selection (the 28 features) and gives a measurement with its profile curve; `predict` puts the calibrated interval on
-it. The same seed gives the same numbers. A file is an archive of a description, arrays and what a library writes
-itself; reading it runs no code.
+it. Many pseudo-experiments of the same simulated events go through `summaries`, what a measurement needs of each event
+whatever the others are, and `measure_summaries`, the measurement of events that appear several times: the costly part
+is done once an event. The same seed gives the same numbers. A file is an archive of a description, arrays and what a
+library writes itself; reading it runs no code.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit import __version__, archives
 from bumpfit.errors import InputError
-from bumpfit.higgsml.columns import FEATURES, checked
+from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, checked
 from bumpfit.higgsml.interval import Calibration, RangeCalibration, with_interval
+from bumpfit.higgsml.likelihood import Model
 from bumpfit.higgsml.measurement import Measurement
 
 FORMAT, VERSION = "bumpfit-higgsml-method", 1
@@ -45,9 +49,18 @@ class State:
 
 
 class Method(abc.ABC):
-    """A method; subclasses are dataclasses whose init fields are plain JSON settings, and name themselves by `kind`."""
+    """A method; subclasses are dataclasses whose init fields are plain JSON settings, and name themselves by `kind`.
+
+    `luminosity` (fb-1) is that of the data it measures; in the mode `independent` the error of the simulation is in its
+    interval, in `closure` it is not. `model` is the binned likelihood whose bins `summaries` gives, where there is one.
+    `uses_range`: its interval uses that mu is in the range of the challenge, also when nobody asks for it.
+    """
 
     kind: ClassVar[str]
+    luminosity: float = LUMINOSITY
+    mode: str = "closure"
+    model: Model | None = None
+    uses_range: bool = False
     calibration: Calibration | None = None
     range_calibration: RangeCalibration | None = None
 
@@ -58,6 +71,22 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def measure(self, events: pd.DataFrame) -> Measurement:
         """The measurement of selected events without labels, with the asymptotic interval and the profile curve."""
+
+    def summaries(self, features: NDArray[np.float32]) -> NDArray[Any]:
+        """What a measurement needs of selected events (28, N), one row an event. Here: the features themselves."""
+        return np.ascontiguousarray(features.T)
+
+    def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
+        """The measurement of events of which each appears `times` (N,) in the data; as `measure` of them one by one."""
+        rows = np.repeat(np.arange(len(times)), times)
+        return self.measure(pd.DataFrame(dict(zip(FEATURES, summaries[rows].T, strict=True))))
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """What the method knows about the size of its simulation; `simulation_large_enough` is False where mu_hat or
+        its interval cannot be believed.
+        """
+        return {}
 
     @abc.abstractmethod
     def state(self) -> State:
@@ -80,6 +109,10 @@ class Method(abc.ABC):
         if challenge_range and self.range_calibration is None:
             raise InputError(f"the method '{self.kind}' was not calibrated for the range of the challenge")
         measured = self.measure(checked(events, FEATURES, what="the pseudo-experiment"))
+        return self.calibrated(measured, challenge_range)
+
+    def calibrated(self, measured: Measurement, challenge_range: bool = False) -> Measurement:
+        """A measurement with the calibrated interval, where there is a calibration."""
         chosen = self.range_calibration if challenge_range else self.calibration
         return measured if chosen is None else with_interval(measured, chosen)
 
@@ -111,6 +144,7 @@ def save(fitted: Method, path: str | os.PathLike[str]) -> None:
     state = fitted.state()
     described = {
         "bumpfit": __version__, "method": fitted.kind, "settings": fitted.settings, "features": list(FEATURES),
+        "luminosity": fitted.luminosity, "mode": fitted.mode,
         "calibration": None if fitted.calibration is None else fitted.calibration.to_dict(),
         "range_calibration": None if fitted.range_calibration is None else fitted.range_calibration.to_dict(),
         "description": dict(state.description), "arrays": list(state.arrays), "contents": list(state.contents),

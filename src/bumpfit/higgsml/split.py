@@ -26,16 +26,24 @@ def learners(table: pd.DataFrame, share: float = LEARNERS) -> NDArray[np.bool_]:
     Raises:
         InputError: a part would be empty.
     """
-    if HARD_EVENT in table.columns:
-        keys = table[HARD_EVENT].to_numpy().astype(np.uint64)
-        keys = keys * np.uint64(4) + process_index(table[PROCESS]).astype(np.uint64)
-    else:
-        values = matrix(table, PRIMARY[:3]).view(np.uint32).astype(np.uint64)
-        keys = (values[0] << np.uint64(32)) ^ (values[1] << np.uint64(16)) ^ values[2]
-    result = mixed(keys) < np.uint64(int(share * 2**64) - 1)
+    result = mixed(_keys(table)) < np.uint64(int(share * 2**64) - 1)
     if result.all() or not result.any():
         raise InputError(f"{len(table)} events are too few to be split into learners' and templates'")
     return np.asarray(result)
+
+
+def groups(table: pd.DataFrame, number: int) -> NDArray[np.int64]:
+    """Groups of generated events, 0 to number - 1, independent of `learners`, shape (N,)."""
+    return np.asarray((mixed(mixed(_keys(table))) >> np.uint64(20)) % np.uint64(number), dtype=np.int64)
+
+
+def _keys(table: pd.DataFrame) -> NDArray[np.uint64]:
+    """One number for each generated event."""
+    if HARD_EVENT in table.columns:
+        keys = table[HARD_EVENT].to_numpy().astype(np.uint64)
+        return np.asarray(keys * np.uint64(4) + process_index(table[PROCESS]).astype(np.uint64))
+    values = matrix(table, PRIMARY[:3]).view(np.uint32).astype(np.uint64)
+    return np.asarray((values[0] << np.uint64(32)) ^ (values[1] << np.uint64(16)) ^ values[2])
 
 
 def mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -2,24 +2,29 @@
 
 Half of the information on mu is in some hundred events of a million: a classifier trained on all events is good where
 they are not. Two stages: trees on all events, then trees on those that survive a loose cut on the first. The summary is
-the log-odds of the first stage below the cut, and beyond it those of the second, shifted to follow.
+the log-odds of the first stage below the cut, and beyond it those of the second, shifted to follow. The first stage
+sees every event and has few trees, which learn faster; where the information is, the second one decides.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bumpfit.compiled import njit
 from bumpfit.errors import InputError
 from bumpfit.higgsml import kernel as k
 from bumpfit.higgsml.columns import UNDEFINED
 from bumpfit.higgsml.forest import Forest
 
 Floats = NDArray[np.float64]
+FASTEST = 0.3
+"""Largest learning rate of the first stage."""
 FEW = 200
 """Signal and background events that a stage needs to be trained."""
 
@@ -29,23 +34,40 @@ def inputs(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
     The rotation about the beam and the two reflections carry nothing: only angles between objects and |eta| remain.
     """
-    x = features
-    lep, had, met = x[k.LEP_PHI], x[k.HAD_PHI], x[k.MET_PHI]
-    derived = x[k.PRI :]
-    columns = [
-        x[k.LEP_PT], x[k.HAD_PT], x[k.J1_PT], x[k.J2_PT], x[k.N_JETS], x[k.ALL_PT], x[k.MET],
-        np.abs(x[k.LEP_ETA]), np.abs(x[k.HAD_ETA]), apart(lep, had), apart(lep, met), apart(had, met), *derived,
-    ]  # fmt: skip
-    result = np.stack(columns, axis=1)
-    undefined = result == UNDEFINED
-    undefined[:, [4, 5, 6, 7, 8, 9, 10, 11]] = False
-    result[undefined] = np.nan
-    return np.ascontiguousarray(result)
+    x = np.ascontiguousarray(features, dtype=np.float32)
+    result = np.empty((x.shape[1], INPUTS), dtype=np.float32)
+    fill(x, result)
+    return result
 
 
-def apart(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+PLAIN = (k.LEP_PT, k.HAD_PT, k.J1_PT, k.J2_PT, k.N_JETS, k.ALL_PT, k.MET)
+CAN_BE_UNDEFINED = (2, 3)
+"""Places of `PLAIN` that an event may lack; derived quantities all may."""
+
+
+@njit()
+def fill(x, out):  # type: ignore[no-untyped-def]
+    """Fill out (N, 24) from x (28, N)."""
+    none = np.float32(np.nan)
+    for i in range(x.shape[1]):
+        for place in range(7):
+            out[i, place] = x[PLAIN[place], i]
+        for place in CAN_BE_UNDEFINED:
+            if out[i, place] == UNDEFINED:
+                out[i, place] = none
+        out[i, 7], out[i, 8] = abs(x[k.LEP_ETA, i]), abs(x[k.HAD_ETA, i])
+        lep, had, met = x[k.LEP_PHI, i], x[k.HAD_PHI, i], x[k.MET_PHI, i]
+        out[i, 9], out[i, 10], out[i, 11] = apart(lep, had), apart(lep, met), apart(had, met)
+        for place in range(12):
+            v = x[k.PRI + place, i]
+            out[i, 12 + place] = none if v == UNDEFINED else v
+
+
+@njit(internal=True)
+def apart(a, b):  # type: ignore[no-untyped-def]
     """The angle between two directions, 0 to pi."""
-    return np.asarray(np.abs((a - b + 3 * np.pi) % (2 * np.pi) - np.pi), dtype=np.float32)
+    turn = abs(float(a) - float(b)) % (2.0 * math.pi)
+    return np.float32(min(turn, 2.0 * math.pi - turn))
 
 
 INPUTS = 24
@@ -83,8 +105,8 @@ class Summary:
 
 
 def train(
-    features: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, *, loose: float, trees: int, leaves: int,
-    learning_rate: float, seed: int,
+    features: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, *, loose: float, first_trees: int,
+    trees: int, leaves: int, learning_rate: float, seed: int,
 ) -> Summary:  # fmt: skip
     """Train both stages on weighted events.
 
@@ -93,16 +115,18 @@ def train(
         signal: which are signal, (N,).
         weights: expected events, (N,).
         loose: share of the background (by weight) that passes to the second stage.
-        trees: of each stage.
+        first_trees: of the first stage, with the learning rate that makes them as strong as those of the second.
+        trees: of the second stage.
         leaves: largest number of leaves of a tree.
-        learning_rate: of the boosting.
+        learning_rate: of the boosting of the second stage.
         seed: of the binning of the trees.
 
     Raises:
         InputError: too few events for a stage.
     """
     x = inputs(features)
-    first = _stage(x, signal, weights, trees, leaves, learning_rate, seed)
+    fast = min(learning_rate * trees / first_trees, FASTEST)
+    first = _stage(x, signal, weights, first_trees, leaves, fast, seed)
     score = first.raw(x)
     cut = weighted_quantile(score[~signal], weights[~signal], 1.0 - loose)
     passing = score > cut
