@@ -173,14 +173,22 @@ class Dataset:
         return table
 
     def sample(self, n: int | float | None, seed: int = 0) -> pd.DataFrame:
-        """Training rows drawn without replacement: a number, a fraction, or all (None)."""
+        """Training rows drawn without replacement in one pass: a number, a fraction, or all (None)."""
         total = self.rows - self.test_rows
         if n is None:
             return self.read("train")
         size = int(n * total) if isinstance(n, float) else int(n)
         if not 0 < size <= total:
             raise InputError(f"{n} training events are wanted of {total}")
-        return self.read("train", np.random.default_rng(seed).choice(total, size, replace=False))
+        rng, pieces, left = np.random.default_rng(seed), [], size
+        for piece in self.stream("train"):
+            taken = int(rng.hypergeometric(left, total - left, len(piece))) if left < total else len(piece)
+            rows = np.sort(rng.choice(len(piece), taken, replace=False))
+            pieces.append(piece.iloc[rows])
+            left, total = left - taken, total - len(piece)
+        table = pd.concat(pieces, ignore_index=True)
+        table[WEIGHTS] = rescaled(table[WEIGHTS].to_numpy(), self.metadata.sum_weights)
+        return table
 
 
 def rescaled(weights: NDArray[Any], total: float) -> NDArray[Any]:
