@@ -1,5 +1,6 @@
 """`bumpfit higgsml` on small files, entries of the challenge, and the benchmark."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,46 @@ def test_an_exported_method_is_an_entry(tmp_path: Path, gaussian: Path) -> None:
     assert path.name == "model.py" and (tmp_path / "entry" / "method.zip").exists()
     with pytest.raises(InputError, match="already"):
         export(gaussian, tmp_path / "entry")
+
+
+def test_a_benchmark_shares_points_of_the_nuisances(gaussian: Path, tmp_path: Path) -> None:
+    from test_higgsml_binned import SMALL, strong
+
+    from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
+    from bumpfit.higgsml.method_binned import Binned
+
+    sample = tmp_path / "sample.parquet"
+    strong().to_parquet(sample)
+    fitted = Binned(**SMALL).fit(strong(), 3)  # type: ignore[arg-type]
+    assert fitted.model is not None
+    fitted.calibration = template_calibration(fitted.model, 100, 1)
+    fitted.range_calibration = template_range_calibration(fitted.model, 100)
+    method.save(fitted, tmp_path / "binned.zip")
+    settings = higgsml.Settings((0.5, 1.0), 6)
+    plan = Plan(str(sample), (str(tmp_path / "binned.zip"),), settings=settings, points=4, challenge_range=True)
+    found = benchmark(plan, tmp_path / "a", write=higgsml_benchmark.write)
+    benchmark(plan, tmp_path / "b", workers=2)
+    lines = [(tmp_path / name / "experiments.jsonl").read_bytes() for name in ("a", "b")]
+    assert lines[0] == lines[1]
+    one = found.methods[0]
+    assert one.scores.merged.n == 12 and one.ranged is not None and one.oracle is not None
+    assert one.oracle.merged.width <= one.scores.merged.width * 1.05
+    assert set(one.pulls) == {"tes", "jes", "soft_met", "ttbar_scale", "diboson_scale", "bkg_scale"}
+    first = [json.loads(line) for line in lines[0].splitlines()]
+    assert first[0]["nuisances"] == first[6]["nuisances"] != first[1]["nuisances"]
+    report = (tmp_path / "a" / "report.md").read_text()
+    assert "oracle" in report and "All methods use that mu" in report and "statistics only" in report
+    pictures = {path.name for path in (tmp_path / "a" / "figures").iterdir()}
+    assert pictures == {"scores.png", "ladder.png", "coverage.png", "nuisances.png", "impacts.png"}
+    with pytest.raises(InputError, match=r"measures data of 10 fb-1, the experiments have 1;"):
+        benchmark(dataclasses.replace(plan, luminosity=1.0), tmp_path / "c")
+
+
+def test_a_small_simulation_is_told_loudly(gaussian: Path, tmp_path: Path) -> None:
+    sample = tmp_path / "sample.parquet"
+    table(600, 3, total=60000.0).to_parquet(sample)
+    plan = Plan(str(sample), (str(gaussian),), (), higgsml.Settings((1.0,), 3), points=2)
+    found = benchmark(plan, tmp_path / "a", write=higgsml_benchmark.write)
+    assert found.largest_multiplicity > 50
+    report = (tmp_path / "a" / "report.md").read_text()
+    assert "Do not believe these numbers" in report and "repeat simulated events up to" in report

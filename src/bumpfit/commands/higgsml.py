@@ -29,6 +29,7 @@ TableOut = Annotated[Path, typer.Option("-o", "--out", help="Events are written 
 Grid = Annotated[Path | None, typer.Option(help="Template grid: JSON with templates at points (tes, jes).")]
 Regions = Annotated[Path | None, typer.Option(help="Region model; default: HEPHY's published one.")]
 Eps = Annotated[float, typer.Option(help="Added to the width: 1e-3 in the released code, 1e-2 in the paper.")]
+Luminosity = Annotated[float, typer.Option(help="fb-1 of an experiment; weights are expected events in 10.", min=1e-6)]
 Workers = Annotated[int, typer.Option(help="Processes; no number depends on it.", min=1)]
 
 
@@ -38,11 +39,12 @@ def _events(path: Path) -> pd.DataFrame:
     return read_frame(path)
 
 
-def _training(path: Path) -> pd.DataFrame:
-    """Weighted, labelled events; weights are those of the file (a metadata file beside a Parquet file is checked)."""
+def _training(path: Path, rows: int | None = None, seed: int = 0) -> pd.DataFrame:
+    """Weighted, labelled events; of a large file of the challenge random training rows."""
     from bumpfit.higgsml.columns import checked
+    from bumpfit.higgsml.streamed import training
 
-    return checked(_events(path), weights=True, processes=True, what=str(path))
+    return checked(training(path, rows, seed), weights=True, processes=True, what=str(path))
 
 
 @app.command()
@@ -86,17 +88,30 @@ def pseudo(
     nuisances: Annotated[
         str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")
     ] = "all",
+    luminosity: Luminosity = 10.0,
     compatible: Compatible = False,
     as_json: Json = False,
 ) -> None:
     """Make one pseudo-experiment from weighted events: bumpfit higgsml pseudo events.parquet --mu 1 -o data.parquet."""
     from bumpfit.files import atomic
-    from bumpfit.higgsml import draw_nuisances, experiment
+    from bumpfit.higgsml import Nuisances, draw_nuisances, experiment
+    from bumpfit.higgsml.columns import LUMINOSITY
+    from bumpfit.higgsml.dataset import Dataset
+    from bumpfit.higgsml.streamed import Wanted, experiments, large
     from bumpfit.pages.higgsml import written
 
     check_outputs([data], out)
     enabled = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
-    made = experiment(_training(data), mu, draw_nuisances(seed, enabled), seed, compatible)
+    values = draw_nuisances(seed, enabled)
+    if large(data):
+        if compatible:
+            raise InputError(f"{data} is streamed, and --compatible needs the whole table in memory; leave it out")
+        made = next(experiments(Dataset(data), [Wanted(mu, Nuisances.of(values), seed)], "test", luminosity))
+    else:
+        table = _training(data)
+        if luminosity != LUMINOSITY:
+            table = table.assign(weights=table["weights"] * (luminosity / LUMINOSITY))
+        made = experiment(table, mu, values, seed, compatible)
     with atomic(out) as temporary:
         made.table.to_parquet(temporary)
     said = {
@@ -115,33 +130,73 @@ def train(
     calibrate: Annotated[
         int, typer.Option(metavar="N", help="Pseudo-experiments at each strength of the calibration; 0: none.", min=0)
     ] = 5000,
+    calibrate_with: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|templates|events",
+            help="Draw them from templates (binned methods), or from events at 200 points of the nuisances (a tenth as "
+            "many). auto: from templates where there are some that follow their events.",
+        ),
+    ] = "auto",
+    mode: Annotated[
+        str | None,
+        typer.Option(metavar="closure|independent", help="Whether the simulation's error is in the interval."),
+    ] = None,
+    luminosity: Annotated[
+        float | None, typer.Option(help="fb-1 of the data; 0: as high as the simulation allows, at most 10.", min=0)
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; may be repeated.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Random events to train with.", min=1)] = None,
     workers: Workers = 1,
     export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write an entry of the challenge.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
-    from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
     from bumpfit.higgsml.method import method as make
     from bumpfit.higgsml.method import save
+    from bumpfit.higgsml.population import calibrated
     from bumpfit.higgsml.submission import export as write_entry
     from bumpfit.pages.higgsml import trained
 
     check_outputs([data], out)
     if export is not None and export.exists():
         raise InputError(f"{export} is there already; choose a new folder for the entry")
-    fitted = make(method).fit(_training(data), seed)
-    likelihood = getattr(fitted, "model", None)
-    if calibrate and likelihood is not None:
-        fitted.calibration = template_calibration(likelihood, calibrate, seed + 1, workers=workers)
-        fitted.range_calibration = template_range_calibration(likelihood, 2 * calibrate, seed + 2)
+    settings = _settings(option or [])
+    settings |= {name: value for name, value in (("mode", mode), ("luminosity", luminosity)) if value is not None}
+    made = make(method, **settings)
+    if calibrate_with not in ("auto", "templates", "events"):
+        raise InputError(f"--calibrate-with is '{calibrate_with}'; expected auto, templates or events")
+    table = _training(data, rows, seed)
+    fitted = made.fit(table, seed)
+    by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers) if calibrate else None
     save(fitted, out)
     if export is not None:
         write_entry(out, export)
     said = {
-        **provenance("higgsml train", [data]), "method": method, "seed": seed, "report": getattr(fitted, "report", {}),
-        "calibrated": fitted.calibration is not None, "out": str(out),
+        **provenance("higgsml train", [data]), "method": method, "seed": seed, "events": len(table),
+        "report": getattr(fitted, "report", {}), "simulation": fitted.simulation,
+        "calibrated": fitted.calibration is not None, "calibrated_with": by, "out": str(out),
     }  # fmt: skip
     Output(None, as_json).give(said, lambda: trained(said))
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as settings: numbers, true and false, lists of numbers, otherwise words."""
+    import json
+
+    result: dict[str, Any] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or not name:
+            raise InputError(f"cannot read --set {one}; expected NAME=VALUE")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        result[name] = tuple(value) if isinstance(value, list) else value
+    return result
 
 
 @app.command()
@@ -326,6 +381,45 @@ def bounds(
 
 
 @app.command()
+def workspace(
+    method: Annotated[Path, typer.Argument(help="File of a trained binned method.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The HistFactory workspace is written to this file.")],
+    data: Annotated[Path | None, typer.Option(help="Events of an experiment; default: what is expected.")] = None,
+    experiments: Annotated[
+        int, typer.Option(metavar="N", help="Experiments by which it is compared with the exact response.", min=1)
+    ] = 100,
+    mu: Annotated[float, typer.Option(help="Their signal strength.")] = 1.0,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a binned method as a HistFactory workspace: bumpfit higgsml workspace binned.zip -o workspace.json."""
+    from bumpfit.files import write_json
+    from bumpfit.higgsml.histfactory import difference
+    from bumpfit.higgsml.histfactory import workspace as make
+    from bumpfit.higgsml.method import load
+    from bumpfit.pages.higgsml import written_workspace
+
+    inputs = [path for path in (method, data) if path is not None]
+    check_outputs(inputs, out)
+    fitted = load(method)
+    if fitted.model is None:
+        raise InputError(f"the method in {method} has no binned likelihood")
+    counts = None
+    if data is not None:
+        import numpy as np
+
+        from bumpfit.higgsml.columns import FEATURES, checked, matrix
+
+        place = fitted.summaries(matrix(checked(_events(data), FEATURES, what=str(data)), FEATURES))
+        counts = np.bincount(place, minlength=fitted.model.bins)
+    made = make(fitted.model, counts)
+    found = difference(fitted.model, experiments, mu, seed)
+    write_json(out, made)
+    said = {**provenance("higgsml workspace", inputs), "out": str(out), "difference": found.to_dict()}
+    Output(None, as_json).give(said, lambda: written_workspace(found, str(out)))
+
+
+@app.command()
 def benchmark(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results; an interrupted run goes on there.")],
     sample: Annotated[Path, typer.Option(help="Weighted events that experiments are drawn from.")],
@@ -347,8 +441,17 @@ def benchmark(
     seed: Annotated[int, typer.Option(help="First seed of the experiments.", min=0)] = 31415,
     eps: Eps = 1e-3,
     challenge_range: Annotated[
-        bool, typer.Option("--challenge-range", help="Methods use that mu is in [0.1, 3].")
+        bool, typer.Option("--challenge-range", help="A second table: methods use that mu is in [0.1, 3].")
     ] = False,
+    luminosity: Luminosity = 10.0,
+    points: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Draw the nuisances at K points that all sets share, much faster; 0: anew in every experiment.",
+        ),
+    ] = 0,
     workers: Workers = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,
     as_json: Json = False,
@@ -373,7 +476,7 @@ def benchmark(
         chosen = Settings(true, experiments, enabled_names(named), seed)
     plan = Plan(
         str(sample), tuple(map(str, methods or ())), tuple(map(str, submission or ())), chosen,
-        mode, challenge_range, eps,  # type: ignore[arg-type]
+        mode, challenge_range, eps, luminosity, points,  # type: ignore[arg-type]
     )  # fmt: skip
     found = compare(plan, out, workers=workers, overwrite=overwrite, write=higgsml_benchmark.write)
     Output(None, as_json).give(

@@ -72,6 +72,7 @@ class Unbinned(Method):
             raise InputError(
                 "hidden, epochs, batch, patience, knots and draws must be 1 or more, learning_rate and enough positive"
             )
+        self.uses_range = self.as_published
         self.surrogate: Surrogate | None = None
         self.surface: Floats | None = None
         self.regions: Model | None = None

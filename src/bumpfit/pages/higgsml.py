@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.higgsml.bounds import Bound
+from bumpfit.higgsml.histfactory import Difference
 from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.score import Scores
 from bumpfit.pages.terminal import number, pairs, stacked, table
@@ -35,7 +36,15 @@ def trained(said: Mapping[str, Any]) -> RenderableType:
         rows.append(("effective events of the templates", effective))
         worst = report["largest_response_deviation"]
         rows.append(("largest deviation of the responses", f"{worst:.2g} Poisson errors of a bin"))
-    rows.append(("calibrated", "yes" if said["calibrated"] else "no: its intervals are asymptotic"))
+    known = said.get("simulation", {})
+    if known:
+        rows.append(("made for", f"{known['luminosity']:.4g} fb-1, mode {known['mode']}"))
+        rows.append(("simulated for one expected", f"{known['simulated_per_expected']:.3g} where the information is"))
+        rows.append(("imperfect responses", f"shift mu by {known['response_shift']:.2g} of its error"))
+        if not known["simulation_large_enough"]:
+            rows.append(("do not believe it", "the simulation is too small: lower the luminosity (--luminosity 0)"))
+    by = f"yes, by pseudo-experiments from {said['calibrated_with']}"
+    rows.append(("calibrated", by if said["calibrated"] else "no: its intervals are asymptotic"))
     return pairs([*rows, ("written to", said["out"])])
 
 
@@ -46,19 +55,34 @@ def measured(found: Measurement) -> RenderableType:
     parts = " and ".join(f"[{low:.5g}, {high:.5g}]" for low, high in found.pieces)
     rows = [("mu", number(found.mu_hat)), ("68.27 % interval", parts), ("made by", found.interval_kind)]
     if found.diagnostics.get("simulation_large_enough") is False:
-        deviation = found.diagnostics["largest_response_deviation"]
-        rows.append(
-            (
-                "do not believe it",
-                f"the responses deviate from the templates by up to {deviation:.2g} Poisson errors of a bin: the "
-                "simulation is too small, mu may be far off",
-            )
-        )
+        known = found.diagnostics
+        rows.append((
+            "do not believe it",
+            f"the simulation is too small at {known['luminosity']:.3g} fb-1 ({known['mode']}): imperfect responses "
+            f"shift mu by {known['response_shift']:.2g} of its error, {known['simulated_per_expected']:.2g} simulated "
+            "events for an expected one where the information is",
+        ))  # fmt: skip
     if found.at_bound:
         rows.append(("bound", "the interval begins or ends at the bound of mu"))
     rows += [(name, f"{value:+.3f} ± {error:.3f} standard deviations") for name, (value, error) in
              found.nuisances.items()]  # fmt: skip
     return pairs(rows)
+
+
+def written_workspace(found: Difference, out: str) -> RenderableType:
+    """A workspace and how far it is from the exact response."""
+    values = list(next(iter(found.expected.values())))
+    rows = [(name, *(number(v, 2) for v in differences.values())) for name, differences in found.expected.items()]
+    title = "largest difference of a bin from the exact response, in Poisson errors"
+    columns = ("nuisance", *(f"at {value}" for value in values[:-1]), "at 2 (soft_met: at its clip)")
+    told = pairs([
+        ("mu_hat", f"differs by {found.shift:+.3f} ± {found.spread:.3f} of its error in {found.n - found.failed} "
+                   f"experiments at mu = {found.mu:g}"),
+        ("error of mu", f"{found.error_ratio:.3f} of the exact one"),
+        ("fits that failed", str(found.failed)),
+        ("written to", out),
+    ])  # fmt: skip
+    return stacked(table(title, columns, rows), told)
 
 
 def scored(mus: Sequence[float], found: Scores) -> RenderableType:

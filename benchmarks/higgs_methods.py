@@ -1,0 +1,197 @@
+"""Numbers of docs/methods/higgsml.md: a sample that is large enough for 10 fb-1, coverage at template and event level.
+
+    python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--seed 0]
+    python benchmarks/higgs_methods.py templates METHOD.zip [-n 10000] [--workers 2]
+    python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100]
+    python benchmarks/higgs_methods.py independent OUT.parquet [--luminosity 0] [-n 200] [--pairs 10]
+    python benchmarks/higgs_methods.py speed METHOD.zip SAMPLE.parquet
+
+`smooth` makes a smoothed bootstrap (Silverman and Young, Biometrika 74 (1987) 469): rows are drawn with replacement,
+signal-like ones more often and with smaller weights, and every copy is smeared (momenta by 5 to 10 %, angles by .05,
+missing momentum by 6 GeV). It is a population of its own, close to the simulation but with a worse resolution, whose
+templates are smooth and as deep as one likes. Copies keep the `hard_event` of their row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+import pandas as pd
+
+from bumpfit.higgsml.bias import biased
+from bumpfit.higgsml.calibration import template_calibration, template_coverage
+from bumpfit.higgsml.columns import PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
+from bumpfit.higgsml.method import load
+from bumpfit.higgsml.method_binned import Binned
+from bumpfit.higgsml.population import worlds
+from bumpfit.higgsml.pseudo import experiment
+from bumpfit.higgsml.score import score
+from bumpfit.higgsml.split import parts
+from bumpfit.higgsml.templates import Sample, measure_templates, responses
+
+MUS = (0.1, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+SHARES = {"htautau": 0.2, "ztautau": 0.55, "ttbar": 0.17, "diboson": 0.08}
+REACH = (0.2, 60.0)
+
+
+def smooth(arguments: argparse.Namespace) -> None:
+    """Write a smoothed bootstrap of a sample."""
+    table = checked(pd.read_parquet(arguments.sample), weights=True, processes=True)
+    rng = np.random.default_rng(arguments.seed)
+    process, weights = process_index(table[PROCESS]), table[WEIGHTS].to_numpy(np.float64)
+    ratio = _likeness(table, process, weights)
+    pieces = []
+    for p, name in enumerate(PROCESSES):
+        rows = np.flatnonzero(process == p)
+        q = weights[rows] * (1.0 if p == 0 else ratio[rows])
+        q /= q.sum()
+        n = int(SHARES[name] * arguments.rows)
+        picked = rng.choice(len(rows), n, p=q)
+        piece = table.iloc[rows[picked]].reset_index(drop=True)
+        drawn = weights[rows][picked] / (n * q[picked])
+        piece[WEIGHTS] = (drawn * weights[rows].sum() / drawn.sum()).astype(np.float32)
+        piece["hard_event"] = rows[picked]
+        pieces.append(_smeared(piece, rng))
+    result = pd.concat(pieces, ignore_index=True).sample(frac=1, random_state=arguments.seed).reset_index(drop=True)
+    result.to_parquet(arguments.out)
+    print(result.groupby(PROCESS)[WEIGHTS].agg(["size", "sum", lambda w: w.sum() ** 2 / (w**2).sum()]))
+
+
+def _likeness(table: pd.DataFrame, process: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Likelihood ratio of signal to background, within `REACH` of its mean in background."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    x = biased(matrix(table), selection=False).features.T
+    signal = process == 0
+    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum()) * len(x) / 2
+    model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=12, min_samples_leaf=60, early_stopping=False)
+    p = model.fit(x, signal, sample_weight=w).predict_proba(x)[:, 1]
+    return np.clip(p / np.maximum(1 - p, 1e-6), *REACH)
+
+
+def _smeared(t: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    n = len(t)
+    c = {}
+    for name, width in (("lep", 0.05), ("had", 0.08)):
+        c[f"PRI_{name}_pt"] = t[f"PRI_{name}_pt"] * np.exp(width * rng.standard_normal(n))
+    jets = np.exp(0.1 * rng.standard_normal(n))  # one factor: their order stays
+    for name in ("lep", "had", "jet_leading", "jet_subleading"):
+        there = t[f"PRI_{name}_pt"] > 0
+        for part in ("eta", "phi"):
+            moved = t[f"PRI_{name}_{part}"] + 0.05 * rng.standard_normal(n)
+            if part == "phi":
+                moved = (moved + np.pi) % (2 * np.pi) - np.pi
+            c[f"PRI_{name}_{part}"] = np.where(there, moved, -25.0)
+        if name.startswith("jet"):
+            c[f"PRI_{name}_pt"] = np.where(there, t[f"PRI_{name}_pt"] * jets, -25.0)
+    c["PRI_jet_all_pt"] = t["PRI_jet_all_pt"] * jets
+    x, y = (t["PRI_met"] * f(t["PRI_met_phi"]) + 6.0 * rng.standard_normal(n) for f in (np.cos, np.sin))
+    c["PRI_met"], c["PRI_met_phi"] = np.hypot(x, y), np.arctan2(y, x)
+    return t.assign(**{name: np.asarray(values, dtype=np.float32) for name, values in c.items()})
+
+
+def templates(arguments: argparse.Namespace) -> None:
+    """Coverage at template level."""
+    fitted = load(arguments.method)
+    begin = time.process_time()
+    found = template_coverage(fitted.model, MUS, arguments.n, 77, fitted.calibration, workers=arguments.workers)
+    for p in found.points:
+        print(f"| {p.mu:g} | {p.coverage:.4f} ± {p.coverage_error:.4f} | {p.width / (2 * p.bound):.3f} | "
+              f"{p.bias / p.spread:+.3f} | {p.failed} |")  # fmt: skip
+    m = found.merged
+    print(f"merged: coverage {m.coverage:.4f}, width {m.width:.4f}, / bound {found.width_over_bound:.4f}, "
+          f"score {m.score:.4f}, N = {m.n}, {time.process_time() - begin:.0f} s of CPU")  # fmt: skip
+
+
+def events(arguments: argparse.Namespace) -> None:
+    """Coverage at event level, closure: n experiments at each mu from the templates' events."""
+    fitted = load(arguments.method)
+    table = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))[1]
+    begin = time.process_time()
+    mus = np.tile(MUS, arguments.n)
+    found = worlds(fitted, table, mus, 20_001, points=100, ends=True)
+    good = found.valid
+    for mu in MUS:
+        here = good & (mus == mu)
+        hats = found.mu_hat[here]
+        covers, widths = (found.low <= mu) & (mu <= found.high), found.high - found.low
+        shift = (hats.mean() - mu) / hats.std()
+        print(f"| {mu:g} | {covers[here].mean():.3f} | {widths[here].mean():.3f} | {shift:+.3f} |")
+    m = score(mus[good], found.low[good], found.high[good])
+    print(f"merged: coverage {m.coverage:.4f}, width {m.width:.4f}, score {m.score:.4f}, N = {m.n}, eps = {m.eps}; "
+          f"{time.process_time() - begin:.0f} s of CPU; {json.dumps(fitted.simulation)}")  # fmt: skip
+
+
+def independent(arguments: argparse.Namespace) -> None:
+    """Coverage when the templates have an error of simulation, with it in the interval and without.
+
+    The template events are the truth that data are drawn from. Each simulation is a bootstrap of them, drawn with
+    replacement: its error is exactly that of so many simulated events, and another one in each.
+    """
+    table = checked(pd.read_parquet(arguments.sample), weights=True, processes=True)
+    made = Binned(mode="independent", luminosity=arguments.luminosity, bins=arguments.bins).fit(table, arguments.seed)
+    print(json.dumps(made.report))
+    truth = parts(table)[1]
+    mus = np.tile(MUS, arguments.n // len(MUS))
+    result: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    for pair in range(arguments.pairs):
+        simulation = truth.sample(len(truth), replace=True, random_state=pair).reset_index(drop=True)
+        simulation["hard_event"] = np.arange(len(simulation))
+        sample = Sample.of(simulation, 3, pair)
+        found = measure_templates(sample, made.summaries, made.binning.count).scaled(made.luminosity / 10)
+        for mode in ("independent", "closure"):
+            made.mode, made.calibration = mode, None
+            made.model = made._model(found, responses(found)[0])
+            made.calibration = template_calibration(made.model, 300, 1)
+            w = worlds(made, truth, mus, 999 + pair, points=40, ends=True, thrown=False)
+            result.setdefault(mode, []).append((mus[w.valid], w.low[w.valid], w.high[w.valid]))
+            m = score(*result[mode][-1])
+            print(pair, mode, f"coverage {m.coverage:.3f} width {m.width:.3f}", flush=True)
+    for mode, pairs in result.items():
+        m = score(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
+        each = np.array([score(*one).coverage for one in pairs])
+        print(f"{mode}: coverage {m.coverage:.4f} ± {each.std(ddof=1) / len(each) ** 0.5:.4f} (spread of the pairs), "
+              f"width {m.width:.4f}, N = {m.n}, L = {made.luminosity:.3g} fb-1")  # fmt: skip
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    """CPU seconds of one prediction, and of its parts."""
+    fitted = load(arguments.method)
+    table = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))[1]
+    made = experiment(table, 1.0, {"soft_met": 1.0}, 1)
+    fitted.predict(made.table)
+    for _ in range(3):
+        begin, wall = time.process_time(), time.perf_counter()
+        found = fitted.predict(made.table)
+        cpu = time.process_time() - begin
+        print(
+            f"{len(made.table)} events: {cpu:.2f} s of CPU, {time.perf_counter() - wall:.2f} s; mu {found.mu_hat:.3f}"
+        )
+
+
+def main() -> None:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for function, inputs in ((smooth, ("sample", "out")), (templates, ("method",)), (events, ("method", "sample")),
+                             (independent, ("sample",)), (speed, ("method", "sample"))):  # fmt: skip
+        command = commands.add_parser(function.__name__)
+        command.set_defaults(run=function)
+        for name in inputs:
+            command.add_argument(name)
+        command.add_argument("-n", type=int, default=10_000 if function is templates else 100)
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--rows", type=int, default=400_000)
+        command.add_argument("--luminosity", type=float, default=0.0)
+        command.add_argument("--pairs", type=int, default=10)
+        command.add_argument("--bins", type=int, default=60)
+        command.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
