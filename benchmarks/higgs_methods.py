@@ -5,6 +5,7 @@
     python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100]
     python benchmarks/higgs_methods.py independent OUT.parquet [--luminosity 0] [-n 200] [--pairs 10]
     python benchmarks/higgs_methods.py speed METHOD.zip SAMPLE.parquet
+    python benchmarks/higgs_methods.py stream SAMPLE.parquet OUT.parquet [--rows 20000000]
 
 `smooth` makes a smoothed bootstrap (Silverman and Young, Biometrika 74 (1987) 469): rows are drawn with replacement,
 signal-like ones more often and with smaller weights, and every copy is smeared (momenta by 5 to 10 %, angles by .05,
@@ -16,14 +17,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.calibration import template_calibration, template_coverage
-from bumpfit.higgsml.columns import PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
+from bumpfit.higgsml.columns import PRIMARY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
 from bumpfit.higgsml.method import load
 from bumpfit.higgsml.method_binned import Binned
 from bumpfit.higgsml.population import worlds
@@ -172,15 +177,50 @@ def speed(arguments: argparse.Namespace) -> None:
         )
 
 
+def stream(arguments: argparse.Namespace) -> None:
+    """Write a large file of the challenge's form (rows of a sample, drawn again); time and memory of the commands."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = checked(pd.read_parquet(arguments.sample), weights=True, processes=True)
+    table = table[[*PRIMARY, WEIGHTS, PROCESS]].copy()
+    total = 1_051_433.0
+    rng = np.random.default_rng(arguments.seed)
+    share = table[WEIGHTS].to_numpy(np.float64)
+    path, piece = Path(arguments.out), 500_000
+    table[WEIGHTS] = np.float32(total / arguments.rows)
+    schema = pa.Schema.from_pandas(table, preserve_index=False)
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, arguments.rows, piece):
+            rows = rng.choice(len(table), min(piece, arguments.rows - start), p=share / share.sum())
+            writer.write_table(pa.Table.from_pandas(table.iloc[rows], schema, preserve_index=False))
+    path.with_name(f"{path.stem}_metadata.json").write_text(
+        json.dumps({"sum_weights": total, "total_rows": arguments.rows})
+    )
+    print(f"{arguments.rows} rows, {path.stat().st_size / 1e9:.2f} GB")
+    out, method = str(path.with_suffix(".out")), str(path.with_suffix(".zip"))
+    train = ["train", "binned", str(path), "--rows", "500000", "--calibrate", "0", "--set", "draws=2", "-o", method]
+    compare = ["benchmark", method, "--sample", str(path), "--mu", "1", "--experiments", "8", "-o", f"{out}.d"]
+    for words in (["pseudo", str(path), "--mu", "1", "-o", out], train, compare):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "bumpfit", "higgsml", *words, "--json"], check=True, capture_output=True)
+        used, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - begin
+        print(f"{words[0]}: {seconds:.0f} s; all so far: {used.ru_utime + used.ru_stime:.0f} s of CPU, largest memory "
+              f"{used.ru_maxrss / 1e6:.2f} GB", flush=True)  # fmt: skip
+
+
 def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for function, inputs in ((smooth, ("sample", "out")), (templates, ("method",)), (events, ("method", "sample")),
-                             (independent, ("sample",)), (speed, ("method", "sample"))):  # fmt: skip
+    inputs = {
+        smooth: ("sample", "out"), templates: ("method",), events: ("method", "sample"), independent: ("sample",),
+        speed: ("method", "sample"), stream: ("sample", "out"),
+    }  # fmt: skip
+    for function, names in inputs.items():
         command = commands.add_parser(function.__name__)
         command.set_defaults(run=function)
-        for name in inputs:
+        for name in names:
             command.add_argument(name)
         command.add_argument("-n", type=int, default=10_000 if function is templates else 100)
         command.add_argument("--seed", type=int, default=0)
