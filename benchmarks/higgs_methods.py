@@ -31,7 +31,7 @@ from bumpfit.higgsml.calibration import template_calibration, template_coverage
 from bumpfit.higgsml.columns import PRIMARY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
 from bumpfit.higgsml.method import load
 from bumpfit.higgsml.method_binned import Binned
-from bumpfit.higgsml.population import worlds
+from bumpfit.higgsml.population import Asked, worlds
 from bumpfit.higgsml.pseudo import experiment
 from bumpfit.higgsml.score import score
 from bumpfit.higgsml.split import parts
@@ -117,7 +117,7 @@ def events(arguments: argparse.Namespace) -> None:
     table = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))[1]
     begin = time.process_time()
     mus = np.tile(MUS, arguments.n)
-    found = worlds(fitted, table, mus, 20_001, points=100, ends=True)
+    found = worlds(fitted, table, mus, 20_001, Asked(ends=True), points=100)
     good = found.valid
     for mu in MUS:
         here = good & (mus == mu)
@@ -151,7 +151,7 @@ def independent(arguments: argparse.Namespace) -> None:
             made.mode, made.calibration = mode, None
             made.model = made._model(found, responses(found)[0])
             made.calibration = template_calibration(made.model, 300, 1)
-            w = worlds(made, truth, mus, 999 + pair, points=40, ends=True, thrown=False)
+            w = worlds(made, truth, mus, 999 + pair, Asked(ends=True, thrown=False), points=40)
             result.setdefault(mode, []).append((mus[w.valid], w.low[w.valid], w.high[w.valid]))
             m = score(*result[mode][-1])
             print(pair, mode, f"coverage {m.coverage:.3f} width {m.width:.3f}", flush=True)

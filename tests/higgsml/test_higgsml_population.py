@@ -14,6 +14,7 @@ from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.method import Method, State
 from bumpfit.higgsml.nuisances import Nuisances
 from bumpfit.higgsml.population import (
+    Asked,
     Population,
     event_calibration,
     event_range_calibration,
@@ -102,7 +103,7 @@ def test_counts_of_bins_have_the_law_of_single_events() -> None:
     fitted = Masses().fit(sample)
     point = Population.of(sample).at(Nuisances(tes=1.01), [3])
     place = fitted.summaries(point.features)
-    found = measure_many(fitted, point, np.full(400, 1.5), [1], False, False)
+    found = measure_many(fitted, point, np.full(400, 1.5), [1], Asked())
     rng = np.random.default_rng(9)
     from bumpfit.higgsml.likelihood import fit_all
 
@@ -118,24 +119,26 @@ def test_a_calibration_by_events_covers_where_templates_are_wrong() -> None:
     fitted = Masses().fit(sample)  # it knows nothing of tes, jes, soft_met
     assert fitted.model is not None
     mus = np.tile([0.5, 1.0, 2.0], 500)
-    plain = worlds(fitted, sample, mus, 5, points=60, ends=True)
+    plain = worlds(fitted, sample, mus, 5, Asked(ends=True), points=60)
     fitted.calibration = event_calibration(fitted, sample, 4200, 1, points=60)
     assert "events" in fitted.calibration.mode
-    found = worlds(fitted, sample, mus, 5, points=60, ends=True)
+    found = worlds(fitted, sample, mus, 5, Asked(ends=True), points=60)
 
     def covered(w: object) -> float:
         return float(np.mean((w.low <= mus) & (mus <= w.high)))  # type: ignore[attr-defined]
 
     assert covered(found) == pytest.approx(0.6827, abs=0.05)
     assert bound(fitted.model, 1.0).profiled > 0 and plain.valid.all()
-    again = worlds(fitted, sample, mus[:120], 5, points=60, ends=True)
-    np.testing.assert_array_equal(again.low, worlds(fitted, sample, mus[:120], 5, points=60, ends=True, workers=2).low)
+    again = worlds(fitted, sample, mus[:120], 5, Asked(ends=True), points=60)
+    np.testing.assert_array_equal(
+        again.low, worlds(fitted, sample, mus[:120], 5, Asked(ends=True), points=60, workers=2).low
+    )
     assert 0.5 < event_range_calibration(fitted, sample, 100, points=20).credibility < 1.0
 
 
 def test_methods_without_bins_are_measured_event_by_event() -> None:
     sample = events()
     fitted = Gaussian(0.2).fit(sample)
-    found = worlds(fitted, sample, np.full(6, 1.0), 5, points=2, ends=True, curves=True)
+    found = worlds(fitted, sample, np.full(6, 1.0), 5, Asked(ends=True, curves=True), points=2)
     assert found.valid.all() and np.isfinite(found.rise).all() and (found.low < found.mu_hat).all()
     assert found.mu_hat.std() > 0

@@ -30,6 +30,7 @@ Grid = Annotated[Path | None, typer.Option(help="Template grid: JSON with templa
 Regions = Annotated[Path | None, typer.Option(help="Region model; default: HEPHY's published one.")]
 Eps = Annotated[float, typer.Option(help="Added to the width: 1e-3 in the released code, 1e-2 in the paper.")]
 Luminosity = Annotated[float, typer.Option(help="fb-1 of an experiment; weights are expected events in 10.", min=1e-6)]
+Drawn = Annotated[str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")]
 Workers = Annotated[int, typer.Option(help="Processes; no number depends on it.", min=1)]
 
 
@@ -85,9 +86,7 @@ def pseudo(
     out: TableOut,
     mu: Annotated[float, typer.Option(help="Signal strength.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the nuisances and the bootstrap.", min=0)] = 31415,
-    nuisances: Annotated[
-        str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")
-    ] = "all",
+    nuisances: Drawn = "all",
     luminosity: Luminosity = 10.0,
     compatible: Compatible = False,
     as_json: Json = False,
@@ -432,9 +431,7 @@ def benchmark(
     ] = "closure",
     mu: Annotated[str, typer.Option(metavar="MU1,MU2,...", help="True mu, one a set.")] = "0.1,0.5,1,1.5,2,2.5,3",
     experiments: Annotated[int, typer.Option(help="Pseudo-experiments of a set.", min=1)] = 100,
-    nuisances: Annotated[
-        str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")
-    ] = "all",
+    nuisances: Drawn = "all",
     settings: Annotated[
         Path | None, typer.Option(help="Official test_settings.json instead of --mu and others.")
     ] = None,
@@ -446,11 +443,7 @@ def benchmark(
     luminosity: Luminosity = 10.0,
     points: Annotated[
         int,
-        typer.Option(
-            metavar="K",
-            min=0,
-            help="Draw the nuisances at K points that all sets share, much faster; 0: anew in every experiment.",
-        ),
+        typer.Option(metavar="K", min=0, help="Draw nuisances at K points only, which is fast; 0: as the challenge."),
     ] = 0,
     workers: Workers = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,

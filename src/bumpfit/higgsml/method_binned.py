@@ -32,7 +32,7 @@ from bumpfit.higgsml.likelihood import Model, measure, response_model
 from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.method import Method, State
 from bumpfit.higgsml.split import parts
-from bumpfit.higgsml.summary import Summary
+from bumpfit.higgsml.summary import Stages, Summary
 from bumpfit.higgsml.summary import train as train_summary
 from bumpfit.higgsml.templates import Sample, Templates, measure_templates, response_shift, responses
 
@@ -139,10 +139,8 @@ class Binned(Method):
         found = biased(matrix(table))
         process = process_index(table[PROCESS])[found.rows]
         weights = table[WEIGHTS].to_numpy(np.float64)[found.rows]
-        return train_summary(
-            found.features, process == 0, weights, loose=self.loose, first_trees=self.first_trees, trees=self.trees,
-            leaves=self.leaves, learning_rate=self.learning_rate, seed=seed,
-        )  # fmt: skip
+        how = Stages(self.loose, self.first_trees, self.trees, self.leaves, self.learning_rate)
+        return train_summary(found.features, process == 0, weights, how, seed)
 
     def _fine(self, sample: Sample) -> Bins:
         assert self.summary is not None

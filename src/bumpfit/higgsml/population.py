@@ -125,9 +125,21 @@ class Worlds:
     rise: Floats
 
 
-def measure_many(
-    fitted: Method, point: Point, mus: Floats, seed: Sequence[int], ends: bool, curves: bool, thrown: bool = True
-) -> Worlds:
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is wanted of experiments.
+
+    ends: calibrated intervals. curves: the rises in the range of the challenge. thrown: where the likelihood has the
+    error of the simulation, every experiment has a truth that differs from the events by such an error (the events are
+    those of the templates); otherwise the events are the truth.
+    """
+
+    ends: bool = False
+    curves: bool = False
+    thrown: bool = True
+
+
+def measure_many(fitted: Method, point: Point, mus: Floats, seed: Sequence[int], asked: Asked) -> Worlds:
     """Draw one experiment for each mu (T,) at a point and measure it.
 
     Args:
@@ -135,36 +147,33 @@ def measure_many(
         point: the events.
         mus: true strengths.
         seed: of the multiplicities.
-        ends: whether calibrated intervals are wanted.
-        curves: whether the rises in the range of the challenge are wanted.
-        thrown: see `worlds`.
+        asked: what is wanted.
     """
     rng = np.random.default_rng(list(seed))
     summaries = fitted.summaries(point.features)
     grid = np.linspace(*MU_RANGE, RANGE_POINTS)
     if fitted.model is not None and summaries.ndim == 1:
-        return _binned(fitted, point, summaries, mus, rng, ends, grid if curves else None, thrown)
+        return _binned(fitted, point, summaries, mus, rng, asked)
     hats, statistic, low, high = np.full((4, len(mus)), np.nan)
-    valid, rises = np.zeros(len(mus), bool), np.full((len(mus), RANGE_POINTS if curves else 0), np.nan)
+    valid, rises = np.zeros(len(mus), bool), np.full((len(mus), RANGE_POINTS if asked.curves else 0), np.nan)
     for i, mu in enumerate(mus):
         times = point.times(float(mu), rng)
         there = times > 0
         found = fitted.measure_summaries(summaries[there], times[there])
         if not found.valid or found.twice_nll is None:
             continue
-        if ends:
+        if asked.ends:
             found = fitted.calibrated(found)
         valid[i], hats[i], low[i], high[i] = found.valid, found.mu_hat, found.low, found.high
         assert found.twice_nll is not None
         statistic[i] = max(float(found.twice_nll.at(float(mu))), 0.0)
-        if curves:
+        if asked.curves:
             rises[i] = found.twice_nll.at(grid)
     return Worlds(mus, hats, statistic, low, high, valid, rises)
 
 
 def _binned(
-    fitted: Method, point: Point, place: NDArray[np.integer], mus: Floats, rng: np.random.Generator, ends: bool,
-    grid: Floats | None, thrown: bool,
+    fitted: Method, point: Point, place: NDArray[np.integer], mus: Floats, rng: np.random.Generator, asked: Asked
 ) -> Worlds:  # fmt: skip
     """Counts of a binned method are Poisson numbers of its expectation at the point, all experiments in one loop."""
     model = fitted.model
@@ -174,20 +183,21 @@ def _binned(
         for chosen in (point.process == 0, point.process > 0)
     ]
     rates = mus[:, None] * parts[0] + parts[1]
-    if thrown and model.simulated.any():
+    if asked.thrown and model.simulated.any():
         rates = rates * model.simulations(rng, len(mus))
     counts = rng.poisson(rates).astype(np.float64)
-    fits = fit_all(model, counts, mus, calibration=fitted.calibration, ends=ends)
+    fits = fit_all(model, counts, mus, calibration=fitted.calibration, ends=asked.ends)
     rise = np.empty((len(mus), 0))
-    if grid is not None:
+    if asked.curves:
+        grid = np.linspace(*MU_RANGE, RANGE_POINTS)
         f = profile_curves(model, counts, fits.best, grid)
         rise = 2.0 * (f - np.fmin.reduce(f, axis=1, keepdims=True))
     return Worlds(mus, fits.best[:, 0], fits.statistic, fits.low, fits.high, fits.valid, rise)
 
 
 def worlds(
-    fitted: Method, table: pd.DataFrame, mus: ArrayLike, seed: int, *, points: int = 200,
-    enabled: Sequence[str] = NAMES, ends: bool = False, curves: bool = False, thrown: bool = True, workers: int = 1,
+    fitted: Method, table: pd.DataFrame, mus: ArrayLike, seed: int, asked: Asked | None = None, *, points: int = 200,
+    enabled: Sequence[str] = NAMES, workers: int = 1,
 ) -> Worlds:  # fmt: skip
     """One experiment for each mu (T,) of a method, drawn from a table of weighted events at the method's luminosity.
 
@@ -198,17 +208,14 @@ def worlds(
         seed: the same seed gives the same numbers, whatever the workers.
         points: of the nuisances; experiment i is at point i modulo their number.
         enabled: nuisances that are drawn.
-        ends: whether calibrated intervals are wanted.
-        curves: whether the rises in the range of the challenge are wanted.
-        thrown: where the likelihood has the error of the simulation, every experiment has a truth that differs from the
-            events by such an error (the events are those of the templates); otherwise the events are the truth.
+        asked: what is wanted.
         workers: processes.
     """
     true = np.atleast_1d(np.asarray(mus, dtype=np.float64))
     population = Population.of(table, fitted.luminosity)
     number = min(points, len(true))
     tasks = [
-        (fitted, population, at, true[k::number], seed, k, ends, curves, thrown)
+        (fitted, population, at, true[k::number], seed, k, asked or Asked())
         for k, at in enumerate(nuisance_points(number, seed, enabled))
     ]
     with bar("points of the nuisances", number) as advance:
@@ -226,9 +233,9 @@ def worlds(
     return Worlds(**result)
 
 
-def _at_point(task: tuple[Method, Population, Nuisances, Floats, int, int, bool, bool, bool]) -> Worlds:
-    fitted, population, nuisances, mus, seed, k, *how = task
-    return measure_many(fitted, population.at(nuisances, [seed, 31, k]), mus, [seed, 37, k], *how)
+def _at_point(task: tuple[Method, Population, Nuisances, Floats, int, int, Asked]) -> Worlds:
+    fitted, population, nuisances, mus, seed, k, asked = task
+    return measure_many(fitted, population.at(nuisances, [seed, 31, k]), mus, [seed, 37, k], asked)
 
 
 def event_calibration(
@@ -259,7 +266,7 @@ def event_range_calibration(
 ) -> RangeCalibration:  # fmt: skip
     """The credibility that covers, from n experiments at event level with mu uniform in the range of the challenge."""
     mus = np.random.default_rng([seed, 7]).uniform(*MU_RANGE, n)
-    found = worlds(fitted, table, mus, seed, points=points, curves=True, workers=workers)
+    found = worlds(fitted, table, mus, seed, Asked(curves=True), points=points, workers=workers)
     grid, fine = np.linspace(*MU_RANGE, RANGE_POINTS), np.linspace(*MU_RANGE, STEPS + 1)
     good = np.flatnonzero(found.valid & np.isfinite(found.rise).all(axis=1))
     values = [needed(fine, Curve(tuple(grid), tuple(found.rise[i])).at(fine), float(mus[i])) for i in good]

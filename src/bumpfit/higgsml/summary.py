@@ -104,9 +104,24 @@ class Summary:
         return cls(first, second, cut, floor)
 
 
+@dataclasses.dataclass(frozen=True)
+class Stages:
+    """How both stages are trained.
+
+    loose: share of the background (by weight) that passes to the second stage. first_trees: of the first stage, with
+    a learning rate that makes them as strong as those of the second. trees, learning_rate: of the second. leaves:
+    largest number of leaves of a tree.
+    """
+
+    loose: float
+    first_trees: int
+    trees: int
+    leaves: int
+    learning_rate: float
+
+
 def train(
-    features: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, *, loose: float, first_trees: int,
-    trees: int, leaves: int, learning_rate: float, seed: int,
+    features: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, how: Stages, seed: int
 ) -> Summary:  # fmt: skip
     """Train both stages on weighted events.
 
@@ -114,23 +129,20 @@ def train(
         features: (28, N).
         signal: which are signal, (N,).
         weights: expected events, (N,).
-        loose: share of the background (by weight) that passes to the second stage.
-        first_trees: of the first stage, with the learning rate that makes them as strong as those of the second.
-        trees: of the second stage.
-        leaves: largest number of leaves of a tree.
-        learning_rate: of the boosting of the second stage.
+        how: their settings.
         seed: of the binning of the trees.
 
     Raises:
         InputError: too few events for a stage.
     """
     x = inputs(features)
-    fast = min(learning_rate * trees / first_trees, FASTEST)
-    first = _stage(x, signal, weights, first_trees, leaves, fast, seed)
+    fast = min(how.learning_rate * how.trees / how.first_trees, FASTEST)
+    first = _stage(x, signal, weights, how.first_trees, how.leaves, fast, seed)
     score = first.raw(x)
-    cut = weighted_quantile(score[~signal], weights[~signal], 1.0 - loose)
+    cut = weighted_quantile(score[~signal], weights[~signal], 1.0 - how.loose)
     passing = score > cut
-    second = _stage(x[passing], signal[passing], weights[passing], trees, leaves, learning_rate, seed + 1)
+    rows = np.flatnonzero(passing)
+    second = _stage(x[rows], signal[rows], weights[rows], how.trees, how.leaves, how.learning_rate, seed + 1)
     background = passing & ~signal
     floor = weighted_quantile(second.raw(x[background]), weights[background], 0.001)
     return Summary(first, second, cut, floor)
