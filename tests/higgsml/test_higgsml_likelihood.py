@@ -253,7 +253,8 @@ def test_factors_of_bins_are_profiled_as_iminuit_does() -> None:
     found = fit_all(model, n, full.values[0])
     assert found.best[0, 0] == pytest.approx(full.values[0], abs=2e-3)
     assert found.statistic[0] == pytest.approx(0.0, abs=1e-4)
-    assert fit_all(model, np.zeros((1, 5)), 0.0).valid.all()
+    empty = fit_all(model, np.array([[300.0, 150.0, 60.0, 20.0, 0.0], [0.0] * 5]), 0.0)  # mu as low as it can be
+    assert empty.valid.all() and (empty.best[:, 0] < -0.9).all() and (empty.low == 0.0).all()
 
 
 def test_the_error_of_the_simulation_widens_the_interval_and_covers() -> None:

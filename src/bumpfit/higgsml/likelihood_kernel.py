@@ -45,6 +45,8 @@ SEARCHES = 60
 """Times that the distance from the minimum is doubled to leave an interval."""
 CLOSE = 1e-8
 """Of an end of an interval."""
+WALL = 1e-6
+"""Expectation of an empty bin at which a negative mu has gone as far as it can."""
 CONVERGED, FAILED = 0, 1
 
 
@@ -203,6 +205,15 @@ def value(a, n, x, r):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True)
+def at_wall(n, r):  # type: ignore[no-untyped-def]
+    """Whether an empty bin expects next to nothing: a negative best mu is not sought beyond."""
+    for b in range(n.size):
+        if n[b] == 0.0 and 0.0 < r[b] < WALL:
+            return True
+    return False
+
+
+@njit(internal=True)
 def derivatives(a, n, x, r, d, g, h):  # type: ignore[no-untyped-def]
     """Gradient g and the positive definite part h of the curvature of F."""
     size = x.size
@@ -284,6 +295,8 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
         if not f < np.inf:
             return f, FAILED
     for _ in range(ITERATIONS):
+        if not hold and x[0] < 0.0 and at_wall(n, s.r):
+            return f, CONVERGED
         derivatives(a, n, x, s.r, s.d, s.g, s.h)
         for k in range(size):
             s.held[k] = s.frozen[k] or (k == 0 and hold)
