@@ -207,10 +207,11 @@ def value(a, n, x, r):  # type: ignore[no-untyped-def]
 @njit(internal=True)
 def at_wall(n, r):  # type: ignore[no-untyped-def]
     """Whether an empty bin expects next to nothing: a negative best mu is not sought beyond."""
+    least = np.inf
     for b in range(n.size):
-        if n[b] == 0.0 and 0.0 < r[b] < WALL:
-            return True
-    return False
+        if n[b] == 0.0 and r[b] > 0.0:
+            least = min(least, r[b])
+    return least < WALL
 
 
 @njit(internal=True)
