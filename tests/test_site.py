@@ -54,7 +54,7 @@ def test_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_commands_in_documents_exist() -> None:
     from bumpfit.cli import MODULES
 
-    names = {name for group in MODULES.values() for name in group}
+    names = {name for part in MODULES.values() for name in part.names}
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for command in re.findall(r"(?:^    |`)bumpfit ([a-z]+)", page.read_text(), re.MULTILINE):
             assert command in names, f"{page.name} names the command {command}, which does not exist"

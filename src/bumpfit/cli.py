@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import warnings
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import click
 import typer
@@ -18,31 +18,26 @@ from bumpfit import progress
 from bumpfit.console import Console, printable
 from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 
+
+class Part(NamedTuple):
+    """A module of commands: where it stands in the help, and the names of its commands."""
+
+    panel: str
+    names: tuple[str, ...]
+
+
 MODULES = {
-    "search": ("demo", "run", "score", "report"),
-    "workspaces": ("build", "convert", "combine", "validate"),
-    "parts": ("workspace", "patchset"),
-    "likelihood": ("fit", "scan", "limit", "impacts", "gof", "contour"),
-    "toys": ("toys", "interval", "coverage", "sensitivity"),
-    "simulate": ("simulate",),
-    "tagging": ("dataset", "train", "metrics"),
-    "higgsml": ("higgsml",),
-    "doctor": ("doctor",),
+    "search": Part("From a table to a report", ("demo", "run", "score", "report")),
+    "workspaces": Part("Workspaces", ("build", "convert", "combine", "validate")),
+    "parts": Part("Workspaces", ("workspace", "patchset")),
+    "likelihood": Part("Questions to a likelihood", ("fit", "scan", "limit", "impacts", "gof", "contour")),
+    "toys": Part("Toys", ("toys", "interval", "coverage", "sensitivity")),
+    "simulate": Part("Events and classifiers", ("simulate",)),
+    "tagging": Part("Events and classifiers", ("dataset", "train", "metrics")),
+    "higgsml": Part("HiggsML uncertainty challenge", ("higgsml",)),
+    "doctor": Part("This installation", ("doctor",)),
 }
 """Where the commands are: a command that is run needs one module only, which halves the start."""
-
-
-PANELS = {
-    "search": "From a table to a report",
-    "workspaces": "Workspaces",
-    "likelihood": "Questions to a likelihood",
-    "toys": "Toys",
-    "simulate": "Events and classifiers",
-    "tagging": "Events and classifiers",
-    "higgsml": "HiggsML uncertainty challenge",
-    "doctor": "This installation",
-}
-"""Parts of the help."""
 
 
 def application(command: str | None = None) -> typer.Typer:
@@ -56,14 +51,14 @@ def application(command: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(version)
-    wanted = [module for module, names in MODULES.items() if command in names]
+    wanted = [module for module, part in MODULES.items() if command in part.names]
     for module in wanted or MODULES:
         known = len(app.registered_commands), len(app.registered_groups)
         importlib.import_module(f"bumpfit.commands.{module}").add_to(app)
         for command_info in app.registered_commands[known[0] :]:
-            command_info.rich_help_panel = PANELS[module]
+            command_info.rich_help_panel = MODULES[module].panel
         for group_info in app.registered_groups[known[1] :]:
-            group_info.rich_help_panel = PANELS[module]
+            group_info.rich_help_panel = MODULES[module].panel
     return app
 
 

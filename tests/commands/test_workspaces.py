@@ -214,9 +214,9 @@ def test_help_starts_without_heavy_modules() -> None:
 
 
 def test_each_command_is_in_the_module_that_is_named_for_it() -> None:
-    everything = {name for names in MODULES.values() for name in names}
+    everything = {name for part in MODULES.values() for name in part.names}
     assert set(get_command(application()).commands) == everything
-    for module, names in MODULES.items():
+    for module, (_, names) in MODULES.items():
         for name in names:
             assert set(get_command(application(name)).commands) == set(names), module
 
