@@ -1,5 +1,6 @@
 """Several minima and ranges: all questions see the same likelihood, the lowest minimum and the same range."""
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -23,6 +24,7 @@ from bumpfit.inference import (
     scan,
 )
 from bumpfit.inference.histfactory import Problem
+from bumpfit.inference.profile import LowerMinimumError, Profile
 from bumpfit.toys import Toys
 from bumpfit.workspace import Model, build, read
 
@@ -121,6 +123,17 @@ def test_one_sided_shapes_agree_with_brute_force(seed: int, n_shapes: int) -> No
     )
     strength = fit(model).values["mu"]
     assert cls(model, 2.0).statistic == pytest.approx(2 * (two - free) if strength <= 2 else 0.0, abs=1e-5)
+    ends = interval(model)
+    for end, at_bound in ((ends.low, ends.low_at_bound), (ends.high, ends.high_at_bound)):
+        rise = 2 * (lowest(problem.at("mu", end)) - free)
+        assert rise < 1 if at_bound else rise == pytest.approx(1.0, abs=2e-3)
+    # no side is nearer to the data than a minimum along it: an impact is the shift of the lowest of held fits
+    for row in impacts(model).impacts:
+        for distance, shift in ((row.error, row.up), (None if row.error is None else -row.error, row.down)):
+            if distance is not None and shift is not None:
+                held = problem.at(row.parameter, row.value + distance)
+                assert held.solve().value <= lowest(held) + 1e-6
+                assert shift == pytest.approx(held.solve().x[model.index("mu")] - strength, abs=1e-4)
 
 
 def test_a_range_is_seen_by_all_fits_of_a_ratio() -> None:
@@ -191,9 +204,63 @@ def test_no_answer_changes_when_an_inactive_range_gets_wider(n: float, factor: f
             ranked.up,
             ranked.down,
             *scan(model, points=[3.0, 9.0], ranges=ranges).delta_twice_nll,
+            goodness(model, fixed={"mu": 3.0}, ranges=ranges).statistic,
+            goodness(model, fixed={"mu": 3.0}, ranges=ranges).p,
         ]
 
     assert answers(narrow) == pytest.approx(answers(wide), rel=1e-5, abs=1e-6)
+
+
+def test_pulls_are_in_units_of_the_constraint() -> None:
+    """10 known to 10 %, and 13 seen in the control region: the parameter at its best, over a width of one."""
+    shift = build.modifier("normsys", "k", (0.9, 1.1))
+    channels = {
+        "SR": [build.sample("sig", [1.0], build.modifier("normfactor", "mu")), build.sample("bkg", [10.0], shift)],
+        "CR": [build.sample("bkg", [100.0], shift)],
+    }
+    model = read(build.workspace(channels, {"SR": [12.0], "CR": [115.0]}, "mu"))
+    best, (only,) = fit(model), impacts(model).impacts
+    assert best.values["k"] > 0.5
+    assert only.pull == pytest.approx(best.values["k"], abs=1e-6)
+    assert only.constraint == pytest.approx(best.errors["k"], abs=1e-6)
+    assert goodness(model).degrees_of_freedom == 1  # two bins and a constraint of two parameters
+
+
+def test_q0_of_a_deficit_is_zero() -> None:
+    for low in (-20.0, 0.0):
+        assert discovery(deficit(low)).q0 == 0
+        assert discovery(deficit(low)).p == 0.5
+
+
+def test_q0_of_a_range_without_zero() -> None:
+    found = discovery(excess(), ranges={"mu": (25.0, 40.0)})
+    assert found.q0 == pytest.approx(discovery(excess(50.0)).q0, rel=1e-6)
+
+
+def test_a_lower_held_fit_repeats_the_free_one() -> None:
+    profile = Profile(prepare(excess(50.0)), "mu")
+    right = profile.rise(12.0)
+    stale = Profile(prepare(excess(50.0)), "mu")
+    stale.best = dataclasses.replace(stale.best, value=stale.best.value + 3.0)
+    with pytest.raises(LowerMinimumError):
+        stale.held(12.0)
+    assert stale.best.value == pytest.approx(profile.best.value, abs=1e-9)
+    stale.best = dataclasses.replace(stale.best, value=stale.best.value + 3.0)
+    assert stale.settled(lambda: stale.rise(12.0)) == pytest.approx(right, abs=1e-6)
+
+
+def test_a_fit_that_begins_where_nothing_is_possible_goes_back_to_its_first_start() -> None:
+    """A neighbour ended where, without its signal, a bin with events expects none."""
+    shape = build.modifier("histosys", "h", ([0.0], [14.0]))
+    signal = build.sample("sig", [5.0], build.modifier("normfactor", "mu"))
+    model = read(build.workspace({"SR": [signal, build.sample("bkg", [7.0], shape)]}, {"SR": [9.0]}, "mu"))
+    problem = prepare(model, start={"h": -0.5}).at("mu", 0.0)
+    begin = problem.start.copy()
+    begin[model.index("h")] = -1.5
+    found = problem.begin(begin).solve()
+    assert found.valid
+    assert found.attempts[1].startswith("newton from the first start")
+    assert found.value == pytest.approx(problem.solve().value, abs=1e-9)
 
 
 def test_probabilities_that_underflow_are_bounds() -> None:

@@ -5,17 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutations import MUTATIONS, SOURCES
+from mutations import MUTATIONS
+
+from mutation import check
 
 FEW = ("excess error", "trials of spectra and masses", "start of unbiased masses", "reversed: claim")
 
 
 def test_every_change_can_be_made() -> None:
-    """The lines are still there, once each, and do change."""
-    for mutation in MUTATIONS:
-        assert (SOURCES / "bumpfit" / mutation.file).read_text().count(mutation.old) == 1, mutation.name
-        assert mutation.old != mutation.new
-    assert len({m.name for m in MUTATIONS}) == len(MUTATIONS)
+    check(MUTATIONS)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def strong() -> SpectrumTest:
 def test_errors_by_hand() -> None:
     """Signal s in the first of two bins (b1, b2) of one free background: error sqrt(b1 (b1 + b2) / b2) / s."""
     rate, basis, signal = np.array([100.0, 300.0]), np.ones((2, 1)), np.array([0.5, 0.0])
-    assert scan._inflation(rate, basis, signal) == pytest.approx(np.sqrt(400 / 300))
+    assert scan.error_inflation(rate, basis, signal) == pytest.approx(np.sqrt(400 / 300))
     model = toys.LogLinear(rate, basis, signal[None], (0.0, np.inf), observed=rate)
     assert scan._errors(model, np.zeros(1)) == pytest.approx(np.sqrt(100 * 400 / 300) / 0.5)
     # with 60 events of signal: information 1 / 130 [[.25, 50], [50, 100^2]] and 300 for the background
