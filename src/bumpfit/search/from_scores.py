@@ -17,17 +17,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError, InputWarning
 from bumpfit.events.formats import quoted, read_frame
 from bumpfit.events.tables import MASS, read
 from bumpfit.histograms import Histogram, check_edges, fill, mass_edges
-from bumpfit.inference.discovery import discovery
 from bumpfit.results import Fit, Record
-from bumpfit.search.spectrum import SpectrumSettings, smooth_range
+from bumpfit.search.mass_range import SpectrumSettings, fitted_around, smooth_range
+from bumpfit.search.spectrum import error_inflation
 from bumpfit.shapes import SQRT_S, LogLinear, dijet, gaussian, order_by_f_test
 from bumpfit.shapes import fit as fit_shape
 from bumpfit.workspace.build import selection, spectrum_of
-from bumpfit.workspace.read import compile_model
 
 Array = NDArray[np.float64]
 
@@ -263,13 +263,17 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
     mass, masses, q0 = settings.mass, None, None
     if mass is None:
         masses = _masses(edges, settings.resolution)
-        q0 = np.array([_q0(histogram, shape, background, peak(edges, m, settings)) for m in masses])
-        mass = float(masses[np.argmax(q0)])
+        scanned = fitted_around(histogram, shape, background, np.array([peak(edges, m, settings) for m in masses]))
+        q0 = toys.engine(scanned).fit_data(histogram.counts[None]).statistic[0]
+        if not np.isfinite(q0).any():
+            raise BumpfitError("no signal of the mass scan could be fitted; give a mass, or select more events")
+        mass = float(masses[np.nanargmax(q0)])
     elif not edges[0] < mass < edges[-1]:
         raise InputError(
             f"the signal mass {mass:g} GeV lies outside the spectrum, {edges[0]:.6g} to {edges[-1]:.6g} GeV"
         )
     signal = peak(edges, mass, settings)
+    model = fitted_around(histogram, shape, background, signal[None])
     spec = spectrum_of(
         histogram, shape, background.values, signal,
         channel=settings.channel or "spectrum", poi_range=settings.strength,
@@ -282,13 +286,13 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
         cut=cut,
         edges=edges,
         counts=histogram.counts,
-        fitted=shape.integrate(edges, background.values),
+        fitted=model.rate,
         signal=signal,
         n_parameters=len(shape.parameters),
         goodness_p=goodness,
         mass=mass,
         width=settings.resolution * mass if settings.width is None else settings.width,
-        inflation=_inflation(spec),
+        inflation=error_inflation(model.rate, model.basis, signal),
         masses=masses,
         q0=q0,
     )
@@ -388,21 +392,6 @@ def _masses(edges: Array, resolution: float) -> Array:
     if low >= high:
         return np.array([math.sqrt(edges[0] * edges[-1])])
     return np.exp(np.linspace(low, high, max(2, round((high - low) / math.log1p(resolution)) + 1)))
-
-
-def _q0(histogram: Histogram, shape: LogLinear, background: Fit, signal: Array) -> float:
-    return discovery(compile_model(spectrum_of(histogram, shape, background.values, signal))).q0
-
-
-def _inflation(spec: dict[str, Any]) -> float:
-    """Error of the strength with free over that with known background at the background fit (Fisher information)."""
-    model = compile_model(spec)
-    assert model.poi is not None
-    information = model.information({model.poi: 0.0})
-    scale = np.sqrt(np.diag(information))
-    inverse = np.linalg.inv(information / np.outer(scale, scale))
-    i = model.index(model.poi)
-    return float(np.sqrt(inverse[i, i]))
 
 
 def _end(value: float | None) -> str:

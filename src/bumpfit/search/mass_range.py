@@ -17,8 +17,8 @@ from scipy.stats import chi2
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, fill, mass_edges
-from bumpfit.results import Record
-from bumpfit.shapes import LogLinear, dijet, gaussian
+from bumpfit.results import Fit, Record
+from bumpfit.shapes import LogLinear, Shape, dijet, gaussian
 from bumpfit.shapes.order import Order, likelihood_chi2, order_by_f_test
 
 Array = NDArray[np.float64]
@@ -156,7 +156,7 @@ def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, flo
 def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettings) -> float:
     """Mass of the largest q0 over the background of the fit."""
     masses, signals = scan_points(histogram.edges, settings)
-    found = toys.engine(background(histogram, order, signals)).fit_data(histogram.counts[None])
+    found = toys.engine(fitted_around(histogram, order.shape, order.fit, signals)).fit_data(histogram.counts[None])
     return float(masses[int(np.nanargmax(found.statistic[0]))])
 
 
@@ -184,12 +184,12 @@ def goodness(histogram: Histogram, order: Order) -> tuple[float, float]:
     return value, float(chi2.sf(value, freedom))
 
 
-def background(histogram: Histogram, order: Order, signals: Array) -> toys.LogLinear:
-    """The fitted function around its fit, with signals (M, B) of any size from none on, and the data."""
-    assert isinstance(order.shape, LogLinear)
-    edges, values = histogram.edges, order.fit.values
-    rate = np.maximum(order.shape.integrate(edges, values), LEAST)
-    basis = order.shape.log_linear_basis(edges, values)
+def fitted_around(histogram: Histogram, shape: Shape, fit: Fit, signals: Array) -> toys.LogLinear:
+    """A fitted function around its fit, with signals (M, B) of any size from none on, and the data."""
+    assert isinstance(shape, LogLinear)
+    edges, values = histogram.edges, fit.values
+    rate = np.maximum(shape.integrate(edges, values), LEAST)
+    basis = shape.log_linear_basis(edges, values)
     return toys.LogLinear(rate, basis, signals, (0.0, np.inf), observed=histogram.counts)
 
 

@@ -22,8 +22,8 @@ from bumpfit.results import Record
 from bumpfit.search.mass_range import (
     MassRange,
     SpectrumSettings,
-    background,
     choose,
+    fitted_around,
     goodness,
     mass_range,
     scan_points,
@@ -126,8 +126,8 @@ def spectrum_test(
     except (BumpfitError, InputError) as error:
         return dataclasses.replace(empty, reason=f"no dijet function can be fitted to it: {error}")
     masses, signals = scan_points(edges, settings)
-    model = background(histogram, order, signals)
-    inflation = np.array([_inflation(model.rate, model.basis, s) for s in signals])
+    model = fitted_around(histogram, order.shape, order.fit, signals)
+    inflation = np.array([error_inflation(model.rate, model.basis, s) for s in signals])
     tested = inflation < settings.sidebands
     filled = dataclasses.replace(empty, n_parameters=order.n_parameters, fitted=model.rate, goodness_p=fitness)
     if not tested.any():
@@ -152,7 +152,7 @@ def _scanned(
     inflation: Array,
     settings: SpectrumSettings,
 ) -> SpectrumTest:
-    model = background(histogram, order, signals)
+    model = fitted_around(histogram, order.shape, order.fit, signals)
     found = toys.engine(model).fit_data(histogram.counts[None])
     q0, yields = found.statistic[0], found.strength[0]
     if not np.isfinite(q0).all():
@@ -211,7 +211,7 @@ def _first_error(design: Array, expected: Array) -> float:
     return float(np.sqrt(np.linalg.pinv(scaled.T @ scaled, hermitian=True)[0, 0]) / scale[0])
 
 
-def _inflation(expected: Array, basis: Array, signal: Array) -> float:
+def error_inflation(expected: Array, basis: Array, signal: Array) -> float:
     """Error of the yield with a free over that with a known background, from the Fisher information."""
     design = np.column_stack([signal, expected[:, None] * basis])
     return _first_error(design, expected) / _first_error(signal[:, None], expected)
