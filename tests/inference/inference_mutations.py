@@ -18,12 +18,9 @@ COUNTING, INTERVAL, CONTOUR = (QUESTIONS + n for n in (
     "counting_in_closed_form", "interval_solves_its_equation", "contour_lies_on_the_threshold"))  # fmt: skip
 LIMIT, LINEAR = (QUESTIONS + n for n in (
     "upper_limit_of_a_counting_experiment", "linear_systematic_in_closed_form"))  # fmt: skip
-VALLEYS, BRUTE = (
-    MINIMA + "all_questions_see_the_lower_of_two_minima",
-    MINIMA + "one_sided_shapes_agree_with_brute_force",
-)
-COUPLED = MINIMA + "limits_of_pyhf_validation_model_are_those_of_the_lowest_minima"
-RANGES, WALLS = MINIMA + "q_tilde_compares_with_zero_whatever_the_range", "inference/test_walls.py::test_minimum"
+VALLEYS = MINIMA + "all_questions_see_the_lower_of_two_minima"
+RANGES = MINIMA + "q_tilde_compares_with_zero_whatever_the_range"
+WALLS = "inference/test_walls.py::test_minimum_at_a_wall_is_the_constrained_minimum"
 ENDS = MINIMA + "a_nuisance_parameter_at_its_end_is_told_by_all_answers"
 FEW = MINIMA + "few_events_and_sparse_bins_are_told"
 MANY = "inference/test_many_parameters.py::test_"
@@ -70,7 +67,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
      "else tail_of(found <= value - TIE)", TOYS),
     ("trials of Gross and Vitells", "toys/look_elsewhere.py", "+ self.crossings * decay)", "+ decay)", TOYS),
     # starts
-    ("other valleys", "inference/histfactory.py", "for x in (*begins, *found)]", "for x in begins]", COUPLED),
+    ("other valleys", "inference/histfactory.py", "for x in (*begins, *found)]", "for x in begins]", VALLEYS),
     ("first start", "inference/histfactory.py", "if not np.array_equal(self.start, self.origin):", "if False:",
      MINIMA + "a_fit_that_begins_where_nothing_is_possible_goes_back_to_its_first_start"),
     ("a lower held fit", "inference/profile.py", "if found.value < self.best.value - LOWER:",
