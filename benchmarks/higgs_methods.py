@@ -2,8 +2,9 @@
 
     python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--seed 0]
     python benchmarks/higgs_methods.py templates METHOD.zip [-n 10000] [--workers 2]
-    python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100]
+    python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100] [--points 100]
     python benchmarks/higgs_methods.py independent OUT.parquet [--luminosity 0] [-n 200] [--pairs 10]
+    python benchmarks/higgs_methods.py simulated METHOD.zip [-n 200]
     python benchmarks/higgs_methods.py speed METHOD.zip SAMPLE.parquet
     python benchmarks/higgs_methods.py stream SAMPLE.parquet OUT.parquet [--rows 20000000]
 
@@ -29,9 +30,10 @@ import pandas as pd
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.calibration import template_calibration, template_coverage
 from bumpfit.higgsml.columns import PRIMARY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
+from bumpfit.higgsml.likelihood import response_model, throw
 from bumpfit.higgsml.method import load
 from bumpfit.higgsml.method_binned import Binned
-from bumpfit.higgsml.population import Asked, worlds
+from bumpfit.higgsml.population import Asked, event_calibration, worlds
 from bumpfit.higgsml.pseudo import experiment
 from bumpfit.higgsml.score import score
 from bumpfit.higgsml.split import parts
@@ -112,22 +114,27 @@ def templates(arguments: argparse.Namespace) -> None:
 
 
 def events(arguments: argparse.Namespace) -> None:
-    """Coverage at event level, closure: n experiments at each mu from the templates' events."""
+    """Coverage at event level, closure: n experiments at each mu from the templates' events, calibrated with both."""
     fitted = load(arguments.method)
     table = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))[1]
-    begin = time.process_time()
     mus = np.tile(MUS, arguments.n)
-    found = worlds(fitted, table, mus, 20_001, Asked(ends=True), points=100)
-    good = found.valid
-    for mu in MUS:
-        here = good & (mus == mu)
-        hats = found.mu_hat[here]
-        covers, widths = (found.low <= mu) & (mu <= found.high), found.high - found.low
-        shift = (hats.mean() - mu) / hats.std()
-        print(f"| {mu:g} | {covers[here].mean():.3f} | {widths[here].mean():.3f} | {shift:+.3f} |")
-    m = score(mus[good], found.low[good], found.high[good])
-    print(f"merged: coverage {m.coverage:.4f}, width {m.width:.4f}, score {m.score:.4f}, N = {m.n}, eps = {m.eps}; "
-          f"{time.process_time() - begin:.0f} s of CPU; {json.dumps(fitted.simulation)}")  # fmt: skip
+    print(json.dumps(fitted.simulation))
+    for by in ("templates", "events"):
+        begin = time.process_time()
+        if by == "events":
+            fitted.calibration = event_calibration(fitted, table, 21 * 1000, 1, points=arguments.points)
+        found = worlds(fitted, table, mus, 20_001, Asked(ends=True), points=arguments.points)
+        good = found.valid
+        print(f"calibrated with {by}")
+        for mu in MUS:
+            here = good & (mus == mu)
+            hats = found.mu_hat[here]
+            covers, widths = (found.low <= mu) & (mu <= found.high), found.high - found.low
+            shift = (hats.mean() - mu) / hats.std()
+            print(f"| {mu:g} | {covers[here].mean():.3f} | {widths[here].mean():.3f} | {shift:+.3f} |")
+        m = score(mus[good], found.low[good], found.high[good])
+        print(f"merged: coverage {m.coverage:.4f}, width {m.width:.4f}, score {m.score:.4f}, N = {m.n}, eps = {m.eps}; "
+              f"{time.process_time() - begin:.0f} s of CPU", flush=True)  # fmt: skip
 
 
 def independent(arguments: argparse.Namespace) -> None:
@@ -162,6 +169,20 @@ def independent(arguments: argparse.Namespace) -> None:
               f"width {m.width:.4f}, N = {m.n}, L = {made.luminosity:.3g} fb-1")  # fmt: skip
 
 
+def simulated(arguments: argparse.Namespace) -> None:
+    """Coverage when the truth differs from the templates by the error of k simulated events for an expected one."""
+    arrays = load(arguments.method).model.arrays
+    without = response_model(arrays.yields, arrays.response)
+    rates, mus = without.expected(1.0)[0][0], np.repeat(MUS, arguments.n)
+    for k in (1.0, 5.0, 20.0):
+        within = response_model(arrays.yields, arrays.response, simulated=k * rates)
+        for name, model in (("with", within), ("without", without)):
+            calibration = template_calibration(model, 300, 1)
+            w = throw(model, mus, 5, truth=within, calibration=calibration, ends=True).fits
+            m = score(mus[w.valid], w.low[w.valid], w.high[w.valid])
+            print(f"k = {k:g}, {name} its error: coverage {m.coverage:.3f}, width {m.width:.3f}, N = {m.n}", flush=True)
+
+
 def speed(arguments: argparse.Namespace) -> None:
     """CPU seconds of one prediction, and of its parts."""
     fitted = load(arguments.method)
@@ -186,13 +207,12 @@ def stream(arguments: argparse.Namespace) -> None:
     table = table[[*PRIMARY, WEIGHTS, PROCESS]].copy()
     total = 1_051_433.0
     rng = np.random.default_rng(arguments.seed)
-    share = table[WEIGHTS].to_numpy(np.float64)
     path, piece = Path(arguments.out), 500_000
-    table[WEIGHTS] = np.float32(total / arguments.rows)
+    table[WEIGHTS] = (table[WEIGHTS] * (len(table) / arguments.rows)).astype(np.float32)
     schema = pa.Schema.from_pandas(table, preserve_index=False)
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, arguments.rows, piece):
-            rows = rng.choice(len(table), min(piece, arguments.rows - start), p=share / share.sum())
+            rows = rng.choice(len(table), min(piece, arguments.rows - start))
             writer.write_table(pa.Table.from_pandas(table.iloc[rows], schema, preserve_index=False))
     path.with_name(f"{path.stem}_metadata.json").write_text(
         json.dumps({"sum_weights": total, "total_rows": arguments.rows})
@@ -215,7 +235,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     inputs = {
         smooth: ("sample", "out"), templates: ("method",), events: ("method", "sample"), independent: ("sample",),
-        speed: ("method", "sample"), stream: ("sample", "out"),
+        simulated: ("method",), speed: ("method", "sample"), stream: ("sample", "out"),
     }  # fmt: skip
     for function, names in inputs.items():
         command = commands.add_parser(function.__name__)
@@ -228,6 +248,7 @@ def main() -> None:
         command.add_argument("--luminosity", type=float, default=0.0)
         command.add_argument("--pairs", type=int, default=10)
         command.add_argument("--bins", type=int, default=60)
+        command.add_argument("--points", type=int, default=100)
         command.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -302,3 +302,41 @@ def test_a_small_simulation_is_told_loudly(gaussian: Path, tmp_path: Path) -> No
     assert found.largest_multiplicity > 50
     report = (tmp_path / "a" / "report.md").read_text()
     assert "Do not believe these numbers" in report and "repeat simulated events up to" in report
+
+
+def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_higgsml_binned import SMALL, strong
+
+    sample, trained, out = (str(tmp_path / name) for name in ("sample.parquet", "binned.zip", "w.json"))
+    strong().to_parquet(sample)
+    settings = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+    how = ("--mode", "independent", "--luminosity", "0", "--calibrate", "60", "--json")
+    code, text, _ = command(capsys, "train", "binned", sample, *settings, *how, "-o", trained)
+    told = json.loads(text)
+    assert code == 0 and told["calibrated_with"] in ("templates", "events")
+    luminosity = told["report"]["luminosity"]
+    assert 0 < luminosity < 10 and told["report"]["simulated_per_expected"] == pytest.approx(20, rel=0.2)
+    code, text, _ = command(capsys, "workspace", trained, "-o", out, "--experiments", "5", "--json")
+    assert code == 0 and json.loads(text)["difference"]["n"] == 5
+    samples = json.loads(Path(out).read_text())["channels"][0]["samples"]
+    assert {one["name"] for one in samples} == set(higgsml.columns.PROCESSES)
+    data = str(tmp_path / "data.parquet")
+    code, _, _ = command(capsys, "pseudo", sample, "--mu", "2", "--luminosity", f"{luminosity:.17g}", "-o", data)
+    assert code == 0
+    code, text, _ = command(capsys, "fit", data, "--method", trained)
+    assert code == 0 and "68.27 % interval" in text
+    for arguments, says in (
+        (("train", "binned", sample, "--set", "depth=3", "-o", out + "2"), "no setting 'depth'"),
+        (("train", "binned", sample, "--set", "depth", "-o", out + "2"), "expected NAME=VALUE"),
+        (("train", "binned", sample, "--mode", "both", "-o", out + "2"), "no mode 'both'"),
+        (
+            ("train", "binned", sample, "--calibrate-with", "hope", "-o", out + "2"),
+            "expected auto, templates or events",
+        ),
+        (("workspace", sample, "-o", out + "2"), "cannot be read as a method"),
+        (("benchmark", trained, "--sample", sample, "-o", out + "2"), "measures data of"),
+    ):
+        code, _, err = command(capsys, *arguments)
+        assert code == 2 and says in " ".join(err.split())

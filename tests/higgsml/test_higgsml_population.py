@@ -136,6 +136,24 @@ def test_a_calibration_by_events_covers_where_templates_are_wrong() -> None:
     assert 0.5 < event_range_calibration(fitted, sample, 100, points=20).credibility < 1.0
 
 
+def test_strengths_that_repeat_meet_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bumpfit.higgsml import population
+
+    seen: dict[float, set[float]] = {}
+
+    def at_point(task: tuple) -> population.Worlds:
+        for mu in task[3]:
+            seen.setdefault(float(mu), set()).add(task[2].tes)
+        n = len(task[3])
+        return population.Worlds(task[3], *np.zeros((4, n)), np.ones(n, bool), np.empty((n, 0)))  # type: ignore[call-arg]
+
+    monkeypatch.setattr(population, "_at_point", at_point)
+    mus = np.tile([0.5, 1.0, 2.0], 40)
+    found = worlds(Gaussian(0.2), events(), mus, 1, points=6)
+    np.testing.assert_array_equal(found.mu, mus)
+    assert [len(points) for points in seen.values()] == [6, 6, 6]
+
+
 def test_methods_without_bins_are_measured_event_by_event() -> None:
     sample = events()
     fitted = Gaussian(0.2).fit(sample)

@@ -206,7 +206,7 @@ def worlds(
         table: simulated events (in the mode closure those of the templates, see `split.parts`).
         mus: true strengths.
         seed: the same seed gives the same numbers, whatever the workers.
-        points: of the nuisances; experiment i is at point i modulo their number.
+        points: of the nuisances; experiments go through them in rounds, each of which begins one further on.
         enabled: nuisances that are drawn.
         asked: what is wanted.
         workers: processes.
@@ -214,8 +214,10 @@ def worlds(
     true = np.atleast_1d(np.asarray(mus, dtype=np.float64))
     population = Population.of(table, fitted.luminosity)
     number = min(points, len(true))
+    order = np.arange(len(true))
+    place = (order + order // number) % number  # one on in each round: strengths that repeat meet all points
     tasks = [
-        (fitted, population, at, true[k::number], seed, k, asked or Asked())
+        (fitted, population, at, true[place == k], seed, k, asked or Asked())
         for k, at in enumerate(nuisance_points(number, seed, enabled))
     ]
     with bar("points of the nuisances", number) as advance:
@@ -228,7 +230,7 @@ def worlds(
         parts = [getattr(piece, field.name) for piece in pieces]
         whole = np.empty((len(true), *parts[0].shape[1:]), dtype=parts[0].dtype)
         for k, part in enumerate(parts):
-            whole[k::number] = part
+            whole[place == k] = part
         result[field.name] = whole
     return Worlds(**result)
 
@@ -248,16 +250,9 @@ def event_calibration(
         InputError: fewer than 50 valid experiments at a strength.
     """
     mus = np.resize(np.asarray(strengths, dtype=np.float64), max(n, len(strengths)))
-    found = worlds(fitted, table, mus, seed, points=_coprime(points, len(strengths)), workers=workers)
+    found = worlds(fitted, table, mus, seed, points=points, workers=workers)
     groups = [found.statistic[(mus == mu) & found.valid] for mu in strengths]
     return calibrate(strengths, groups, seed, f"events, {fitted.mode}", level)
-
-
-def _coprime(points: int, strengths: int) -> int:
-    """At least `points`, without a common divisor with the strengths: then each strength meets every point."""
-    while np.gcd(points, strengths) != 1:
-        points += 1
-    return points
 
 
 def event_range_calibration(
