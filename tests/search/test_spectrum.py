@@ -13,7 +13,7 @@ import bumpfit
 from bumpfit import inference, toys, workspace
 from bumpfit.errors import BumpfitError
 from bumpfit.histograms import fill
-from bumpfit.search.mass_range import background, choose, mass_range, smooth_range
+from bumpfit.search.mass_range import choose, fitted_around, mass_range, smooth_range
 from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumSettings, SpectrumTest, spectrum_test, upper_limits
 from bumpfit.workspace.build import spectrum_of
@@ -86,7 +86,7 @@ def test_the_engine_gives_what_the_workspace_gives() -> None:
     histogram = fill(masses, test.edges)
     order = choose(histogram, SpectrumSettings())
     far = int(np.argmax(test.masses > 5000))
-    engine = background(histogram, order, test.signal[None])
+    engine = fitted_around(histogram, order.shape, order.fit, test.signal[None])
     assert upper_limits(engine, np.array([500.0]))[0] == pytest.approx(test.limit, rel=1e-4)
     signal = np.diff(norm.cdf(test.edges, test.masses[far], 0.03 * test.masses[far]))
     away = workspace.read(spectrum_of(histogram, order.shape, order.fit.values, signal))
