@@ -13,8 +13,11 @@ from scipy.stats import beta, poisson
 
 from bumpfit.errors import InputError
 from bumpfit.higgsml.bounds import bound, kept, unbinned_information
+from bumpfit.higgsml.calibration import template_calibration
 from bumpfit.higgsml.counting import published, read_regions
-from bumpfit.higgsml.grid import read_grid
+from bumpfit.higgsml.ensemble import ensemble
+from bumpfit.higgsml.grid import grid_model, read_grid
+from bumpfit.higgsml.interval import RangeCalibration
 from bumpfit.higgsml.likelihood import Model, fit_all, measure, response_model, throw
 
 TES = np.linspace(0.97, 1.03, 5)
@@ -132,6 +135,19 @@ def test_the_grid_is_itself_at_its_points(model: Model) -> None:
         np.testing.assert_allclose(d[0, :, k], (up[0] - down[0]) / 2e-5, rtol=1e-5, atol=1e-4)
 
 
+def test_a_spline_that_would_be_negative_is_linear() -> None:
+    axis = np.linspace(0.97, 1.03, 7)
+    templates = np.full((7, 7, 2, 3), 50.0)
+    templates[:, :, 1, 1] = np.where(np.arange(7) % 3 == 0, 40.0, 0.0)[:, None]  # a cubic spline swings below 0
+    model = grid_model(axis, axis, templates)
+    theta = np.random.default_rng(0).uniform(-3, 3, (500, 2))
+    rates = model.expected(np.zeros(500), theta)[0]
+    assert (rates >= -1e-12).all()
+    assert rates[:, 1] == pytest.approx(np.interp(theta[:, 0], (axis - 1) / 0.01, templates[:, 0, 1, 1]))
+    assert rates[:, 0] == pytest.approx(50.0)
+    assert throw(model, np.ones(50), 1).fits.valid.any()
+
+
 def test_fits_of_the_grid_are_those_of_minuit(model: Model) -> None:
     worlds = throw(model, [0.1, 1.0, 2.5], 5, ends=True)
     rng = np.random.default_rng([5, 0])
@@ -151,6 +167,32 @@ def test_fits_of_the_grid_are_those_of_minuit(model: Model) -> None:
         best = minuit.fval
         minuit.values[0], minuit.fixed[0] = mu, True
         assert t == pytest.approx(minuit.migrad().fval - best, abs=1e-3)
+
+
+def test_intervals_of_templates_in_the_ensemble(model: Model) -> None:
+    calibration = template_calibration(model, 400, 1)
+    ranged = RangeCalibration(0.1, 3.0, 0.66, 0.6827, 100, 2, "templates")
+    found = ensemble(model, 2000, 9, calibration, ranged)
+    assert found.failed == 0 and len(found.ways) == 5
+    by_name = {way.name: way.score for way in found.ways}
+    plain, clipped = by_name["profile likelihood"], by_name["profile likelihood, clipped"]
+    assert plain.coverage == pytest.approx(0.6827, abs=0.035)
+    # a fit at the wall: clipping only narrows, and the true mu is never outside
+    assert clipped.width < plain.width and clipped.coverage == plain.coverage
+    # the ends are where the statistic says that the true mu is covered, and the quantile of it is that coverage
+    assert (found.statistic[0] < 1.0) == (plain.coverage > 0.6827)
+    # with the true prior a flat-prior posterior of 68.27 % covers exactly, and more credibility covers more
+    prior = by_name["flat prior on the range"]
+    assert prior.coverage == pytest.approx(0.6827, abs=0.035) and prior.width < plain.width
+    assert by_name["flat prior on the range, calibrated"].width < prior.width
+    again = ensemble(model, 700, 9, calibration, workers=2)
+    assert len(again.ways) == 2
+    np.testing.assert_allclose(again.statistic, ensemble(model, 700, 9, calibration).statistic, rtol=0)
+    for bad, says in ((1, "that of a calibration"), (2, "that of a calibration")):
+        with pytest.raises(InputError, match=says):
+            ensemble(model, 100, bad, calibration, ranged)
+    with pytest.raises(InputError, match="50 or more"):
+        ensemble(model, 10, 9, calibration)
 
 
 def test_a_negative_fit_keeps_the_interval_at_zero(model: Model) -> None:

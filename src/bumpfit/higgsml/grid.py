@@ -2,8 +2,8 @@
 
 A grid file is JSON: {"(tes, jes)": {"sig": [...], "bg": [...]}, ...} with the energy scales as factors, every
 combination of their values, and expected events at mu = 1. Between the points each bin is a tensor-product spline
-(cubic where there are four points or more). tes and jes have the challenge's prior, N(1, 0.01), and stay inside the
-grid.
+(cubic where there are four points or more; linear in a bin where that would go below 0). tes and jes have the
+challenge's prior, N(1, 0.01), and stay inside the grid.
 """
 
 from __future__ import annotations
@@ -100,8 +100,10 @@ def grid_model(tes: ArrayLike, jes: ArrayLike, templates: Array) -> Model:
     if (templates.sum(axis=2) == 0).any(axis=(0, 1)).any():
         bad = int(np.flatnonzero((templates.sum(axis=2) == 0).any(axis=(0, 1)))[0])
         raise InputError(f"nothing is expected in bin {bad} of the grid; merge it with another one")
-    by_t, by_j = _cardinal(edges[0]), _cardinal(edges[1])
-    cells = np.einsum("acT,bdJ,TJpn->cdnpab", by_t, by_j, templates)
+    cells = _cells(edges, templates, 3)
+    below = _negative(edges, cells)
+    if below.any():
+        cells[:, :, below] = _cells(edges, templates, 1)[:, :, below]
     low, high = np.array([e[0] for e in edges]), np.array([e[-1] for e in edges])
     none = np.empty((0, 4))
     arrays = kernel.Arrays(
@@ -111,12 +113,35 @@ def grid_model(tes: ArrayLike, jes: ArrayLike, templates: Array) -> Model:
     return Model(arrays, ("tes", "jes"), templates.shape[3])
 
 
-def _cardinal(x: Array) -> Array:
+STEPS = 9
+"""Points of a cell and axis at which a spline is looked at for negative expectations."""
+
+
+def _cells(edges: list[Array], templates: Array, degree: int) -> Array:
+    """Coefficients (T, J, B, 2, 4, 4) of the splines in the cells."""
+    by_t, by_j = (_cardinal(axis, degree) for axis in edges)
+    return np.einsum("acT,bdJ,TJpn->cdnpab", by_t, by_j, templates)
+
+
+def _negative(edges: list[Array], cells: Array) -> NDArray[np.bool_]:
+    """Bins (B,) whose signal or background is negative at points of the cells, by more than rounding."""
+    within = np.linspace(0.0, 1.0, STEPS)
+    result = np.zeros(cells.shape[2], dtype=bool)
+    for i, t in enumerate(np.diff(edges[0])):
+        for k, j in enumerate(np.diff(edges[1])):
+            powers = [(within * width)[:, None] ** np.arange(4) for width in (t, j)]
+            values = np.einsum("sa,qb,npab->npsq", *powers, cells[i, k])
+            scale = np.abs(values).max(axis=(1, 2, 3))
+            result |= values.min(axis=(1, 2, 3)) < -1e-12 * scale
+    return result
+
+
+def _cardinal(x: Array, degree: int) -> Array:
     """Polynomials of the interpolating spline of each unit vector: (4 powers, cells, points).
 
     Powers count from the lower corner of a cell.
     """
-    degree = min(3, len(x) - 1)
+    degree = min(degree, len(x) - 1)
     spline = make_interp_spline(x, np.eye(len(x)), k=degree)
     result = np.zeros((4, len(x) - 1, len(x)))
     for power in range(degree + 1):

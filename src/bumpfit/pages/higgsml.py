@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.higgsml.bounds import Bound
+from bumpfit.higgsml.ensemble import Ensemble
 from bumpfit.higgsml.histfactory import Difference
 from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.score import Scores
@@ -108,3 +109,21 @@ def bounded(found: Sequence[Bound]) -> RenderableType:
         for one in found
     ]
     return table("smallest standard deviation of mu", columns, rows)
+
+
+def achieved(found: Ensemble) -> RenderableType:
+    """What intervals of templates achieve."""
+    rows = [
+        (way.name, number(way.score.width, 4), f"{way.score.coverage:.4f} ± {way.coverage_error:.4f}",
+         number(way.score.penalty, 4), number(way.score.score, 4), "yes" if way.uses_range else "no")
+        for way in found.ways
+    ]  # fmt: skip
+    value, error = found.statistic
+    note = pairs([
+        ("experiments", f"{found.n} from the templates, mu uniform in [{found.low:g}, {found.high:g}], nuisances drawn "
+                        f"and profiled, {found.failed} failed"),
+        ("68.27 % quantile of the statistic", f"{value:.3f} ± {error:.3f}"),
+        ("eps of the score", f"{found.ways[0].score.eps:g}"),
+    ])  # fmt: skip
+    columns = ("interval", "width", "coverage", "penalty", "score", "knows the range")
+    return stacked(table("mode closure, at template level", columns, rows), note)
