@@ -37,3 +37,12 @@ def table(n: int = 2000, seed: int = 0, total: float | None = None) -> pd.DataFr
     result["detailed_labels"] = np.array(PROCESSES)[process]
     result["labels"] = (process == 0).astype(np.float32)
     return result
+
+
+def strong() -> pd.DataFrame:
+    """16 000 simulated events for as many expected ones, a tenth of them signal."""
+    events = table(16000, 1)
+    wanted = {"htautau": 1500.0, "ztautau": 9000.0, "ttbar": 4500.0, "diboson": 1000.0}
+    sums = events.groupby("detailed_labels")["weights"].sum()
+    factor = events["detailed_labels"].map({name: value / sums[name] for name, value in wanted.items()})
+    return events.assign(weights=(events["weights"] * factor).astype(np.float32))

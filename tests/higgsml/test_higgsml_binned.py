@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from higgs_events import table
+from higgs_events import strong, table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from bumpfit import higgsml
@@ -34,15 +34,6 @@ from bumpfit.higgsml.templates import (
 )  # fmt: skip
 
 SMALL = {"first_trees": 12, "trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3}
-
-
-def strong() -> pd.DataFrame:
-    """16 000 simulated events for as many expected ones, a tenth of them signal."""
-    events = table(16000, 1)
-    wanted = {"htautau": 1500.0, "ztautau": 9000.0, "ttbar": 4500.0, "diboson": 1000.0}
-    sums = events.groupby("detailed_labels")["weights"].sum()
-    factor = events["detailed_labels"].map({name: value / sums[name] for name, value in wanted.items()})
-    return events.assign(weights=(events["weights"] * factor).astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -58,16 +58,16 @@ class Forest:
     baseline: Floats
 
     @classmethod
-    def of(cls, model: Any) -> Forest:
-        """Take apart a trained binary `HistGradientBoostingClassifier`."""
-        trees = [iteration[0].nodes for iteration in model._predictors]
+    def of(cls, model: Any, output: int = 0) -> Forest:
+        """Take apart a trained `HistGradientBoostingClassifier` (one class of several) or `...Regressor`."""
+        trees = [iteration[output].nodes for iteration in model._predictors]
         nodes = np.concatenate(trees)
         starts = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])[:-1]])
         return cls(
             nodes["feature_idx"].astype(np.int64), nodes["num_threshold"].astype(np.float64),
             nodes["left"].astype(np.int64), nodes["right"].astype(np.int64), nodes["missing_go_to_left"].astype(bool),
             nodes["is_leaf"].astype(bool), nodes["value"].astype(np.float64), starts.astype(np.int64),
-            np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1),
+            np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)[[output]],
         )  # fmt: skip
 
     def raw(self, x: NDArray[Any]) -> Floats:

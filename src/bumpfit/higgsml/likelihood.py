@@ -289,3 +289,28 @@ def response_model(
     none, edge = np.empty((0, 0, 0, 2, 4, 4)), np.empty(0)
     arrays = kernel.Arrays(kernel.RESPONSE, y, c, scales, power, square, none, edge, edge, low, high, m)
     return Model(arrays, NAMES, len(y))
+
+
+def sum_model(nominal: Array, effects: Array, *, reach: float = 5.0) -> Model:
+    """A model whose nuisances add their effects to the nominal yields, each on its own.
+
+    Args:
+        nominal: expected events at mu = 1, signal and background, shape (B, 2).
+        effects: coefficients of theta, theta^2, ... for each nuisance (of soft_met itself in GeV), shape (B, 2, 6, D).
+        reach: range of the nuisances in standard deviations; soft_met ends at the clip of its prior.
+
+    Raises:
+        InputError: other shapes, values that are not finite, negative yields.
+    """
+    y, c = np.ascontiguousarray(nominal, dtype=np.float64), np.ascontiguousarray(effects, dtype=np.float64)
+    if y.ndim != 2 or y.shape[1] != 2 or c.ndim != 4 or c.shape[:3] != (len(y), 2, len(NAMES)):
+        raise InputError(f"yields {y.shape} and effects {c.shape}; expected (B, 2) and (B, 2, {len(NAMES)}, D)")
+    if not (np.isfinite(y).all() and np.isfinite(c).all() and (y >= 0).all()):
+        raise InputError("yields and effects must be finite, and yields 0 or more")
+    low, high = np.full(len(NAMES), -reach), np.full(len(NAMES), reach)
+    high[NAMES.index("soft_met")] = math.log(PRIORS["soft_met"].high)
+    none, edge = np.empty((0, 4, 9)), np.empty(0)
+    arrays = kernel.Arrays(
+        kernel.SUM, y, none, np.zeros(3), False, True, c[None, None], edge, edge, low, high, np.zeros(len(y))
+    )
+    return Model(arrays, NAMES, len(y))

@@ -1,12 +1,14 @@
 """The extended binned likelihood of mu and the nuisances, and its fits, compiled: one experiment after the other.
 
 Half of -2 ln L without the constant: F = sum_b (r_b - n_b + n_b ln(n_b / r_b)) + sum_k theta_k^2 / 2, with r_b the
-expected events and theta in standard deviations of the prior. Two kinds of expected events:
+expected events and theta in standard deviations of the prior. Three kinds of expected events:
 
 - `RESPONSE`: r_b = sum_p f_p y_bp exp(a_bp . m(t, j, u)), processes p in the order of `columns.PROCESSES`, f the scales
   (mu; bkg; bkg ttbar; bkg diboson), m = (t, j, u, tt, jj, uu, tj, tu, ju), t and j the energy scales in standard
   deviations, u the soft missing momentum: theta_u itself, or exp(2 theta_u) (its square, for a lognormal prior).
 - `GRID`: r_b = mu S_b(t, j) + B_b(t, j), both splines through templates on a grid.
+- `SUM`: r_b = mu (S_b + sum_k p_bk(theta_k)) + B_b + sum_k q_bk(theta_k), polynomials without constant (that of the
+  soft missing momentum in exp(theta)), not below `LEAST`.
 
 Where templates have m_b effective simulated events (0: their error is left out), a factor g_b of each bin is profiled
 too, with the likelihood of m_b auxiliary events (one factor a bin of Barlow and Beeston, Comput. Phys. Commun. 77
@@ -29,10 +31,12 @@ from bumpfit.compiled import njit
 
 Floats = NDArray[np.float64]
 
-RESPONSE, GRID = 0, 1
+RESPONSE, GRID, SUM = 0, 1, 2
 TES, JES, MET, TTBAR, DIBOSON, BKG = 1, 2, 3, 4, 5, 6
 """Places of the nuisances among the parameters, after mu."""
 ITERATIONS, HALVINGS = 200, 40
+LEAST = 1e-10
+"""Expected events of a bin where a sum of effects is below."""
 LARGE = 1.2
 """ln(soft_met) of the second start."""
 TOLERANCE = 1e-10
@@ -57,7 +61,8 @@ class Arrays(NamedTuple):
     standard deviations of ttbar, diboson, bkg. power: scales are (1 + scale)^theta instead of 1 + scale theta. square:
     u = exp(2 theta). cells (T, J, B, 2, 4, 4): coefficients of x^a y^b in a cell, signal and background, x and y from
     its lower corner. t_edges (T + 1,), j_edges (J + 1,). low, high (K,): ranges of the nuisances. simulated (B,):
-    effective simulated events of the bins, 0 where the error of the simulation is left out.
+    effective simulated events of the bins, 0 where the error of the simulation is left out. Of sums,
+    yields (B, 2) are signal and background, and cells (1, 1, B, 2, K, D) the coefficients of theta_k to theta_k^D.
     """
 
     kind: int
@@ -163,10 +168,47 @@ def expect_grid(a, x, r, d):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True)
+def expect_sum(a, x, r, d, bend):  # type: ignore[no-untyped-def]
+    """Fill r (B,), d (B, 1 + K) and bend (B,), the second derivative in soft_met, at x = (mu, theta)."""
+    degree = a.cells.shape[5]
+    for b in range(r.size):
+        for k in range(x.size):
+            d[b, k] = 0.0
+        bend[b] = r[b] = 0.0
+        for part in range(2):
+            f = x[0] if part == 0 else 1.0
+            total = a.yields[b, part]
+            for k in range(1, x.size):
+                y = math.exp(x[k]) if k == MET else x[k]
+                value = slope = curve = 0.0
+                for m in range(degree - 1, -1, -1):
+                    curve = curve * y + 2.0 * slope
+                    slope = slope * y + value
+                    value = value * y + a.cells[0, 0, b, part, k - 1, m]
+                curve = curve * y + 2.0 * slope
+                slope = slope * y + value
+                total += value * y
+                if k == MET:
+                    bend[b] += f * (curve * y * y + slope * y)
+                    slope *= y
+                d[b, k] += f * slope
+            if part == 0:
+                d[b, 0] = total
+            r[b] += f * total
+        if r[b] < LEAST:
+            r[b] = LEAST
+            bend[b] = 0.0
+            for k in range(x.size):
+                d[b, k] = 0.0
+
+
+@njit(internal=True)
 def expect(a, x, r, d, bend):  # type: ignore[no-untyped-def]
     """Expected events r (B,), their derivatives d (B, 1 + K), and the second one in soft_met, bend (B,)."""
     if a.kind == RESPONSE:
         expect_response(a, x, r, d, bend)
+    elif a.kind == SUM:
+        expect_sum(a, x, r, d, bend)
     else:
         expect_grid(a, x, r, d)
 
@@ -305,7 +347,7 @@ def fit(a, n, x, hold, s):  # type: ignore[no-untyped-def]
                 at_low, at_high = x[k] <= a.low[k - 1], x[k] >= a.high[k - 1]
                 s.held[k] = (at_low and s.g[k] > 0.0) or (at_high and s.g[k] < 0.0)
         extra = 0.0
-        if a.kind == RESPONSE and not s.held[MET]:
+        if a.kind != GRID and not s.held[MET]:
             for b in range(n.size):
                 if s.r[b] > 0.0:
                     extra += (factor(n[b], s.r[b], a.simulated[b]) - n[b] / s.r[b]) * s.bend[b]
@@ -443,7 +485,7 @@ def measure(a, counts, start, frozen, true, floor, grid, values, ends, hat, out,
         n = counts[i]
         hat[i] = start
         f, state = fit(a, n, hat[i], False, s)
-        if a.kind == RESPONSE and a.square and not frozen[MET]:
+        if a.kind != GRID and a.square and not frozen[MET]:
             x[:] = start
             x[MET] = LARGE
             other, second = fit(a, n, x, False, s)

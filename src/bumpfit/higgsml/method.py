@@ -15,6 +15,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -33,7 +34,10 @@ from bumpfit.higgsml.measurement import Measurement
 FORMAT, VERSION = "bumpfit-higgsml-method", 1
 
 METHODS = {
+    "aggregate": "bumpfit.higgsml.method_aggregate:Aggregate",
+    "baseline": "bumpfit.higgsml.method_baseline:Baseline",
     "binned": "bumpfit.higgsml.method_binned:Binned",
+    "combined": "bumpfit.higgsml.method_combined:Combined",
     "unbinned": "bumpfit.higgsml.method_unbinned:Unbinned",
 }
 """Where the methods are, "module:class" by name: a method is imported when it is used."""
@@ -54,6 +58,7 @@ class Method(abc.ABC):
     `luminosity` (fb-1) is that of the data it measures; in the mode `independent` the error of the simulation is in its
     interval, in `closure` it is not. `model` is the binned likelihood whose bins `summaries` gives, where there is one.
     `uses_range`: its interval uses that mu is in the range of the challenge, also when nobody asks for it.
+    `as_published`: it answers as its authors' program did, and is not calibrated.
     """
 
     kind: ClassVar[str]
@@ -61,6 +66,7 @@ class Method(abc.ABC):
     mode: str = "closure"
     model: Model | None = None
     uses_range: bool = False
+    as_published: bool = False
     calibration: Calibration | None = None
     range_calibration: RangeCalibration | None = None
 
@@ -120,6 +126,12 @@ class Method(abc.ABC):
     def settings(self) -> dict[str, Any]:
         """The settings by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+
+def check_luminosity(value: float) -> None:
+    """Raise InputError for a luminosity that is no positive number."""
+    if not (math.isfinite(value) and value > 0.0):
+        raise InputError(f"the luminosity is {value:g} fb-1; this method needs a number above 0")
 
 
 def method(name: str, **settings: Any) -> Method:
