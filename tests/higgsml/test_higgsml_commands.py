@@ -16,6 +16,8 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.higgsml import benchmark as benchmarks
 from bumpfit.higgsml import method
 from bumpfit.higgsml.benchmark import Plan, benchmark
+from bumpfit.higgsml.dataset import Dataset
+from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.submission import Submission, export, measured, systematics
 from bumpfit.pages import higgsml_benchmark
 
@@ -74,12 +76,28 @@ def test_biasing_and_pseudo_experiments(events: Path, tmp_path: Path, capsys: py
     want = higgsml.bias(pd.read_parquet(events), tes=1.02)
     pd.testing.assert_frame_equal(pd.read_parquet(out), want)
     assert json.loads(text)["written"] == len(want)
+    kept = command(capsys, "pseudo", str(events), "--closure", "--nuisances", "none", "-o", str(out))
+    assert kept[0] == 0
+    _, templates = parts(pd.read_parquet(events))
+    found = pd.read_parquet(out)
+    assert set(found["PRI_lep_pt"]) <= set(higgsml.bias(templates)["PRI_lep_pt"])
     code, text, _ = command(capsys, "pseudo", str(events), "--mu", "1.5", "--seed", "7", "-o", str(out))
     assert code == 0 and "repeated" in text
     nuisances = higgsml.draw_nuisances(7)
     pd.testing.assert_frame_equal(
         pd.read_parquet(out), higgsml.pseudo_experiment(pd.read_parquet(events), 1.5, nuisances, 7)
     )
+
+
+def test_the_packaged_sample_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "events.parquet"
+    code, text, _ = command(capsys, "sample", "-o", str(out), "--json")
+    assert code == 0 and json.loads(text)["written"] == len(pd.read_parquet(out))
+    assert Dataset(out).rows == len(pd.read_parquet(out))
+    for name, says in (("events.parquet", "there already"), ("events.csv", "ends with .parquet")):
+        code, _, err = command(capsys, "sample", "-o", str(tmp_path / name))
+        assert code == 2 and says in " ".join(err.split())
+    assert command(capsys, "sample", "-o", str(out), "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -90,6 +108,11 @@ def test_biasing_and_pseudo_experiments(events: Path, tmp_path: Path, capsys: py
         (("pseudo", "EVENTS", "--mu", "-1", "-o", "OUT"), "mu is -1"),
         (("pseudo", "EVENTS", "--nuisances", "met", "-o", "OUT"), "no nuisance 'met'"),
         (("train", "magic", "EVENTS", "-o", "OUT"), "no method 'magic'"),
+        (("train", "binned", "EVENTS", "--member", "GRID", "-o", "OUT"), "--member goes with the method combined"),
+        (("train", "combined", "EVENTS", "-o", "OUT"), "give two or more, with --member"),
+        (("train", "combined", "EVENTS", "--member", "GRID", "-o", "OUT"), "cannot be read as a method"),
+        (("train", "baseline", "EVENTS", "--set", "points=2", "-o", "OUT"), "points more than degree"),
+        (("train", "baseline", "EVENTS", "--luminosity", "0", "-o", "OUT"), "a number above 0"),
         (("fit", "EVENTS", "--method", "EVENTS"), "cannot be read as a method"),
         (("fit", "EVENTS"), "--method FILE"),
         (("fit", "--templates", "GRID", "--counts", "1,2"), "2 counts for 3 bins"),
@@ -99,6 +122,7 @@ def test_biasing_and_pseudo_experiments(events: Path, tmp_path: Path, capsys: py
         (("fit", "--templates", "GRID", "--counts", "9" * 400 + ",1"), "2 counts for 3 bins"),
         (("fit", "--templates", "GRID", "--counts", "nowhere.json"), "there is no file nowhere.json"),
         (("bounds", "--templates", "GRID", "--mu", "a"), "cannot read --mu"),
+        (("coverage", "--templates", "GRID", "--method", "EVENTS"), "--method excludes"),
         (("score", "GRID", "--mu", "1"), "has no lists"),
         (("benchmark", "--sample", "EVENTS", "-o", "OUT"), "nothing to compare"),
         (("benchmark", "EVENTS", "--sample", "EVENTS", "-o", "OUT"), "cannot be read as a method"),
@@ -127,6 +151,11 @@ def test_fits_of_counts(grid: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         capsys, "fit", "--templates", str(grid), "--counts", "905,120,60", *calibrated, "--challenge-range", "--json"
     )
     assert code == 0 and "flat prior" in json.loads(text)["measurement"]["interval_kind"]
+    few = ("-n", "60", "--calibrate", "50", "--challenge-range")
+    code, text, _ = command(capsys, "coverage", "--templates", str(grid), *few, "--json")
+    assert code == 0 and len(json.loads(text)["ways"]) == 5
+    code, text, _ = command(capsys, "coverage", "--templates", str(grid), *few)
+    assert code == 0 and "closure" in text and "knows the range" in text
     code, text, _ = command(capsys, "bounds", "--mu", "1")
     assert code == 0 and "3.304" in text
     code, text, _ = command(capsys, "fit", "--counts", "57245,18190,17698,1185,4287,843370", "--unbounded", "--json")
@@ -151,6 +180,19 @@ def test_scores_of_result_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     settings.write_text(json.dumps(higgsml.Settings((0.5, 2.0), 50).official()))
     code, text, _ = command(capsys, "score", *map(str, files), "--settings", str(settings))
     assert code == 0 and "bootstrap" in text
+
+
+def test_metadata_of_another_file_are_told(events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    for content, says in (
+        ({"sum_weights": 5.0, "total_rows": 1500}, "another file's metadata"),
+        ({"sum_weights": 1500.0, "total_rows": 3}, "another file's metadata"),
+        ({"total_rows": 1500}, "no positive 'sum_weights'"),
+    ):
+        events.with_name(f"{events.stem}_metadata.json").write_text(json.dumps(content))
+        for arguments in (("pseudo", str(events)), ("train", "baseline", str(events))):
+            code, _, err = command(capsys, *arguments, "-o", str(out))
+            assert code == 2 and says in " ".join(err.split()) and not out.exists()
 
 
 def entry(folder: Path, fault: str = "") -> Path:

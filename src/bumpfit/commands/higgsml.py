@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bumpfit.higgsml.likelihood import Model
+    from bumpfit.higgsml.method import Method
 
 app = typer.Typer(
     help="Measure a signal strength under systematic bias: the HiggsML uncertainty challenge.", no_args_is_help=True
@@ -46,6 +47,21 @@ def _training(path: Path, rows: int | None = None, seed: int = 0) -> pd.DataFram
     from bumpfit.higgsml.streamed import training
 
     return checked(training(path, rows, seed), weights=True, processes=True, what=str(path))
+
+
+@app.command()
+def sample(
+    out: TableOut,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the packaged simulated events and their metadata: bumpfit higgsml sample -o events.parquet."""
+    from bumpfit.higgsml.dataset import write_packaged
+    from bumpfit.pages.higgsml import written
+
+    rows, metadata = write_packaged(out, overwrite)
+    said = {**provenance("higgsml sample", []), "written": rows, "metadata": str(metadata), "out": str(out)}
+    Output(None, as_json).give(said, lambda: written(said))
 
 
 @app.command()
@@ -88,6 +104,9 @@ def pseudo(
     seed: Annotated[int, typer.Option(help="Of the nuisances and the bootstrap.", min=0)] = 31415,
     nuisances: Drawn = "all",
     luminosity: Luminosity = 10.0,
+    closure: Annotated[
+        bool, typer.Option("--closure", help="Only events that make templates, as benchmark in the mode closure.")
+    ] = False,
     compatible: Compatible = False,
     as_json: Json = False,
 ) -> None:
@@ -96,6 +115,7 @@ def pseudo(
     from bumpfit.higgsml import Nuisances, draw_nuisances, experiment
     from bumpfit.higgsml.columns import LUMINOSITY
     from bumpfit.higgsml.dataset import Dataset
+    from bumpfit.higgsml.split import parts
     from bumpfit.higgsml.streamed import Wanted, experiments, large
     from bumpfit.pages.higgsml import written
 
@@ -103,11 +123,13 @@ def pseudo(
     enabled = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
     values = draw_nuisances(seed, enabled)
     if large(data):
+        if closure:
+            raise InputError(f"{data} is streamed, and methods never see its test part; leave --closure out")
         if compatible:
             raise InputError(f"{data} is streamed, and --compatible needs the whole table in memory; leave it out")
         made = next(experiments(Dataset(data), [Wanted(mu, Nuisances.of(values), seed)], "test", luminosity))
     else:
-        table = _training(data)
+        table = parts(_training(data))[1] if closure else _training(data)
         if luminosity != LUMINOSITY:
             table = table.assign(weights=table["weights"] * (luminosity / LUMINOSITY))
         made = experiment(table, mu, values, seed, compatible)
@@ -147,6 +169,9 @@ def train(
     option: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; may be repeated.")
     ] = None,
+    member: Annotated[
+        list[Path] | None, typer.Option(help="File of a trained method that `combined` takes; give two or more.")
+    ] = None,
     rows: Annotated[int | None, typer.Option(help="Random events to train with.", min=1)] = None,
     workers: Workers = 1,
     export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write an entry of the challenge.")] = None,
@@ -159,17 +184,21 @@ def train(
     from bumpfit.higgsml.submission import export as write_entry
     from bumpfit.pages.higgsml import trained
 
-    check_outputs([data], out)
+    check_outputs([data, *(member or [])], out)
     if export is not None and export.exists():
         raise InputError(f"{export} is there already; choose a new folder for the entry")
     settings = _settings(option or [])
     settings |= {name: value for name, value in (("mode", mode), ("luminosity", luminosity)) if value is not None}
-    made = make(method, **settings)
+    made = _with_members(make(method, **settings), member or [])
     if calibrate_with not in ("auto", "templates", "events"):
         raise InputError(f"--calibrate-with is '{calibrate_with}'; expected auto, templates or events")
     table = _training(data, rows, seed)
     fitted = made.fit(table, seed)
-    by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers) if calibrate else None
+    by = (
+        calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers)
+        if calibrate and not fitted.as_published
+        else None
+    )
     save(fitted, out)
     if export is not None:
         write_entry(out, export)
@@ -179,6 +208,18 @@ def train(
         "calibrated": fitted.calibration is not None, "calibrated_with": by, "out": str(out),
     }  # fmt: skip
     Output(None, as_json).give(said, lambda: trained(said))
+
+
+def _with_members(made: Method, files: list[Path]) -> Method:
+    """The method, with the members of a combination."""
+    from bumpfit.higgsml.method import load
+    from bumpfit.higgsml.method_combined import Combined
+
+    if isinstance(made, Combined):
+        return made.with_members([load(file) for file in files])
+    if files:
+        raise InputError(f"--member goes with the method combined, not with {made.kind}")
+    return made
 
 
 def _settings(given: list[str]) -> dict[str, Any]:
@@ -363,17 +404,7 @@ def bounds(
     from bumpfit.higgsml.bounds import bound
     from bumpfit.pages.higgsml import bounded
 
-    inputs = [path for path in (method, templates, regions) if path is not None]
-    if method is not None:
-        if len(inputs) > 1:
-            raise InputError("--method excludes --templates and --regions")
-        from bumpfit.higgsml.method import load
-
-        model = getattr(load(method), "model", None)
-        if model is None:
-            raise InputError(f"the method in {method} has no binned likelihood")
-    else:
-        model = _model(templates, regions)[0]
+    model, inputs = _likelihood(method, templates, regions)
     found = [bound(model, value) for value in _true(None, mu, len(mu.split(",")))]
     result = {**provenance("higgsml bounds", inputs), "bounds": [one.to_dict() for one in found]}
     output.give(result, lambda: bounded(found))
@@ -416,6 +447,53 @@ def workspace(
     write_json(out, made)
     said = {**provenance("higgsml workspace", inputs), "out": str(out), "difference": found.to_dict()}
     Output(None, as_json).give(said, lambda: written_workspace(found, str(out)))
+
+
+@app.command()
+@grouped
+def coverage(
+    output: Output,
+    method: Annotated[Path | None, typer.Option(help="File of a trained method with templates.")] = None,
+    templates: Grid = None,
+    regions: Regions = None,
+    n: Annotated[int, typer.Option("-n", "--experiments", help="Template-level pseudo-experiments.", min=50)] = 10_000,
+    calibrate: Annotated[
+        int, typer.Option(metavar="N", help="Experiments at each of the 21 strengths of the calibration.", min=50)
+    ] = 5000,
+    challenge_range: Annotated[
+        bool, typer.Option("--challenge-range", help="Also intervals that use that mu is in [0.1, 3].")
+    ] = False,
+    eps: Eps = 1e-3,
+    seed: Seed = 0,
+    workers: Workers = 1,
+) -> None:
+    """Coverage, width and score of intervals from templates, mu uniform in [0.1, 3], nuisances drawn and profiled.
+
+    bumpfit higgsml coverage --templates grid.json -n 100000 --challenge-range --workers 2
+    """
+    from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
+    from bumpfit.higgsml.ensemble import ensemble
+    from bumpfit.pages.higgsml import achieved
+
+    model, inputs = _likelihood(method, templates, regions)
+    calibration = template_calibration(model, calibrate, seed + 1, workers=workers)
+    ranged = template_range_calibration(model, 2 * calibrate, seed + 2) if challenge_range else None
+    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=workers)
+    output.give({**provenance("higgsml coverage", inputs), **found.to_dict()}, lambda: achieved(found))
+
+
+def _likelihood(method: Path | None, templates: Path | None, regions: Path | None) -> tuple[Model, list[Path]]:
+    """The binned likelihood of a trained method, of templates, or of regions."""
+    if method is None:
+        return _model(templates, regions)
+    if templates is not None or regions is not None:
+        raise InputError("--method excludes --templates and --regions")
+    from bumpfit.higgsml.method import load
+
+    model = getattr(load(method), "model", None)
+    if model is None:
+        raise InputError(f"the method in {method} has no binned likelihood")
+    return model, [method]
 
 
 @app.command()

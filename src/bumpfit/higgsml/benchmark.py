@@ -26,7 +26,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.events.formats import read_frame
 from bumpfit.files import atomic, sha256, write_json
 from bumpfit.higgsml.benchmark_summary import Benchmark, Compared, Difference, Mode, Plan, summarised
 from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, WEIGHTS, checked, matrix
@@ -148,7 +147,7 @@ def population(sample: str, mode: Mode) -> tuple[pd.DataFrame, pd.DataFrame]:
     if large(sample):
         table = training(sample)
         return table, table
-    table = checked(read_frame(sample), weights=True, processes=True, what=sample)
+    table = checked(training(sample), weights=True, processes=True, what=sample)
     if mode == "independent":
         return table, table
     return parts(table)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.files import require
+from bumpfit.files import atomic, require
 from bumpfit.foreign import read_json
 from bumpfit.higgsml.columns import (
     ALIASES,
@@ -51,6 +53,34 @@ class Metadata:
     sum_weights: float
     luminosity: float = 10.0
     total_rows: int | None = None
+
+
+def packaged() -> Path:
+    """The packaged sample: simulated events, too few for a measurement in 10 fb-1."""
+    return Path(str(resources.files("bumpfit.data").joinpath("higgsml_sample.parquet")))
+
+
+def write_packaged(out: str | os.PathLike[str], overwrite: bool = False) -> tuple[int, Path]:
+    """Copy the packaged sample to `out` with its metadata beside it: the number of rows and the metadata's path.
+
+    Raises:
+        InputError: no `.parquet` ending, or one of the files is there and `overwrite` is not given.
+    """
+    target = Path(out)
+    if target.suffix != ".parquet":
+        raise InputError(f"the sample is Parquet; expected a name that ends with .parquet, got {target}")
+    source = packaged()
+    beside = target.with_name(f"{target.stem}_metadata.json")
+    if not overwrite:
+        for file in (target, beside):
+            if file.exists():
+                raise InputError(f"{file} is there already; choose another name, or give --overwrite")
+    for origin, file in ((source.with_name(f"{source.stem}_metadata.json"), beside), (source, target)):
+        with atomic(file) as temporary:
+            shutil.copyfile(origin, temporary)
+    rows = read_metadata(target).total_rows
+    assert rows is not None
+    return rows, beside
 
 
 def read_metadata(path: Path) -> Metadata:

@@ -42,14 +42,22 @@ class Wanted:
 def large(path: str | os.PathLike[str]) -> bool:
     """Whether a file is streamed: Parquet with its metadata beside it, and more than `LARGE` rows."""
     file = Path(path)
-    if file.suffix != ".parquet" or not file.with_name(f"{file.stem}_metadata.json").exists():
-        return False
-    return Dataset(file).rows > LARGE
+    return _described(file) and Dataset(file).rows > LARGE
+
+
+def _described(file: Path) -> bool:
+    return file.suffix == ".parquet" and file.with_name(f"{file.stem}_metadata.json").exists()
 
 
 def training(path: str | os.PathLike[str], rows: int | None = None, seed: int = 0) -> pd.DataFrame:
-    """Training events: the whole table, or random training rows of a large file (`rows`; `LARGE` by default)."""
+    """Training events: the whole table, or random training rows of a large file (`rows`; `LARGE` by default).
+
+    Raises:
+        InputError: the metadata beside a Parquet file are those of another one.
+    """
     if not large(path):
+        if _described(Path(path)):
+            Dataset(path).check_sum()
         table = read_frame(path)
         if rows is None or rows >= len(table):
             return table
