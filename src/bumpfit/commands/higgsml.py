@@ -178,7 +178,6 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
-    from bumpfit.higgsml.method import method as make
     from bumpfit.higgsml.method import save
     from bumpfit.higgsml.population import calibrated
     from bumpfit.higgsml.submission import export as write_entry
@@ -187,18 +186,14 @@ def train(
     check_outputs([data, *(member or [])], out)
     if export is not None and export.exists():
         raise InputError(f"{export} is there already; choose a new folder for the entry")
-    settings = _settings(option or [])
-    settings |= {name: value for name, value in (("mode", mode), ("luminosity", luminosity)) if value is not None}
-    made = _with_members(make(method, **settings), member or [])
     if calibrate_with not in ("auto", "templates", "events"):
         raise InputError(f"--calibrate-with is '{calibrate_with}'; expected auto, templates or events")
+    made = _made(method, option or [], mode, luminosity, member or [])
     table = _training(data, rows, seed)
     fitted = made.fit(table, seed)
-    by = (
-        calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers)
-        if calibrate and not fitted.as_published
-        else None
-    )
+    by = None
+    if calibrate and not fitted.as_published:
+        by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers)
     save(fitted, out)
     if export is not None:
         write_entry(out, export)
@@ -210,14 +205,18 @@ def train(
     Output(None, as_json).give(said, lambda: trained(said))
 
 
-def _with_members(made: Method, files: list[Path]) -> Method:
-    """The method, with the members of a combination."""
+def _made(method: str, options: list[str], mode: str | None, luminosity: float | None, members: list[Path]) -> Method:
+    """The method with its settings, and with the members of a combination."""
     from bumpfit.higgsml.method import load
+    from bumpfit.higgsml.method import method as make
     from bumpfit.higgsml.method_combined import Combined
 
+    settings = _settings(options)
+    settings |= {name: value for name, value in (("mode", mode), ("luminosity", luminosity)) if value is not None}
+    made = make(method, **settings)
     if isinstance(made, Combined):
-        return made.with_members([load(file) for file in files])
-    if files:
+        return made.with_members([load(file) for file in members])
+    if members:
         raise InputError(f"--member goes with the method combined, not with {made.kind}")
     return made
 

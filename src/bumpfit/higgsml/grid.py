@@ -120,7 +120,7 @@ STEPS = 9
 def _cells(edges: list[Array], templates: Array, degree: int) -> Array:
     """Coefficients (T, J, B, 2, 4, 4) of the splines in the cells."""
     by_t, by_j = (_cardinal(axis, degree) for axis in edges)
-    return np.einsum("acT,bdJ,TJpn->cdnpab", by_t, by_j, templates)
+    return np.asarray(np.einsum("acT,bdJ,TJpn->cdnpab", by_t, by_j, templates))
 
 
 def _negative(edges: list[Array], cells: Array) -> NDArray[np.bool_]:
