@@ -87,15 +87,15 @@ assert not binned.simulation["simulation_large_enough"]
 # other points of the nuisances, show the coverage with the calibration and without it.
 
 # %%
-from bumpfit.higgsml.population import event_calibration, worlds
+from bumpfit.higgsml.population import Asked, event_calibration, worlds
 from bumpfit.higgsml.split import parts
 
 _, events = parts(table)
 n, points = (2100, 40) if SMALL else (105_000, 200)
 mus = np.resize([0.5, 1.0, 2.0, 3.0], n)
-plain = worlds(binned, events, mus, seed=5, points=points + 1, ends=True)
+plain = worlds(binned, events, mus, seed=5, asked=Asked(ends=True), points=points + 1)
 binned.calibration = event_calibration(binned, events, n, seed=1, points=points)
-tuned = worlds(binned, events, mus, seed=5, points=points + 1, ends=True)
+tuned = worlds(binned, events, mus, seed=5, asked=Asked(ends=True), points=points + 1)
 for name, found in (("asymptotic", plain), ("calibrated", tuned)):
     covers = np.mean((found.low <= mus) & (mus <= found.high))
     print(f"{name}: coverage {covers:.3f}, mean width {np.mean(found.high - found.low):.2f}")
