@@ -155,7 +155,7 @@ def test_fits_of_counts(grid: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     code, text, _ = command(capsys, "coverage", "--templates", str(grid), *few, "--json")
     assert code == 0 and len(json.loads(text)["ways"]) == 5
     code, text, _ = command(capsys, "coverage", "--templates", str(grid), *few)
-    assert code == 0 and "closure" in text and "knows the range" in text
+    assert code == 0 and "closure" in text and "eps of the score" in text
     code, text, _ = command(capsys, "bounds", "--mu", "1")
     assert code == 0 and "3.304" in text
     code, text, _ = command(capsys, "fit", "--counts", "57245,18190,17698,1185,4287,843370", "--unbounded", "--json")
