@@ -155,7 +155,7 @@ def train(
         str,
         typer.Option(
             metavar="auto|templates|events",
-            help="Draw them from templates (binned methods), or from events at 200 points of the nuisances (a tenth as "
+            help="Draw them from templates (binned methods), or from events at 100 points of the nuisances (a tenth as "
             "many). auto: from templates where there are some that follow their events.",
         ),
     ] = "auto",

@@ -34,7 +34,7 @@ from bumpfit.higgsml.split import parts
 from bumpfit.progress import bar
 
 Floats = NDArray[np.float64]
-MOST_COPIES = 8
+MOST_COPIES = 4
 """Most copies of an event whose soft noise differs."""
 
 
@@ -196,7 +196,7 @@ def _binned(
 
 
 def worlds(
-    fitted: Method, table: pd.DataFrame, mus: ArrayLike, seed: int, asked: Asked | None = None, *, points: int = 200,
+    fitted: Method, table: pd.DataFrame, mus: ArrayLike, seed: int, asked: Asked | None = None, *, points: int = 100,
     enabled: Sequence[str] = NAMES, workers: int = 1,
 ) -> Worlds:  # fmt: skip
     """One experiment for each mu (T,) of a method, drawn from a table of weighted events at the method's luminosity.
@@ -241,7 +241,7 @@ def _at_point(task: tuple[Method, Population, Nuisances, Floats, int, int, Asked
 
 
 def event_calibration(
-    fitted: Method, table: pd.DataFrame, n: int = 10_000, seed: int = 1, *, points: int = 200,
+    fitted: Method, table: pd.DataFrame, n: int = 10_000, seed: int = 1, *, points: int = 100,
     strengths: Sequence[float] = STRENGTHS, level: float = LEVEL, workers: int = 1,
 ) -> Calibration:  # fmt: skip
     """Critical values from n experiments at event level, shared evenly by the strengths.
@@ -256,7 +256,7 @@ def event_calibration(
 
 
 def event_range_calibration(
-    fitted: Method, table: pd.DataFrame, n: int = 5_000, seed: int = 2, *, points: int = 200, level: float = LEVEL,
+    fitted: Method, table: pd.DataFrame, n: int = 5_000, seed: int = 2, *, points: int = 100, level: float = LEVEL,
     workers: int = 1,
 ) -> RangeCalibration:  # fmt: skip
     """The credibility that covers, from n experiments at event level with mu uniform in the range of the challenge."""
