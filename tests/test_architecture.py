@@ -30,6 +30,7 @@ FLOORS = {
     ),
     **dict.fromkeys(("likelihood", "law", "poisson"), 0),
     **dict.fromkeys(("runs", "events", "simulate", "shapes", "histograms", "foreign_histograms", "data"), 1),
+    **dict.fromkeys(("published", "published_formats"), 1),
     **dict.fromkeys(("scoring", "workspace"), 2),
     "inference": 3,
     "toys": 4,

@@ -57,7 +57,10 @@ class Building:
     width: Annotated[
         float | None, typer.Option(help="Gaussian sigma of the signal in GeV; default: resolution times mass.")
     ] = None
-    signal: Annotated[float, typer.Option(metavar="EVENTS", help="Signal events at strength 1.")] = 1.0
+    signal: Annotated[
+        str,
+        typer.Option(metavar="EVENTS|gauss:3%", help="Signal events at strength 1; of a published spectrum: its form."),
+    ] = "1"
     strength: Annotated[
         str | None, typer.Option(metavar="LOW:HIGH", help="Range of the strength; default: 0 to all events.")
     ] = None
@@ -82,8 +85,9 @@ class Building:
             **{
                 field.name: getattr(self, field.name)
                 for field in dataclasses.fields(BuildSettings)
-                if field.name != "strength"
+                if field.name not in ("strength", "signal")
             },
+            signal=_events(self.signal),
         )
         columns: dict[str, Any] = {
             "score": self.score_column, "mass": self.mass_column, "index": self.index_column, "unit": self.unit,
@@ -106,6 +110,17 @@ class Building:
             for f, value in ((f, getattr(self, f.name)) for f in fields)
             if value != f.default
         }
+
+
+def _events(text: str) -> float:
+    """A number of events; raises InputError for anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"cannot read --signal {text}; expected a number of events (gauss:3% belongs to a "
+            f"published spectrum, --family)"
+        ) from None
 
 
 def strength_range(text: str) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from bumpfit.commands.options import (
     law_of,
 )
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
 
@@ -33,10 +34,13 @@ Exclusive = Literal["qtilde", "q"]
 
 @grouped
 def fit(
-    source: Annotated[str, typer.Argument(metavar="SCORED|WORKSPACE", help="Workspace, or a table of scored events.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="Workspace, table of scored events, or published spectrum (--family).")
+    ],
     reading: Reading,
     fitting: Fitting,
     building: Building,
+    published: Published,
     output: Output,
     drawing: Drawing,
     correlation: Annotated[bool, typer.Option("--correlation", help="Show the correlations of parameters.")] = False,
@@ -46,6 +50,9 @@ def fit(
 
     A scored table is built into a spectrum in memory, with the options of `bumpfit build`. Example:
     bumpfit fit workspace.json -o fit.json --correlation
+
+    A published spectrum (HEPData YAML or CSV, YODA, UHI JSON, ROOT) is fitted with a family of functions and scanned:
+    bumpfit fit hepdata.yaml --family dijet --order auto --signal gauss:3% --limits --figure spectrum.png
     """
     from bumpfit import inference
     from bumpfit.events.suffixes import is_table
@@ -53,6 +60,10 @@ def fit(
     from bumpfit.workspace.read import compile_model
 
     drawing.check()
+    if published.wanted(Path(source)):
+        check_outputs([source], output.out, drawing.figure, published.limits_figure)
+        fit_spectrum(Path(source), published, building, output, drawing)
+        return
     built = None
     if is_table(source):
         built = building.build(source)

@@ -1,0 +1,48 @@
+"""What is said of a published spectrum: the orders, the fit, the scan and the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bumpfit.inference.spectra import SpectrumScan
+from bumpfit.pages.likelihood import discoveries, limits
+from bumpfit.pages.terminal import number, pairs, probability, stacked, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+
+def told(found: SpectrumScan) -> RenderableType:
+    """Tables of the orders, the parameters, the scan and the limits."""
+    orders = [
+        [str(t.n_parameters), number(t.deviance, 7), str(t.degrees_of_freedom), probability(t.p),
+         "—" if t.p_f is None else probability(t.p_f), "chosen" if t.n_parameters == found.n_parameters else ""]
+        for t in found.trials
+    ]  # fmt: skip
+    parts = [
+        table(f"{found.family} function", ["parameters", "deviance", "bins left", "p", "p of F-test", ""], orders),
+        table("", ["parameter", "value", "error"],
+              [[n, number(found.fit.values[n], 7), number(found.fit.errors[n], 3)] for n in found.fit.parameters]),
+    ]  # fmt: skip
+    if found.scan is not None:
+        parts.append(discoveries(found.scan))
+        if found.best_mass is not None:
+            parts.append(
+                pairs([
+                    ("most significant mass", f"{found.best_mass:.6g} GeV"),
+                    ("local p-value", f"{probability(found.p_local)}, Z = {number(found.z_local, 4)}"),
+                    ("global p-value", f"{probability(found.p_global)}, Z = {number(found.z_global, 4)} (estimate)"),
+                ])
+            )  # fmt: skip
+    if found.limits is not None:
+        parts.append(limits(found.limits))
+    return stacked(*parts)
+
+
+def figure(found: SpectrumScan, name: str) -> Figure:
+    """The spectrum with the fitted function, and the most significant peak if one was looked for."""
+    from bumpfit.histograms import from_counts
+    from bumpfit.report.spectra import spectrum
+
+    return spectrum(from_counts(found.edges, found.counts), found.expected, None, "Mass [GeV]", note=name[:60])
