@@ -250,11 +250,18 @@ def impacts(
     output: Output,
     drawing: Drawing,
     parameter: Parameter = None,
+    breakdown: Annotated[
+        bool, typer.Option("--breakdown", help="The error by groups of parameters too, in two conventions.")
+    ] = False,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATTERN,...", help="A group of the breakdown, beside those of the workspace."),
+    ] = None,
     top: Annotated[int, typer.Option(help="Parameters that are shown and drawn; the result has all.", min=1)] = 20,
 ) -> None:
     """Pulls, constraints and impacts of all nuisance parameters, largest impact first.
 
-    Example: bumpfit impacts workspace.json --top 30 --figure ranking.png
+    Example: bumpfit impacts workspace.json --top 30 --breakdown --group theory=xs*,pdf --figure ranking.png
     """
     from bumpfit import inference
 
@@ -271,7 +278,33 @@ def impacts(
 
     drawing.draw(draw)
     result = {**provenance("impacts", files, fitting.given()), **found.to_dict()}
-    output.give(result, lambda: show.impacts(found, top), show.notes(found))
+    parts = None
+    if breakdown or group:
+        from bumpfit.inference.breakdown import breakdown as split
+
+        parts = split(model, fitting.data(model), groups=_groups(group), parameter=parameter, **fitting.settings(model))
+        result["breakdown"] = parts.to_dict()
+
+    def tell() -> Any:
+        if parts is None:
+            return show.impacts(found, top)
+        from bumpfit.pages.breakdown import told
+        from bumpfit.pages.terminal import stacked
+
+        return stacked(show.impacts(found, top), told(parts))
+
+    output.give(result, tell, show.notes(found))
+
+
+def _groups(texts: list[str] | None) -> dict[str, list[str]]:
+    """NAME=PATTERN,PATTERN as a mapping."""
+    result: dict[str, list[str]] = {}
+    for text in texts or ():
+        name, mark, patterns = text.partition("=")
+        if not (name and mark and all(patterns.split(","))) or name in result:
+            raise InputError(f"cannot read --group {text}; expected NAME=PATTERN,PATTERN, each name once")
+        result[name] = patterns.split(",")
+    return result
 
 
 @grouped

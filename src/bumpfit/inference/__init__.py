@@ -2,6 +2,7 @@
 
 from bumpfit.inference.asymptotic import Asymptotic
 from bumpfit.inference.blinding import asimov, blind
+from bumpfit.inference.breakdown import breakdown
 from bumpfit.inference.contour import contour
 from bumpfit.inference.discovery import discovery
 from bumpfit.inference.feldman_cousins import feldman_cousins
@@ -21,6 +22,7 @@ __all__ = [
     "Settings",
     "asimov",
     "blind",
+    "breakdown",
     "cls",
     "contour",
     "discoveries",
