@@ -284,11 +284,11 @@ def test_other_refusals(bumpfit: Run, files: dict[str, Path], data: Path, tmp_pa
     assert "none of the 900 events of the class 'qcd' passes" in refused(none)
     assert "expected NAME=VALUE" in refused(bumpfit("dataset", "--class", "qcd", "--observable", "mass", *new))
     negative = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=-1", *new)
-    assert "weights of the class 'w': 700 of 700 weights are negative" in refused(negative)
+    assert "add up to -700 (700 of 700 weights are negative)" in refused(negative)
     twice = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=1", "--weight", "w=2", *new)
     assert "--weight w is given twice" in refused(twice)
     nothing = bumpfit("dataset", *both, "--observable", "mass", "--weight", "w=0", *new)
-    assert "the class 'w' have no weight" in refused(nothing)
+    assert "add up to 0 (all weights are 0)" in refused(nothing)
     assert "'mass' is named twice" in refused(
         bumpfit("dataset", *both, "--observable", "mass", "--observable", "mass", *new)
     )
