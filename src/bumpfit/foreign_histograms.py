@@ -10,6 +10,7 @@ name.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.foreign import read_json
 
 Array = NDArray[np.float64]
@@ -46,7 +47,7 @@ def follows_protocol(source: Any) -> bool:
 
 
 def is_serialised(source: Any) -> bool:
-    """Whether this is UHI JSON: a decoded histogram, or the path of a file."""
+    """Whether this is a histogram in a file (its path), or decoded UHI JSON."""
     return isinstance(source, str | Path) or (isinstance(source, Mapping) and (SCHEMA in source or _named(source)))
 
 
@@ -69,12 +70,56 @@ def from_protocol(source: Any) -> Content:
     return Content(edges, counts, variances)
 
 
-def from_json(source: Mapping[str, Any] | str | Path) -> Content:
-    """Contents of a UHI JSON histogram: decoded, or a file with one histogram.
+def from_file(source: str | Path) -> Content:
+    """Contents of a histogram in a file, UHI JSON or ROOT: of the only one, or FILE:NAME.
 
-    Raises InputError for a file that cannot be read, several histograms, and what `from_protocol` refuses.
+    Raises InputError for a file that cannot be read, a name that it has not, several histograms without a name, and
+    what `from_protocol` refuses; MissingExtraError for ROOT files without uproot.
     """
-    tree = source if isinstance(source, Mapping) else _read(Path(source))
+    path, name = split_name(str(source))
+    if path.suffix == ".root":
+        return _from_root(path, name)
+    tree = _read(path)
+    if name is None:
+        return from_json(tree)
+    if not _named(tree) or name not in tree:
+        has = ", ".join(map(str, tree)) if _named(tree) else "one histogram without a name"
+        raise InputError(f"{path} has no histogram '{name}'; it has {has}")
+    return from_json(tree[name])
+
+
+def split_name(text: str) -> tuple[Path, str | None]:
+    """File and name of FILE.root:NAME or FILE.json:NAME; no name where there is none."""
+    found = re.fullmatch(r"(.+\.(?:root|json)):(.+)", text)
+    return (Path(text), None) if found is None else (Path(found[1]), found[2])
+
+
+def _from_root(path: Path, name: str | None) -> Content:
+    try:
+        import uproot
+    except ImportError as error:
+        raise MissingExtraError("uproot", "root", "reading histograms from ROOT files") from error
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        with uproot.open(path) as file:
+            known = [key for key, kind in file.classnames(cycle=False).items() if kind.startswith(("TH1", "TProfile"))]
+            if name is None and len(known) == 1:
+                name = known[0]
+            found = file[name] if name in known else None
+    except Exception as error:  # uproot passes on whatever a damaged file makes of it
+        raise InputError(f"cannot read a histogram from {path}: {error}") from error
+    if found is None:
+        asked = "several histograms" if name is None else f"no histogram '{name}'"
+        raise InputError(f"{path} has {asked if known else 'no histogram'}; it has {', '.join(known) or 'none'}")
+    return from_protocol(found)
+
+
+def from_json(tree: Mapping[str, Any]) -> Content:
+    """Contents of a decoded UHI JSON histogram, or of the only one of several by name.
+
+    Raises InputError for several histograms, and what `from_protocol` refuses.
+    """
     if SCHEMA not in tree:
         if not _named(tree):
             raise InputError("this is no UHI histogram: it has no key 'uhi_schema'")

@@ -260,8 +260,8 @@ def from_counts(
 
 
 HistogramLike = Any
-"""A `Histogram`, an object of the UHI protocol (boost-histogram, hist, uproot), UHI JSON (decoded, or the path of a
-file), or numpy's pair (counts, edges)."""
+"""A `Histogram`, an object of the UHI protocol (boost-histogram, hist, uproot), decoded UHI JSON, a file of it or of
+ROOT (with several histograms FILE:NAME), or numpy's pair (counts, edges)."""
 
 
 def as_histogram(source: HistogramLike) -> Histogram:
@@ -277,10 +277,11 @@ def as_histogram(source: HistogramLike) -> Histogram:
     if foreign_histograms.follows_protocol(source):
         return _checked(foreign_histograms.from_protocol(source))
     if foreign_histograms.is_serialised(source):
-        return _checked(foreign_histograms.from_json(source))
+        in_file = isinstance(source, str | Path)
+        return _checked(foreign_histograms.from_file(source) if in_file else foreign_histograms.from_json(source))
     raise InputError(
         f"got {type(source).__name__} for a histogram; expected one of bumpfit.histograms, boost-histogram, hist or "
-        "uproot, UHI JSON, or the pair (counts, edges) of numpy.histogram"
+        "uproot, UHI JSON, a file of it or a ROOT file, or the pair (counts, edges) of numpy.histogram"
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import chi2, norm
 
 from bumpfit import histograms, inference, shapes, workspace
+from bumpfit.errors import InputError
 from bumpfit.workspace.build import spectrum_of
 
 EDGES = histograms.mass_edges(3000.0, 6000.0)
@@ -68,3 +69,15 @@ def test_a_wall_where_there_are_no_events() -> None:
     assert inference.fit(spectrum).at_bounds == ("n_signal",)
     found = inference.limit(spectrum)
     assert found.observed == pytest.approx(3.0 / PEAK.integrate(empty.edges, [1.0, 3500.0]).sum(), rel=0.5)
+
+
+def test_settings_of_a_likelihood_are_checked_as_those_of_a_workspace(data: histograms.Histogram) -> None:
+    spectrum = shapes.likelihood(BOTH, data, fixed={"mass": 4200.0}, limits={"n_signal": (0, 1e4)})
+    for settings, words in (
+        ({"ranges": {"n_signal": (5.0, 5.0)}}, "lower end must be below"),
+        ({"ranges": {"n_signal": 3.0}}, "must be two numbers"),
+        ({"start": {"n_signal": -1.0}}, "outside its range"),
+        ({"ranges": {"height": (0.0, 1.0)}}, "no parameter 'height'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            inference.fit(spectrum, **settings)  # type: ignore[arg-type]

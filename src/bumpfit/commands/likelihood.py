@@ -75,7 +75,7 @@ def fit(
         )
     else:
         model = reading.model(require(source))
-    files: list[str | Path] = [source, *reading.files, *building.files]
+    files: list[str | Path] = [source, *reading.files, *fitting.files, *building.files]
     check_outputs(files, output.out, drawing.figure)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)
@@ -147,7 +147,7 @@ def scan(
     from bumpfit import inference
 
     drawing.check()
-    files = [*workspaces, *reading.files]
+    files = [*workspaces, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
     head = provenance("scan", files, fitting.given())
     if len(workspaces) > 1 or masses is not None:
@@ -205,7 +205,7 @@ def limit(
     from bumpfit import inference
 
     drawing.check()
-    files = [*workspaces, *reading.files]
+    files = [*workspaces, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
     law = law_of(toys, seed, workers)
     chosen = {"statistic": statistic, **({} if toys is None else {"toys": toys, "seed": seed})}
@@ -266,7 +266,7 @@ def impacts(
     from bumpfit import inference
 
     drawing.check()
-    files = [workspace, *reading.files]
+    files = [workspace, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
     model = reading.model(workspace)
     found = inference.impacts(model, fitting.data(model), parameter=parameter, **fitting.settings(model))
@@ -324,7 +324,7 @@ def gof(
     """
     from bumpfit import inference
 
-    files = [workspace, *reading.files]
+    files = [workspace, *reading.files, *fitting.files]
     check_outputs(files, output.out)
     model = reading.model(workspace)
     if statistic == "ks" and toys == 0:
@@ -355,7 +355,7 @@ def contour(
     from bumpfit import inference
 
     drawing.check()
-    files = [workspace, *reading.files]
+    files = [workspace, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
     model = reading.model(workspace)
     data, settings = fitting.data(model), fitting.settings(model)

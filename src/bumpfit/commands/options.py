@@ -141,6 +141,13 @@ class Fitting:
     free: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Release a parameter that the workspace holds.")
     ] = None
+    counts: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHANNEL=FILE[:NAME]",
+            help="Data of a channel from a histogram, UHI JSON or ROOT, instead of the workspace's; may be repeated.",
+        ),
+    ] = None
     asimov: Annotated[
         float | None,
         typer.Option(metavar="STRENGTH", help="Asimov data of this strength (nuisances fitted) instead of the data."),
@@ -157,11 +164,56 @@ class Fitting:
 
         if self.blind is not None and self.asimov is not None:
             raise InputError("--blind and --asimov exclude each other: Asimov data have nothing to hide")
+        data = self._counted(model)
         if self.blind is not None:
-            return blind(model, self.blind, options=self.options)
+            return blind(model, self.blind, data, options=self.options)
         if self.asimov is None:
+            return data
+        fitted = model.observed is not None or data is not None
+        return asimov(model, self.asimov, data, fitted=fitted, options=self.options)
+
+    @property
+    def _histograms(self) -> dict[str, str]:
+        """Files of histograms by channel; raises InputError for what is not CHANNEL=FILE, and a channel twice."""
+        found: dict[str, str] = {}
+        for text in self.counts or ():
+            channel, equals, file = text.partition("=")
+            if not (channel and equals and file):
+                raise InputError(f"cannot read --counts {text}; expected CHANNEL=FILE or CHANNEL=FILE:NAME")
+            if channel in found:
+                raise InputError(f"--counts gives the data of channel '{channel}' twice")
+            found[channel] = file
+        return found
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that are read beside the workspace."""
+        from bumpfit.foreign_histograms import split_name
+
+        return [split_name(file)[0] for file in self._histograms.values()]
+
+    def _counted(self, model: Model) -> Data:
+        """Data with the counts of histograms; None without histograms."""
+        import numpy as np
+
+        from bumpfit.histograms import as_histogram
+
+        given = self._histograms
+        if not given:
             return None
-        return asimov(model, self.asimov, fitted=model.observed is not None, options=self.options)
+        known = {channel.name for channel in model.channels}
+        for name in given:
+            if name not in known:
+                raise InputError(f"--counts names a channel '{name}'; the workspace has {', '.join(sorted(known))}")
+        counts: dict[str, Any] = {name: as_histogram(file) for name, file in given.items()}
+        for channel in model.channels:
+            if channel.name not in counts:
+                if model.observed is None:
+                    raise InputError(
+                        f"the workspace has no data; give those of channel '{channel.name}' too (--counts)"
+                    )
+                counts[channel.name] = model.observed[channel.first : channel.last]
+        return np.concatenate(model.split(counts))
 
     @property
     def options(self) -> FitOptions:

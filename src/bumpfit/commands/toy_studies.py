@@ -49,7 +49,7 @@ def interval(
     from bumpfit import inference
     from bumpfit.execute import available_cores
 
-    files = [workspace, *reading.files]
+    files = [workspace, *reading.files, *fitting.files]
     check_outputs(files, output.out)
     model = reading.model(workspace)
     data, settings = fitting.data(model), fitting.settings(model)

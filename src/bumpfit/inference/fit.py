@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import newton
-from bumpfit.inference.histfactory import FitOptions, prepare
+from bumpfit.inference.histfactory import FitOptions, checked_range, prepare
 from bumpfit.likelihood import Floats, Likelihood, Minimum, at_ends, position
 from bumpfit.results import Fit
 from bumpfit.threads import matched
@@ -43,15 +43,19 @@ def likelihood_of(
     if data is not None or free or options != FitOptions():
         raise InputError("a likelihood has its data and minimiser already; leave out data, free and options")
     result = model
-    for name, (low, high) in (ranges or {}).items():
-        if not low < high:
-            raise InputError(f"the range of '{name}' is [{low}, {high}]; the lower end must be below the upper")
+    for name, ends in (ranges or {}).items():
         position(result, name)
-        result = result.within(name, low, high)
+        result = result.within(name, *checked_range(name, ends))
     if start:
         begin = result.start.copy()
         for name, value in start.items():
-            begin[position(result, name)] = value
+            i = position(result, name)
+            if not result.low[i] <= value <= result.high[i]:
+                raise InputError(
+                    f"the start {value} of parameter '{name}' lies outside its range [{result.low[i]}, "
+                    f"{result.high[i]}]"
+                )
+            begin[i] = value
         result = result.begin(begin)
     for name, held in (fixed or {}).items():
         place = position(result, name)

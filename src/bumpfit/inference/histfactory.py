@@ -342,7 +342,7 @@ def prepare(
     low, high = model.lower.copy(), model.upper.copy()
     for name, ends in spans.items():
         i = model.index(name)
-        low[i], high[i] = _range(name, ends)
+        low[i], high[i] = checked_range(name, ends)
         if name not in first:
             begin[i] = min(max(begin[i], low[i]), high[i])
     for name in first:
@@ -382,7 +382,7 @@ def _each(model: Model, given: Mapping[str, Setting] | None) -> dict[str, Settin
     return {full: value for name, value in (given or {}).items() for full in members(model, name)}
 
 
-def _range(name: str, ends: tuple[float, float]) -> tuple[float, float]:
+def checked_range(name: str, ends: tuple[float, float]) -> tuple[float, float]:
     """The ends of a range; raises InputError where they are none."""
     try:
         low, high = (float(end) for end in ends)

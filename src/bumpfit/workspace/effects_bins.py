@@ -77,16 +77,10 @@ class ShapeFactor(Effect):
         return {"name": element.attrib["Name"], "type": self.kind, "data": None}
 
 
-class ShapeSys(Effect):
-    """An uncertainty of each bin of a sample, by itself; samples and channels may share it when their relative
-    uncertainties are the same.
-    """
+class BinErrors(Effect):
+    """Absolute uncertainties of the bins of a sample."""
 
-    kind = "shapesys"
     scalar = False
-    settings = ("constraint",)
-    xml = "ShapeSys"
-    xml_attributes = ("Name", "HistoName", "HistoPath", "InputFile", "ConstraintType")
 
     def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
         """From the absolute uncertainties, shape (B,)."""
@@ -100,6 +94,17 @@ class ShapeSys(Effect):
         """One number a bin, none of them negative."""
         check_bins(data, path, size, spec, negative=False)
 
+
+class ShapeSys(BinErrors):
+    """An uncertainty of each bin of a sample, by itself; samples and channels may share it when their relative
+    uncertainties are the same.
+    """
+
+    kind = "shapesys"
+    settings = ("constraint",)
+    xml = "ShapeSys"
+    xml_attributes = ("Name", "HistoName", "HistoPath", "InputFile", "ConstraintType")
+
     def parameters(self, name: str, uses: Sequence[Use], setting: Mapping[str, Any]) -> ParameterSet:
         """Factors with tau = (yield / uncertainty)^2 expected events at 1 (Poisson) or this width (Gaussian).
 
@@ -111,8 +116,7 @@ class ShapeSys(Effect):
             if len(here) != len(sigmas):
                 raise InputError(
                     f"{self.kind} '{name}' is used by {uses[0].where} and by {use.where}, which have other binnings, "
-                    "so "
-                    "it cannot be shared"
+                    "so it cannot be shared"
                 )
             for b, (a, c) in enumerate(zip(sigmas, here, strict=True)):
                 if a and c and not same_numbers(a, c):
@@ -176,30 +180,17 @@ class ShapeSys(Effect):
         return {"name": name, "type": self.kind, "data": [r * n for r, n in zip(relative, yields, strict=True)]}
 
 
-class StatError(Effect):
+class StatError(BinErrors):
     """The statistical uncertainty of simulated samples, of their sum in each bin (Barlow-Beeston light).
 
     Of its samples in a channel the absolute uncertainties are added in quadrature, the yields linearly.
     """
 
     kind = "staterror"
-    scalar = False
     covers_channels = True
     settings = ("constraint", "threshold")
     xml = "StatError"
     xml_attributes = ("Activate", "HistoName", "HistoPath", "InputFile", "HistoFile")
-
-    def modifier(self, name: str, data: Any = None) -> dict[str, Any]:
-        """From the absolute uncertainties, shape (B,)."""
-        return super().modifier(name, floats(np.atleast_1d(data)))
-
-    def check_structure(self, data: Any, path: Path, spec: Any) -> None:
-        """A list of numbers."""
-        check_list(data, path, spec)
-
-    def check_content(self, data: Any, path: Path, size: int, spec: Any) -> None:
-        """One number a bin, none of them negative."""
-        check_bins(data, path, size, spec, negative=False)
 
     def parameters(self, name: str, uses: Sequence[Use], setting: Mapping[str, Any]) -> ParameterSet:
         """Factors of the bins of all channels in their order; a bin without uncertainty, or with a relative one below
