@@ -9,7 +9,7 @@ from inference_mutations import MUTATIONS
 
 from mutation import check
 
-FEW = ("error of a fit", "swapped tails", "other valleys", "trials of Gross", "ends untold")
+FEW = ("error of a fit", "swapped tails", "hits of toys", "trials of Gross", "ends untold")
 
 
 def test_every_change_can_be_made() -> None:
