@@ -41,7 +41,7 @@ class Fits:
         return peaks(before[0].mass + 20)
 
     def primary_test(self, *_: Any, name: str, **__: Any) -> Any:
-        assert name == "forward_extra_trees"
+        assert name == "forward_trees"
         return [], two_sample(z=3.5, chosen=selection(z=3.9))
 
 

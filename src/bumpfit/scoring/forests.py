@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bumpfit.errors import InputError
+from bumpfit.scoring.approaches import QuantileBinned
 from bumpfit.scoring.classifier import Array, Classifier, Estimator, Labels, State
 from bumpfit.scoring.trees import leaves
 
@@ -34,9 +35,13 @@ class StoredForest:
 
     @classmethod
     def of(cls, model: Any) -> StoredForest:
-        """Take apart a trained forest of scikit-learn."""
+        """Take apart a trained forest of scikit-learn, also one that sees quantile bins."""
+        edges = model.edges if isinstance(model, QuantileBinned) else None
+        model = model.estimator if isinstance(model, QuantileBinned) else model
         trees = [estimator.tree_ for estimator in model.estimators_]
         nodes = np.concatenate([_nodes(tree) for tree in trees])
+        if edges is not None:
+            nodes["threshold"] = _unbinned(nodes, edges)
         values = np.concatenate([tree.value[:, 0, :] for tree in trees])
         sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
         return cls(nodes, sizes, np.ascontiguousarray(values / values.sum(axis=1, keepdims=True)))
@@ -74,6 +79,19 @@ class StoredForest:
         if (nodes["feature"][inner] < 0).any():
             raise ValueError("a node of the forest asks for a feature that does not exist")
         return cls(nodes, sizes, values)
+
+
+def _unbinned(nodes: NDArray[Any], edges: list[Array]) -> Array:
+    """Thresholds in the feature of nodes whose thresholds are numbers of bins.
+
+    The bin of x is the number of edges below x, so "bin <= t" is "x <= edge number floor(t)".
+    """
+    found = nodes["threshold"].copy()
+    for feature, inner in enumerate(edges):
+        mine = (nodes["left"] != LEAF) & (nodes["feature"] == feature)
+        place = np.floor(found[mine]).astype(np.int64)
+        found[mine] = np.r_[inner, np.inf][np.clip(place, 0, len(inner))] if len(inner) else np.inf
+    return np.asarray(found)
 
 
 def _nodes(tree: Any) -> NDArray[Any]:
@@ -138,14 +156,20 @@ class RandomForest(Classifier):
 
 @dataclasses.dataclass(unsafe_hash=True)
 class ExtraTrees(RandomForest):
-    """Extremely randomised trees: cuts at random places, on all events (Geurts et al., Mach. Learn. 63 (2006) 3)."""
+    """Extremely randomised trees: cuts at random places, on all events (Geurts et al., Mach. Learn. 63 (2006) 3).
+
+    `bins`: quantile bins of each feature, so that random places are random quantiles: a feature with a long tail is
+    cut where its events are.
+    """
 
     kind: ClassVar[str] = "extra_trees"
     features: float = 1.0
+    bins: int = 512
 
     def estimator(self, seed: int) -> Estimator:
-        """One untrained `ExtraTreesClassifier`; raises InputError for settings out of range."""
+        """One untrained `ExtraTreesClassifier` on bins; raises InputError for settings out of range."""
         from sklearn.ensemble import ExtraTreesClassifier
 
-        model: Estimator = ExtraTreesClassifier(**self._settings(), random_state=seed)
-        return model
+        if self.bins < 2:
+            raise InputError(f"bins is {self.bins}; expected 2 or more")
+        return QuantileBinned(ExtraTreesClassifier(**self._settings(), random_state=seed), self.bins)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bumpfit.errors import InputError
 from bumpfit.foreign import read_toml
-from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifier, ForwardPlan, approach
+from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifier, ExtraTrees, ForwardPlan, approach
 from bumpfit.search.hypotheses import LibrarySettings
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.spectrum import SpectrumSettings
@@ -23,11 +23,11 @@ from bumpfit.search.windows import WindowPlan
 class ScoringSettings:
     """Which approach tells data from background; its settings are in the table of its name."""
 
-    approach: str = "trees"
+    approach: str = "extra_trees"
 
 
 def _approaches() -> dict[str, Classifier]:
-    return {"trees": BoostedTrees(models=8)}
+    return {"extra_trees": ExtraTrees(trees=60, leaf_events=30), "trees": BoostedTrees(models=4)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SearchConfig:
     peaks: PeakSettings = PeakSettings()
     spectrum: SpectrumSettings = SpectrumSettings()
     templates: TemplateSettings = TemplateSettings()
-    cross_check: str = "extra_trees"
+    cross_check: str = "trees"
 
     @property
     def approach(self) -> Classifier:
@@ -82,11 +82,16 @@ class SearchConfig:
         default = SearchConfig()
         smaller = {
             "folds": 3,
-            "approaches": {"trees": dataclasses.replace(BoostedTrees(), models=1)},
+            "library": dataclasses.replace(default.library, step=1.2, cloud=10_000),
             "template_trees": dataclasses.replace(default.template_trees, models=1),
             "forward": ForwardPlan(first=0.4, blocks=3),
         }
         chosen: dict[str, Any] = {k: v for k, v in smaller.items() if getattr(self, k) == getattr(default, k)}
+        fewer = {"extra_trees": ExtraTrees(trees=25, leaf_events=30), "trees": BoostedTrees(models=1)}
+        chosen["approaches"] = {
+            name: fewer[name] if name in fewer and made == default.approaches.get(name) else made
+            for name, made in self.approaches.items()
+        }
         return dataclasses.replace(self, **chosen)
 
 
