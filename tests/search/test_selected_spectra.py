@@ -36,10 +36,10 @@ def test_errors_by_hand() -> None:
     rate, basis, signal = np.array([100.0, 300.0]), np.ones((2, 1)), np.array([0.5, 0.0])
     assert scan.error_inflation(rate, basis, signal) == pytest.approx(np.sqrt(400 / 300))
     model = toys.LogLinear(rate, basis, signal[None], (0.0, np.inf), observed=rate)
-    assert scan._errors(model, np.zeros(1)) == pytest.approx(np.sqrt(100 * 400 / 300) / 0.5)
+    assert scan.yield_errors(model, np.zeros(1)) == pytest.approx(np.sqrt(100 * 400 / 300) / 0.5)
     # with 60 events of signal: information 1 / 130 [[.25, 50], [50, 100^2]] and 300 for the background
     information = np.array([[0.25 / 130, 50 / 130], [50 / 130, 1e4 / 130 + 300]])
-    assert scan._errors(model, np.full(1, 60.0)) == pytest.approx(np.sqrt(np.linalg.inv(information)[0, 0]))
+    assert scan.yield_errors(model, np.full(1, 60.0)) == pytest.approx(np.sqrt(np.linalg.inv(information)[0, 0]))
 
 
 def test_trials_of_a_scan(weak: SpectrumTest, strong: SpectrumTest) -> None:
@@ -105,7 +105,7 @@ def test_selections_are_nested(monkeypatch: pytest.MonkeyPatch) -> None:
     data = events(np.linspace(2000, 2500, 6))
     survival = np.array([np.nan, 0.001, 0.02, 0.1, 0.5, 0.01])
     config = SearchConfig(efficiencies=(0.01, 0.1))
-    assert len(spectra.selected_spectra(data, data, survival, config)) == 3
+    assert len(spectra.selected_spectra(data, data, survival, (survival, survival), config, 1)) == 3
     assert [(name, e) for name, e, _ in seen] == [
         ("no selection", 1.0), ("10.00% of background", 0.1), ("1.00% of background", 0.01),
     ]  # fmt: skip

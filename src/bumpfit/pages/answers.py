@@ -247,7 +247,7 @@ def _p_value(findings: Findings) -> PValue:
             found.z,
             method,
             0.0,
-            len(found.tested),
+            sum(len(z) for z in found.z_sources.values()) or len(found.tested),
             found.draws,
             found.error,
         )  # fmt: skip
@@ -284,7 +284,7 @@ def _spectrum(findings: Findings) -> dict[str, Any]:
             "z_local": best.z_local,
             "p_global": found.p_global,
             "z_global": found.z_global,
-            "method": f"asymptotic q0, union bound over {found.usable} spectra and their masses",
+            "method": words.spectrum_method(found),
             "n_signal": best.n_signal,
             "n_signal_error": best.n_signal_error,
             "n_parameters": best.n_parameters,

@@ -320,9 +320,11 @@ def _spectrum_result(findings: Told, usable: list[SpectrumTest]) -> str:
         f"{', '.join(local(best.p_local, best.z_local))}; "
     )
     p_global, z_global = fit.get("p_global", best.p_global), fit.get("z_global", best.z_global)
-    limited = p_global is not None and p_global < 1
+    dealt = best.permutations > 0
+    limited = p_global is not None and p_global < 1 and (best.bound or not dealt)
     text += relation("global p", probability(p_global), "<" if limited else "=")
-    text += f" ({relation('Z', z_value(z_global), '>' if limited else '=')}; union bound over"
+    text += f" ({relation('Z', z_value(z_global), '>' if limited else '=')}; "
+    text += f"{best.permutations} permutations of the labels, over all" if dealt else "union bound over"
     return text + " masses and spectra). {@scan} shows the scan, {@spectrum_table} the spectra."
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bumpfit.results import plain
 from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
+from bumpfit.search.spectra import SpectraTest
 
 DECISIVE = 4.0
 """Difference in -2 ln L (2 sigma) from which one kind of decay is said to be preferred."""
@@ -59,9 +60,21 @@ def method(findings: Findings) -> str:
         return "profile likelihood of a peak over a dijet function, asymptotic; global by union bound over the masses"
     windows = len(findings.test.overall.tested)
     where = "the table as one mass window" if windows == 1 else f"{windows} mass windows"
+    sources = " and decays of the library" if "library" in findings.test.overall.z_sources else ""
     return (
-        f"ranks of all forward-scored events in {where}, data against background; "
+        f"ranks of all forward-scored events{sources} in {where}, data against background; "
         "joint law by tilted permutations of the labels"
+    )
+
+
+def spectrum_method(found: SpectraTest) -> str:
+    """How the p-value of the mass spectra was had."""
+    if not found.permutations:
+        return f"asymptotic q0, union bound over {found.usable} spectra and their masses"
+    bound = ", an upper bound as none of them reached the data" if found.bound else ""
+    return (
+        f"data and background table fitted together, {found.usable} spectra and all masses: "
+        f"{found.permutations} permutations of the labels{bound}"
     )
 
 

@@ -19,6 +19,7 @@ from bumpfit.search.mass_range import mass_range
 from bumpfit.search.score_events import (
     cross_fitted,
     event_scores,
+    forward_ranks,
     forward_survival,
     mass_windows,
     primary_test,
@@ -87,7 +88,8 @@ def search(
     scores = event_scores(u_data, u_background, data, background, windows)
     kept.log.write("event scores")
     shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)
-    spectra = selected_spectra(data, background, forward_survival(scored, data, windows), config)
+    ranks = forward_ranks(scored, data, background, windows)
+    spectra = selected_spectra(data, background, forward_survival(scored, data, windows), ranks, config, seed)
     kept.log.write("spectra", usable=sum(s.usable for s in spectra))
     known = Searched(
         data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept

@@ -40,8 +40,9 @@ class SpectrumSettings:
     which the free background may inflate the error of the yield - beyond it the spectrum has no sidebands; `smooth_p`:
     goodness of fit that a spectrum must reach above the low edge, and above the next `settle` edges; `left_out`:
     resolutions on each side of the largest excess that are left out where the fit is judged without it; `drift`:
-    resolutions that this excess may move from edge to edge; `above`: events above the high edge; `measured`: local
-    significance from which the mass of an excess is measured.
+    resolutions that this excess may move from edge to edge; `above`: events above the high edge; `permutations`: deals
+    of the labels where data and background table are fitted together; `measured`: local significance from which the
+    mass of an excess is measured.
     """
 
     low: float = 0.0
@@ -56,6 +57,7 @@ class SpectrumSettings:
     left_out: float = 3.0
     drift: float = 1.5
     above: int = 10
+    permutations: int = 2000
     measured: float = 2.0
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.stats import chi2, rankdata
 
 from bumpfit.errors import BumpfitError
 from bumpfit.events.tables import Events
@@ -148,6 +148,26 @@ def cross_fitted(
 
     stored = kept.piece("cross_fitted", make)
     return stored["data"], stored["background"]
+
+
+def forward_ranks(
+    scored: list[list[ScoredBlock]], data: Events, background: Events, windows: tuple[Window, ...]
+) -> tuple[Array, Array]:
+    """Fraction of the events of its tested block and home window that an event is among the highest of.
+
+    Data (N,) and background (M,) are ranked together, so a rank does not know the label; NaN for events that are not
+    tested.
+    """
+    homes = home_window(data.mass, windows), home_window(background.mass, windows)
+    found = np.full(len(data), np.nan), np.full(len(background), np.nan)
+    for w, blocks in enumerate(scored):
+        for block in blocks:
+            mine_d, mine_b = homes[0][block.data_rows] == w, homes[1][block.background_rows] == w
+            scores = np.concatenate([block.data[mine_d], block.background[mine_b]])
+            rank = rankdata(-scores, method="max") / max(len(scores), 1)
+            found[0][block.data_rows[mine_d]] = rank[: mine_d.sum()]
+            found[1][block.background_rows[mine_b]] = rank[mine_d.sum() :]
+    return found
 
 
 def score_folds(data: Events, background: Events, config: SearchConfig, seed: int) -> tuple[Ints, Ints]:

@@ -64,6 +64,10 @@ class SpectrumTest(Record):
     limit at `mass`. `peak_mass`, `peak_low`, `peak_high`: the best mass with a free mass, and the 68.27 % interval of
     its profile likelihood, None where the excess is too small for one. `workspace` is the HistFactory JSON of the fit
     at `mass`.
+
+    `table` (B,): counts of the background table, where it is fitted together with the data; then `p_global` is that of
+    the largest significance of all masses and selections in `permutations` deals of the labels, and `bound` says that
+    none reached it.
     """
 
     name: str
@@ -95,6 +99,9 @@ class SpectrumTest(Record):
     peak_low: float | None = None
     peak_high: float | None = None
     signal: Array | None = None
+    table: Array | None = None
+    permutations: int = 0
+    bound: bool = False
     workspace: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +168,7 @@ def _scanned(
     log_local = float(log_ndtr(-np.sqrt(q0[best])))
     log_global = min(0.0, log_local + float(np.log(len(masses))))
     z_global = significance_of_log(log_global)
-    errors = _errors(model, yields)
+    errors = yield_errors(model, yields)
     number, error = float(yields[best]), float(errors[best])
     limits = upper_limits(model, yields + 2 * errors)
     peak = _peak(histogram, order, float(masses[best]), number, float(q0[best]), settings)
@@ -193,7 +200,7 @@ def _scanned(
     )
 
 
-def _errors(model: toys.LogLinear, yields: Array) -> Array:
+def yield_errors(model: toys.LogLinear, yields: Array) -> Array:
     """Errors of the yields with a free background: Fisher information at the counts that are fitted, shape (K,)."""
     result = np.empty(len(yields))
     for k, (signal, number) in enumerate(zip(model.signals, yields, strict=True)):

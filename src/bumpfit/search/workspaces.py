@@ -9,6 +9,7 @@ import numpy as np
 
 from bumpfit.files import write_json
 from bumpfit.search.findings import Findings
+from bumpfit.workspace import read, write
 from bumpfit.workspace.build import selection
 
 
@@ -18,7 +19,8 @@ def workspaces(findings: Findings) -> dict[str, dict[str, Any]]:
     selection   one bin, data against the background table; mu = signal events that pass
     yield       the bins of the template fit; mu = signal events before any selection, in the fitted mass window
     m_JJ, m_J1, m_J2   the peak fits with the shape at its best fit; mu = signal events under the peak
-    spectrum_*  dijet function and Gaussian peak of a selected spectrum; mu = signal events
+    spectrum_*  dijet function and Gaussian peak of a selected spectrum, with the background table in a second channel
+                where there are no sidebands; mu = signal events
     """
     found: dict[str, dict[str, Any]] = {}
     if findings.test is not None:
@@ -50,6 +52,8 @@ def workspaces(findings: Findings) -> dict[str, dict[str, Any]]:
 
 
 def write_workspaces(findings: Findings, folder: Path) -> None:
-    """Write every workspace as `folder`/NAME.json."""
+    """Write every workspace as `folder`/NAME.json, a spectrum with its background table as NAME.hs3.json too."""
     for name, content in workspaces(findings).items():
         write_json(folder / f"{name}.json", content)
+        if name.startswith("spectrum") and len(content["channels"]) > 1:
+            write(read(content), folder / f"{name}.hs3.json", format="hs3")

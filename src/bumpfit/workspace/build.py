@@ -140,6 +140,44 @@ def spectrum(
     return workspace({channel: samples}, {channel: data}, poi, settings)
 
 
+def spectrum_with_table(
+    counts: ArrayLike,
+    table: ArrayLike,
+    background: ArrayLike,
+    basis: ArrayLike,
+    signal: ArrayLike,
+    *,
+    channel: str = "spectrum",
+    poi: str = "mu",
+) -> Spec:
+    """A peak in data over a log-linear background that a background table has too.
+
+    `counts`, `table` (B,): data and background table. `background` (2, B): contents of both at a fit of the background
+    alone. `basis` (2, B, P): derivatives of ln b in the parameters, which both share. `signal` (B,): signal events a
+    bin at strength 1, in the data only. Channels CHANNEL and CHANNEL_background. Raises InputError as `spectrum` does.
+    """
+    data, control, template = _counted(counts), _counted(table), _contents(signal)
+    size = data.size
+    if control.shape != data.shape or template.shape != data.shape or np.shape(background) != (2, size):
+        raise InputError(
+            f"mismatching binnings: counts {data.shape}, table {control.shape}, signal {template.shape}, background "
+            f"{np.shape(background)}"
+        )
+    both = spectrum(
+        np.concatenate([data, control]), np.ravel(np.asarray(background, dtype=np.float64)),
+        np.asarray(basis, dtype=np.float64).reshape(2 * size, -1), np.concatenate([template, np.zeros(size)]),
+        channel=channel, poi=poi, poi_range=(0.0, max(10.0, float(data.sum() / template.sum()))),
+    )  # fmt: skip
+    parts: dict[str, list[Spec]] = {channel: [], f"{channel}_background": []}
+    for made in both["channels"][0]["samples"]:
+        for name, half in zip(parts, (made["data"][:size], made["data"][size:]), strict=True):
+            if any(half):
+                parts[name].append({**made, "data": half})
+    parameters = both["measurements"][0]["config"]["parameters"]
+    settings = {p["name"]: {key: value for key, value in p.items() if key != "name"} for p in parameters}
+    return workspace(parts, {channel: data, f"{channel}_background": control}, poi, settings)
+
+
 def _parts(background: ArrayLike, basis: ArrayLike, size: int) -> tuple[Floats, Floats]:
     """Background (B, S) and basis (B, S, P), checked."""
     parts, derivatives = np.asarray(background, dtype=np.float64), np.asarray(basis, dtype=np.float64)
