@@ -1,9 +1,12 @@
-"""Measure the search on tables with known truth: `python benchmarks/search.py sets|nulls|injections ...`.
+"""Measure the search on tables with known truth: `python benchmarks/search.py sets|nulls|injections|power ...`.
 
 sets FOLDER...           each FOLDER holds data, background (.csv or .parquet), labels.csv and maybe truth.json; prints
                          answers beside the truth, significance improvements of both scores, time and memory
 nulls POOL -n 60         POOL is a table of background events alone; n whole-chain searches on random splits of it
 injections POOL SIGNAL   signal events from SIGNAL added to random splits of POOL; pulls and coverage of the yield
+power POOL SIGNAL        significance of every statistic of the primary test against the number of injected events,
+                         beside counting in selections and a plain 5-fold chain (which is not valid); --whole runs the
+                         whole search and adds masses, yields and improvements; --figure FILE draws it
 
 Pools and signals are search tables (CSV or Parquet) with the columns of `bumpfit run`. Labels are read here, after the
 search, never by it. Every line is also appended to --json FILE.
@@ -20,10 +23,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kstest
+from scipy.stats import binom, kstest, norm
 
 import bumpfit
+from bumpfit import runs
+from bumpfit.events.tables import read
 from bumpfit.execute import available_cores
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.library_part import library_part
+from bumpfit.search.score_events import cross_fitted, mass_windows, primary_test
+from bumpfit.search.two_sample import two_sample_test
 
 DESCRIBED = ("claim", "n_signal", "resonance_mass", "daughter_masses")
 
@@ -125,6 +134,83 @@ def injections(arguments: argparse.Namespace) -> None:
     report({"intervals": len(covered), "coverage": float(np.mean(covered))}, arguments.json)
 
 
+def power(arguments: argparse.Namespace) -> None:
+    pool, signal = table(arguments.pool), table(arguments.signal)
+    rows = []
+    for n in arguments.sizes:
+        for draw in range(arguments.draws):
+            rng = np.random.default_rng([n, draw])
+            data, background = split(pool, arguments.data, arguments.background, rng)
+            labels = np.r_[np.zeros(len(data)), np.ones(min(n, len(signal)))]
+            data = pd.concat([data, signal.iloc[rng.permutation(len(signal))[:n]]])
+            mix = rng.permutation(len(data))
+            data, labels = data.iloc[mix].reset_index(drop=True), labels[mix]
+            row = {"injected": n, "draw": draw} | significances(data, background, draw)
+            if arguments.whole:
+                row |= whole(data, background, labels, draw, arguments)
+            rows.append(row)
+            report(row, arguments.json)
+    if arguments.figure is not None:
+        draw_power(pd.DataFrame(rows), arguments.figure)
+
+
+def significances(data: pd.DataFrame, background: pd.DataFrame, seed: int) -> dict[str, float]:
+    """Z of every statistic, of all together, of the best selection with its trials, and of a 5-fold chain."""
+    config = SearchConfig()
+    tables = tuple(read(t) for t in (data, background))
+    windows = mass_windows(*tables, config, seed)
+    shared: dict[str, Any] = {"seed": seed, "executor": None, "kept": runs.nowhere()}
+    library = library_part(*tables, windows, config, **shared)
+    scored, test = primary_test(*tables, windows, config.approach, config, library=library, **shared)
+    alone = two_sample_test(scored, windows, config.efficiencies, (tables[0].mass, tables[1].mass), seed=seed)
+    smallest = min(s.p_local for s in alone.selections)
+    found = {f"z_{name}": max(z) for name, z in test.overall.z_sources.items()} | {"z_global": test.overall.z}
+    found["z_counting"] = float(norm.isf(min(1.0, smallest * len(alone.selections))))
+    u_data, u_background = cross_fitted(*tables, windows, config, **shared)
+    tau = len(background) / len(data)
+    p = [
+        binom.sf((u_data <= e).sum() - 1, (u_data <= e).sum() + (u_background <= e).sum(), 1 / (1 + tau))
+        for e in config.efficiencies
+    ]
+    return found | {"z_five_fold_not_valid": float(norm.isf(min(1.0, min(p) * len(p))))}
+
+
+def whole(
+    data: pd.DataFrame, background: pd.DataFrame, labels: np.ndarray, seed: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Masses, yield and significance improvements of the whole search."""
+    answers = bumpfit.run(
+        data, background, arguments.out, seed=seed, workers=arguments.workers, overwrite=True
+    ).to_dict()
+    row = {k: answers[k] for k in DESCRIBED}
+    if labels.any():
+        for name in ("scores", "scores_updated"):
+            scores = pd.read_csv(arguments.out / f"{name}.csv", index_col=0).score.to_numpy()
+            row[f"improvement_{name}"] = bumpfit.scoring.significance_improvement(labels, scores, bootstrap=0).value
+    return row
+
+
+def draw_power(rows: pd.DataFrame, path: Path) -> None:
+    """Mean significances against the number of injected events."""
+    from matplotlib import pyplot as plt
+
+    names = {
+        "z_global": "all together, global", "z_library": "library, local", "z_learned": "learned, local",
+        "z_counting": "counting in selections, all trials", "z_five_fold_not_valid": "5-fold counting (not valid)",
+    }  # fmt: skip
+    mean = rows.groupby("injected").mean(numeric_only=True)
+    figure, axis = plt.subplots(figsize=(6, 4))
+    for name, label in names.items():
+        if name in mean:
+            axis.plot(mean.index, mean[name], "o--" if "not" in name else "o-", label=label)
+    axis.axhline(3, color="grey", lw=0.8)
+    axis.set(xlabel="injected signal events", ylabel="Z")
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def report(row: dict[str, Any], path: Path | None) -> None:
     line = json.dumps(row, default=float)
     print(line, flush=True)
@@ -136,7 +222,7 @@ def report(row: dict[str, Any], path: Path | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, function in (("sets", sets), ("nulls", nulls), ("injections", injections)):
+    for name, function in (("sets", sets), ("nulls", nulls), ("injections", injections), ("power", power)):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         command.add_argument("--workers", type=int, default=available_cores())
@@ -156,6 +242,10 @@ def main() -> None:
             command.add_argument("signal", type=Path)
             command.add_argument("--sizes", type=int, nargs="+", default=[0, 250, 500, 1000])
             command.add_argument("--draws", type=int, default=5)
+        if name == "power":
+            command.add_argument("--whole", action="store_true")
+            command.add_argument("--figure", type=Path)
+            command.add_argument("--out", type=Path, default=Path("benchmark_out"))
     arguments = parser.parse_args()
     arguments.function(arguments)
 
