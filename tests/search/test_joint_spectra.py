@@ -1,5 +1,6 @@
 """Data and background table fitted together: a peak in a spectrum without sidebands, and the law without one."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_workspaces_of_both_forms_hold_the_same_likelihood(tmp_path: Path) -> No
 
 def test_pyhf_reads_the_workspace() -> None:
     pyhf = pytest.importorskip("pyhf")
+    warnings.simplefilter("ignore", DeprecationWarning)  # pyhf's own use of jsonschema
     test = joint(400)[1]
     model = pyhf.Workspace(test.workspace).model()
     assert model.config.channels == ["spectrum", "spectrum_background"] and model.config.poi_name == "mu"

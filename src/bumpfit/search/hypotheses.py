@@ -13,9 +13,9 @@ pi_h are the posterior probabilities of the hypotheses given the labels of the b
 
 the likelihood of the labels. The blocks are those of `bumpfit.scoring.forward`, the first one cut into more. Mixing
 before a block and learning after it is Dawid's prequential principle once more (J. R. Stat. Soc. A 147 (1984) 278):
-masses are found without a trials factor to be paid afterwards, the sum over blocks is the logarithm of a marginal
-likelihood ratio, and as the weights of a block do not know its labels, the law of the sum is that of permuted labels.
-All blocks are tested, the first one too.
+masses are found without a trials factor to be paid afterwards. The weights of a block do not know its labels, but those
+of the blocks before, so the primary test takes their ranks inside the block: then the law of its sum of weights is the
+same whatever the past was. All blocks are tested, the first one too.
 """
 
 from __future__ import annotations

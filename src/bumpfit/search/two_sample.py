@@ -279,7 +279,7 @@ def _global_p(
     for w, blocks in enumerate(scored):
         parts: list[tuple[Source, Ints, Array]] = [("learned", *_ranked(blocks, n_data, rank, rng))]
         if library is not None:
-            parts.append(("library", *_heaviest(library.windows[w], library.block, rank)))
+            parts.append(("library", *_tried(library.windows[w], library.block, rank, rng)))
             parts.append(("both", *_ranked(both[w], n_data, rank, rng)))
         for source, events, weights in parts:
             if _varies(cell, is_data, place[events], weights):
@@ -323,16 +323,29 @@ def _intervals(masses: Array, windows: Sequence[Window], rank: RankSettings) -> 
     return np.unique(both, return_inverse=True)[1].astype(np.int64)
 
 
-def _heaviest(tried: Tried, block: Ints, rank: RankSettings) -> tuple[Ints, Array]:
-    """The events of the largest weights of every block (`rank.reach` of them), and the weights above that level."""
+def _tried(tried: Tried, block: Ints, rank: RankSettings, rng: np.random.Generator) -> tuple[Ints, Array]:
+    """The events of every block that the library puts first, and their weights by rank.
+
+    Ranks and not the weights of the library: these depend on the labels of earlier blocks, and a sum of them would have
+    a law that does so too.
+    """
     events, weights = [], []
-    for number in np.unique(block[tried.rows]):
+    numbers = np.unique(block[tried.rows])
+    for k, number in enumerate(numbers, start=1):
         mine = np.flatnonzero(block[tried.rows] == number)
-        level = float(np.quantile(tried.weights[mine], 1 - rank.reach))
-        mine = mine[tried.weights[mine] > level]
-        events.append(tried.rows[mine])
-        weights.append(tried.weights[mine] - level)
+        kept, value = _by_rank(tried.weights[mine], k / len(numbers), rank, rng)
+        events.append(tried.rows[mine[kept]])
+        weights.append(value)
     return np.concatenate(events), np.concatenate(weights)
+
+
+def _by_rank(scores: Array, learned: float, rank: RankSettings, rng: np.random.Generator) -> tuple[Ints, Array]:
+    """Positions of the highest scores of a block, and their weights; `learned`: share of the blocks seen so far."""
+    order = np.lexsort((rng.random(len(scores)), -scores))  # ties are broken at random
+    u = (np.arange(len(order)) + 0.5) / max(len(order), 1)
+    kept = u < rank.reach
+    value = math.sqrt(learned) * np.log((1 + rank.depth / u[kept]) / (1 + rank.depth / rank.reach))
+    return order[kept], value
 
 
 def _ranked(
@@ -341,13 +354,10 @@ def _ranked(
     """The highest-ranked events of all blocks of a window (background rows follow the data rows), and their weights."""
     events, weights = [], []
     for k, block in enumerate(blocks, start=1):
-        scores = np.concatenate([block.data, block.background])
         rows = np.concatenate([block.data_rows, n_data + block.background_rows])
-        order = np.lexsort((rng.random(len(scores)), -scores))  # ties are broken at random
-        u = (np.arange(len(order)) + 0.5) / max(len(order), 1)
-        kept = u < rank.reach
-        events.append(rows[order[kept]])
-        weights.append(math.sqrt(k / len(blocks)) * np.log((1 + rank.depth / u[kept]) / (1 + rank.depth / rank.reach)))
+        kept, value = _by_rank(np.concatenate([block.data, block.background]), k / len(blocks), rank, rng)
+        events.append(rows[kept])
+        weights.append(value)
     return np.concatenate(events), np.concatenate(weights)
 
 
