@@ -345,3 +345,26 @@ def test_a_compiled_cut_serves_many_sources(source: Source, flat: str) -> None:
     cut = cuts.compile("jet0.pt > 50")
     np.testing.assert_array_equal(cut(source), cut(flat))
     np.testing.assert_array_equal(events.mask(cut, source), cut(source))  # type: ignore[arg-type]
+
+
+def test_of_many_bounds_the_tightest_decides() -> None:
+    rng = np.random.default_rng(7)
+    x = np.r_[rng.normal(0, 2, 300), [np.nan, 3.0, -1.0]]
+    source = events.open({"x": x, "y": rng.normal(0, 2, len(x))})
+    y = np.asarray(events.observable("y", source))
+    both = [("x > 1 and x > 0.5 and y < 2 and x > 1.5 and y < 1", (x > 1.5) & (y < 1)),
+            ("x > 1 or x > 0.5 or y < -2 or y <= -1 or y < -1.5", (x > 0.5) | (y <= -1)),
+            ("x >= -1 and x > -1 and x != 3", (x > -1) & (x != 3)),
+            ("not (x > 1 and x > 2) and (x>-1.5)", ~(x > 2) & (x > -1.5))]  # fmt: skip
+    for cut, wanted in both:
+        np.testing.assert_array_equal(events.mask(cut, source), wanted)
+    many = " and ".join(f"x > {-i}.5 and y < {i + 1}" for i in range(5000))
+    np.testing.assert_array_equal(events.mask(many, source), (x > 0.5) & (y < 1))
+
+
+@pytest.mark.parametrize(
+    "cut", ["x > 1 and 3", "x > 1 < and y < 2", "and > 3", "x > 1.5.2", "x > 1x", "a,b > 3 and x > 1"]
+)
+def test_places_of_mistakes_next_to_simple_conditions(cut: str) -> None:
+    with pytest.raises(InputError, match=r"\^"):
+        events.mask(cut, {"x": np.ones(3), "y": np.ones(3)})

@@ -223,6 +223,7 @@ def test_wrong_use(flat: str) -> None:
         ((ones, zero, np.ones(2), (), ("a",)), "1 columns and 0 names"),
         ((ones, zero + 1, np.ones(2), ("x",), ("a",)), "targets go from 1 to 1"),
         ((ones, zero, np.array([1.0, np.nan]), ("x",), ("a",)), "1 weights are not finite"),
+        ((ones, np.array([0.7, 0.0]), np.ones(2), ("x",), ("a",)), "targets are float64; expected whole numbers"),
         ((ones[:0], zero[:0], np.ones(0), ("x",), ("a",)), "empty"),
     ):
         with pytest.raises(InputError, match=message):
@@ -287,3 +288,18 @@ def test_damaged_descriptions(tmp_path: Path, flat: str) -> None:
     beyond = replace(data, index=data.index + 10**6)
     with pytest.raises(InputError, match=r"beyond its \d+ events"):
         data.split_as(beyond)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [([0.7, 0.0], "no whole numbers"), ([2**32, 0], "targets go from 0 to 4294967296"), ([-1, 0], "from -1 to 0"),
+     ([True, False], "no whole numbers")],
+)  # fmt: skip
+def test_labels_of_a_file_are_class_numbers(tmp_path: Path, targets: list[float], message: str) -> None:
+    from bumpfit import archives
+
+    arrays = {"samples": np.ones((2, 1), "f4"), "targets": np.array(targets), "weights": np.ones(2)}
+    described = {"features": ["x"], "classes": ["a", "b"], "provenance": {}}
+    archives.write(tmp_path / "a.ds", dataset.FORMAT, dataset.VERSION, described, arrays)
+    with pytest.raises(InputError, match=message):
+        dataset.read(tmp_path / "a.ds")

@@ -354,8 +354,8 @@ def test_registering_what_gives_no_value_an_event(flat: str) -> None:
         events.observable("jet0.first_three", source)
     with pytest.raises(InputError, match="expected a function"):
         events.register("nothing", None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="for 0 objects"):
-        events.register("nothing", lambda: 1, objects=0)
+    with pytest.raises(InputError, match="for -1 objects"):
+        events.register("nothing", lambda: 1, objects=-1)
 
 
 @pytest.mark.parametrize("what", [3, None])
@@ -366,3 +366,31 @@ def test_names_and_cuts_are_text(what: object, flat: str) -> None:
         events.mask(what, flat)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="expected a file or a table"):
         events.open(what)
+
+
+def test_parameters_and_bare_names(flat: str) -> None:
+    source = events.open(flat)
+    pt = events.observable("jet0.pt", source)
+    events.register("scaled_pt", lambda jet, factor=1.0: factor * jet.pt)
+    assert events.observable("jet0.scaled_pt", source, factor=2.0).tolist() == (2.0 * pt).tolist()
+    assert events.observable("jet0.scaled_pt", source).tolist() == pt.tolist()
+    with pytest.raises(InputError, match="unexpected keyword argument 'colour'"):
+        events.observable("jet0.scaled_pt", source, colour=3)
+    events.register("leading_pt", lambda chunk, place=0: events.observable(f"jet{place}.pt", chunk), objects=0)
+    assert events.observable("leading_pt", source).tolist() == pt.tolist()
+    assert events.observable("Leading_PT", source, place=1).tolist() == events.observable("jet1.pt", source).tolist()
+    assert events.mask("leading_pt > 60", source).tolist() == events.mask("jet0.pt > 60", source).tolist()
+
+
+def test_subjettiness_by_its_names_in_tables() -> None:
+    tau = ak.Array([[[0.4, 0.2, 0.1, 0.05, 0.01]], [], [[0.8, 0.2, 0.1, 0.05, 0.01]]])
+    source = events.open({"FatJet.PT": ak.Array([[500.0], [], [400.0]]), "FatJet.Tau[5]": tau})
+    assert events.observable("fatjet0.n_subjettiness", source, n=2).tolist() == [0.2, None, 0.2]
+    assert events.observable("fatjet.n_subjettiness", source).tolist() == tau.tolist()
+    for name in ("taumn", "n_subjettiness_ratio", "TauMN"):
+        found = events.observable(f"fatjet0.{name}", source, m=2, n=1)
+        assert found.tolist() == events.observable("fatjet0.tau21", source).tolist() == [0.5, None, 0.25]
+    with pytest.raises(InputError, match="needs m and n"):
+        events.observable("fatjet0.taumn", source)
+    with pytest.raises(InputError, match="number of subjets is 0"):
+        events.observable("fatjet0.n_subjettiness", source, n=0)

@@ -140,3 +140,14 @@ def test_first_lines_that_are_no_header(tmp_path: Path, text: str, words: str) -
 def test_a_survival_is_never_zero() -> None:
     found = survival(np.array([5.0, 1e6, 1e-3]), np.zeros(100))
     assert (found > 0).all() and (found < 1).all()
+
+
+def test_a_spectrum_in_two_units_is_refused() -> None:
+    for share, other in ((2, 1000.0), (10, 1000.0), (3, 0.001)):
+        mixed = table(3000, 1)
+        mixed.loc[mixed.index % share == 0, "m_JJ"] /= other
+        with pytest.raises(InputError, match="none between; expected all masses in the same unit"):
+            read(mixed)
+    stray = table(3000, 1)
+    stray.loc[7, "m_JJ"] /= 1000.0
+    read(stray)

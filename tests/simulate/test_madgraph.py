@@ -208,6 +208,8 @@ define v = ve vm vt
 generate p p > w+ z
 add process p p > w- z
 output out/wz
+# the seed of Cards/pythia8_card.dat: Random:setSeed = on, Random:seed = 42
+# the seed of Cards/delphes_card.dat: set RandomSeed 42
 launch out/wz
 shower=Pythia8
 detector=Delphes
@@ -314,3 +316,38 @@ def test_madgraph_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="not installed: there is no program 'mg5_aMC'"):
         find()
+
+
+def test_every_program_gets_the_seed(tmp_path: Path, finished: Path) -> None:
+    """The process is made first; its launch takes copies of the cards that hold the seed."""
+    process = MadGraph(("p p > w+ z",), str(tmp_path / "new"))
+    mine = tmp_path / "my_delphes.tcl"
+    mine.write_text("set ExecutionPath {}\n")
+    body = (
+        f"[ -d {tmp_path}/new ] || {{ cp -r {finished} {tmp_path}/new; mkdir {tmp_path}/new/Cards; "
+        f"echo 'Main:timesAllowErrors = 10' > {tmp_path}/new/Cards/pythia8_card_default.dat; }}\n"
+        f"mkdir -p {tmp_path}/cards; grep _card.dat $1 | xargs -I F cp F {tmp_path}/cards"
+    )
+    launch = Launch(shower="Pythia8", detector="Delphes", seed=7, cards=(str(mine),))
+    assert len(process.run(launch, executable=program(tmp_path, body))) == 2
+    got = (tmp_path / "got.mg5").read_text()
+    assert "set iseed 7" in got and got.startswith("launch") and str(mine) not in got
+    cards = {card.name.partition("_")[2]: card.read_text() for card in (tmp_path / "cards").iterdir()}
+    assert cards["delphes_card.dat"] == "set RandomSeed 7\nset ExecutionPath {}\n"
+    assert cards["pythia8_card.dat"].split("\n")[0] == "Main:timesAllowErrors = 10"
+    assert "Random:setSeed = on\nRandom:seed = 7\n" in cards["pythia8_card.dat"]
+    with pytest.raises(InputError, match="given twice"):
+        Launch(seed=1, settings={"pythia8_card Random:seed": 2})
+
+
+def test_a_joined_run_whose_banner_is_beside_its_folder(tmp_path: Path) -> None:
+    for part, seed in ((0, 51), (1, 52)):
+        banner(tmp_path, f"run_02_{part}", seed=seed)
+    inside = next((tmp_path / "Events" / "run_02_0").glob("*_banner.txt"))
+    (tmp_path / "Events" / "run_02_banner.txt").write_text(inside.read_text())
+    (tmp_path / "Events" / "run_02_unweighted_events.lhe.gz").write_bytes(gzip.compress(LHE.encode()))
+    for make in (lambda: None, (tmp_path / "Events" / "run_02").mkdir):
+        make()
+        (joined,) = read_runs(tmp_path)
+        assert joined.name == "run_02" and [part.name for part in joined.parts] == ["run_02_0", "run_02_1"]
+        assert joined.cross_section is not None and joined.tag == ""

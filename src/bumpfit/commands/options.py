@@ -331,6 +331,9 @@ def by_mass(paths: Sequence[Path], masses: str | None, reading: Reading) -> Mapp
         raise InputError(
             f"{len(paths)} workspaces need as many different --masses, got {len(numbers)}: {masses or 'none'}"
         )
+    low = min(numbers, default=1.0)
+    if low <= 0:
+        raise InputError(f"the mass {low:g} of --masses is not above 0; expected masses in GeV")
     return {mass: reading.model(path) for mass, path in zip(numbers, paths, strict=True)}
 
 

@@ -267,7 +267,9 @@ def madgraph(
     card: Annotated[list[Path] | None, typer.Option(help="Card file to use; may be repeated.")] = None,
     number: Annotated[int | None, typer.Option("-n", "--number", help="Events a run (nevents).", min=1)] = None,
     multi_run: Annotated[int, typer.Option(help="Number of runs.", min=1)] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed (iseed); default: MadGraph's choice.", min=1)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of MadGraph, Pythia 8 and Delphes; default: theirs.", min=1)
+    ] = None,
     executable: Annotated[str, typer.Option(help="MadGraph's program.")] = "mg5_aMC",
     dry: Annotated[bool, typer.Option("--dry", help="Print the script and do nothing.")] = False,
     read: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Read the runs of a finished folder.")] = None,

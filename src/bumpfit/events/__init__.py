@@ -23,11 +23,11 @@ def open(path: Any, *, tree: str | None = None, key: str | None = None) -> Any:
     return open_source(path, tree=tree, key=key)
 
 
-def observable(name: str, source: Any) -> Any:
+def observable(name: str, source: Any, **parameters: Any) -> Any:
     """The values of an observable for all events, an awkward array; see `bumpfit.events.observables.observable`."""
     from bumpfit.events.observables import observable as values
 
-    return values(name, source)
+    return values(name, source, **parameters)
 
 
 def mask(cut: str, source: Any, *, empty: bool = False) -> Any:

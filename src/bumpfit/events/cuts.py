@@ -222,9 +222,10 @@ class _Evaluation:
         if node.word == "not":
             inside = self.node(node.operands[0])
             return _Value(~inside.array, inside.axes, inside.of)
-        joined = self.node(node.operands[0])
-        said = {_key(node.operands[0])}
-        for operand in node.operands[1:]:
+        operands = _tightest(node)
+        joined = self.node(operands[0])
+        said = {_key(operands[0])}
+        for operand in operands[1:]:
             key = _key(operand)
             if key is None or key not in said:  # a condition that is repeated changes nothing
                 joined = self.joined(node.word, joined, self.node(operand), grammar.start(operand))
@@ -266,6 +267,38 @@ class _Evaluation:
         if word == "all" and not self.cut.empty:
             result = result & (ak.num(array, axis=1) > 0)
         return _Value(filled(result))
+
+
+def _tightest(node: Logic) -> list[Node]:
+    """The conditions of a list, of `x > 1 and x > 3` only the one that decides, at the place of the first."""
+    kept: list[Node] = []
+    places: dict[tuple[str, str], int] = {}
+    for operand in node.operands:
+        bound = _bound(operand)
+        if bound is None:
+            kept.append(operand)
+            continue
+        name, operator, number = bound
+        place = places.setdefault((name, operator), len(kept))
+        if place == len(kept):
+            kept.append(operand)
+            continue
+        other = _bound(kept[place])
+        assert other is not None
+        larger = (operator[0] == ">") == (node.word == "and")
+        if number > other[2] if larger else number < other[2]:
+            kept[place] = operand
+    return kept
+
+
+def _bound(node: Node) -> tuple[str, str, float | int] | None:
+    """Observable, operator and number of `x > 3`, None for other conditions."""
+    if not isinstance(node, Comparison) or len(node.operators) != 1 or node.operators[0] in ("==", "!="):
+        return None
+    first, second = node.operands
+    if not isinstance(first, Observable) or not isinstance(second, Number):
+        return None
+    return first.name.text, node.operators[0], second.value
 
 
 def _key(node: Node) -> object:

@@ -57,6 +57,8 @@ class Dataset:
                 f"samples, targets and weights have the shapes {self.samples.shape}, {self.targets.shape} and "
                 f"{self.weights.shape}; expected (N, features) or (N, rows, columns), (N,) and (N,)"
             )
+        if self.targets.dtype.kind not in "iu":
+            raise InputError(f"the targets are {self.targets.dtype.name}; expected whole numbers of classes")
         lengths = {"targets": len(self.targets), "weights": len(self.weights)}
         lengths |= {} if self.part is None else {"part": len(self.part)}
         lengths |= {} if self.index is None else {"index": len(self.index)}
@@ -295,7 +297,7 @@ def _ours(archive: zipfile.ZipFile) -> Dataset:
     there = archive.namelist()
     return Dataset(
         arrays["samples"].astype(np.float32, copy=False),
-        arrays["targets"].astype(np.int32, copy=False),
+        _targets(arrays["targets"]),
         arrays["weights"].astype(np.float64, copy=False),
         archives.texts(described["features"], "features"),
         archives.texts(described["classes"], "classes"),
@@ -303,6 +305,14 @@ def _ours(archive: zipfile.ZipFile) -> Dataset:
         checked_provenance(described["provenance"]),
         _whole_numbers(archive, "index") if "index.npy" in there else None,
     )
+
+
+def _targets(found: NDArray[Any]) -> NDArray[np.int32]:
+    """Numbers of classes; raises TypeError and ValueError for what is none, which a conversion would round or wrap."""
+    if found.dtype.kind not in "iu":
+        raise TypeError("its targets are no whole numbers of classes")
+    _class_numbers(found)
+    return found.astype(np.int32, copy=False)
 
 
 def _whole_numbers(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

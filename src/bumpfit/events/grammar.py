@@ -21,6 +21,7 @@ import dataclasses
 import decimal
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from bumpfit.errors import InputError
 from bumpfit.events import names
@@ -39,6 +40,12 @@ SHOWN = 100  # characters of a long sentence that an error shows around its plac
 _TOKEN = re.compile(
     rf"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))|(?P<name>{DOTTED})"
     r"|(?P<quantifier>\[\s*(?:any|all)\s*\])|(?P<symbol><=|>=|==|!=|&&|\|\||\*\*|[<>()+\-*/^&|!~,])",
+    re.IGNORECASE,
+)
+# `jet0.pt > 100` between `and`, `or` and brackets: one token, for sentences of thousands of conditions.
+_SIMPLE = re.compile(
+    rf"(?P<name>{DOTTED})\s*(?P<operator><=|>=|==|!=|<|>)\s*"
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))(?=\s*(?:(?:and|or)\b|[&|)]|$))",
     re.IGNORECASE,
 )
 _WORDS = {
@@ -144,11 +151,11 @@ class CutError(InputError):
         super().__init__(f"{message}\n  {before}{shown}{after}\n  {' ' * (len(before) + at - first)}^")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Token:
-    kind: str  # number, name, word, quantifier, symbol, end
+class _Token(NamedTuple):
+    kind: str  # number, name, word, quantifier, symbol, simple (a whole comparison, with its node), end
     text: str
     at: int
+    node: Comparison | None = None
 
     @property
     def end(self) -> int:
@@ -172,6 +179,12 @@ def _tokens(text: str) -> list[_Token]:
         if text[at].isspace():
             at += 1
             continue
+        if not found or found[-1].kind == "word" or found[-1].text == "(":
+            simple = _simple(text, at)
+            if simple is not None:
+                found.append(simple)
+                at = simple.end
+                continue
         match = _TOKEN.match(text, at)
         if match is None:
             if text[at] == "=" and text[at + 1 : at + 2] in ("<", ">"):
@@ -191,6 +204,19 @@ def _tokens(text: str) -> list[_Token]:
         found.append(_Token(kind, word, at))
         at = match.end()
     return [*found, _Token("end", "", len(text))]
+
+
+def _simple(text: str, at: int) -> _Token | None:
+    """The comparison of an observable with a number that begins here and stands alone, or None."""
+    match = _SIMPLE.match(text, at)
+    if match is None or match["name"].lower() in _RESERVED:
+        return None
+    try:
+        name = names.parse(match["name"])
+    except InputError:  # told with its place, when it is read word by word
+        return None
+    operands = (Observable(name, at), Number(_number(match["number"]), match.start("number")))
+    return _Token("simple", match.group(), at, Comparison(operands, (match["operator"],), (match.start("operator"),)))
 
 
 class _Parser:
@@ -316,6 +342,10 @@ class _Parser:
         return node
 
     def comparison(self) -> Node:
+        if self.token.node is not None:
+            node = self.token.node
+            self.place += 1
+            return node
         operands, operators, places = [self.sum()], [], []
         while self.is_(*COMPARISONS):
             token = self.take()

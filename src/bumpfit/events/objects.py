@@ -314,9 +314,9 @@ def _leptons(chunk: Chunk) -> Collection:
 def finite(function: Callable[..., Jagged]) -> Callable[..., Jagged]:
     """None instead of what is not finite, without NumPy's warnings about how it came about."""
 
-    def wrapped(*objects: Any) -> Jagged:
+    def wrapped(*objects: Any, **parameters: Any) -> Jagged:
         with np.errstate(all="ignore"):
-            return defined(function(*objects))
+            return defined(function(*objects, **parameters))
 
     wrapped.__doc__ = function.__doc__
     wrapped.__name__ = function.__name__

@@ -2,6 +2,9 @@
 
     events.observable("jet0,jet1.delta_r", source)
     events.register("rapidity", lambda jet: np.arctanh(jet.pz / jet.e))
+    events.register("scaled_pt", lambda jet, factor=1.0: factor * jet.pt)
+    events.observable("jet0.scaled_pt", source, factor=1.02)
+    events.observable("fatjet0.taumn", source, m=2, n=1)          # the same as fatjet0.tau21
 
 A single object gives one value an event (None when it is missing), a collection one list an event, two collections
 one list of lists. Angles differ by at most pi. Conventions: delta_phi is phi of the first minus phi of the second in
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -38,12 +41,14 @@ class Computed:
     most: int | None = 1
 
 
-def observable(name: str, events: Source | Chunk | Any) -> Jagged:
+def observable(name: str, events: Source | Chunk | Any, **parameters: Any) -> Jagged:
     """The values of an observable for all events.
 
     Args:
         name: `<objects>.<observable>` (see `bumpfit.events.names`), or a column of a flat table.
         events: what `bumpfit.events.open` returned, a chunk of it, or anything that `open` takes.
+        parameters: of an observable that takes some: `n` of `n_subjettiness`, `m` and `n` of `taumn`, those of
+            functions that were registered.
 
     Returns:
         awkward array, first axis the events: `jet0.pt` (n,), `jet.pt` (n, var), `jet:3.pt` (n, 3 with None for missing
@@ -54,7 +59,7 @@ def observable(name: str, events: Source | Chunk | Any) -> Jagged:
         InputError: not a name, unknown object or observable (the message lists what there is), wrong number of objects.
     """
     parsed = names.parse(name)
-    return over_chunks(lambda chunk: evaluate(parsed, chunk)[0], events)
+    return over_chunks(lambda chunk: evaluate(parsed, chunk, parameters=parameters)[0], events)
 
 
 def over_chunks(function: Callable[[Chunk], Jagged], events: Source | Chunk | Any) -> Jagged:
@@ -70,7 +75,9 @@ def over_chunks(function: Callable[[Chunk], Jagged], events: Source | Chunk | An
     return pieces[0] if len(pieces) == 1 else ak.concatenate(pieces)
 
 
-def evaluate(name: Name, chunk: Chunk, *, flatten_once: bool = False) -> tuple[Jagged, tuple[str, ...]]:
+def evaluate(
+    name: Name, chunk: Chunk, *, flatten_once: bool = False, parameters: Mapping[str, Any] | None = None
+) -> tuple[Jagged, tuple[str, ...]]:
     """The values in one chunk, and a label for every list axis (equal labels are equal lists).
 
     `flatten_once` makes one value an event of branches with one entry an event (missing energy).
@@ -79,7 +86,7 @@ def evaluate(name: Name, chunk: Chunk, *, flatten_once: bool = False) -> tuple[J
         InputError: unknown names, branches that do not fit together, an error inside a function that was registered.
     """
     try:
-        return _evaluated(name, chunk, flatten_once)
+        return _evaluated(name, chunk, flatten_once, parameters or {})
     except (BumpfitError, MemoryError):
         raise
     except Exception as error:  # of a registered function, or of arrays that do not combine
@@ -90,12 +97,14 @@ def evaluate(name: Name, chunk: Chunk, *, flatten_once: bool = False) -> tuple[J
         ) from error
 
 
-def _evaluated(name: Name, chunk: Chunk, flatten_once: bool) -> tuple[Jagged, tuple[str, ...]]:
+def _evaluated(
+    name: Name, chunk: Chunk, flatten_once: bool, parameters: Mapping[str, Any]
+) -> tuple[Jagged, tuple[str, ...]]:
     if not name.objects:
-        return _column(name, chunk)
+        return _column(name, chunk, parameters)
     name = _of_members(name, chunk)
     objects = tuple(Objects(chunk, parts) for parts in name.objects)
-    array = of_objects(objects, name.observable)
+    array = of_objects(objects, name.observable, parameters)
     if len(objects) == 1 and objects[0].once and flatten_once and array.ndim == 2:
         return ak.firsts(array, axis=1), ()
     axes = tuple(axis for entry in objects for axis in entry.axes)
@@ -103,10 +112,10 @@ def _evaluated(name: Name, chunk: Chunk, flatten_once: bool) -> tuple[Jagged, tu
     return array, axes[:lists] + tuple(f"{name.text} axis {place}" for place in range(len(axes), lists))
 
 
-def of_objects(objects: Sequence[Objects], observable: str) -> Jagged:
-    """An observable of objects: stored, else computed."""
+def of_objects(objects: Sequence[Objects], observable: str, parameters: Mapping[str, Any] | None = None) -> Jagged:
+    """An observable of objects: stored, else computed; with parameters always computed."""
     wanted = _ALIASES.get(normal(observable), normal(observable))
-    if len(objects) == 1:
+    if len(objects) == 1 and not parameters:
         for name in (observable, wanted):
             stored = objects[0].stored(name)
             if stored is not None:
@@ -124,7 +133,7 @@ def of_objects(objects: Sequence[Objects], observable: str) -> Jagged:
         expected = str(entry.least) if entry.least == entry.most else f"{entry.least} to {entry.most or 'any number'}"
         few = ": separate them by commas, as in jet0,jet1" if len(objects) < entry.least else ""
         raise InputError(f"{observable} takes {expected} object{'s'[: expected != '1']}, got {len(objects)}{few}")
-    array = entry.function(*objects)
+    array = entry.function(*objects, **(parameters or {}))
     if len(array) != len(objects[0]):
         raise InputError(f"{observable} gives {len(array)} values for {len(objects[0])} events; expected one an event")
     return array
@@ -135,16 +144,18 @@ def register(name: str, function: Callable[..., Jagged], *, objects: int | None 
 
     Args:
         name: what follows the dot; case and underscores do not matter.
-        function: takes `objects` objects, whose attributes are their observables, and returns an array.
-        objects: how many objects; None for any number.
+        function: takes `objects` objects, whose attributes are their observables, and returns an array. Further
+            arguments are parameters, which `observable` takes by name.
+        objects: how many objects; None for any number; 0 for an observable of the event with a bare name, whose
+            function takes the events (`lambda events: observable("jet.pt", events)...`).
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise InputError(f"'{name}' cannot name an observable; expected letters, digits and underscores")
     if not callable(function):
         raise InputError(f"{name} is registered with {type(function).__name__}; expected a function of objects")
-    if objects is not None and objects < 1:
-        raise InputError(f"{name} is registered for {objects} objects; expected at least 1, or None for any number")
-    _COMPUTED[normal(name)] = Computed(finite(function), objects or 1, objects)
+    if objects is not None and objects < 0:
+        raise InputError(f"{name} is registered for {objects} objects; expected 0 or more, or None for any number")
+    _COMPUTED[normal(name)] = Computed(finite(function), 1 if objects is None else objects, objects)
 
 
 def known() -> tuple[str, ...]:
@@ -164,8 +175,14 @@ def _of_members(name: Name, chunk: Chunk) -> Name:
     return dataclasses.replace(name, objects=((first,),), observable=field)
 
 
-def _column(name: Name, chunk: Chunk) -> tuple[Jagged, tuple[str, ...]]:
+def _column(name: Name, chunk: Chunk, parameters: Mapping[str, Any]) -> tuple[Jagged, tuple[str, ...]]:
     column = chunk.layout.column(name.observable, quoted=name.quoted)
+    registered = _COMPUTED.get(normal(name.observable))
+    if registered is not None and registered.most == 0 and (column is None or parameters):
+        array = registered.function(chunk, **parameters)
+        if len(array) != len(chunk):
+            raise InputError(f"{name.text} gives {len(array)} values for {len(chunk)} events; expected one an event")
+        return array, tuple(f"{name.text} axis {place}" for place in range(array.ndim - 1))
     if column is None:
         raise chunk.layout.unknown_column(name.observable, quoted=name.quoted)
     array = chunk.column(column)
@@ -194,6 +211,29 @@ def _tau(objects: Objects, match: re.Match[str]) -> Jagged:
     if match[2] is None:
         return first
     return finite(lambda a, b: double(a) / double(b))(first, one(int(match[2])))
+
+
+def _subjettiness(objects: Objects, n: int | None = None) -> Jagged:
+    """N-subjettiness tau_n; all that are stored without n."""
+    if n is not None:
+        return of_objects((objects,), f"tau{_digit(n)}")
+    stored = objects.stored("tau")
+    if stored is None:
+        raise objects.lacks("n_subjettiness (give n, as in tau1)")
+    return stored
+
+
+def _subjettiness_ratio(objects: Objects, m: int | None = None, n: int | None = None) -> Jagged:
+    """tau_m / tau_n."""
+    if m is None or n is None:
+        raise InputError(f"taumn needs m and n: observable('{objects.label}.taumn', events, m=2, n=1), or tau21")
+    return of_objects((objects,), f"tau{_digit(m)}{_digit(n)}")
+
+
+def _digit(number: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 9:
+        raise InputError(f"the number of subjets is {number!r}; expected 1 to 9")
+    return number
 
 
 def _wrap(angle: Jagged) -> Jagged:
@@ -321,6 +361,8 @@ _COMPUTED: dict[str, Computed] = {
     "py": Computed(finite(_component(1))),
     "pz": Computed(finite(_component(2))),
     "e": Computed(finite(_component(3))),
+    "nsubjettiness": Computed(_subjettiness),
+    "taumn": Computed(_subjettiness_ratio),
     "size": Computed(lambda objects: objects.size()),
     "deltaphi": Computed(finite(_delta_phi), 2, 2),
     "deltaeta": Computed(finite(_delta_eta), 2, 2),
@@ -349,5 +391,7 @@ _ALIASES = {
     "mindphi": "mindeltaphi",
     "transversemass": "mt",
     "scalarht": "ht",
+    "nsubjettinessratio": "taumn",
+    "taun": "nsubjettiness",
 }
 assert set(FIELDS) - {"charge", "btag", "tautag"} <= set(_COMPUTED)

@@ -24,6 +24,10 @@ TEV_BELOW = 50.0
 ROUNDING = 1e-6
 ROUNDING_32 = 1e-3
 SHOWN = 5
+GAP = 30.0
+"""Ratio of neighbouring masses of a spectrum that only another unit makes (a factor of 1000)."""
+STRAY = 1e-3
+"""Share of events beyond such a gap that may be anything."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -245,7 +249,20 @@ def _not_negative(
 
 
 def _one_unit(values: NDArray[np.float64], names: list[str], label: str) -> None:
-    """The jets of an event weigh less than the event: when they do not in most events, the units differ."""
+    """Raise InputError for masses in two units.
+
+    The jets of an event weigh less than the event: when they do not in most events, the units differ. A spectrum has no
+    gap of a factor of `GAP` between two groups of events.
+    """
+    mass = np.sort(values[:, 0])
+    apart = np.flatnonzero(mass[1:] > GAP * mass[:-1])
+    groups = [(below + 1, len(mass) - below - 1) for below in apart]
+    if any(min(pair) > STRAY * len(mass) for pair in groups):
+        below = int(apart[np.argmax([min(pair) for pair in groups])])
+        raise InputError(
+            f"{label} has {below + 1} events with {names[0]} up to {mass[below]:.4g} and {len(mass) - below - 1} from "
+            f"{mass[below + 1]:.4g} on, and none between; expected all masses in the same unit"
+        )
     for place, name in enumerate(names):
         if name in ("m_J1", "delta_m_J") and np.mean(values[:, place] > values[:, 0]) > 0.5:
             raise InputError(

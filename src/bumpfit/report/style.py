@@ -10,6 +10,8 @@ import contextlib
 import contextvars
 import functools
 import io
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
@@ -98,12 +100,28 @@ def _taken(number: int) -> tuple[Figure, list[Axes]] | None:
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Use the report's style inside the block; afterwards matplotlib is set as before."""
+    """Use the report's style inside the block; afterwards matplotlib is set as before.
+
+    A letter that no font has is drawn as an empty box; matplotlib's warnings of each such letter are left out.
+    """
     import mplhep
 
     look = {key: value for key, value in mplhep.style.ROOT.items() if value is not None}
-    with matplotlib.style.context(["default", {**look, **OWN, "axes.prop_cycle": cycler(color=CYCLE)}]):
-        yield
+    log = logging.getLogger("matplotlib.mathtext")
+    log.addFilter(_no_glyphs)
+    try:
+        with (
+            warnings.catch_warnings(),
+            matplotlib.style.context(["default", {**look, **OWN, "axes.prop_cycle": cycler(color=CYCLE)}]),
+        ):
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+            yield
+    finally:
+        log.removeFilter(_no_glyphs)
+
+
+def _no_glyphs(record: logging.LogRecord) -> bool:
+    return "does not have a glyph" not in record.getMessage()
 
 
 def styled(draw: Callable[Call, Figure]) -> Callable[Call, Figure]:

@@ -183,11 +183,16 @@ def read_scored(
             )
         frame = frame[[score]].assign(**{mass: other.loc[frame.index, mass].to_numpy()})
     _refuse_weights(frame, str(path))
+    for column in [name for name in (score, mass) if name in frame.columns]:
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
+        bad = ~np.isfinite(values)
+        if bad.any():
+            raise InputError(
+                f"{path} has {int(bad.sum())} cells in the column '{column}' that are not finite numbers (first at "
+                f"index {frame.index[bad][0]}); correct them, or take these rows out of the table"
+            )
     if mass not in frame.columns:
-        values = pd.to_numeric(frame[score], errors="coerce").to_numpy(np.float64)
-        if not np.isfinite(values).all():
-            raise InputError(f"{path} has {int((~np.isfinite(values)).sum())} scores that are not finite numbers")
-        return Scored(values, None, str(path))
+        return Scored(pd.to_numeric(frame[score]).to_numpy(np.float64), None, str(path))
     events = read(frame[[mass, score]], mass=mass, features={"score": score}, unit=unit)
     return Scored(events.column("score"), events.mass, str(path))
 

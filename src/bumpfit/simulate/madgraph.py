@@ -24,6 +24,7 @@ from bumpfit.simulate.madgraph_runs import Run, read_runs
 SHOWERS = ("OFF", "Pythia8")
 DETECTORS = ("OFF", "Delphes")
 SPIN = ("OFF", "ON", "onshell", "none", "full")
+SEEDS = ("iseed", "random:seed", "random:setseed", "randomseed")
 MOST_SEED = 30081 * 30081
 """MadGraph's random generator takes seeds below."""
 
@@ -38,7 +39,7 @@ class Launch:
     settings    parameters of the run and parameter cards, written as `set NAME VALUE`
     cards       files that replace the cards of the process: their kind is found from their content by MadGraph
     multi_run   number of runs, each with the next seed
-    seed        MadGraph's own choice when None
+    seed        of MadGraph (`iseed`), Pythia 8 (`Random:seed`) and Delphes (`RandomSeed`); their own choices when None
     """
 
     shower: str = "OFF"
@@ -65,8 +66,9 @@ class Launch:
             raise InputError(f"multi_run is {self.multi_run}; expected a whole number of at least 1")
         if self.seed is not None and not (_whole(self.seed) and 0 < self.seed < MOST_SEED):
             raise InputError(f"the seed is {self.seed}; expected a whole number from 1 to {MOST_SEED - 1}")
-        if self.seed is not None and "iseed" in (name.lower() for name in self.settings):
-            raise InputError("the seed is given twice, as seed and as the setting iseed")
+        for name in self.settings if self.seed is not None else ():
+            if name.lower().split()[-1] in SEEDS:
+                raise InputError(f"the seed is given twice, as seed and as the setting {name}")
         for name, value in self.settings.items():
             _line("setting", name)
             _line("setting", _written(value))
@@ -89,6 +91,19 @@ class Launch:
         lines += ["decay " + decay for decay in self.decays]
         lines += ["done"]
         return lines if self.multi_run == 1 else [*lines, "exit"]
+
+    @property
+    def seeded_cards(self) -> dict[str, tuple[str, str]]:
+        """Cards that must hold the seed: kind, and the lines that go before and after the card.
+
+        Pythia 8 and Delphes have random generators of their own, which `iseed` does not reach.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        if self.seed is not None and self.shower == "Pythia8":
+            found["pythia8_card"] = ("", f"\nRandom:setSeed = on\nRandom:seed = {self.seed}\n")
+        if self.seed is not None and self.detector == "Delphes":
+            found["delphes_card"] = (f"set RandomSeed {self.seed}\n", "")
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +138,17 @@ class MadGraph:
         lines += [f"{'add process' if place else 'generate'} {text}" for place, text in enumerate(self.processes)]
         lines += [f"output {self.output}"]
         for launch in launches:
+            for kind, texts in launch.seeded_cards.items():
+                said = ", ".join(line for text in texts for line in text.split("\n") if line)
+                lines += [f"# the seed of Cards/{kind}.dat: {said}"]
             lines += launch.lines(self.output)
         return "\n".join(lines) + "\n"
 
     def run(self, *launches: Launch, executable: str = "mg5_aMC") -> list[Run]:
         """Run MadGraph with the script and read what it made; its output goes to the file `OUTPUT.log`.
+
+        With a seed, the process is made first and launched then, with cards that hold the seed: those that were given,
+        or MadGraph's defaults.
 
         Raises:
             InputError: the executable or a card is missing, the output folder exists or cannot be made.
@@ -146,9 +167,20 @@ class MadGraph:
             log.write_text("")
         except OSError as error:
             raise InputError(f"cannot write {log} ({error.strerror}); choose another output") from error
-        with tempfile.TemporaryDirectory() as folder, open(log, "w") as stream:
-            script = Path(folder) / "script.mg5"
-            script.write_text(self.script(*launches))
+        with tempfile.TemporaryDirectory() as folder:
+            if any(launch.seeded_cards for launch in launches):
+                self._execute(program, self.script(), log, Path(folder))
+                seeded = [self._seeded(launch, Path(folder)) for launch in launches]
+                self._execute(program, "\n".join(line for one in seeded for line in one) + "\n", log, Path(folder))
+            else:
+                self._execute(program, self.script(*launches), log, Path(folder))
+        return read_runs(self.output) if launches else []
+
+    def _execute(self, program: str, text: str, log: Path, folder: Path) -> None:
+        """One call of MadGraph with a script; its output is added to the log."""
+        script = folder / "script.mg5"
+        script.write_text(text)
+        with open(log, "a") as stream:
             try:
                 done = subprocess.run(
                     [program, str(script)], stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
@@ -161,7 +193,22 @@ class MadGraph:
                 ) from error
         if done.returncode or not Path(self.output).is_dir():
             raise BumpfitError(f"MadGraph ended with code {done.returncode}{_complaint(log)}; its output is in {log}")
-        return read_runs(self.output) if launches else []
+
+    def _seeded(self, launch: Launch, folder: Path) -> list[str]:
+        """The lines of a launch with copies of its cards that hold the seed."""
+        cards = list(launch.cards)
+        for kind, (before, after) in launch.seeded_cards.items():
+            given = next((card for card in cards if kind.removesuffix("_card") in Path(card).name.lower()), None)
+            source = Path(self.output) / "Cards" / f"{kind}_default.dat" if given is None else Path(given)
+            try:
+                text = source.read_text(errors="surrogateescape")
+            except OSError as error:
+                raise BumpfitError(f"cannot read {source} ({error.strerror}), which must hold the seed") from error
+            number = len(list(folder.glob(f"*{kind}.dat")))
+            made = folder / f"{number}_{kind}.dat"
+            made.write_text(before + text + after, errors="surrogateescape")
+            cards = [card for card in cards if card != given] + [str(made)]
+        return dataclasses.replace(launch, cards=tuple(cards)).lines(self.output)
 
 
 def find(executable: str = "mg5_aMC") -> str:

@@ -2,7 +2,8 @@
 
 A process has Events/run_01/ with a banner a tag (`run_01_tag_1_banner.txt`: run card, cross section), event files, and
 crossx.html with a row a run, which alone has the statistical error besides the event file (`<init>`). `multi_run N`
-makes run_01_0 ... run_01_(N-1) and joins them in run_01.
+makes run_01_0 ... run_01_(N-1) and joins them in run_01, whose banner lies in the folder or beside it
+(`Events/run_01_banner.txt`), and whose folder may not be there.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def read_runs(folder: str | Path) -> list[Run]:
     if not events.is_dir():
         raise InputError(f"{folder} has no folder Events; expected the output folder of a MadGraph process")
     rows = _rows(place)
-    found = {path.name: path for path in sorted(events.iterdir()) if path.is_dir() and _banners(path)}
+    names = {path.name for path in events.iterdir() if path.is_dir()}
+    names |= {path.name.removesuffix("_banner.txt") for path in events.glob("*_banner.txt")}
+    found = {name: events / name for name in sorted(names) if _banners(events / name)}
     if not found:
         raise InputError(f"{folder} has no finished run: no banner in the folders of {events}")
     runs = []
@@ -96,12 +99,13 @@ def _run(path: Path, rows: dict[str, tuple[float, float, int]]) -> Run:
         )
     asked = EVENTS.search(text)
     cross, error, events = rows.get(path.name, (None, None, None))
-    files = sorted(file for file in path.iterdir() if file.name.endswith(EVENT_FILES))
+    there = path.iterdir() if path.is_dir() else path.parent.glob(f"{path.name}_*")
+    files = sorted(file for file in there if file.is_file() and file.name.endswith(EVENT_FILES))
     if error is None:
         cross, error = _init(files)
     return Run(
         name=path.name,
-        tag=banner.name.removeprefix(f"{path.name}_").removesuffix("_banner.txt"),
+        tag=banner.name.removeprefix(f"{path.name}_").removesuffix("banner.txt").removesuffix("_"),
         collider=_collider(settings, banner),
         cross_section=weights.get(False, cross),
         error=error,
@@ -113,12 +117,14 @@ def _run(path: Path, rows: dict[str, tuple[float, float, int]]) -> Run:
 
 
 def _banners(path: Path) -> list[Path]:
-    """Banners of a run, the last tag last (tag_10 after tag_9)."""
+    """Banners of a run, the last tag last (tag_10 after tag_9); where its folder has none, the one beside it."""
 
     def order(banner: Path) -> list[tuple[int, str]]:
         return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", banner.name)]
 
-    return sorted(path.glob(f"{path.name}_*_banner.txt"), key=order)
+    inside = sorted(path.glob(f"{path.name}_*_banner.txt"), key=order)
+    beside = path.with_name(f"{path.name}_banner.txt")
+    return inside or ([beside] if beside.is_file() else [])
 
 
 def _rows(folder: Path) -> dict[str, tuple[float, float, int]]:
