@@ -1,5 +1,6 @@
 """Dask workers that are lost: said, waited for, and nothing done twice or lost."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,7 +8,11 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from bumpfit import clusters
@@ -85,3 +90,34 @@ def test_wrong_addresses() -> None:
             pass
     with pytest.raises(BumpfitError, match="no Dask scheduler answers"), dask_executor("tcp://127.0.0.1:1"):
         pass
+
+
+def test_simulation_and_search_have_the_same_bits(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("pythia8mc")
+    import bumpfit
+    from bumpfit import simulate
+
+    rng = np.random.default_rng(1)
+
+    def table(n: int) -> pd.DataFrame:
+        return pd.DataFrame({
+            "m_JJ": 3000 * (1 - rng.random(n) * 0.6) ** -0.25, "m_J1": rng.gamma(4, 40, n),
+            "delta_m_J": rng.gamma(3, 60, n), "tau_2_over_tau_1_J1": rng.beta(5, 2, n),
+            "tau_2_over_tau_1_J2": rng.beta(5, 2, n),
+        })  # fmt: skip
+
+    data, background = table(1200), table(1200)
+    job = dataclasses.replace(simulate.dijet(simulate.resonance(3500, 500, 100, mpi=False)), chunk=4)
+    found, files = [], []
+    running = worker(address)
+    try:
+        with dask_executor(address) as executor:
+            for name, how in (("dask", executor), ("here", None)):
+                found.append(bumpfit.run(data, background, quick=True, iterations=0, executor=how).to_dict())
+                files.append(tmp_path / f"{name}.parquet")
+                simulate.events(job, 6, files[-1], executor=how)
+    finally:
+        running.kill()
+        running.wait()
+    assert {**found[0], "runtime_s": 0} == {**found[1], "runtime_s": 0}
+    assert pq.read_table(files[0]).equals(pq.read_table(files[1]))

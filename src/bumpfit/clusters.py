@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from typing import Any
 
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError, UnfinishedError, WaitingWarning
-from bumpfit.execute import TICK, Renewable
+from bumpfit.execute import TICK, Renewable, worker_pool
 
 CONNECT = "5s"
 """How long a Dask scheduler may take to answer."""
@@ -56,6 +56,13 @@ def dask_executor(address: str, *, patience: float = PATIENCE) -> Iterator[Execu
     finally:
         with contextlib.suppress(OSError, TimeoutError):  # a scheduler that is gone cannot be told
             client.close()
+
+
+@contextlib.contextmanager
+def pool(workers: int, address: str | None = None) -> Iterator[Executor | None]:
+    """Worker processes of this machine (`execute.worker_pool`), or the workers of a Dask scheduler at an address."""
+    with worker_pool(workers) if address is None else dask_executor(address) as executor:
+        yield executor
 
 
 class _Dask(Renewable):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bumpfit.commands.options import Seed, grouped
+from bumpfit.commands.options import Dask, Seed, grouped
 from bumpfit.commands.output import Json, Output, check_outputs, provenance
 from bumpfit.errors import InputError
 
@@ -523,12 +523,14 @@ def benchmark(
         typer.Option(metavar="K", min=0, help="Draw nuisances at K points only, which is fast; 0: as the challenge."),
     ] = 0,
     workers: Workers = 1,
+    dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare methods: bumpfit higgsml benchmark binned.zip --sample events.parquet --submission model.py -o bench."""
     import dataclasses
 
+    from bumpfit.clusters import pool
     from bumpfit.foreign import read_json
     from bumpfit.higgsml import Settings
     from bumpfit.higgsml.benchmark import Plan
@@ -548,7 +550,8 @@ def benchmark(
         str(sample), tuple(map(str, methods or ())), tuple(map(str, submission or ())), chosen,
         mode, challenge_range, eps, luminosity, points,  # type: ignore[arg-type]
     )  # fmt: skip
-    found = compare(plan, out, workers=workers, overwrite=overwrite, write=higgsml_benchmark.write)
+    with pool(workers, dask) as executor:
+        found = compare(plan, out, executor=executor, overwrite=overwrite, write=higgsml_benchmark.write)
     Output(None, as_json).give(
         {**provenance("higgsml benchmark", [sample, *(methods or []), *(submission or [])]), **found.to_dict()},
         lambda: table("", higgsml_benchmark.COLUMNS, higgsml_benchmark.rows(found)),

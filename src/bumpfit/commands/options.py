@@ -45,6 +45,11 @@ Parameter = Annotated[str | None, typer.Option(help="Parameter in question (defa
 Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same numbers.", min=0)]
 Workers = Annotated[int, typer.Option(help="Threads that throw toys; no number depends on it.", min=1)]
 
+Dask = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on the workers of a Dask scheduler (docs/how-to/long-runs.md)."),
+]
+
 FORMATS = (".json", ".xml")
 
 PARSER: dict[str, str] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bumpfit.commands.options import Dask
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def run(
     config: Config = None,
     approach: Approach = None,
     workers: Workers = None,
+    dask: Dask = None,
     iterations: Annotated[int, typer.Option(help="Further steps after the first answer.", min=0)] = 2,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings: a valid first look of less power.")] = False,
     seed: Seed = 0,
@@ -81,9 +83,9 @@ def run(
     Example: bumpfit run data.csv --background background.csv -o out/
     """
     _run(
-        data, background, out, seed=seed, workers=workers, as_json=as_json, quick=quick, iterations=iterations,
-        config=_config(config, approach), mass=mass, features=features, unit=unit, drop_bad=drop_bad,
-        overwrite=overwrite,
+        data, background, out, seed=seed, workers=workers, dask=dask, as_json=as_json, quick=quick,
+        iterations=iterations, config=_config(config, approach), mass=mass, features=features, unit=unit,
+        drop_bad=drop_bad, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -94,6 +96,7 @@ def _run(
     *,
     seed: int,
     workers: int | None,
+    dask: str | None = None,
     as_json: bool,
     quick: bool,
     iterations: int = 2,
@@ -104,15 +107,17 @@ def _run(
     drop_bad: bool = False,
     overwrite: bool = False,
 ) -> None:
+    from bumpfit.clusters import pool
     from bumpfit.execute import available_cores
     from bumpfit.pages.search_run import run as search
 
-    answers = search(
-        data, background, out, seed=seed, workers=workers or available_cores(), quick=quick, iterations=iterations,
-        config=config, mass=mass, unit=unit,
-        on_bad="drop" if drop_bad else "error", overwrite=overwrite,
-        **({} if features is None else {"features": columns(features)}),
-    )  # fmt: skip
+    with pool(workers or available_cores(), dask) as executor:
+        answers = search(
+            data, background, out, seed=seed, executor=executor, quick=quick, iterations=iterations,
+            config=config, mass=mass, unit=unit,
+            on_bad="drop" if drop_bad else "error", overwrite=overwrite,
+            **({} if features is None else {"features": columns(features)}),
+        )  # fmt: skip
     _show(answers.to_dict(), as_json)
     if out is not None and not as_json:
         typer.echo(f"report: {out / 'report.html'}")
@@ -153,6 +158,7 @@ def score(
     approach: Approach = None,
     seed: Seed = 0,
     workers: Workers = None,
+    dask: Dask = None,
     mass: Annotated[str, typer.Option(help="Column of the spectrum that is searched.")] = "m_JJ",
     features: Features = None,
     unit: Annotated[str | None, typer.Option(help="GeV or TeV; found from the values when not given.")] = None,
@@ -162,9 +168,10 @@ def score(
 
     Example: bumpfit score data.csv --background background.csv -o scores.csv
     """
+    from bumpfit.clusters import pool
     from bumpfit.events.pairs import check_pair
     from bumpfit.events.tables import FEATURES, read
-    from bumpfit.execute import available_cores, worker_pool
+    from bumpfit.execute import available_cores
     from bumpfit.runs import nowhere
     from bumpfit.search.score_events import cross_fitted, event_scores, write_scores
 
@@ -174,7 +181,7 @@ def score(
     events, table = (read(path, mass=mass, features=names, unit=unit, on_bad=bad) for path in (data, background))
     check_pair(events, table)
     windows = chosen.windows.windows(table.mass)
-    with worker_pool(workers or available_cores()) as executor:
+    with pool(workers or available_cores(), dask) as executor:
         u_data, u_background = cross_fitted(
             events, table, windows, chosen, seed=seed, executor=executor, kept=nowhere()
         )

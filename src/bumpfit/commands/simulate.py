@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from bumpfit.commands.options import Seed, grouped
+from bumpfit.commands.options import Dask, Seed, grouped
 from bumpfit.commands.output import Json, Output, check_outputs
 from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, table
@@ -37,6 +37,7 @@ class Running:
     workers: Annotated[
         int | None, typer.Option(help="Processes (default: all cores); no event depends on it.", min=1)
     ] = None
+    dask: Dask = None
     chunk: Annotated[int, typer.Option(help="Events of a chunk: other chunks, other events.", min=1)] = 500
     card: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Detector and jets; default: see docs/methods/simulate.md.")
@@ -45,12 +46,13 @@ class Running:
 
     def run(self, job: Any) -> None:
         """Simulate, then print the run card, or its main numbers."""
+        from bumpfit.clusters import pool
         from bumpfit.execute import available_cores
         from bumpfit.simulate import events
 
         check_outputs([] if self.card is None else [self.card], self.out)
-        workers = self.workers or available_cores()
-        summary = events(job, self.n, self.out, generate=self.generate, seed=self.seed, workers=workers)
+        with pool(self.workers or available_cores(), self.dask) as executor:
+            summary = events(job, self.n, self.out, generate=self.generate, seed=self.seed, executor=executor)
         result = summary.to_dict()
         Output(None, self.as_json).give(result, lambda: pairs(_rows(result)), [f"events written to {self.out}"])
 
@@ -166,7 +168,8 @@ def higgs(
         str, typer.Option(metavar="all|ztautau|htautau|ttbar|diboson", help="Which process, or all in one file.")
     ] = "all",
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes (default: all cores).", min=1)] = (None),
+    workers: Annotated[int | None, typer.Option(help="Processes (default: all cores).", min=1)] = None,
+    dask: Dask = None,
     scale: Annotated[
         float, typer.Option(help="Size of the chunks, 1 for about half a minute each: other chunks, other rows.")
     ] = 1.0,
@@ -180,11 +183,13 @@ def higgs(
     bumpfit simulate higgs -n 2000 -o higgs.parquet;
     bumpfit simulate higgs --process ztautau -n 100000 -o z.parquet --seed 3
     """
+    from bumpfit.clusters import pool
     from bumpfit.execute import available_cores
     from bumpfit.simulate import events, higgsml
 
     check_outputs([], out)
-    summary = events(higgsml(process, scale=scale), n, out, seed=seed, workers=workers or available_cores())
+    with pool(workers or available_cores(), dask) as executor:
+        summary = events(higgsml(process, scale=scale), n, out, seed=seed, executor=executor)
     result = summary.to_dict()
     columns = ["process", "rows", "tries", "efficiency", "effective rows", "expected", "per expected", "max/median"]
     rows = [

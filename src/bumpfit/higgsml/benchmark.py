@@ -18,6 +18,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,13 @@ OUTPUTS = (LINES, "report.md", "report.html", "figures/")
 
 
 def benchmark(
-    plan: Plan, out: str | os.PathLike[str], *, workers: int = 1, overwrite: bool = False, write: Any = None
+    plan: Plan,
+    out: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+    overwrite: bool = False,
+    write: Any = None,
 ) -> Benchmark:
     """Run all experiments through all methods.
 
@@ -58,6 +65,7 @@ def benchmark(
         plan: what is compared.
         out: folder of the results; an interrupted run with the same plan goes on there.
         workers: processes.
+        executor: run on this executor instead (`clusters.dask_executor`), whose workers read the files of the plan.
         overwrite: remove what another run left in the folder.
         write: called with the benchmark, the lines and the folder before the result is written, for pages.
 
@@ -72,7 +80,7 @@ def benchmark(
         lines, seconds = [], []
         function, tasks = _tasks(plan)
         with bar("pseudo-experiments", len(plan.settings.mus) * plan.settings.experiments) as advance:
-            for _, piece in held.map(function, tasks, workers=workers):
+            for _, piece in held.map(function, tasks, workers=workers, executor=executor):
                 found = json.loads(piece["line"].tobytes())
                 lines += found if isinstance(found, list) else [found]
                 seconds += list(np.atleast_2d(piece["seconds"]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +36,7 @@ def run(
     *,
     seed: int = 0,
     workers: int = 1,
+    executor: Executor | None = None,
     quick: bool = False,
     iterations: int = 2,
     config: SearchConfig | None = None,
@@ -52,6 +55,7 @@ def run(
         out: folder for scores, result.json, report, figures and workspaces; None writes nothing.
         seed: of every random choice; the same seed gives the same answers whatever `workers`.
         workers: processes.
+        executor: run on this executor instead (`clusters.dask_executor`).
         quick: fewer and smaller trainings (`SearchConfig.quick`).
         iterations: further steps after the first answer.
         config: settings (default `SearchConfig()`).
@@ -89,8 +93,8 @@ def run(
         if table is None:
             findings = search_spectrum(events, config, seed)
         else:
-            with worker_pool(workers) as executor:
-                findings = search(events, table, config, seed, executor, iterations, kept)
+            with worker_pool(workers) if executor is None else nullcontext(executor) as chosen:
+                findings = search(events, table, config, seed, chosen, iterations, kept)
         found = told(findings, started)
         if kept.folder is not None:
             _write(found, kept.folder, kept.log)

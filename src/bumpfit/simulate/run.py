@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def events(
     generate: int | None = None,
     seed: int = 0,
     workers: int = 1,
+    executor: Executor | None = None,
     show: bool | None = None,
 ) -> Summary:
     """Simulate a job and write it to a Parquet or ROOT file.
@@ -76,6 +78,7 @@ def events(
         path: .parquet or .root; finished chunks are kept in PATH.parts/ until the run is done.
         seed: of every random choice.
         workers: processes; no number depends on it.
+        executor: run on this executor instead (`clusters.dask_executor`).
         show: the progress bar (None: when standard error is a terminal).
 
     Raises:
@@ -90,7 +93,7 @@ def events(
     total = n if generate is None else generate
     with runs.beside(file, _settings(job, seed)) as kept, bar(job.name, total, show=show) as advance:
         chunks = kept.pieces(_ChunkForm())
-        for part in _parts(job, n, generate, seed, workers, chunks):
+        for part in _parts(job, n, generate, seed, workers, executor, chunks):
             used.append(part)
             done = sum(p.generated for p in used)
             passed = sum(p.rows for p in used)
@@ -155,7 +158,13 @@ class _ChunkForm:
 
 
 def _parts(
-    job: Work, n: int | None, generate: int | None, seed: int, workers: int, chunks: runs.Pieces[Piece]
+    job: Work,
+    n: int | None,
+    generate: int | None,
+    seed: int,
+    workers: int,
+    executor: Executor | None,
+    chunks: runs.Pieces[Piece],
 ) -> Iterator[_Part]:
     """Chunks in their order until there are enough events; what is not there yet is simulated and kept."""
 
@@ -164,7 +173,7 @@ def _parts(
     last = job.chunks(generate) if generate is not None else None
     missing = (index for index in _numbers(last) if index not in ready)
     tasks = ((job, seed, index, job.size(index, n, generate)) for index in missing)
-    new = ordered_map(run_chunk, tasks, workers=workers)
+    new = ordered_map(run_chunk, tasks, workers=workers, executor=executor)
     rows = generated = 0
     for index in _numbers(last):
         if index in ready:
