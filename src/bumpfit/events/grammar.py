@@ -174,7 +174,8 @@ def parse(text: str) -> Node:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found, at = [], 0
+    found: list[_Token] = []
+    at = 0
     while at < len(text):
         if text[at].isspace():
             at += 1
