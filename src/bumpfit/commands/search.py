@@ -113,7 +113,7 @@ def _run(
 
     with pool(workers or available_cores(), dask) as executor:
         answers = search(
-            data, background, out, seed=seed, executor=executor, quick=quick, iterations=iterations,
+            data, background, out, seed=seed, workers=1, executor=executor, quick=quick, iterations=iterations,
             config=config, mass=mass, unit=unit,
             on_bad="drop" if drop_bad else "error", overwrite=overwrite,
             **({} if features is None else {"features": columns(features)}),
