@@ -533,8 +533,7 @@ def benchmark(
     from bumpfit.clusters import pool
     from bumpfit.foreign import read_json
     from bumpfit.higgsml import Settings
-    from bumpfit.higgsml.benchmark import Plan
-    from bumpfit.higgsml.benchmark import benchmark as compare
+    from bumpfit.higgsml import benchmark as studies
     from bumpfit.higgsml.nuisances import enabled_names
     from bumpfit.higgsml.pseudo import check_mu
     from bumpfit.pages import higgsml_benchmark
@@ -546,12 +545,12 @@ def benchmark(
         true = tuple(check_mu(value) for value in mu.split(","))
         named = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
         chosen = Settings(true, experiments, enabled_names(named), seed)
-    plan = Plan(
+    plan = studies.Plan(
         str(sample), tuple(map(str, methods or ())), tuple(map(str, submission or ())), chosen,
         mode, challenge_range, eps, luminosity, points,  # type: ignore[arg-type]
     )  # fmt: skip
     with pool(workers, dask) as executor:
-        found = compare(plan, out, executor=executor, overwrite=overwrite, write=higgsml_benchmark.write)
+        found = studies.benchmark(plan, out, executor=executor, overwrite=overwrite, write=higgsml_benchmark.write)
     Output(None, as_json).give(
         {**provenance("higgsml benchmark", [sample, *(methods or []), *(submission or [])]), **found.to_dict()},
         lambda: table("", higgsml_benchmark.COLUMNS, higgsml_benchmark.rows(found)),
