@@ -14,7 +14,7 @@ from bumpfit.errors import InputError
 from bumpfit.higgsml import method
 from bumpfit.higgsml import unbinned_kernel as kernel
 from bumpfit.higgsml.bias import biased
-from bumpfit.higgsml.columns import matrix
+from bumpfit.higgsml.columns import FEATURES, matrix
 from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen
 from bumpfit.higgsml.network import INPUTS, inputs
@@ -67,7 +67,8 @@ def test_integrals_are_exact(exact: np.ndarray) -> None:
     at = np.column_stack([*np.random.default_rng(0).uniform(-EDGE, EDGE, (2, 30)), np.linspace(0.0, 25.0, 30)])
     x = np.linspace(-9.0, 11.0, 4001)
     out = np.empty((30, 4))
-    kernel.integrals(densities(x), coefficients(x), np.full(len(x), x[1] - x[0]), at, EDGE, out)
+    rows = kernel.blocks(densities(x), coefficients(x), np.full(len(x), x[1] - x[0]))
+    kernel.integrals(*rows, at, EDGE, out)
     np.testing.assert_allclose(out, exact_yields(at), rtol=1e-5)  # coefficients are float32
     empty = Likelihood(Events(np.empty((0, 4)), np.empty((0, 4, 9)), np.empty(0)), exact, None, [])
     for (t, j, u), want in zip(at, exact_yields(at), strict=True):
@@ -165,6 +166,9 @@ def test_the_strength_is_found_and_kept_in_the_file(fitted: Unbinned, tmp_path: 
     method.save(fitted, path)
     again = method.load(path).predict(made.table)
     assert dataclasses.replace(again, seconds=0.0).to_dict() == dataclasses.replace(found, seconds=0.0).to_dict()
+    x, times = np.unique(matrix(made.table, FEATURES).T, axis=0, return_counts=True)
+    many = fitted.measure_summaries(fitted.summaries(np.ascontiguousarray(x.T)), times)
+    assert many.mu_hat == pytest.approx(found.mu_hat, abs=1e-5) and many.low == pytest.approx(found.low, abs=1e-4)
     shuffled = fitted.predict(made.table.sample(frac=1.0, random_state=1))
     assert shuffled.mu_hat == pytest.approx(found.mu_hat, abs=1e-5)
 
@@ -223,6 +227,8 @@ def test_bad_input_is_told(fitted: Unbinned, tmp_path: Path) -> None:
         Unbinned().predict(higgsml.bias(table(50, 1)))
     with pytest.raises(InputError, match="learning_rate and enough positive"):
         Unbinned(learning_rate=0.0)
+    with pytest.raises(InputError, match="luminosity is -1"):
+        Unbinned(luminosity=-1.0)
     with pytest.raises(InputError, match="no column 'DER_pt_h'"):
         fitted.predict(higgsml.bias(table(50, 1)).drop(columns="DER_pt_h"))
     with pytest.raises(InputError, match="take more events"):

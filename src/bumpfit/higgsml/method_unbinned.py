@@ -50,8 +50,9 @@ class Unbinned(Method):
 
     hidden: widths of the layers of both networks. epochs, batch, patience, learning_rate, decay: of their training.
     knots: most soft bins of a region in the calibration. enough: effective simulated events of a process in one.
-    draws: of the soft noise in the templates. as_published: the interval with the nuisances frozen at the best fit,
-    times 1.045 and clipped to [0.09, 3.01], in place of the profile.
+    draws: of the soft noise in the templates. luminosity: of the data, fb-1 (weights are expected events in 10).
+    as_published: the interval with the nuisances frozen at the best fit, times 1.045 and clipped to [0.09, 3.01], in
+    place of the profile.
     """
 
     kind = "unbinned"
@@ -64,6 +65,7 @@ class Unbinned(Method):
     knots: int = 8
     enough: float = 100.0
     draws: int = 8
+    luminosity: float = 10.0
     as_published: bool = False
 
     def __post_init__(self) -> None:
@@ -72,6 +74,8 @@ class Unbinned(Method):
             raise InputError(
                 "hidden, epochs, batch, patience, knots and draws must be 1 or more, learning_rate and enough positive"
             )
+        if not (np.isfinite(self.luminosity) and self.luminosity > 0):
+            raise InputError(f"the luminosity is {self.luminosity:g} fb-1; expected a positive number")
         self.uses_range = self.as_published
         self.surrogate: Surrogate | None = None
         self.surface: Floats | None = None
@@ -84,7 +88,7 @@ class Unbinned(Method):
         table = checked(train, weights=True, processes=True)
         learn, rest = parts(table)
         posterior, change, losses = self._learn(learn, seed)
-        sample = Sample.of(rest, self.draws, seed)
+        sample = Sample.of(rest.assign(weights=rest["weights"] * (self.luminosity / 10.0)), self.draws, seed)
         trained = time.perf_counter()
         nominal = next(chosen(sample, points()[0]))
         shifted = ((at, events) for at in points()[1:] for events in chosen(sample, at))
@@ -139,21 +143,48 @@ class Unbinned(Method):
         place[high[logits[:, 2] > logits[:, 3]]] += 1
         return place
 
-    def data(self, features: NDArray[np.float32], n: Floats | None = None) -> Likelihood:
-        """The likelihood of events (28, N); n (N,) says how often each is there."""
+    def summaries(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Region, posteriors and coefficients of each event, (N, 1 + 4 + 36); 0 in the counted regions."""
+        if self.surrogate is None:
+            raise InputError("this method is not fitted")
+        place = self._places(features)
+        result = np.zeros((features.shape[1], 1 + 4 + 36), dtype=np.float32)
+        result[:, 0] = place
+        single = np.flatnonzero(place < len(UNBINNED))
+        g, c = self.surrogate(inputs(features[:, single]), place[single])
+        result[single, 1:5], result[single, 5:] = g, c.reshape(-1, 36)
+        return result
+
+    def data(self, features: NDArray[np.float32]) -> Likelihood:
+        """The likelihood of events (28, N)."""
         if self.surrogate is None or self.surface is None or self.regions is None:
             raise InputError("this method is not fitted")
-        times = np.ones(features.shape[1]) if n is None else n
         place = self._places(features)
         single = np.flatnonzero(place < len(UNBINNED))
         g, c = self.surrogate(inputs(features[:, single]), place[single])
-        counts = np.bincount(place, times, minlength=len(REGIONS))[len(UNBINNED) :]
-        return Likelihood(Events(g, c, times[single]), self.surface, self.regions, counts)
+        counts = np.bincount(place, minlength=len(REGIONS))[len(UNBINNED) :]
+        g = g.astype(np.float32).astype(np.float64)  # as in `summaries`
+        return Likelihood(Events(g, c, np.ones(len(single))), self.surface, self.regions, counts)
 
     def measure(self, events: pd.DataFrame) -> Measurement:
         """Evaluate the surrogate for the events and fit."""
         begin = time.perf_counter()
-        found = measure(self.data(matrix(events, FEATURES)), self.as_published)
+        return self._measured(self.data(matrix(events, FEATURES)), begin)
+
+    def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
+        """Fit events whose surrogate is evaluated already, of which each appears `times` (N,)."""
+        begin = time.perf_counter()
+        if self.surface is None or self.regions is None:
+            raise InputError("this method is not fitted")
+        place = summaries[:, 0].astype(np.int64)
+        counts = np.bincount(place, times, len(REGIONS))[len(UNBINNED) :]
+        single = place < len(UNBINNED)
+        g, c = summaries[single, 1:5].astype(np.float64), summaries[single, 5:].reshape(-1, 4, 9)
+        data = Likelihood(Events(g, c, times[single].astype(np.float64)), self.surface, self.regions, counts)
+        return self._measured(data, begin)
+
+    def _measured(self, data: Likelihood, begin: float) -> Measurement:
+        found = measure(data, self.as_published)
         return dataclasses.replace(found, seconds=time.perf_counter() - begin)
 
     def state(self) -> State:

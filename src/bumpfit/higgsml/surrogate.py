@@ -160,6 +160,7 @@ def surface(g: Floats, c: NDArray[np.float32], weights: Floats) -> tuple[Floats,
     transforms = [_transform(x) for x in nodes]
     result, worst = np.empty((4, 3, 3, *(len(x) for x in nodes))), 0.0
     rng = np.random.default_rng(0)
+    rows = kernel.blocks(g, c, weights)
     for a in range(3):
         for b in range(3):
             inner = rng.uniform(-1.0, 1.0, (4, 3))
@@ -167,7 +168,7 @@ def surface(g: Floats, c: NDArray[np.float32], weights: Floats) -> tuple[Floats,
             at = np.concatenate([grid, inner]) * [halves[a], halves[b], 0.5 * TOP]
             at += [centres[a], centres[b], 0.5 * TOP]
             found = np.empty((len(at), 4))
-            kernel.integrals(g, c, weights, np.ascontiguousarray(at), EDGE, found)
+            kernel.integrals(*rows, np.ascontiguousarray(at), EDGE, found)
             values = found[: len(grid)].T.reshape(4, *result.shape[3:])
             result[:, a, b] = np.einsum("pijk,ai,bj,ck->pabc", values, *transforms, optimize=True)
             basis = [np.polynomial.chebyshev.chebvander(x, n) for x, n in zip(inner.T, DEGREES, strict=True)]

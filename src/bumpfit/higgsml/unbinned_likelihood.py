@@ -70,9 +70,14 @@ class Likelihood:
         low, high = ranges()
         yields = np.empty((0, 4)) if regions is None else regions.arrays.yields
         response = np.empty((0, 4, 9)) if regions is None else regions.arrays.response
+        times = np.concatenate([events.n, n])
+        coefficients = np.concatenate([events.c, response.astype(np.float32)])
+        rows = kernel.blocks(np.concatenate([events.g, yields]), coefficients, times)
+        counted = np.zeros(rows[2].size)
+        counted[len(events.n) : len(times)] = 1.0
+        offset = float(np.sum(np.where(n > 0, n * np.log(np.maximum(n, 1.0)), 0.0) - n))
         self.arrays = kernel.Arrays(
-            np.concatenate([events.g, yields]), np.concatenate([events.c, response.astype(np.float32)]),
-            np.concatenate([events.n, n]), len(yields), surface, REACH, TOP, EDGE,
+            *rows, counted.reshape(rows[2].shape), offset, surface, REACH, TOP, EDGE,
             np.array([PRIORS[name].sigma for name in SCALES]), low, high,
         )  # fmt: skip
 
