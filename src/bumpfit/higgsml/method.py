@@ -39,6 +39,7 @@ METHODS = {
     "binned": "bumpfit.higgsml.method_binned:Binned",
     "combined": "bumpfit.higgsml.method_combined:Combined",
     "unbinned": "bumpfit.higgsml.method_unbinned:Unbinned",
+    "flow": "bumpfit.higgsml.method_flow:FlowMethod",
 }
 """Where the methods are, "module:class" by name: a method is imported when it is used."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -32,7 +33,7 @@ from bumpfit.higgsml.likelihood import Model, measure, response_model
 from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.method import Method, State
 from bumpfit.higgsml.split import parts
-from bumpfit.higgsml.summary import Stages, Summary
+from bumpfit.higgsml.summary import EventScore, Stages, Summary
 from bumpfit.higgsml.summary import train as train_summary
 from bumpfit.higgsml.templates import Sample, Templates, measure_templates, response_shift, responses
 
@@ -83,7 +84,7 @@ class Binned(Method):
             raise InputError(f"there is no mode '{self.mode}'; expected closure or independent")
         if not (math.isfinite(self.luminosity) and self.luminosity >= 0.0):
             raise InputError(f"the luminosity is {self.luminosity:g} fb-1; expected a number of 0 or more")
-        self.summary: Summary | None = None
+        self.summary: EventScore | None = None
         self.binning: Bins | None = None
         self.model: Model | None = None
         self.report: dict[str, Any] = {}
@@ -135,7 +136,10 @@ class Binned(Method):
         rates, slopes = model.expected(1.0)
         return merged(fine, rates[0], slopes[0], self.bins, _error(model, rates[0]))
 
-    def _learn(self, table: pd.DataFrame, seed: int) -> Summary:
+    def _summary_of(self, arrays: Mapping[str, NDArray[Any]]) -> EventScore:
+        return Summary.from_arrays(arrays)
+
+    def _learn(self, table: pd.DataFrame, seed: int) -> EventScore:
         found = biased(matrix(table))
         process = process_index(table[PROCESS])[found.rows]
         weights = table[WEIGHTS].to_numpy(np.float64)[found.rows]
@@ -199,7 +203,7 @@ class Binned(Method):
     def restore(self, state: State) -> None:
         """Take over a state."""
         arrays = state.arrays
-        self.summary = Summary.from_arrays(arrays)
+        self.summary = self._summary_of(arrays)
         self.binning = Bins.from_arrays(arrays["edges"], arrays["edge_counts"])
         self.model = response_model(arrays["yields"], arrays["response"], simulated=arrays["simulated"])
         if self.model.bins != self.binning.count:

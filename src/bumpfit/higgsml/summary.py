@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,16 @@ def apart(a, b):  # type: ignore[no-untyped-def]
 
 
 INPUTS = 24
+
+
+class EventScore(Protocol):
+    """A trained score of events (28, N), shape (N,), that rises with the signal, and the arrays of its file."""
+
+    def __call__(self, features: NDArray[np.float32], /) -> Floats:
+        """The score."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of a file."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -213,14 +213,13 @@ def factors_of(t, j, u, edge):  # type: ignore[no-untyped-def]
 
 
 @njit(internal=True, fastmath=LOOSE)
-def densities(g, c, m, f, rates, d, r, curved, s):  # type: ignore[no-untyped-def]
-    """r of a block of rows, its second derivative in theta_u, and its derivatives d (7, block).
+def densities(g, c, m, f, rates, d, s):  # type: ignore[no-untyped-def]
+    """Derivatives of r of a block of rows (7, block), then r itself and its second derivative in theta_u: d (9, block).
 
     g (4, block), c (4, 9, block), m: `factors_of`, f and rates: `factors`. s (4, block): room.
     """
-    r[:] = 0.0
-    curved[:] = 0.0
     d[:, :] = 0.0
+    r, curved = d[SIZE], d[SIZE + 1]
     e, by_t, by_j, by_u = s[0], s[1], s[2], s[3]
     dt, dj, du = d[TES], d[JES], d[MET]
     bent = 0.5 * m[0, 2] * m[0, 2] * 16.0
@@ -262,8 +261,8 @@ def evaluate(a, x, g, h):  # type: ignore[no-untyped-def]
     """F at x = (mu, theta), infinite where a density is not positive; fills its gradient g and curvature h."""
     m = factors_of(x[TES], x[JES], math.exp(2.0 * x[MET]), a.edge)
     f, rates = np.empty(4), np.empty(3)
-    d, s, ones = np.empty((SIZE, BLOCK)), np.empty((4, BLOCK)), np.ones(BLOCK)
-    r, curved = np.empty(BLOCK), np.empty(BLOCK)
+    d, s, ones = np.empty((SIZE + 2, BLOCK)), np.empty((4, BLOCK)), np.ones(BLOCK)
+    r, curved = d[SIZE], d[SIZE + 1]
     pull, weight = np.empty(BLOCK), np.empty(BLOCK)
     factors(a, x, f, rates)
     g[:] = 0.0
@@ -271,7 +270,7 @@ def evaluate(a, x, g, h):  # type: ignore[no-untyped-def]
     total, bend = integral(a, x, f, rates, g)
     total += a.offset
     for b in range(a.n.shape[0]):
-        densities(a.g[b], a.c[b], m, f, rates, d, r, curved, s)
+        densities(a.g[b], a.c[b], m, f, rates, d, s)
         times, counted = a.n[b], a.counted[b]
         for i in range(BLOCK):
             if not r[i] > 0.0:
