@@ -130,8 +130,8 @@ class Unbinned(Method):
         x, rows, _ = inside(sample, 0.0, 0.0, NO_NOISE, UNBINNED)
         zero = Pair(x, rows, np.zeros(9))
         change, second = train_response(zero, pair, len(at), sample.process, sample.weights, held, how, seed)
-        losses = {"posterior_loss": min(first), "posterior_epochs": len(first), "response_loss": min(second),
-                  "response_epochs": len(second)}  # fmt: skip
+        losses = {"posterior_loss": min(first), "posterior_epochs": len(first) - 1, "response_loss": min(second),
+                  "response_epochs": len(second) - 1}  # fmt: skip
         return posterior, change, losses
 
     def _places(self, features: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -84,7 +84,9 @@ def _descend(
     """Train by epochs until the loss of the held-out events stops to fall; the losses."""
     optimiser = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=how.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs, how.learning_rate * 0.05)
-    best, kept, waited, losses = np.inf, copy.deepcopy(net.state_dict()), 0, []
+    with torch.no_grad():
+        best = loss()  # of the network that knows nothing: it is kept where the events are too few to learn from
+    kept, waited, losses = copy.deepcopy(net.state_dict()), 0, [best]
     with bar(f"training {name}", how.epochs) as advance:
         for _ in range(how.epochs):
             epoch(optimiser)
