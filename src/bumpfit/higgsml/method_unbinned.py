@@ -185,7 +185,15 @@ class Unbinned(Method):
 
     def _measured(self, data: Likelihood, begin: float) -> Measurement:
         found = measure(data, self.as_published)
-        return dataclasses.replace(found, seconds=time.perf_counter() - begin)
+        # not in `valid`: the fit is one, but the regions' responses are not those of the events
+        diagnostics = {**found.diagnostics, **self.simulation}
+        return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """Whether the counted regions follow their responses, to 1 Poisson error at most."""
+        deviation = float(self.report["largest_response_deviation"])
+        return {"largest_response_deviation": deviation, "simulation_large_enough": deviation <= 1.0}
 
     def state(self) -> State:
         """Networks, calibrations, integrals, and yields and responses of the counted regions."""
@@ -206,6 +214,7 @@ class Unbinned(Method):
         if self.regions.bins != len(COUNTED):
             raise ValueError("it counts in other regions")
         self.report = dict(state.description)
+        float(self.report["largest_response_deviation"])
 
 
 def inside(
