@@ -37,7 +37,9 @@ def found(monkeypatch: pytest.MonkeyPatch, z: float, names: tuple[str, ...] | No
     """Findings of a search whose primary test has this significance."""
     data, background = events(np.linspace(2600, 3400, 81)), events(np.linspace(2600, 3400, 41))
     if names is not None:
-        data = dataclasses.replace(data, names=names, features=data.features[:, : len(names)])
+        data, background = (
+            dataclasses.replace(t, names=names, features=t.features[:, : len(names)]) for t in (data, background)
+        )
     scores = Scores(np.full(81, 0.5), np.full(41, 0.5), np.full(81, 0.25))
     first = Description(*peaks(), None, None)
     fitted = dataclasses.replace(first, yield_fit=yield_fit(40.0))
@@ -49,8 +51,8 @@ def found(monkeypatch: pytest.MonkeyPatch, z: float, names: tuple[str, ...] | No
     stands: dict[str, Any] = {
         "mass_windows": TWO_WINDOWS, "primary_test": ([], two_sample(z)),
         "cross_fitted": (np.full((2, 81), 0.5), np.full((2, 41), 0.5)), "event_scores": scores, "shape_checks": SHAPES,
-        "forward_survival": np.full(81, 0.5), "selected_spectra": (spectrum(),), "describe_candidate": told,
-        "describe_nothing": none,
+        "forward_survival": (np.full(81, 0.5), np.full(41, 0.5)), "selected_spectra": (spectrum(),),
+        "describe_candidate": told, "describe_nothing": none,
     }  # fmt: skip
     for name, answer in stands.items():
         monkeypatch.setattr(chain, name, lambda *_, _answer=answer, **__: _answer)
@@ -72,6 +74,8 @@ def test_a_claim_is_described(monkeypatch: pytest.MonkeyPatch, z: float, claim: 
         "sidebands",
         "templates",
         *(("yield and excess", "mass fits") if claim else ()),
+        "equality",
+        *(("localisation", "shifts") if claim else ()),
     ]
     if claim:  # 90 +- 16 events are seen in the tested half, 40 (at most 70) are fitted
         assert not answer.checks[3].passed

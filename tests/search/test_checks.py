@@ -38,10 +38,10 @@ def test_fitted_range() -> None:
     assert not checks.fitted_range(dataclasses.replace(span, smooth=False), 100).passed
 
 
-@pytest.mark.parametrize(("p", "passed"), [(0.02, True), (0.005, False)])
+@pytest.mark.parametrize(("p", "passed"), [(0.002, True), (0.0005, False)])
 def test_templates(p: float, passed: bool) -> None:
     fitted = yield_fit()
-    fitted = dataclasses.replace(fitted, deviance=float(chi2.isf(p, fitted.bins - 2)))
+    fitted = dataclasses.replace(fitted, deviance=float(chi2.isf(p, fitted.bins - 3)))
     found = checks.templates(fitted)
     assert found.passed is passed and found.numbers["p"] == pytest.approx(p)
 

@@ -134,10 +134,18 @@ def check(found: Check) -> tuple[str, str]:
             return "signal-like and background templates describe the score spectrum", detail
         case "yield and excess":
             detail = (
-                f"{n['seen']:.0f} +- {n['error']:.0f} in the best selection of the tested {n['tested']:.0%} of the "
-                f"data; fitted before any selection: {n['n_signal']:.0f}"
+                f"{n['seen']:.0f} ± {n['error']:.0f} in the best selection of the tested {n['tested']:.0%} of the "
+                f"data; fitted before any selection: {n['n_signal']:.0f} (local Z of that fit {n['z']:.1f})"
             )
-            return "the fitted yield is not below the excess that is seen", detail
+            return "the fitted yield is seen and not below the excess", detail
+        case "equality":
+            return "the tables are equal where no signal can be", _equality(found)
+        case "localisation":
+            return "the excess is at one dijet mass, not spread like the background", _localisation(found)
+        case "shifts":
+            return "no shift of a feature that the other events allow makes the excess", _shifts(found)
+        case "further excess":
+            return "nothing is left when the particles are removed", _further(n)
         case "mass fits":
             bad = (f"{p['name']} (valid: {p['valid']}, at bounds: {p['at_bounds']})" for p in n["bad"])
             return "the mass fits converged inside their ranges", ", ".join(bad) or "all three"
@@ -147,6 +155,71 @@ def check(found: Check) -> tuple[str, str]:
         case _:
             detail = "mass ratios interpolated" if found.passed else "nearest simulated mass ratio taken"
             return "the candidate lies inside the library of signal-like events", detail
+
+
+NAMES = {
+    "m_JJ": "dijet mass",
+    "m_J1": "mass of the lighter jet",
+    "m_J2": "mass of the heavier jet",
+    "delta_m_J": "mass difference of the jets",
+    "tau_2_over_tau_1_J1": "τ21 of the lighter jet",
+    "tau_2_over_tau_1_J2": "τ21 of the heavier jet",
+}
+"""How variables are called in a sentence; others go by their column."""
+
+
+def variable(name: str) -> str:
+    """A column in a sentence."""
+    return NAMES.get(name, name)
+
+
+def differs(worst: Mapping[str, Any]) -> str:
+    """What differs between the tables, where, and by how much (the content of a `Deviation`)."""
+    return (
+        f"{variable(worst['variable'])}: median shifted by {100 * worst['shift']:+.2g}% "
+        f"± {100 * worst['shift_error']:.2g}%; from {worst['low']:.4g} to {worst['high']:.4g} the data are "
+        f"{worst['ratio']:.3f} ± {worst['ratio_error']:.3f} of the table"
+    )
+
+
+def _equality(found: Check) -> str:
+    n = found.numbers
+    if found.passed is None:
+        return f"fewer than {n['fewest']} events are left to compare"
+    text = f"p = {n['p']:.2g} ({n['data']} data, {n['background']} table events, {len(n['deviations'])} variables)"
+    return f"{text}; {'largest difference: ' if found.passed else ''}{differs(n['deviations'][0])}"
+
+
+def _localisation(found: Check) -> str:
+    if found.passed is None:
+        return "too few selected events"
+    n = found.numbers
+    kind = "peak" if n["preference"] > 0 else "shape of the background"
+    return f"a {kind} fits the excess better by 2 Δln L = {abs(n['preference']):.1f} (peak at {n['mass']:.0f} GeV)"
+
+
+def _shifts(found: Check) -> str:
+    if found.passed is None:
+        return "not judged without the comparison of the other events"
+    return "; ".join(
+        f"{variable(s['feature'])}: {needed(s)} needed, up to {100 * s['allowed']:.1g}% allowed"
+        for s in found.numbers["shifts"]
+    )
+
+
+def needed(shift: Mapping[str, Any]) -> str:
+    """The shift of a feature that makes the excess (the content of a `Shift`)."""
+    if shift["needed"] is None:
+        return f"more than ±{100 * shift['largest']:.0f}%"
+    return f"{100 * shift['needed']:+.2g}%"
+
+
+def _further(n: Mapping[str, Any]) -> str:
+    text = f"global Z = {n['z_global']:.2f} in the other events"
+    if not n["masses"]:
+        return text
+    places = ", ".join(f"{mass:.0f}" for mass in n["masses"])
+    return f"{text}, masses {places} GeV; no particle: {n['reason']}"
 
 
 def _range(n: Mapping[str, Any]) -> str:

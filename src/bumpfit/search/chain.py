@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import Executor
 
 import numpy as np
@@ -10,12 +11,33 @@ from numpy.typing import NDArray
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.tables import Events
 from bumpfit.runs import Run
+from bumpfit.scoring import ScoredBlock
 from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
-from bumpfit.search.findings import Check, Findings, Particle, Scores, ShapeCheck, SignalEvents, Value
+from bumpfit.search.evidence import (
+    Evidence,
+    checks_of,
+    equality,
+    localised,
+    selected_peak,
+    sensitivity,
+)
+from bumpfit.search.findings import (
+    Check,
+    Findings,
+    Further,
+    Particle,
+    Scores,
+    ShapeCheck,
+    SignalEvents,
+    Value,
+    Verdict,
+)
 from bumpfit.search.library_part import library_part
 from bumpfit.search.mass_range import mass_range
+from bumpfit.search.particles import further_particles
+from bumpfit.search.peaks import PeakFit
 from bumpfit.search.score_events import (
     cross_fitted,
     event_scores,
@@ -88,8 +110,9 @@ def search(
     scores = event_scores(u_data, u_background, data, background, windows)
     kept.log.write("event scores")
     shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)
+    survival = forward_survival(scored, data, background, windows)
     ranks = forward_ranks(scored, data, background, windows)
-    spectra = selected_spectra(data, background, forward_survival(scored, data, windows), ranks, config, seed)
+    spectra = selected_spectra(data, background, survival[0], ranks, config, seed)
     kept.log.write("spectra", usable=sum(s.usable for s in spectra))
     known = Searched(
         data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept
@@ -97,9 +120,7 @@ def search(
     significant = test.overall.z >= config.claim_z
     described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)
     found = _checks(test, shapes, spectra, described, config)
-    verdict = decide(test.overall.z, config.claim_z, found)
-    latest = described.updated or described.first
-    particles = (particle(test, windows, data, latest, described.signal, described.upper_95),)
+    verdict, particles, found = _judged(known, scored, survival, described, found)
     return Findings(
         config=config,
         data=data,
@@ -116,11 +137,57 @@ def search(
         null_yield=described.null_yield,
         seed=seed,
         verdict=verdict,
-        particles=particles if verdict == "resonance" else (),
+        particles=particles,
         signal=described.signal,
         upper_95=described.upper_95,
         checks=found,
         steps=described.steps,
+    )
+
+
+def _judged(
+    known: Searched,
+    scored: list[list[ScoredBlock]],
+    ranks: tuple[Array, Array],
+    described: Described,
+    found: tuple[Check, ...],
+) -> tuple[Verdict, tuple[Particle, ...], tuple[Check, ...]]:
+    """The verdict, all particles, and all checks: those `found` before, and those that need the other events."""
+    data, background, windows, test, config = known.data, known.background, known.windows, known.test, known.config
+    significant = test.overall.z >= config.claim_z
+    latest = described.updated or described.first
+    leading = particle(test, windows, data, latest, described.signal, described.upper_95)
+    peak = selected_peak(data, background, ranks, test, windows, config) if significant else None
+    if peak is not None and latest is None:  # features that tell no more than the dijet mass
+        leading = dataclasses.replace(leading, resonance=Value(peak.mass, peak.error))
+    others: tuple[Particle, ...] = ()
+    further: Further | None = None
+    if decide(test.overall.z, config.claim_z, found) == "resonance":
+        others, further = further_particles(known, scored, leading)
+    evidence = _evidence(known, ranks, (leading, *others), peak, significant)
+    inside = all(c.passed is not False for c in found if c.kind == "library")
+    found = (*found, *checks_of(evidence, config, inside=inside, decisive=significant), *checks.of_further(further))
+    verdict = decide(test.overall.z, config.claim_z, found)
+    return verdict, (leading, *others) if verdict == "resonance" else (), found
+
+
+def _evidence(
+    known: Searched,
+    ranks: tuple[Array, Array],
+    particles: tuple[Particle, ...],
+    peak: PeakFit | None,
+    significant: bool,
+) -> Evidence:
+    """What decides between a resonance and another difference; the equality of all events where nothing is claimed."""
+    data, background, windows, config = known.data, known.background, known.windows, known.config
+    if not significant:
+        return Evidence(equality(data, background, windows, (), ranks, None, config))
+    final = particles[0].description
+    descriptions = [p.description for p in particles if p.description is not None]
+    return Evidence(
+        equality(data, background, windows, descriptions, ranks, peak, config),
+        localised(data, background, ranks, peak if final is None else final.resonance, known.test, windows),
+        sensitivity(data, background, ranks, known.test, windows, config, known.seed),
     )
 
 

@@ -6,14 +6,20 @@ import numpy as np
 
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import Neighbourhood
-from bumpfit.search.findings import Check, Description, ShapeCheck
+from bumpfit.search.findings import Check, Description, Further, ShapeCheck
 from bumpfit.search.mass_range import MassRange
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import YieldFit
 from bumpfit.search.two_sample import SelectionResult
 
 LEAST = 0.01
-"""Probability below which data and expectation are said to differ."""
+"""Probability below which data and expectation are said to differ ..."""
+
+DECISIVE = 1e-3
+"""... and below which that forbids the claim of a resonance."""
+
+SEEN = 2.0
+"""Significance that the fit of signal-like templates must have for a claimed excess to look like its candidate."""
 
 FAR = 3.0
 """Standard deviations by which a mass must move in the steps to be said to disagree with the first one."""
@@ -45,16 +51,24 @@ def templates(fitted: YieldFit) -> Check:
     """Signal-like and background templates describe the score spectrum."""
     p = fitted.goodness_p
     numbers = {"p": p, "deviance": fitted.deviance, "bins": fitted.bins}
-    return Check("templates", p > LEAST, numbers, decisive=True)
+    return Check("templates", p > DECISIVE, numbers, decisive=True)
 
 
 def yield_covers_excess(best: SelectionResult, fitted: YieldFit, config: SearchConfig) -> Check:
-    """The fitted yield is not below the excess of the best selection, by more than two of its errors."""
+    """The fitted yield is seen and not below the excess of the best selection, by more than two of its errors."""
     seen = best.n_data - best.n_background_expected
     tested = 1 - config.forward.first
     error = float(np.hypot(np.sqrt(best.n_data), best.background_error))
-    numbers = {"seen": seen, "error": error, "tested": tested, "n_signal": fitted.n_signal}
-    return Check("yield and excess", bool(seen - 2 * error <= fitted.high * tested), numbers, decisive=True)
+    numbers = {"seen": seen, "error": error, "tested": tested, "n_signal": fitted.n_signal, "z": fitted.z}
+    passed = bool(seen - 2 * error <= fitted.high * tested) and fitted.z >= SEEN
+    return Check("yield and excess", passed, numbers, decisive=True)
+
+
+def of_further(found: Further | None) -> tuple[Check, ...]:
+    """A further excess that is no particle is something to look at; none to speak of is as it should be."""
+    if found is None:
+        return ()
+    return (Check("further excess", found.reason == "not significant", found.to_dict()),)
 
 
 def of_candidate(first: Description, updated: Description | None, near: Neighbourhood) -> tuple[Check, ...]:

@@ -11,8 +11,10 @@ from typing import Any
 from bumpfit.errors import InputError
 from bumpfit.foreign import read_toml
 from bumpfit.scoring import APPROACHES, RANKING, Average, BoostedTrees, Classifier, ExtraTrees, ForwardPlan, approach
+from bumpfit.search.equality import EqualitySettings
 from bumpfit.search.hypotheses import LibrarySettings
 from bumpfit.search.peaks import PeakSettings
+from bumpfit.search.sensitivity import SensitivitySettings
 from bumpfit.search.spectrum import SpectrumSettings
 from bumpfit.search.template import TemplateSettings
 from bumpfit.search.two_sample import RankSettings
@@ -24,6 +26,21 @@ class ScoringSettings:
     """Which approach tells data from background; its settings are in the table of its name."""
 
     approach: str = "extra_trees"
+
+
+@dataclasses.dataclass(frozen=True)
+class ParticleSettings:
+    """When a further excess is another particle.
+
+    `most`: particles that are looked for; `leftover`: share of a particle's signal that may stay when its events are
+    removed; `apart`: distance, in errors and widths of both, from which two masses differ; `seen`: significance that
+    the templates at its masses need.
+    """
+
+    most: int = 4
+    leftover: float = 0.01
+    apart: float = 3.0
+    seen: float = 3.0
 
 
 def _approaches() -> dict[str, Classifier]:
@@ -40,8 +57,8 @@ class SearchConfig:
     event scores; `scoring`: the approach that tells data from background;
     `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
     where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
-    `windows`, `peaks`, `spectrum`, `templates`: settings of those steps; `cross_check`: the approach that repeats
-    the primary test as a check.
+    `windows`, `peaks`, `spectrum`, `templates`, `equality`, `sensitivity`, `particles`: settings of those steps;
+    `cross_check`: the approach that repeats the primary test as a check.
     """
 
     efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -58,6 +75,9 @@ class SearchConfig:
     peaks: PeakSettings = PeakSettings()
     spectrum: SpectrumSettings = SpectrumSettings()
     templates: TemplateSettings = TemplateSettings()
+    equality: EqualitySettings = EqualitySettings()
+    sensitivity: SensitivitySettings = SensitivitySettings()
+    particles: ParticleSettings = ParticleSettings()
     cross_check: str = "trees"
 
     @property
@@ -195,6 +215,11 @@ def _check(config: SearchConfig, where: str) -> None:
             config.spectrum.low >= 0 and (not config.spectrum.high or config.spectrum.low < config.spectrum.high),
             "spectrum needs 0 <= low < high (0: found from the spectrum)",
         ),
+        (3 <= config.equality.bins <= 1000, "equality needs from 3 to 1000 bins"),
+        (0 < config.equality.differ < 1 and 0 < config.equality.leftover < 1, "equality needs probabilities below 1"),
+        (config.particles.most >= 1 and 0 < config.particles.leftover < 1, "particles needs most >= 1"),
+        (0 < config.sensitivity.largest < 1, "sensitivity needs 0 < largest < 1"),
+        (config.sensitivity.steps >= 1 and config.sensitivity.events >= 100, "sensitivity needs 100 events"),
         (config.peaks.bins >= 10, "peaks needs at least 10 bins"),
         (all(name in RANKING for name in used), f"scoring and cross_check need one of {', '.join(RANKING)}"),
     ]

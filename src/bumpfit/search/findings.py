@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.events.tables import Events
+from bumpfit.results import Record
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.spectrum import SpectrumTest
@@ -47,13 +48,17 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Description:
-    """What the new physics looks like: three peaks (resonance, lighter, heavier daughter) and the yield fit."""
+    """What the new physics looks like: three peaks (resonance, lighter, heavier daughter) and the yield fit.
+
+    `span`: dijet masses in GeV whose events `template_scores` holds.
+    """
 
     resonance: PeakFit
     light: PeakFit
     heavy: PeakFit
     yield_fit: YieldFit | None
     template_scores: TemplateScores | None
+    span: tuple[float, float] | None = None
 
 
 Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum"]
@@ -113,6 +118,16 @@ class Particle:
     signal: SignalEvents
     upper_95: float
     description: Description | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Further(Record):
+    """The excess after removing the particles found before: `reason` says why it is none, if it is none."""
+
+    z_global: float
+    p_global: float
+    masses: tuple[float, ...]
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,15 +95,21 @@ def primary_test(
     return scored, test
 
 
-def forward_survival(scored: list[list[ScoredBlock]], data: Events, windows: tuple[Window, ...]) -> Array:
-    """Background survival fraction of the tested data events in their home window, NaN for the others, shape (N,)."""
-    home = home_window(data.mass, windows)
-    result = np.full(len(data), np.nan)
-    for w, blocks in enumerate(scored):
-        for block in blocks:
-            mine = home[block.data_rows] == w
-            result[block.data_rows[mine]] = survival(block.data, block.background)[mine]
-    return result
+def forward_survival(
+    scored: list[list[ScoredBlock]], data: Events, background: Events, windows: tuple[Window, ...]
+) -> tuple[Array, Array]:
+    """Background survival fractions of the tested events in their home windows, NaN for the others: (N,) and (M,)."""
+    found = []
+    for table, of_data in ((data, True), (background, False)):
+        home = home_window(table.mass, windows)
+        result = np.full(len(table), np.nan)
+        for w, blocks in enumerate(scored):
+            for block in blocks:
+                rows, scores = (block.data_rows, block.data) if of_data else (block.background_rows, block.background)
+                mine = home[rows] == w
+                result[rows[mine]] = survival(scores, block.background)[mine]
+        found.append(result)
+    return found[0], found[1]
 
 
 def cross_fitted(

@@ -113,7 +113,7 @@ def describe_candidate(known: Searched) -> Described:
         else:
             signal = _events(fitted, "templates")
             upper = fitted.upper_95
-            updated = Description(*peaks, fitted, templates)
+            updated = Description(*peaks, fitted, templates, (near.low, near.high))
             probability = _updated(data, background, near, templates, fitted)
         steps.append(Step("masses" if number else "templates", before, after, taken=not worse))
         log.write("iteration", task=steps[-1].kind, taken=not worse, n_signal=signal.value)

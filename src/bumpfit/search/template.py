@@ -58,7 +58,8 @@ class YieldFit(Record):
     `three_prong_fraction` is the profiled mixture, `two_prong_preference` -2 ln L(all three-prong) + 2 ln L(all
     two-prong). `edges` (B+1,) bound the score bins; `data`, `background` (table, unscaled) and `signal` (fractions)
     are their contents, `deviance` the distance to the saturated model. `share`: fraction of the table's signal that is
-    expected among the fitted events; the yields are those of the whole table.
+    expected among the fitted events; the yields are those of the whole table. `fitted`: the yield, and the mixture
+    where it is free.
     """
 
     n_signal: float
@@ -75,11 +76,12 @@ class YieldFit(Record):
     background: Array
     signal: Array
     share: float = 1.0
+    fitted: int = 2
 
     @property
     def goodness_p(self) -> float:
-        """Asymptotic chi2 probability of the deviance; yield and mixture are fitted."""
-        return float(chi2.sf(self.deviance, max(self.bins - 2, 1)))
+        """Asymptotic chi2 probability of the deviance: `fitted` parameters, and the totals agree."""
+        return float(chi2.sf(self.deviance, max(self.bins - 1 - self.fitted, 1)))
 
 
 def template_scores(
@@ -147,9 +149,9 @@ def fit_yield(
     def cost(signal: float) -> float:
         return profiled(signal)[0]
 
-    best = minimize_scalar(cost, bounds=(0.0, top), method="bounded", options={"xatol": 0.01})
-    value, lowest = (float(best.x), float(best.fun)) if best.fun < cost(0.0) else (0.0, cost(0.0))
-    q0 = max(cost(0.0) - lowest, 0.0)
+    best, none = minimize_scalar(cost, bounds=(0.0, top), method="bounded", options={"xatol": 0.01}), cost(0.0)
+    value, lowest = (float(best.x), float(best.fun)) if best.fun < none else (0.0, none)
+    q0 = max(none - lowest, 0.0)
 
     def rise(level: float) -> Callable[[float], float]:
         return lambda signal: cost(signal) - lowest - level
@@ -158,8 +160,7 @@ def fit_yield(
     low = float(brentq(rise(one), 0.0, value)) if value > 0 and q0 > one else 0.0
     high = float(brentq(rise(one), value, top))
     upper = float(brentq(rise(float(norm.ppf(0.95)) ** 2), value, top))
-    three = profiled(value)[1]
-    t = template(three)
+    t = template(three := profiled(value)[1])
     relative = float(np.hypot(_template_statistics(value, t, n, surrogate.weights), settings.template_error))
     return YieldFit(
         n_signal=value,
@@ -175,6 +176,7 @@ def fit_yield(
         data=n,
         background=m,
         signal=t,
+        fitted=2 if three_prong_fraction is None else 1,
     )
 
 

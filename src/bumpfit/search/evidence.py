@@ -1,0 +1,262 @@
+"""What decides between a resonance and a difference of another kind, beside the p-value.
+
+The tables must be equal where no signal can be; the excess must lie at one dijet mass; and no shift of a feature that
+the other events allow may make it. All three look at what was found; none changes the p-value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from bumpfit.events.tables import Events
+from bumpfit.results import Record
+from bumpfit.search.candidates import Region, region, together
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.equality import Equality, compare
+from bumpfit.search.findings import Check, Description
+from bumpfit.search.peaks import PeakFit, fit_peak
+from bumpfit.search.sensitivity import Shift, shifts
+from bumpfit.search.surrogate import library
+from bumpfit.search.two_sample import TwoSampleTest
+from bumpfit.search.windows import Window
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FEWEST = 1000
+"""Events of each table below which equality is not judged."""
+
+POSITIONS, SMEARINGS = (0.97, 1.0, 1.03), (0.0, 0.03, 0.05)
+"""Positions relative to a fitted peak, and additional relative resolutions, of the peaks that are compared."""
+
+SPREAD_OUT = 4.0
+"""Difference in -2 ln L by which an excess must prefer the shape of the background to be no peak in m_JJ."""
+
+LOCALISED = 9.0
+"""Difference in -2 ln L from which a peak in m_JJ stands for masses that the library does not hold."""
+
+PEAK_EVENTS = 20
+"""Selected data events below which no peak is looked for in the dijet mass."""
+
+ALLOWED = 3.0
+"""Standard deviations of the shift of a feature that the other events allow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Localisation(Record):
+    """Is the excess at one mass? -2 ln L of an excess shaped like the table less that of a peak at `mass`."""
+
+    mass: float
+    preference: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What was looked at: None where it does not apply."""
+
+    equality: Equality | None = None
+    localisation: Localisation | None = None
+    shifts: tuple[Shift, ...] = ()
+
+
+def interval_edges(windows: Sequence[Window]) -> Array:
+    """The masses between which the primary test holds the numbers of events."""
+    ends = {edge for w in windows for edge in (w.low, w.high) if np.isfinite(edge)}
+    return np.array(sorted(ends), dtype=np.float64)
+
+
+def equality(
+    data: Events,
+    background: Events,
+    windows: tuple[Window, ...],
+    descriptions: Sequence[Description],
+    survival: tuple[Array, Array],
+    peak: PeakFit | None,
+    config: SearchConfig,
+) -> Equality | None:
+    """Data against table where the described candidates have no signal.
+
+    Without templates: tested events whose rank does not count in the primary test (`survival` of data and table), 1.5
+    widths away from the `peak` in m_JJ; all events where there is no peak either. None for fewer than `FEWEST` events.
+    """
+    found = [region(d, data, background, config.equality.leftover) for d in descriptions]
+    regions = [r for r in found if r is not None]
+    rows: tuple[Mask, Mask]
+    left = None
+    if regions:
+        whole: Region = together(regions)
+        rows, left = (~whole.data, ~whole.background), whole.left
+    elif peak is not None:
+        low, high = peak.mass - 1.5 * peak.sigma, peak.mass + 1.5 * peak.sigma
+        rows = _quiet(data, survival[0], config, low, high), _quiet(background, survival[1], config, low, high)
+    else:
+        rows = np.ones(len(data), np.bool_), np.ones(len(background), np.bool_)
+    if min(rows[0].sum(), rows[1].sum()) < FEWEST:
+        return None
+    return compare(data.take(rows[0]), background.take(rows[1]), interval_edges(windows), left, config.equality)
+
+
+def _quiet(events: Events, survival: Array, config: SearchConfig, low: float, high: float) -> Mask:
+    beside = (events.mass < low) | (events.mass > high)
+    return np.asarray(beside & ~(survival <= config.rank.reach) & np.isfinite(survival))
+
+
+def localisation(
+    data: Array, selected: int, table: Array, tau: float, span: tuple[float, float], peak: PeakFit, bins: int = 12
+) -> Localisation:
+    """Selected masses of the data (GeV): background and a peak against an excess with the table's own shape.
+
+    `selected` events of the table, tau for one of the data, say how much background there is, all its masses in the
+    span, `table`, what shape it has (a selection keeps it). The form of the peak is that of the dijet mass of all
+    decays of the library near the mass of `peak`, as it is or smeared (`POSITIONS`, `SMEARINGS`: what a detector may
+    do to it), whichever fits best.
+    """
+    edges = np.linspace(*span, bins + 1)
+    n = np.histogram(data, edges)[0].astype(float)
+    flat = np.histogram(table, edges)[0] + 0.5
+    flat = flat / flat.sum()
+    response = library().resonance.to_numpy(np.float64)
+    noise = np.random.default_rng(0).standard_normal(len(response))
+    total, best = float(n.sum()), np.inf
+    for position, smearing in itertools.product(POSITIONS, SMEARINGS):
+        masses = response * peak.mass * position * (1 + smearing * noise)
+        shape = np.histogram(masses, edges)[0] + 0.5
+        shape = shape / shape.sum()
+
+        def with_peak(background: float, shape: Array = shape) -> float:
+            """-2 ln L where all but the background is the peak: the best number of both is the number of data."""
+            expected = background * flat + max(total - background, 0.0) * shape
+            count = _deviance(np.array([float(selected)]), np.array([background * tau]))
+            return _deviance(n, expected) + count
+
+        found = minimize_scalar(with_peak, bounds=(1e-6, max(total, 1.0)), method="bounded")
+        best = min(best, float(found.fun))
+    return Localisation(peak.mass, _deviance(n, total * flat) - best)
+
+
+def _deviance(n: Array, expected: Array) -> float:
+    some = n > 0
+    logs = np.log(n[some] / expected[some])
+    return float(2 * ((expected - n).sum() + (n[some] * logs).sum()))
+
+
+def selected_peak(
+    data: Events,
+    background: Events,
+    survival: tuple[Array, Array],
+    test: TwoSampleTest,
+    windows: tuple[Window, ...],
+    config: SearchConfig,
+) -> PeakFit | None:
+    """The peak in the dijet mass of the events that pass the best selection; None where too few do."""
+    rows = best_selection(data, background, survival, test, windows)
+    low, high, tau = _span(data, background, survival, test, windows)
+    if rows[0].sum() < PEAK_EVENTS or rows[1].sum() < 1:
+        return None
+    return fit_peak(
+        data.mass_name, data.mass[rows[0]], background.mass[rows[1]], tau, low=low, high=high, settings=config.peaks
+    )
+
+
+def localised(
+    data: Events,
+    background: Events,
+    survival: tuple[Array, Array],
+    peak: PeakFit | None,
+    test: TwoSampleTest,
+    windows: tuple[Window, ...],
+) -> Localisation | None:
+    """Whether the excess of the best selection is at the mass of the peak."""
+    rows = best_selection(data, background, survival, test, windows)
+    if peak is None or not rows[0].any() or not rows[1].any():
+        return None
+    low, high, tau = _span(data, background, survival, test, windows)
+    inside = background.mass[(background.mass >= low) & (background.mass < high)]
+    return localisation(data.mass[rows[0]], int(rows[1].sum()), inside, tau, (low, high), peak)
+
+
+def _span(
+    data: Events, background: Events, survival: tuple[Array, Array], test: TwoSampleTest, windows: tuple[Window, ...]
+) -> tuple[float, float, float]:
+    """Lowest and highest mass of the tested events in the best window, and table events for one of the data."""
+    window = windows[test.overall.window]
+    d, b = (window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True))
+    inside = data.mass[d]
+    return float(inside.min()), float(np.nextafter(inside.max(), np.inf)), float(b.sum() / d.sum())
+
+
+def best_selection(
+    data: Events, background: Events, survival: tuple[Array, Array], test: TwoSampleTest, windows: tuple[Window, ...]
+) -> tuple[Mask, Mask]:
+    """Tested events of the best window that pass its best selection."""
+    window, best = windows[test.overall.window], test.selections[test.best]
+    rows = [
+        window.contains(t.mass) & np.isfinite(u) & (u <= best.background_efficiency)
+        for t, u in zip((data, background), survival, strict=True)
+    ]
+    return rows[0], rows[1]
+
+
+def sensitivity(
+    data: Events,
+    background: Events,
+    survival: tuple[Array, Array],
+    test: TwoSampleTest,
+    windows: tuple[Window, ...],
+    config: SearchConfig,
+    seed: int,
+) -> tuple[Shift, ...]:
+    """Which shift of a feature would make the excess of the best selection."""
+    window, best = windows[test.overall.window], test.selections[test.best]
+    excess = best.n_data - best.n_background_expected
+    if excess <= 0:
+        return ()
+    rows = [window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True)]
+    return shifts(
+        data.take(rows[0]), background.take(rows[1]), survival[0][rows[0]], survival[1][rows[1]],
+        best.n_background_expected, excess, config.sensitivity, seed,
+    )  # fmt: skip
+
+
+def checks_of(
+    evidence: Evidence, config: SearchConfig, *, inside: bool = True, decisive: bool = True
+) -> tuple[Check, ...]:
+    """The checks that this evidence allows; without a significant excess none of them decides.
+
+    A candidate that is not `inside` the library must be a peak in the dijet mass by that alone.
+    """
+    found = [_equality(evidence.equality, config, decisive)]
+    if decisive:
+        found += [_localised(evidence.localisation, -SPREAD_OUT if inside else LOCALISED), _unshifted(evidence)]
+    return tuple(found)
+
+
+def _equality(found: Equality | None, config: SearchConfig, decisive: bool) -> Check:
+    if found is None:
+        return Check("equality", None, {"fewest": FEWEST}, decisive=decisive)
+    return Check("equality", found.p >= config.equality.differ, found.to_dict(), decisive=decisive)
+
+
+def _localised(found: Localisation | None, least: float = -SPREAD_OUT) -> Check:
+    if found is None:
+        return Check("localisation", None, {}, decisive=True)
+    return Check("localisation", found.preference > least, found.to_dict(), decisive=True)
+
+
+def _unshifted(evidence: Evidence) -> Check:
+    """No shift that the other events allow makes the excess."""
+    if not evidence.shifts or evidence.equality is None:
+        return Check("shifts", None, {}, decisive=True)
+    rows = []
+    for shift in evidence.shifts:
+        other = evidence.equality.of(shift.feature)
+        allowed = abs(other.shift) + ALLOWED * other.shift_error
+        rows.append({**shift.to_dict(), "allowed": allowed})
+    passed = all(row["needed"] is None or abs(row["needed"]) > row["allowed"] for row in rows)
+    return Check("shifts", passed, {"shifts": rows}, decisive=True)
