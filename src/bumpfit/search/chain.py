@@ -154,7 +154,7 @@ def _judged(
 ) -> tuple[Verdict, tuple[Particle, ...], tuple[Check, ...]]:
     """The verdict, all particles, and all checks: those `found` before, and those that need the other events."""
     data, background, windows, test, config = known.data, known.background, known.windows, known.test, known.config
-    significant = test.overall.z >= config.claim_z
+    significant = decide(test.overall.z, config.claim_z, ()) != "nothing"
     latest = described.updated or described.first
     leading = particle(test, windows, data, latest, described.signal, described.upper_95)
     peak = selected_peak(data, background, ranks, test, windows, config) if significant else None
