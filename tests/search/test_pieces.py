@@ -9,7 +9,7 @@ from scipy import stats
 from bumpfit.errors import InputError
 from bumpfit.search.config import SearchConfig, config_toml, read_config
 from bumpfit.search.peaks import fit_peak
-from bumpfit.search.posterior import posterior_from_survival, posterior_from_templates
+from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.spectrum import smooth_range, spectrum_test
 from bumpfit.search.surrogate import Masses, generic, library, signal_like
 from bumpfit.search.template import TemplateScores, TemplateSettings, fit_yield
@@ -77,23 +77,49 @@ def test_template_yields_cover(n_signal: int) -> None:
     assert abs(np.mean(values) - n_signal) < 40
 
 
-def test_posterior_is_the_signal_fraction() -> None:
+def test_scores_are_the_signal_fraction() -> None:
     rng = np.random.default_rng(4)
-    background = rng.uniform(size=40_000)
     data = np.r_[rng.uniform(size=20_000), rng.beta(0.2, 8, 1000)]
-    found = posterior_from_survival(data, background)
-    assert ((found >= 0) & (found <= 1)).all()
-    tight = data < 0.001
-    truth = (np.arange(len(data))[tight] >= 20_000).mean()
-    assert found[tight].mean() == pytest.approx(truth, abs=0.1)
-    assert found[data > 0.5].max() < 0.1
+    found = calibrated(data, 1000, learn=True)
+    assert found.sum() == pytest.approx(1000)
+    truth = np.arange(len(data)) >= 20_000
+    for low, high in ((0, 1e-5), (1e-5, 1e-3), (1e-3, 1e-2), (1e-2, 0.1), (0.1, 1)):
+        inside = (data > low) & (data <= high)
+        error = np.sqrt(truth[inside].sum() + 1)
+        assert found[inside].sum() == pytest.approx(truth[inside].sum(), abs=3 * error + 0.1 * truth[inside].sum())
     assert stats.spearmanr(found, -data).statistic > 0.999
 
 
-def test_posterior_from_templates_is_bayes() -> None:
-    ratio = np.array([-50.0, 0.0, np.log(99.0), 50.0])
-    found = posterior_from_templates(ratio, 10, 1000)
-    np.testing.assert_allclose(found, [0, 0.01, 0.5, 1], atol=1e-9)
+def test_scores_know_that_nothing_was_found() -> None:
+    """20 000 events of background, and the yields that a null may have: no event is probably signal."""
+    u = np.random.default_rng(5).uniform(size=20_000)
+    for n in (0.0, 20.0, 150.0):
+        found = untied(calibrated(u, n, learn=False))
+        assert found.sum() == pytest.approx(n, abs=0.01) and found.max() < 0.5
+        assert len(np.unique(found)) == len(found)
+        assert (np.argsort(-found) == np.argsort(u)).all()
+
+
+def test_evidence_that_tells_more_is_taken() -> None:
+    rng = np.random.default_rng(6)
+    n, s = 20_000, 300
+    background = rng.uniform(size=(2, 10_000))
+    noise, good = rng.uniform(size=n + s), np.r_[rng.uniform(size=n), rng.beta(0.1, 10, s)]
+    other = np.r_[rng.uniform(size=n), rng.beta(0.1, 10, s)]
+    assert combined({"a": (good, background[0]), "b": (noise, background[1])}, s)[0] == "a"
+    name, u = combined({"a": (good, background[0]), "b": (other, background[1])}, s)
+    assert name == "a and b"
+    top = np.argsort(u)[:s]
+    alone = np.argsort(good)[:s]
+    assert (top >= n).sum() > (alone >= n).sum()
+
+
+def test_ranks_and_ties() -> None:
+    background = np.linspace(1, 9, 9)
+    found = ranked(np.array([0.0, 1.0, 5.5, 20.0]), background)
+    assert found[1] == pytest.approx(0.1) and found[0] < 0.1 and 0.5 < found[2] < 0.6 and found[3] == pytest.approx(0.9)
+    p = untied(np.array([0.5, 1.0, 0.5, 1.0, 0.0]))
+    assert len(np.unique(p)) == 5 and p.max() <= 1 and p[4] < p[0] < p[2] < p[1] < p[3]
 
 
 def test_spectrum_with_a_peak_and_without_sidebands() -> None:

@@ -82,10 +82,14 @@ def _candidate(findings: Told, final: Description) -> list[Block]:
     stages = [(part, stage) for part, stage in ((first, "first"), (updated, "updated")) if part is not None]
     if len(stages) == 2:
         blocks.append(
-            Paragraph("Fits of the first answer are on the left, those after the further steps on the right.")
+            Paragraph(
+                "Fits of the first answer come before those after the further steps; the last one of m_{JJ} is "
+                "{@mass_resonance_updated}."
+            )
         )
     fits = [drawings.peaks(part, stage) for part, stage in stages]
-    blocks.append(Gallery(tuple(picture for row in zip(*fits, strict=True) for picture in row)))
+    shown = {picture.name for picture in drawings.evidence(findings)}  # the answer shows them
+    blocks.append(Gallery(tuple(p for row in zip(*fits, strict=True) for p in row if p.name not in shown)))
     pictures = []
     for stage, part in (("updated", updated), ("first", first)):
         if part is not None and part.yield_fit is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import PurePath
 
 from bumpfit.events.tables import FEATURES, MASS
 from bumpfit.pages.answers import Told
@@ -14,7 +15,7 @@ CONFIG = "search.toml"
 def command(findings: Told) -> str:
     """The command that repeats the search with the settings in `CONFIG`; the Python call where frames were given."""
     answers, data = findings.answers, findings.data
-    paths = [entry.path for entry in answers.inputs]
+    paths = [None if entry.path is None else PurePath(entry.path).name for entry in answers.inputs]
     if any(path is None for path in paths):
         tables = ", ".join(("data", "background")[: len(paths)])
         return (

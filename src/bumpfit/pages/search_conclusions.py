@@ -7,9 +7,10 @@ import numpy as np
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages.answers import Check, Told
 from bumpfit.pages.search_command import CONFIG, command
+from bumpfit.pages.search_story import file_name
 from bumpfit.pages.search_terminal import QUANTITIES, flat
-from bumpfit.pages.search_words import DECISIVE
-from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Table, verbatim
+from bumpfit.pages.search_words import DECISIVE, needed, variable
+from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Subheading, Table, verbatim
 from bumpfit.report.rounding import count, rounded, significant
 from bumpfit.search.config import config_toml
 
@@ -91,8 +92,8 @@ def limitations(findings: Told) -> list[Block]:
     if findings.background is not None:
         entries.append(
             "The background table is taken to be background only and to follow the law of the background in the data. "
-            "A difference of another kind (simulation, detector, trigger) would count as an excess; it would not "
-            "depend on the mass as a resonance does."
+            "A difference of another kind (simulation, detector, trigger) counts as an excess in the p-value; the "
+            "decisive checks look for it in the other events. " + _sensitivity(findings)
         )
         if not answers.claim:
             entries.append(
@@ -153,7 +154,7 @@ def _failed(findings: Told) -> list[Check]:
 
 def next_steps(findings: Told) -> list[Block]:
     """Proposals that follow from what was found."""
-    entries = [f"Look into the failed check '{c.name}': {c.detail}." for c in _failed(findings)]
+    entries: list[str] = []
     if findings.test is not None:
         entries += _more_data(findings)
     entries += _measure_better(findings) if findings.answers.claim else []
@@ -169,7 +170,51 @@ def next_steps(findings: Told) -> list[Block]:
         )
     if not entries:
         entries.append("Nothing in these findings asks for a further step.")
-    return [Heading("Proposals for next steps", "proposals"), Items(tuple(entries))]
+    return [
+        Heading("Proposals for next steps", "proposals"),
+        Items(tuple(entries)),
+        Subheading("What would give deeper insight, and with which packages"),
+        Items(_deeper(findings)),
+    ]
+
+
+def _sensitivity(findings: Told) -> str:
+    """Which shift of a feature would make the excess, in words; empty where that was not looked at."""
+    shifts = next((c.numbers.get("shifts") for c in findings.checks if c.kind == "shifts"), None)
+    if not shifts:
+        return ""
+    parts = (f"{variable(s['feature'])} {needed(s)} (others allow {100 * s['allowed']:.1g}%)" for s in shifts)
+    return f"A shift of one feature in the whole table that would make this excess: {'; '.join(parts)}."
+
+
+def _deeper(findings: Told) -> tuple[str, ...]:
+    """Two or three lines that follow from the findings: what other information would tell, and by which packages."""
+    answers = findings.answers
+    if answers.verdict == "resonance":
+        return (
+            "The constituents of the selected jets tell two from three prongs, quarks from gluons, and charges: read "
+            "them with `uproot` and `awkward`, recluster and groom with `fastjet`, and train on them as point clouds "
+            "with `torch` (ParticleNet, energy flow networks in `energyflow`).",
+            "Simulate the candidate at the fitted masses in the experiment's own detector (`pythia8mc` or MadGraph, "
+            "Delphes or Geant4) and with another generator (Herwig): masses, yield and kind of decay then hold its "
+            "modelling, and calorimeter images can be compared.",
+            "Unfold the spectra of the selected events (`omnifold`, RooUnfold) for masses and rates that others can "
+            "compare with models; combine channels in one HistFactory workspace (`pyhf`, `cabinetry`).",
+        )
+    if answers.verdict == "difference":
+        return (
+            "Make the table again with other settings (another generator with `pythia8mc` or Herwig, another tune, "
+            "another detector simulation with Delphes) and see which of them removes the difference that is named "
+            "above.",
+            "Correct the table in control regions (reweighting with `scikit-learn` or `hep_ml`, `omnifold`) where no "
+            "signal can be, and search again with the corrected one.",
+        )
+    return (
+        "More about each jet is the way to more sensitivity: constituents (`uproot`, `awkward`, `fastjet`), "
+        "τ_{3}/τ_{2} and energy correlators (`energyflow`), or learned features (`torch`).",
+        "A larger background table, simulated (`pythia8mc`, MadGraph with Delphes) or learned from sidebands "
+        "(CATHODE and its kind, `nflows`), lowers the error of the background in every selection.",
+    )
 
 
 def _more_data(findings: Told) -> list[str]:
@@ -180,15 +225,17 @@ def _more_data(findings: Told) -> list[str]:
     if findings.answers.claim:
         entries.append(
             f"Confirm on events that were not used here: train on all present events, fix the selection {best.name}, "
-            f"and count once. An equally large sample is expected to give a local Z of about "
-            f"{rounded(best.z_local, 1)} with no trials to correct for."
+            "and count once, with no trials to correct for. Expect less than its local Z of "
+            f"{rounded(best.z_local, 1)} in an equally large sample: an excess that was chosen for its "
+            "size is too large on average."
         )
     elif best.z_local > 1:
         factor = (findings.config.claim_z / best.z_local) ** 2
         entries.append(
             f"The best selection, {best.name}, has a local Z of {rounded(best.z_local, 1)}. Fix it now and count it "
-            f"once in new data: if the excess is real, {significant(factor, 2)} times as many events give "
-            f"Z = {findings.config.claim_z:g} with no trials to correct for."
+            f"once in new data, with no trials to correct for. {significant(factor, 2)} times as many events give "
+            f"Z = {findings.config.claim_z:g} if the excess is real and as large as seen; as it was chosen for its "
+            "size, more will be needed on average."
         )
     else:
         entries.append(
@@ -244,9 +291,13 @@ def _measure_better(findings: Told) -> list[str]:
 def provenance(findings: Told) -> list[Block]:
     """Version, seed, inputs with hashes, settings, and the command to repeat it."""
     answers = findings.answers
-    rows = [("bumpfit", answers.version), ("seed", str(answers.seed)), ("time", f"{answers.runtime_s:.1f} s")]
+    rows = [
+        ("bumpfit", answers.version),
+        ("seed", str(answers.seed)),
+        ("time before drawing", f"{answers.runtime_s:.1f} s"),
+    ]
     rows += [
-        (verbatim(entry.path or "data frame"), f"{count(entry.events)} events, SHA-256 {verbatim(entry.sha256)}")
+        (verbatim(file_name(entry)), f"{count(entry.events)} events, SHA-256 {verbatim(entry.sha256)}")
         for entry in answers.inputs
     ]
     return [

@@ -153,6 +153,17 @@ def selections(findings: Findings) -> Picture:
     )
 
 
+def evidence(findings: Findings) -> tuple[Picture, ...]:
+    """What the answer rests on at a glance: the peak in the dijet mass, where one is claimed, and the selections."""
+    found = []
+    final = findings.updated or findings.first
+    if findings.claim and final is not None:
+        found.append(peaks(final, "updated" if findings.updated is not None else "first")[0])
+    if findings.test is not None:
+        found.append(selections(findings))
+    return tuple(found)
+
+
 def shapes(findings: Findings) -> Picture:
     """Selected background over its share of the table, in bins of the mass."""
     rows = [
@@ -247,7 +258,7 @@ def _peak(fit: PeakFit, name: str, column: str, stage: str) -> Picture:
     if not fit.valid:
         text += " The fit did not converge."
     if fit.at_bounds:
-        text += f" At an end of their range: {', '.join(f'`{p}`' for p in fit.at_bounds)}."
+        text += f" At an end of its range (form of the peak): {', '.join(f'`{p}`' for p in fit.at_bounds)}."
     figure = mass_peak(bins, axis_label(column), measured(fit.mass, fit.error, "GeV"))
     return picture(f"mass_{name}_{stage}", figure, text)
 

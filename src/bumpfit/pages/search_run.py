@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -97,12 +98,12 @@ def run(
                 findings = search(events, table, config, seed, chosen, iterations, kept)
         found = told(findings, started)
         if kept.folder is not None:
-            _write(found, kept.folder, kept.log)
+            _write(found, kept.folder, kept.log, started)
             kept.finish()
     return found.answers
 
 
-def _write(findings: Told, out: Path, log: runs.Log) -> None:
+def _write(findings: Told, out: Path, log: runs.Log, started: float) -> None:
     """Everything of a run; result.json comes last, so that its presence says that the run is complete."""
     from bumpfit.pages import search as pages  # it draws figures: slow to import, and a run without output needs none
 
@@ -110,5 +111,6 @@ def _write(findings: Told, out: Path, log: runs.Log) -> None:
     write_scores(out / "scores_updated.csv", findings.data, findings.updated_probability)
     write_workspaces(findings, out / "workspaces")
     pages.write(findings, out)
-    log.write("done", claim=findings.answers.claim, z_global=findings.answers.p_value.z_global)
-    write_json(out / RESULT, findings.answers.to_dict())
+    log.write("done", verdict=findings.answers.verdict, z_global=findings.answers.p_value.z_global)
+    answers = dataclasses.replace(findings.answers, runtime_s=round(time.monotonic() - started, 2))  # with drawing
+    write_json(out / RESULT, answers.to_dict())

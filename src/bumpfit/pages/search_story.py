@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from bumpfit.pages import search_drawings as drawings
-from bumpfit.pages.answers import PValue, Told
+from bumpfit.pages.answers import Input, ParticleAnswer, PValue, Told
 from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound
+from bumpfit.pages.search_words import LOWER_BOUNDS
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
 from bumpfit.scoring import Average, Classifier
@@ -37,8 +40,13 @@ def title(findings: Told) -> str:
 def subtitle(findings: Told) -> str:
     """One line: tables, version, seed."""
     answers = findings.answers
-    names = " against ".join(verbatim(entry.path or "a data frame") for entry in answers.inputs)
-    return f"{names} · bumpfit {answers.version} · seed {answers.seed} · {answers.runtime_s:.0f} s"
+    names = " against ".join(verbatim(file_name(entry)) for entry in answers.inputs)
+    return f"{names} · bumpfit {answers.version} · seed {answers.seed}"
+
+
+def file_name(entry: Input) -> str:
+    """What a table is called in the report: its file without folders, which are the user's own."""
+    return "data frame" if entry.path is None else PurePath(entry.path).name
 
 
 def bound(p: PValue) -> tuple[str, str]:
@@ -56,9 +64,61 @@ def local(p: float | None, z: float | None) -> tuple[str, str]:
 
 
 def answer(findings: Told) -> list[Block]:
-    """The headline: claim or none, p-values, masses, yield, decay; and how to read the p-value."""
+    """The headline: verdict, p-values, masses, yield, decay; the evidence at a glance; how to read the p-value."""
+    heading, text = _headline(findings)
+    verdict = Verdict(heading, text, findings.answers.claim, tuple(_facts(findings)))
+    blocks: list[Block] = [Heading("Answer", "answer"), verdict]
+    if len(findings.answers.particles) > 1:
+        blocks.append(_particle_table(findings.answers.particles))
+    pictures = drawings.evidence(findings)
+    if pictures:
+        blocks.append(Gallery(pictures))
+    blocks.append(Paragraph(_reading(findings)))
+    if findings.answers.verdict != "difference":
+        blocks.append(Paragraph(f"**Signal events.** The number is a {lowered(findings.answers.n_signal.method)}."))
+    return blocks
+
+
+def _headline(findings: Told) -> tuple[str, str]:
+    """Title and text of the verdict."""
     answers = findings.answers
-    p = answers.p_value
+    value, z = bound(answers.p_value)
+    needs = f"a claim was agreed beforehand to need Z ≥ {answers.claim_z:g}"
+    if answers.verdict == "resonance":
+        number = len(answers.particles)
+        heading = f"New physics is claimed: {z} after all trials"
+        if number > 1:
+            heading = f"{number} new particles are claimed; the leading one with {z} after all trials"
+        text = (
+            f"The data differ from the background with {value} ({z}) over everything that was tried; {needs} and no "
+            "decisive check to fail ({@checks})."
+        )
+        if answers.decay:
+            text += f" **Decay:** {arrow(answers.decay)}."
+        return heading, text
+    if answers.verdict == "difference":
+        failed = "; ".join(f"{c.name} ({c.detail})" for c in answers.checks if c.decisive and c.passed is False)
+        return (
+            f"The tables differ, but not like a resonance: {z} after all trials",
+            f"The data differ from the background table with {value} ({z}). Decisive checks fail: {failed}. No "
+            "resonance is claimed, and no masses or signal events are quoted.",
+        )
+    text = f"The primary test gives {value} ({z}) over everything that was tried; {needs}."
+    n = answers.n_signal
+    if n.value - n.error_low > 0:
+        text += (
+            f" The fit of the number of signal events by itself prefers "
+            f"{interval(n.value, n.error_low, n.error_high)}: an excess that is not enough for a claim."
+        )
+    elif answers.p_value.z_global >= WEAK:
+        text += " An excess of this size is worth a look in more data; it is not enough for a claim."
+    text += " Masses and decays are not quoted; the number of signal events is limited instead."
+    return f"No new physics is claimed: {z} after all trials", text
+
+
+def _facts(findings: Told) -> list[tuple[str, str, str]]:
+    """Label, value and remark of every number of the answer."""
+    answers, p = findings.answers, findings.answers.p_value
     value, z = bound(p)
     smallest, z_smallest = local(p.local, p.z_local)
     facts: list[tuple[str, str, str]] = [
@@ -71,45 +131,47 @@ def answer(findings: Told) -> list[Block]:
     for mass in answers.daughter_masses or ():
         which = {"J1": "lighter jet", "J2": "heavier jet"}.get(mass.name or "", "")
         facts.append((f"Daughter mass, {mass.name}", measured(mass.value, mass.error, "GeV"), which))
+    if answers.verdict == "difference":
+        return facts
     n, upper = answers.n_signal, count(answers.n_signal_upper_limit_95)
     measured_yield = interval(n.value, n.error_low, n.error_high)
     label = "Signal events before any selection"
     share = f"{significant(answers.signal_percent, 2)}% of the data"
-    if answers.claim:
+    if answers.claim and findings.signal.origin in LOWER_BOUNDS:
+        facts.append((label, f"at least {measured_yield}", "seen in one selection, whose efficiency is not known"))
+    elif answers.claim:
         facts.append((label, measured_yield, f"68% interval; {share}; < {upper} at 95%"))
     else:
         facts += [
             (label, f"< {upper}", "95% confidence level"),
             ("Best value", measured_yield, f"68% interval; {share}"),
         ]
-    if answers.verdict == "difference":
-        heading = f"The tables differ, but not like a resonance: {z} after all trials"
-        failed = "; ".join(f"{c.name} ({c.detail})" for c in answers.checks if c.decisive and c.passed is False)
-        text = (
-            f"The data differ from the background table with {value} ({z}), where a claim needs "
-            f"Z ≥ {answers.claim_z:g}. Decisive checks fail: {failed}. No resonance is claimed and no masses are "
-            "quoted."
+    return facts
+
+
+def _particle_table(particles: tuple[ParticleAnswer, ...]) -> Table:
+    rows = []
+    for number, one in enumerate(particles, 1):
+        daughters = ", ".join(measured(m.value, m.error) for m in one.daughter_masses or ()) or "—"
+        mass = "—" if one.resonance_mass is None else measured(one.resonance_mass.value, one.resonance_mass.error)
+        n = one.n_signal
+        rows.append(
+            (
+                str(number),
+                probability(one.p_value.overall),
+                z_value(one.p_value.z_global),
+                mass,
+                daughters,
+                interval(n.value, n.error_low, n.error_high),
+            )
         )
-    elif answers.claim:
-        heading = f"New physics is claimed: {z} after all trials"
-        text = (
-            f"The data differ from the background with {value} ({z}) over everything that was tried; a claim was "
-            f"agreed beforehand to need Z ≥ {answers.claim_z:g}."
-        )
-        if answers.decay:
-            text += f" **Decay:** {arrow(answers.decay)}."
-    else:
-        heading = f"No new physics is claimed: {z} after all trials"
-        relation = "agree with" if p.z_global < WEAK else "show an excess over"
-        text = (
-            f"The data {relation} the background: {value} ({z}) over everything that was tried, where a claim needs "
-            f"Z ≥ {answers.claim_z:g}. Masses and decays are not quoted; the number of signal events is limited "
-            "instead."
-        )
-    blocks: list[Block] = [Heading("Answer", "answer"), Verdict(heading, text, answers.claim, tuple(facts))]
-    blocks.append(Paragraph(_reading(findings)))
-    blocks.append(Paragraph(f"**Signal events.** The number is a {lowered(n.method)}."))
-    return blocks
+    return Table(
+        "particles",
+        "Particles that are claimed, each tested in events that do not look like the ones before it; masses in GeV.",
+        ("", "Global p", "Z", "Resonance", "Daughters", "Signal events"),
+        tuple(rows),
+        numeric=(1, 2, 3, 4, 5),
+    )
 
 
 def _trials(findings: Told) -> str:
@@ -147,7 +209,7 @@ def data(findings: Told) -> list[Block]:
     rows = []
     for role, entry, source in zip(("data", "background"), answers.inputs, (events, table), strict=False):
         dropped = "—" if source is None else count(len(source.dropped))
-        rows.append((role, verbatim(entry.path or "data frame"), count(entry.events), entry.unit, dropped))
+        rows.append((role, verbatim(file_name(entry)), count(entry.events), entry.unit, dropped))
     text = (
         f"The search looks at {count(len(events))} events with the mass {verbatim(events.mass_name)} between "
         f"{events.mass.min():.0f} and {events.mass.max():.0f} GeV"
@@ -211,7 +273,6 @@ def excess(findings: Told) -> list[Block]:
             "the selections and {@selections} shows them."
         ),
         _selection_table(test.selections, test.best),
-        drawings.selections(findings),
     ]
     if findings.shapes:
         worst = min(findings.shapes, key=lambda shape: shape.p)

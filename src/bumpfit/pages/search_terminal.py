@@ -23,6 +23,7 @@ QUANTITIES = {
     "m_J1": "lighter jet mass",
     "m_J2": "heavier jet mass",
     "n_signal": "signal events",
+    "excess": "excess in the best selection",
     "n_signal_upper_limit_95": "95% upper limit on signal events",
     "z_local": "local Z of the best selection",
     "z_global": "global Z",
@@ -83,9 +84,11 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     n = answers["n_signal"]
     percent = answers.get("signal_percent")
     share = f"   ({significant(percent, 2)}% of the data)" if percent is not None else ""
-    rows.add_row(
-        "signal events", interval(n["value"], n["error_low"], n["error_high"]) + " before any selection" + share
-    )
+    number = interval(n["value"], n["error_low"], n["error_high"])
+    if "lower bound" in str(n.get("method", "")):
+        rows.add_row("signal events", f"at least {number} (one selection, not corrected)")
+    else:
+        rows.add_row("signal events", f"{number} before any selection{share}")
     limit = answers["n_signal_upper_limit_95"]
     rows.add_row("upper limit", "—" if limit is None else f"{count(limit)} signal events at 95%")
     title, colour = VERDICTS[answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")]

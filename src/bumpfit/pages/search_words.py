@@ -12,6 +12,9 @@ from bumpfit.search.spectra import SpectraTest
 DECISIVE = 4.0
 """Difference in -2 ln L (2 sigma) from which one kind of decay is said to be preferred."""
 
+LOWER_BOUNDS = ("excess", "excess without jets")
+"""Origins of numbers of signal events that are no more than lower bounds."""
+
 ORIGINS = {
     "excess": "excess in the best selection: a lower bound, not corrected",
     "excess without jets": (
@@ -82,13 +85,18 @@ def decay(found: Description) -> str:
     """The decay of a candidate, and what is known of the decays of its daughters."""
     heavy, light = sorted((found.heavy.mass, found.light.mass), reverse=True)
     text = (
-        f"A ({found.resonance.mass:.0f} GeV) -> B ({heavy:.0f} GeV) + C ({light:.0f} GeV), each seen as one large jet"
+        f"A ({found.resonance.mass:.0f} GeV) -> B ({heavy:.0f} GeV) + C ({light:.0f} GeV), both hadronic, each seen as "
+        "one large jet"
     )
     preference = None if found.yield_fit is None else found.yield_fit.two_prong_preference
     if preference is None or abs(preference) < DECISIVE:
         return f"{text}; whether B and C decay to two or three prongs is not determined"
     prongs = "two" if preference > 0 else "three"
-    return f"{text}; {prongs}-prong decays of B and C are preferred (2 Delta ln L = {abs(preference):.1f})"
+    quarks = "q q" if prongs == "two" else "q q q"
+    return (
+        f"{text}; {prongs}-prong decays B, C -> {quarks} are preferred (2 Delta ln L = {abs(preference):.1f}, with "
+        "the modelling error of N-subjettiness)"
+    )
 
 
 def step(taken: Step, approach: str) -> tuple[str, str]:
@@ -122,7 +130,7 @@ def check(found: Check) -> tuple[str, str]:
         case "background shape":
             detail = (
                 f"smallest p = {n['p']:.2g} of {n['selections']} selections (at {n['background_efficiency']:.2%}, "
-                f"chi2 {n['chi2']:.1f} in {n['bins']} bins)"
+                f"χ² {n['chi2']:.1f} in {n['bins']} bins)"
             )
             return "selected background keeps its m_JJ shape", detail
         case "sidebands":
@@ -148,10 +156,12 @@ def check(found: Check) -> tuple[str, str]:
             return "nothing is left when the particles are removed", _further(n)
         case "mass fits":
             bad = (f"{p['name']} (valid: {p['valid']}, at bounds: {p['at_bounds']})" for p in n["bad"])
-            return "the mass fits converged inside their ranges", ", ".join(bad) or "all three"
+            ends = f"; other parameters at an end of their range: {', '.join(n['ends'])}" if n.get("ends") else ""
+            return "the mass fits converged, with positions inside their ranges", (", ".join(bad) or "all three") + ends
         case "masses agree":
             moved = (f"{name} moved by {pull:+.1f} sigma" for name, pull in n["pulls"].items())
-            return "masses before and after the iterations agree", ", ".join(moved)
+            detail = "the steps did not fit the masses again" if found.passed is None else ", ".join(moved)
+            return "masses before and after the iterations agree", detail
         case _:
             detail = "mass ratios interpolated" if found.passed else "nearest simulated mass ratio taken"
             return "the candidate lies inside the library of signal-like events", detail

@@ -38,9 +38,11 @@ from bumpfit.search.library_part import library_part
 from bumpfit.search.mass_range import mass_range
 from bumpfit.search.particles import further_particles
 from bumpfit.search.peaks import PeakFit
+from bumpfit.search.posterior import untied
 from bumpfit.search.score_events import (
     cross_fitted,
     event_scores,
+    first_probability,
     forward_ranks,
     forward_survival,
     mass_windows,
@@ -120,15 +122,18 @@ def search(
     significant = test.overall.z >= config.claim_z
     described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)
     found = _checks(test, shapes, spectra, described, config)
-    verdict, particles, found = _judged(known, scored, survival, described, found)
+    verdict, particles, found, of_others = _judged(known, scored, survival, described, found)
+    total = sum(p.signal.value for p in particles) if particles else described.signal.value
+    first = first_probability(scores, data, windows, total, learn=verdict == "resonance")
+    updated = first if described.probability is None else 1 - (1 - described.probability) * (1 - of_others)
     return Findings(
         config=config,
         data=data,
         background=background,
         windows=windows,
         test=test,
-        scores=scores,
-        updated_probability=described.probability,
+        scores=dataclasses.replace(scores, probability=first),
+        updated_probability=untied(updated),
         spectra=spectra,
         shapes=shapes,
         window=test.windows[test.best],
@@ -151,8 +156,11 @@ def _judged(
     ranks: tuple[Array, Array],
     described: Described,
     found: tuple[Check, ...],
-) -> tuple[Verdict, tuple[Particle, ...], tuple[Check, ...]]:
-    """The verdict, all particles, and all checks: those `found` before, and those that need the other events."""
+) -> tuple[Verdict, tuple[Particle, ...], tuple[Check, ...], Array]:
+    """The verdict, all particles, all checks, and the probabilities of the data to be of a further particle.
+
+    The checks are those `found` before, and those that need the other events.
+    """
     data, background, windows, test, config = known.data, known.background, known.windows, known.test, known.config
     significant = decide(test.overall.z, config.claim_z, ()) != "nothing"
     latest = described.updated or described.first
@@ -162,13 +170,14 @@ def _judged(
         leading = dataclasses.replace(leading, resonance=Value(peak.mass, peak.error))
     others: tuple[Particle, ...] = ()
     further: Further | None = None
+    of_others = np.zeros(len(data))
     if decide(test.overall.z, config.claim_z, found) == "resonance":
-        others, further = further_particles(known, scored, leading)
+        others, of_others, further = further_particles(known, scored, leading)
     evidence = _evidence(known, ranks, (leading, *others), peak, significant)
     inside = all(c.passed is not False for c in found if c.kind == "library")
     found = (*found, *checks_of(evidence, config, inside=inside, decisive=significant), *checks.of_further(further))
     verdict = decide(test.overall.z, config.claim_z, found)
-    return verdict, (leading, *others) if verdict == "resonance" else (), found
+    return verdict, (leading, *others) if verdict == "resonance" else (), found, of_others
 
 
 def _evidence(

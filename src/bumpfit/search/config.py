@@ -210,6 +210,7 @@ def _check(config: SearchConfig, where: str) -> None:
         (all(t.leaf_events >= 1 and t.l2 >= 0 for t in trees), "trees need leaf_events >= 1 and l2 >= 0"),
         (all(0 < t.validation_fraction < 1 for t in trees), "trees need 0 < validation_fraction < 1"),
         (all(t.patience >= 1 for t in trees), "trees need patience >= 1"),
+        (0 <= config.templates.tau_scale < 1 and 0 <= config.templates.tau_spread < 1, "templates needs tau_* < 1"),
         (2 <= config.templates.folds <= 100, "templates needs from 2 to 100 folds"),
         (
             config.spectrum.low >= 0 and (not config.spectrum.high or config.spectrum.low < config.spectrum.high),

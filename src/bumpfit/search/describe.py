@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit, fit_peak
-from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like
+from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
 from bumpfit.search.template import TemplateScores, YieldFit, fit_yield, template_scores
 from bumpfit.search.windows import Window
 
@@ -141,6 +141,7 @@ def template_yield(
         folds=config.templates.folds,
         seed=seed,
         executor=executor,
+        variants=varied(near.surrogate, config.templates.tau_scale, config.templates.tau_spread),
     )
     fitted = fit_yield(scores, near.surrogate, config.templates)
     return scores, dataclasses.replace(

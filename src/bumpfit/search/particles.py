@@ -28,11 +28,12 @@ Mask = NDArray[np.bool_]
 
 def further_particles(
     known: Searched, scored: Sequence[Sequence[ScoredBlock]], leading: Particle
-) -> tuple[tuple[Particle, ...], Further | None]:
-    """All further particles, and the last excess that is none."""
+) -> tuple[tuple[Particle, ...], Array, Further | None]:
+    """All further particles, the probability of each data event to be one of theirs, and an excess that is none."""
     config, settings = known.config, known.config.particles
     found: list[Particle] = [leading]
     last: Further | None = None
+    none_of_them = np.ones(len(known.data))
     while len(found) < settings.most:
         parts = [
             region(p.description, known.data, known.background, settings.leftover)
@@ -59,9 +60,11 @@ def further_particles(
         scores = final.template_scores
         if scores is not None:  # templates of all events, so that it can be removed like the first
             final = _on_all_events(final, known, gone.data, gone.background)
+        if one.probability is not None:
+            none_of_them[~gone.data] *= 1 - one.probability
         found.append(particle(test, known.windows, known.data, final, one.signal, one.upper_95))
         known.kept.log.write("further particle", mass=final.resonance.mass, z_global=test.overall.z)
-    return tuple(found[1:]), last
+    return tuple(found[1:]), 1 - none_of_them, last
 
 
 def test_without(

@@ -1,42 +1,126 @@
-"""Scores in [0, 1]: the estimated probability that an event is signal, from the data themselves."""
+"""Scores in [0, 1]: the probability that an event is signal, whose sum is the number of signal events.
+
+Everything is said in background survival fractions u (small is signal-like), which are uniform for background. The
+density of signal in u is a mixture of decreasing power laws; where nothing is claimed it is a fixed law, so that a
+fluctuation is not taken for what a signal looks like.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 Array = NDArray[np.float64]
 
+POWERS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.05)
+"""The power laws a u^(a - 1) of which the density of signal is made; 1: signal that looks like background."""
 
-def posterior_from_survival(data: Array, background: Array, *, tie_share: float = 1e-3, bins: int = 60) -> Array:
-    """P(signal | rank) of each data event, shape (N,).
+DEPTH = 0.003
+"""Survival fraction at which the fixed law, 1 / (u + DEPTH), turns over."""
+
+TINY = 1e-3
+"""Signal events that the scores sum to where none are measured, so that events keep their order."""
+
+STEPS = 200
+"""Steps of the expectation maximisation, on `BINS` bins in ln u."""
+
+BINS = 400
+
+
+def learned_law(u: Array, n_signal: float) -> Array:
+    """Weights of `POWERS` (sum 1) that maximise the likelihood of N events, n_signal of them signal; shape (P,)."""
+    edges = np.linspace(float(np.log(u).min()) - 1e-9, 0.0, BINS + 1)
+    n = np.histogram(np.log(u), edges)[0].astype(float)
+    basis = np.array([np.exp(a * edges[1:]) - np.exp(a * edges[:-1]) for a in POWERS])
+    total = n.sum()
+    share = min(max(n_signal, TINY) / total, 0.5)
+    weights = np.full(len(POWERS), 1 / len(POWERS))
+    for _ in range(STEPS):
+        signal = share * weights[:, None] * basis
+        part = signal / np.maximum((1 - share) * basis[0] + signal.sum(0), 1e-300)
+        sums = (n * part).sum(1)
+        weights = sums / sums.sum()
+    return np.asarray(weights)
+
+
+def density_ratio(u: Array, weights: Array | None) -> Array:
+    """Density of signal over that of background at u, shape of u: of the mixture, or of the fixed law."""
+    if weights is None:
+        return np.asarray(1 / ((u + DEPTH) * np.log((1 + DEPTH) / DEPTH)))
+    return np.asarray(sum(w * a * u ** (a - 1) for w, a in zip(weights, POWERS, strict=True)))
+
+
+def calibrated(u: Array, n_signal: float, *, learn: bool) -> Array:
+    """P(signal) of events with these survival fractions, shape (N,), whose sum is `n_signal` (`TINY` at least).
 
     Args:
-        data, background: background survival fractions of the events of one region (`scoring.survival`), all folds
-            together, shapes (N,), (M,); small is signal-like.
-        tie_share: share of the score that is the rank itself, so that events with equal probability keep their order.
-        bins: bins in -ln(survival), each with about the same number of events of the tail it bounds.
-
-    In bins of rank, data over expected background estimates the density ratio r; the probability 1 - 1/r is made
-    monotone in the rank by isotonic regression (weighted by the events) and clipped to [0, 1].
+        u: background survival fractions in (0, 1].
+        learn: fit the density of signal to these events; otherwise take the fixed law.
     """
-    x_data, x_background = -np.log(data), -np.log(background)
-    top = float(np.quantile(np.concatenate([x_data, x_background]), 1 - min(0.5, 10 / len(data))))
-    edges = np.r_[-np.inf, np.linspace(0, max(top, 1e-6), bins), np.inf]
-    n = np.histogram(x_data, edges)[0].astype(float)
-    b = np.histogram(x_background, edges)[0] * (len(data) / len(background))
-    use = n + b > 0
-    # (n - b) / n, pulled to 0 by half a background event where there are hardly any
-    fraction = 1 - np.minimum((b[use] + 0.5) / (n[use] + 0.5), 1.0)
-    centre = np.r_[0.0, 0.5 * (edges[1:-2] + edges[2:-1]), edges[-2]][use]
-    monotone = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(centre, fraction, n[use] + 1e-9)
-    probability = monotone.predict(x_data)
-    rank = 1 - data
-    return np.asarray((1 - tie_share) * probability + tie_share * rank, dtype=np.float64)
+    if not len(u):
+        return np.zeros(0)
+    wanted = min(max(n_signal, TINY), 0.5 * len(u))
+    weights = learned_law(u, wanted) if learn else None
+    odds = np.log(density_ratio(u, weights)) + logit(wanted / len(u))
+    return scaled(odds, wanted)
 
 
-def posterior_from_templates(log_ratio: Array, n_signal: float, n_events: int) -> Array:
-    """P(signal | x) = S p_s / (S p_s + (N - S) p_b) from ln p_s / p_b, shape (N,)."""
-    prior = np.clip(n_signal / n_events, 1e-9, 1 - 1e-9)
-    return np.asarray(1 / (1 + np.exp(-(log_ratio + np.log(prior / (1 - prior))))), dtype=np.float64)
+def scaled(log_odds: Array, n_signal: float) -> Array:
+    """Probabilities of these log odds, moved together so that they sum to `n_signal`."""
+    moved = brentq(lambda x: float(expit(log_odds + x).sum()) - n_signal, -60.0, 60.0, xtol=1e-10)
+    return np.asarray(expit(log_odds + moved))
+
+
+def log_likelihood(u: Array, weights: Array, n_signal: float) -> float:
+    """ln of the density of these events over that of background alone."""
+    share = n_signal / len(u)
+    return float(np.log1p(share * (density_ratio(u, weights) - 1)).sum())
+
+
+def combined(evidence: dict[str, tuple[Array, Array]], n_signal: float, seed: int = 0) -> tuple[str, Array]:
+    """The evidence, or the sum of all log ranks, that tells signal best: its name and survival fractions of the data.
+
+    Which is decided on halves of the data: the law learned on one half is tried on the other.
+
+    Args:
+        evidence: name -> survival fractions of data (N,) and background (M,).
+    """
+    found = dict(evidence)
+    if len(evidence) > 1:
+        logs = [np.sum([np.log(pair[k]) for pair in evidence.values()], axis=0) for k in (0, 1)]
+        found[" and ".join(evidence)] = ranked(logs[0], logs[1]), np.zeros(0)
+    n = len(next(iter(evidence.values()))[0])
+    half = np.random.default_rng(np.random.SeedSequence([seed, 19])).permutation(n) < n // 2
+    gain = {}
+    for name, (u, _) in found.items():
+        gain[name] = sum(
+            log_likelihood(u[~train], learned_law(u[train], n_signal * train.mean()), n_signal * (~train).mean())
+            for train in (half, ~half)
+        )
+    best = max(gain, key=lambda name: gain[name])
+    return best, found[best][0]
+
+
+def ranked(data: Array, background: Array) -> Array:
+    """Fraction of background with a value at most as large, shape (N,), in (0, 1); small values are signal-like.
+
+    Between background events it is interpolated, and below the smallest it falls with the value.
+    """
+    b = np.sort(background)
+    m = len(b)
+    fraction = np.log((np.arange(m) + 1.0) / (m + 1.0))
+    result = np.interp(data, b, fraction)
+    below = data < b[0]
+    result[below] = fraction[0] + (data[below] - b[0])
+    return np.asarray(np.exp(result))
+
+
+def untied(probability: Array) -> Array:
+    """The same probabilities in the same order, no two equal: ties are broken by position, by 1e-13 a place."""
+    order = np.argsort(probability, kind="stable")
+    result = np.empty_like(probability)
+    result[order] = probability[order] + 1e-13 * np.arange(len(probability))
+    top = result.max(initial=0.0)
+    return np.asarray(result / top if top > 1 else result)

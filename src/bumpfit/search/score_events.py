@@ -20,7 +20,7 @@ from bumpfit.scoring.ranks import mean_log_rank
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Scores, ShapeCheck
 from bumpfit.search.hypotheses import LibraryPart, Tried
-from bumpfit.search.posterior import posterior_from_survival
+from bumpfit.search.posterior import calibrated, untied
 from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
 from bumpfit.search.windows import Window, home_window
 
@@ -197,16 +197,36 @@ def _with_library(data: Array, background: Array, folds: tuple[Ints, Ints], trie
 def event_scores(
     u_data: Array, u_background: Array, data: Events, background: Events, windows: tuple[Window, ...]
 ) -> Scores:
-    """Scores of all events in their home windows."""
+    """Ranks of all events in their home windows; their probabilities wait for the number of signal events."""
     home_d, home_b = home_window(data.mass, windows), home_window(background.mass, windows)
     survival_d = u_data[home_d, np.arange(len(data))]
     survival_b = u_background[home_b, np.arange(len(background))]
-    probability = np.zeros(len(data))
-    for w in range(len(windows)):
-        d, b = home_d == w, home_b == w
-        if d.any() and b.any():
-            probability[d] = posterior_from_survival(survival_d[d], survival_b[b])
-    return Scores(survival_d, survival_b, probability)
+    return Scores(survival_d, survival_b, np.zeros(len(data)))
+
+
+def first_probability(
+    scores: Scores, data: Events, windows: tuple[Window, ...], n_signal: float, *, learn: bool
+) -> Array:
+    """P(signal) of all data events from their ranks, shape (N,); the sum is `n_signal`.
+
+    Where a signal is claimed (`learn`), the windows share it by their excess in the top of the ranks, and each learns
+    what a signal looks like there; otherwise all events are alike but for their rank.
+    """
+    u = scores.survival
+    if not learn:
+        return untied(calibrated(u, n_signal, learn=False))
+    home = home_window(data.mass, windows)
+    inside = [home == w for w in range(len(windows))]
+    excess = np.array([max(float((u[d] <= TOP).sum() - TOP * d.sum()), 0.0) for d in inside])
+    shares = excess / excess.sum() if excess.sum() > 0 else np.array([d.mean() for d in inside])
+    result = np.zeros(len(data))
+    for d, share in zip(inside, shares, strict=True):
+        result[d] = calibrated(u[d], share * n_signal, learn=True)
+    return untied(result)
+
+
+TOP = 0.03
+"""Survival fraction up to which the excesses of the windows are compared."""
 
 
 def shape_checks(
@@ -243,4 +263,4 @@ def write_scores(path: str | os.PathLike[str], data: Events, probability: Array,
     if with_mass:
         frame[data.mass_name] = data.frame(data.unit)[data.mass_name]
     with atomic(path) as temporary:
-        frame.sort_index().to_csv(temporary, float_format="%.8g")
+        frame.sort_index().to_csv(temporary)  # all digits: no two scores tie

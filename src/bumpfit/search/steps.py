@@ -30,7 +30,7 @@ from bumpfit.search.describe import (
 )
 from bumpfit.search.findings import Check, Description, Origin, Scores, SignalEvents, Step, Value
 from bumpfit.search.peaks import PeakFit
-from bumpfit.search.posterior import posterior_from_templates
+from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import generic
 from bumpfit.search.template import TemplateScores, YieldFit, fit_yield, template_scores
@@ -45,11 +45,11 @@ WORSE = 1.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Described:
-    """What the steps led to; `probability` (N,) are the updated scores."""
+    """What the steps led to; `probability` (N,) are the updated scores, None where nothing updates the first."""
 
     signal: SignalEvents
     upper_95: float
-    probability: Array
+    probability: Array | None = None
     first: Description | None = None
     updated: Description | None = None
     null_yield: YieldFit | None = None
@@ -84,7 +84,7 @@ class Searched:
 def describe_candidate(known: Searched) -> Described:
     """Masses, yield and further steps for a claimed excess."""
     data, background, windows, config = known.data, known.background, known.windows, known.config
-    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.kept.log
+    test, seed, executor, log = known.test, known.seed, known.executor, known.kept.log
     start = test.windows[test.best]
     peaks = first_masses(data, background, windows, start, known.u_data, known.u_background, config)
     log.write("first masses", **{p.name: p.mass for p in peaks})
@@ -93,9 +93,9 @@ def describe_candidate(known: Searched) -> Described:
     steps: list[Step] = []
     updated: Description | None = None
     near = neighbourhood(data, background, peak_masses(peaks), windows, config)
-    probability = scores.probability
+    probability: Array | None = None
     for number in range(known.iterations):
-        before = {**_masses(peaks), "n_signal": signal}
+        before = {**_masses(peaks), "excess" if signal.origin == "excess" else "n_signal": signal}
         if number == 1:
             peaks = unbiased_masses(
                 data, background, near, peaks, signal.value, config, seed=seed + 100 * number, executor=executor
@@ -114,7 +114,7 @@ def describe_candidate(known: Searched) -> Described:
             signal = _events(fitted, "templates")
             upper = fitted.upper_95
             updated = Description(*peaks, fitted, templates, (near.low, near.high))
-            probability = _updated(data, background, near, templates, fitted)
+            probability = _updated(known, near, templates, fitted)
         steps.append(Step("masses" if number else "templates", before, after, taken=not worse))
         log.write("iteration", task=steps[-1].kind, taken=not worse, n_signal=signal.value)
     return Described(
@@ -138,19 +138,37 @@ def _excess(best: SelectionResult, origin: Origin, *, least: float = -np.inf) ->
 
 
 def _updated(
-    data: Events, background: Events, near: Neighbourhood, templates: TemplateScores, fitted: YieldFit
+    known: Searched, near: Neighbourhood, templates: TemplateScores, fitted: YieldFit, *, learn: bool = True
 ) -> Array:
-    """P(signal) of all events from templates, dijet mass included; 0 outside the neighbourhood, shape (N,)."""
-    mass = data.mass[near.data_rows]
+    """P(signal) of all events, shape (N,); the sum is the fitted yield.
+
+    Near the candidate's mass from the ranks of the data-driven score, of the templates (dijet mass included), or of
+    both, whichever tells data from background best in data that it did not learn from; elsewhere from the ranks of the
+    score alone, for the part of the signal that is expected there.
+    """
+    data, background = known.data, known.background
     grid = np.linspace(near.low, near.high, 200)
     signal = gaussian_kde(near.surrogate.mass, weights=near.surrogate.weights)(grid)
     table = gaussian_kde(background.mass[near.background_rows])(grid)
-    log_mass = np.interp(mass, grid, np.log(np.maximum(signal, 1e-12)) - np.log(np.maximum(table, 1e-12)))
-    result = np.zeros(len(data))
-    result[near.data_rows] = posterior_from_templates(
-        templates.data + log_mass, max(fitted.n_signal * near.share, 1.0), len(mass)
+    log_mass = np.log(np.maximum(signal, 1e-12)) - np.log(np.maximum(table, 1e-12))
+    of_d, of_b = (
+        -(scores + np.interp(t.mass[rows], grid, log_mass))
+        for t, rows, scores in (
+            (data, near.data_rows, templates.data),
+            (background, near.background_rows, templates.background),
+        )
     )
-    return result
+    u_d, u_b = known.scores.survival[near.data_rows], known.scores.background_survival[near.background_rows]
+    evidence = {"score": (u_d, u_b), "templates": (ranked(of_d, of_b), ranked(of_b, of_b))}
+    inside = max(fitted.n_signal * near.share, 0.0)
+    which, u = combined(evidence, max(inside, 1.0), known.seed)
+    known.kept.log.write("updated scores", evidence=which)
+    result = np.zeros(len(data))
+    result[near.data_rows] = calibrated(u, inside, learn=learn)
+    rest = ~near.data_rows
+    if rest.any():
+        result[rest] = calibrated(known.scores.survival[rest], fitted.n_signal - inside, learn=False)
+    return untied(result)
 
 
 def _cross_check(
@@ -182,11 +200,11 @@ def describe_nothing(known: Searched) -> Described:
     yield is not biased upwards by the choice of a candidate.
     """
     data, background, windows, config = known.data, known.background, known.windows, known.config
-    test, scores, seed, executor, log = known.test, known.scores, known.seed, known.executor, known.kept.log
+    test, seed, executor, log = known.test, known.seed, known.executor, known.kept.log
     steps: list[Step] = []
     if not has_jets(data):
         signal, upper = _excess(test.selections[test.best], "excess without jets", least=0.0)
-        return Described(signal, upper, scores.probability)
+        return Described(signal, upper)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 13]))
     low, high = float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf))
     centres = np.array([w.centre for w in windows])
@@ -200,14 +218,15 @@ def describe_nothing(known: Searched) -> Described:
     if known.iterations >= 1:
         steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))
         log.write("iteration", task=steps[-1].kind)
-    probability = scores.probability
+    probability: Array | None = None
     if known.iterations >= 2:
         peaks = first_masses(
             data, background, windows, test.windows[test.best], known.u_data, known.u_background, config
         )
         near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         candidate, at = template_yield(data, background, near, config, seed=seed + 100, executor=executor)
-        probability = _updated(data, background, near, candidate, at)
+        held = dataclasses.replace(at, n_signal=fitted.n_signal)  # the generic yield, not that of masses chosen now
+        probability = _updated(known, near, candidate, held, learn=False)
         steps.append(
             Step(
                 "closer look",

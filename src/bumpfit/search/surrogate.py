@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from importlib.resources import files
 
 import numpy as np
@@ -113,6 +114,32 @@ def signal_like(masses: Masses) -> Surrogate:
         prongs.astype(np.int64),
         extrapolated=bool(np.any(np.abs(clipped - [x_heavy, x_light]) > 0.02)),
     )
+
+
+def varied(events: Surrogate, scale: float, spread: float) -> tuple[tuple[float, Surrogate], ...]:
+    """The same events with other N-subjettiness ratios, and a penalty in -2 ln L for each: the modelling of prongs.
+
+    Ratios are multiplied by 1 and 1 -+ `scale`, and spread about the median of their kind by the powers 1, 1 - `spread`
+    and 1 / (1 - `spread`); each of the two costs 1 where it is not nominal, a standard deviation.
+    """
+    found = []
+    for times, power in itertools.product((1.0, 1 - scale, 1 + scale), (1.0, 1 - spread, 1 / (1 - spread))):
+        features = events.features.copy()
+        for column, prongs in itertools.product((2, 3), (2, 3)):
+            rows = events.prongs == prongs
+            tau = features[rows, column]
+            if len(tau):
+                centre = max(_weighted_median(tau, events.weights[rows]), 1e-3)
+                features[rows, column] = times * centre * (np.maximum(tau, 0.0) / centre) ** power
+        penalty = float(times != 1) + float(power != 1)
+        found.append((penalty, dataclasses.replace(events, features=features)))
+    return tuple(found)
+
+
+def _weighted_median(values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order[int(np.searchsorted(share, 0.5 * share[-1]))]])
 
 
 def generic(resonances: Array, rng: np.random.Generator) -> Surrogate:

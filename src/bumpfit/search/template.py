@@ -8,7 +8,7 @@ whose efficiency would have to be known: what is fitted is the number of events 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -30,7 +30,9 @@ class TemplateSettings:
 
     `fractions`: background fractions that bound the score bins, where at least `min_background` events are left;
     `folds`: of the cross-fit; `template_error`: relative uncertainty of the modelling of signal-like events, from
-    yields found on other simulations and on real LHC Olympics events (docs/methods/surrogate.md); `generic_events`:
+    yields found on other simulations and on real LHC Olympics events (docs/methods/surrogate.md); `tau_scale`,
+    `tau_spread`: relative uncertainty of the N-subjettiness ratios of signal-like events and of their spread, from the
+    same events, which two against three prongs must survive; `generic_events`:
     events of the generic signal that stands in where nothing is claimed.
     """
 
@@ -38,16 +40,22 @@ class TemplateSettings:
     min_background: int = 15
     folds: int = 3
     template_error: float = 0.07
+    tau_scale: float = 0.10
+    tau_spread: float = 0.20
     generic_events: int = 10_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TemplateScores:
-    """Log density ratios signal-like / background, out of fold: data (N,), background (M,), signal-like (K,)."""
+    """Log density ratios signal-like / background, out of fold: data (N,), background (M,), signal-like (K,).
+
+    `varied`: the same of the signal-like events as other detectors may see them, each with its penalty in -2 ln L.
+    """
 
     data: Array
     background: Array
     signal: Array
+    varied: tuple[tuple[float, Array], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +101,7 @@ def template_scores(
     folds: int = 3,
     seed: int = 0,
     executor: Executor | None = None,
+    variants: Sequence[tuple[float, Surrogate]] = (),
 ) -> TemplateScores:
     """Train signal-like against background, cross-fitted over both; data events are dealt to the folds at random.
 
@@ -107,13 +116,17 @@ def template_scores(
             int(np.random.SeedSequence([seed, 203, k]).generate_state(1)[0]),
             s[fold_s != k],
             b[fold_b != k],
-            (d[fold_d == k], b[fold_b == k], s[fold_s == k]),
+            (d[fold_d == k], b[fold_b == k], s[fold_s == k], *(v.features[fold_s == k] for _, v in variants)),
             surrogate.weights[fold_s != k],
         )
         for k in range(folds)
     )
-    result = TemplateScores(np.empty(len(d)), np.empty(len(b)), np.empty(len(s)))
-    for k, (of_d, of_b, of_s) in enumerate(train_and_score(approach, jobs, executor)):
+    result = TemplateScores(
+        np.empty(len(d)), np.empty(len(b)), np.empty(len(s)), tuple((cost, np.empty(len(s))) for cost, _ in variants)
+    )
+    for k, (of_d, of_b, of_s, *others) in enumerate(train_and_score(approach, jobs, executor)):
+        for (_, values), scored in zip(result.varied, others, strict=True):
+            values[fold_s == k] = scored
         result.data[fold_d == k], result.background[fold_b == k], result.signal[fold_s == k] = of_d, of_b, of_s
     return result
 
@@ -169,7 +182,7 @@ def fit_yield(
         upper_95=value + float(np.hypot(upper - value, norm.ppf(0.95) * relative * value)),
         z=float(np.sqrt(q0)),
         three_prong_fraction=three,
-        two_prong_preference=cost_at(value, 1.0) - cost_at(value, 0.0) if value > 0 else None,
+        two_prong_preference=_preference(scores, surrogate, edges, n, m) if value > 0 else None,
         deviance=lowest,
         bins=len(n),
         edges=edges,
@@ -197,6 +210,25 @@ def _score_bins(
         w = np.where(surrogate.prongs == prongs, surrogate.weights, 0.0)
         kinds.append(np.histogram(scores.signal, edges, weights=w)[0] / w.sum())
     return edges, n, m, kinds
+
+
+def _preference(scores: TemplateScores, surrogate: Surrogate, edges: Array, n: Array, m: Array) -> float:
+    """-2 ln L of three prongs less that of two, each with its best yield and its best variant of the events."""
+    variants = scores.varied or ((0.0, scores.signal),)
+    lowest = {}
+    for prongs in (2, 3):
+        w = np.where(surrogate.prongs == prongs, surrogate.weights, 0.0)
+        costs = []
+        for penalty, values in variants:
+            shape = np.histogram(values, edges, weights=w)[0] / w.sum()
+
+            def cost(signal: float, shape: Array = shape) -> float:
+                return float(profile_on_off(n, m, m.sum() / (n.sum() - signal), signal * shape)[0].sum())
+
+            found = minimize_scalar(cost, bounds=(0.0, 0.5 * n.sum()), method="bounded")
+            costs.append(penalty + float(found.fun))
+        lowest[prongs] = min(costs)
+    return lowest[3] - lowest[2]
 
 
 def _template_statistics(value: float, template: Array, n: Array, weights: Array) -> float:
