@@ -70,6 +70,7 @@ def test_a_claim_is_described(monkeypatch: pytest.MonkeyPatch, z: float, claim: 
     assert answer.window == 1
     kinds = [c.kind for c in answer.checks]
     assert kinds == [
+        "repeated",
         "background shape",
         "sidebands",
         "templates",
@@ -78,7 +79,7 @@ def test_a_claim_is_described(monkeypatch: pytest.MonkeyPatch, z: float, claim: 
         *(("localisation", "shifts") if claim else ()),
     ]
     if claim:  # 90 +- 16 events are seen in the tested half, 40 (at most 70) are fitted
-        assert not answer.checks[3].passed
+        assert not answer.checks[4].passed
 
 
 def test_a_claim_without_jets_has_no_masses(monkeypatch: pytest.MonkeyPatch) -> None:

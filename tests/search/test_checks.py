@@ -82,3 +82,14 @@ def test_bad_mass_fits_and_masses_beyond_the_library() -> None:
         assert not fits.passed and fits.numbers["bad"][0]["name"] == "m_J1"
     width = peak("m_J1", 150.0, at_bounds=("sigma",))
     assert checks.of_candidate(dataclasses.replace(first, light=width), None, near(data, data))[0].passed
+
+
+def test_repeated_events() -> None:
+    """100 events, of which one or two are there again in the other table."""
+    rng = np.random.default_rng(1)
+    table = dataclasses.replace(events(rng.uniform(2600, 3400, 100)), features=rng.uniform(size=(100, 4)))
+    rows = np.arange(100)
+    for again, passed in ((1, True), (2, False)):
+        found = checks.repeated(table.take(rows[:60]), table.take(np.r_[rows[60:], rows[:again]]))
+        assert found.passed is passed and found.decisive
+        assert found.numbers == {"repeated": again, "events": 100 + again}

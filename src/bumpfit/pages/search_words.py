@@ -146,6 +146,8 @@ def check(found: Check) -> tuple[str, str]:
                 f"data; fitted before any selection: {n['n_signal']:.0f} (local Z of that fit {n['z']:.1f})"
             )
             return "the fitted yield is seen and not below the excess", detail
+        case "repeated":
+            return "no event is there twice", f"{n['repeated']} of {n['events']} events of both tables are repeated"
         case "equality":
             return "the tables are equal where no signal can be", _equality(found)
         case "localisation":

@@ -121,7 +121,7 @@ def search(
     )
     significant = test.overall.z >= config.claim_z
     described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)
-    found = _checks(test, shapes, spectra, described, config)
+    found = (checks.repeated(data, background), *_checks(test, shapes, spectra, described, config))
     verdict, particles, found, of_others = _judged(known, scored, survival, described, found)
     total = sum(p.signal.value for p in particles) if particles else described.signal.value
     first = first_probability(scores, data, windows, total, learn=verdict == "resonance")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import Neighbourhood
 from bumpfit.search.findings import Check, Description, Further, ShapeCheck
@@ -23,6 +24,17 @@ SEEN = 2.0
 
 FAR = 3.0
 """Standard deviations by which a mass must move in the steps to be said to disagree with the first one."""
+
+
+REPEATED = 0.01
+"""Share of repeated events above which events are not independent, and no p-value holds."""
+
+
+def repeated(data: Events, background: Events) -> Check:
+    """Events that are there twice, in one table or in both: the tests need independent ones."""
+    rows = np.concatenate([np.column_stack([t.mass, t.features]) for t in (data, background)])
+    again = len(rows) - len(np.unique(rows, axis=0))
+    return Check("repeated", again <= REPEATED * len(rows), {"repeated": again, "events": len(rows)}, decisive=True)
 
 
 def background_shape(shapes: tuple[ShapeCheck, ...]) -> Check:
