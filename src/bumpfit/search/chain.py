@@ -117,7 +117,7 @@ def search(
     spectra = selected_spectra(data, background, survival[0], ranks, config, seed)
     kept.log.write("spectra", usable=sum(s.usable for s in spectra))
     known = Searched(
-        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept
+        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept, library
     )
     significant = test.overall.z >= config.claim_z
     described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)

@@ -213,14 +213,17 @@ def sensitivity(
     seed: int,
 ) -> tuple[Shift, ...]:
     """Which shift of a feature would make the excess of the best selection."""
-    window, best = windows[test.overall.window], test.selections[test.best]
-    excess = best.n_data - best.n_background_expected
+    window = windows[test.overall.window]
+    chosen = best_selection(data, background, survival, test, windows)
+    tau = _span(data, background, survival, test, windows)[2]
+    expected = max(float(chosen[1].sum()), 1.0) / tau
+    excess = float(chosen[0].sum()) - expected
     if excess <= 0:
         return ()
     rows = [window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True)]
     return shifts(
         data.take(rows[0]), background.take(rows[1]), survival[0][rows[0]], survival[1][rows[1]],
-        best.n_background_expected, excess, config.sensitivity, seed,
+        expected, excess, config.sensitivity, seed,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from bumpfit.scoring import ScoredBlock
 from bumpfit.search.candidates import region, together
 from bumpfit.search.config import ParticleSettings
 from bumpfit.search.findings import Description, Further, Particle
+from bumpfit.search.hypotheses import Tried
 from bumpfit.search.steps import Searched, describe_candidate
 from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
 from bumpfit.search.verdict import particle
@@ -73,13 +74,24 @@ def test_without(
     """The primary test of the events that are not gone; None where too few are left."""
     config = known.config
     kept = [[_rest(block, gone_data, gone_background) for block in blocks] for blocks in scored]
+    library = known.library
+    if library is not None:
+        gone = np.concatenate([gone_data, gone_background])
+        library = dataclasses.replace(library, windows=tuple(_others(tried, gone) for tried in library.windows))
     try:
         return two_sample_test(
-            kept, known.windows, config.efficiencies, known.data.mass, known.background.mass,
-            min_background=config.min_background, rank=config.rank, seed=known.seed,
+            kept, known.windows, config.efficiencies, (known.data.mass, known.background.mass),
+            min_background=config.min_background, rank=config.rank, library=library, seed=known.seed,
         )  # fmt: skip
     except InputError:  # no selection keeps enough background
         return None
+
+
+def _others(tried: Tried, gone: Mask) -> Tried:
+    left = ~gone[tried.rows]
+    return dataclasses.replace(
+        tried, rows=tried.rows[left], weights=tried.weights[left], scores=tried.scores[left]
+    )  # fmt: skip
 
 
 def _rest(block: ScoredBlock, gone_data: Mask, gone_background: Mask) -> ScoredBlock:

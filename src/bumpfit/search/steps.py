@@ -29,6 +29,7 @@ from bumpfit.search.describe import (
     unbiased_masses,
 )
 from bumpfit.search.findings import Check, Description, Origin, Scores, SignalEvents, Step, Value
+from bumpfit.search.hypotheses import LibraryPart
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
@@ -79,6 +80,7 @@ class Searched:
     executor: Executor | None
     iterations: int
     kept: Run
+    library: LibraryPart | None = None
 
 
 def describe_candidate(known: Searched) -> Described:
