@@ -15,7 +15,7 @@ from bumpfit.errors import InputError
 from bumpfit.pages import search as present
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages import search_story as story
-from bumpfit.pages.answers import PValue
+from bumpfit.pages.answers import Check, PValue, Told
 from bumpfit.pages.search_command import command
 from bumpfit.pages.search_story import bound
 from bumpfit.report import html, markdown
@@ -74,6 +74,16 @@ def read_page(text: str) -> Page:
     return page
 
 
+def differing() -> Told:
+    """An excess that a decisive check forbids to call a resonance."""
+    found = claimed(data_path="/home/somebody/data.csv")
+    answers = dataclasses.replace(
+        found.answers, verdict="difference", claim=False, resonance_mass=None, daughter_masses=None, decay=None,
+        checks=(Check("the tables are equal where no signal can be", False, "m_J1 differs by 5%", True),),
+    )  # fmt: skip
+    return dataclasses.replace(found, answers=answers, verdict="difference", particles=())
+
+
 VARIANTS = {
     "claimed": claimed,
     "windows": lambda: claimed(windows=6, share=0.8),
@@ -82,6 +92,7 @@ VARIANTS = {
     "spectrum claim": lambda: spectrum_only(claim=True),
     "first only": lambda: dataclasses.replace(claimed(), updated=None),
     "claim without jets": lambda: dataclasses.replace(claimed(), first=None, updated=None),
+    "difference": lambda: differing(),
     "no spectra": lambda: dataclasses.replace(nothing(), spectra=()),
 }
 
@@ -216,7 +227,7 @@ def test_p_value_is_never_zero() -> None:
 @pytest.mark.usefixtures("quick")
 def test_hostile_names_stay_text() -> None:
     names = ("<b>m_J1</b>", "$x$_{y}", "a|b*c", "tau")
-    path = "<script>alert(1)</script>|`x`.csv"
+    path = "<script>alert(1)<b>|`x`.csv"
     found = claimed(data_path=path)
     found = dataclasses.replace(
         found, data=events(500, 1, names=names, path=path), background=events(400, 2, names=names, path="b.csv")
@@ -228,7 +239,7 @@ def test_hostile_names_stay_text() -> None:
     page = read_page(html.render(document))
     assert not {"script", "b>m_j1<"} & page.tags
     text = "".join(page.text)
-    assert "<script>alert(1)</script>|'x'.csv" in text
+    assert "<script>alert(1)<b>|'x'.csv" in text
     assert all(name in text for name in names)
     paths = {Path(picture.path).name for picture in document.pictures()}
     assert all(re.fullmatch(r"[\w-]+\.png", name) for name in paths)
@@ -268,8 +279,8 @@ def test_long_tables_of_selections_are_cut_and_hold_the_best() -> None:
 def test_mass_fits_stand_side_by_side() -> None:
     galleries = [b for b in drawn("claimed").blocks if isinstance(b, Gallery)]
     names = [p.name for g in galleries for p in g.pictures if p.name.startswith("mass_")]
-    assert names[:2] == ["mass_resonance_first", "mass_resonance_updated"]
-    assert len(names) == 6
+    assert names[:3] == ["mass_resonance_updated", "mass_resonance_first", "mass_light_first"]
+    assert len(names) == len(set(names)) == 6
 
 
 def test_settings_come_back_from_the_report(tmp_path: Path) -> None:
@@ -299,3 +310,18 @@ def test_title_and_sections() -> None:
     numbers = drawn("claimed").numbers()
     assert numbers["answer"] == "Section 1"
     assert numbers["provenance"] == "Section 10"
+
+
+def test_a_difference_quotes_no_particle_and_no_folder() -> None:
+    text = markdown.render(drawn("difference"))
+    assert "not like a resonance" in text and "m_J1 differs by 5%" in text
+    assert "2990" not in text and "New physics is claimed" not in text and "310" not in text.split("Provenance")[0]
+    assert "/home/somebody" not in text and "`data.csv`" in text
+
+
+def test_words_that_contradict_the_evidence_are_not_there() -> None:
+    for variant in VARIANTS:
+        text = markdown.render(drawn(variant))
+        assert "agree with the background" not in text
+        assert "+-" not in text.split("Provenance")[0]
+        assert "deeper insight" in text

@@ -200,7 +200,7 @@ def answer(findings: Findings, runtime_s: float) -> Answers:
         resonance_mass=None if leading is None else leading.resonance_mass,
         daughter_masses=None if leading is None else leading.daughter_masses,
         decay=None if leading is None else leading.decay,
-        n_signal=SignalYield(**words.events(signal)),
+        n_signal=_signal(findings),
         n_signal_upper_limit_95=findings.upper_95,
         signal_percent=100 * signal.value / len(data),
         selections=_selections(findings),
@@ -214,6 +214,15 @@ def answer(findings: Findings, runtime_s: float) -> Answers:
             for s in findings.steps
         ),
     )
+
+
+def _signal(findings: Findings) -> SignalYield:
+    found = SignalYield(**words.events(findings.signal))
+    if findings.verdict == "difference":
+        return dataclasses.replace(
+            found, method=f"if the difference were a signal, which is not claimed: {found.method}"
+        )
+    return found
 
 
 def _particle(found: Particle, findings: Findings) -> ParticleAnswer:

@@ -21,6 +21,14 @@ def iterations(findings: Told) -> list[Block]:
     blocks: list[Block] = [Heading("Further steps that were taken", "iterations")]
     if not steps:
         return [*blocks, Paragraph("None: this search ends with its first answer.")]
+    if findings.answers.verdict == "difference":
+        return [
+            *blocks,
+            Paragraph(
+                "The steps looked for the masses of a resonance. As a decisive check fails, their numbers describe no "
+                "particle; they stand in result.json."
+            ),
+        ]
     blocks.append(
         Paragraph(
             "Each step was chosen from what was found before it. The p-value of the answer is not changed by them: "

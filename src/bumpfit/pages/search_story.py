@@ -91,7 +91,7 @@ def _headline(findings: Told) -> tuple[str, str]:
             heading = f"{number} new particles are claimed; the leading one with {z} after all trials"
         text = (
             f"The data differ from the background with {value} ({z}) over everything that was tried; {needs} and no "
-            "decisive check to fail ({@checks})."
+            "decisive check to fail."
         )
         if answers.decay:
             text += f" **Decay:** {arrow(answers.decay)}."

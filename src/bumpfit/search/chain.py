@@ -123,9 +123,7 @@ def search(
     described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)
     found = (checks.repeated(data, background), *_checks(test, shapes, spectra, described, config))
     verdict, particles, found, of_others = _judged(known, scored, survival, described, found)
-    total = sum(p.signal.value for p in particles) if particles else described.signal.value
-    first = first_probability(scores, data, windows, total, learn=verdict == "resonance")
-    updated = first if described.probability is None else 1 - (1 - described.probability) * (1 - of_others)
+    first, updated = _probabilities(scores, known, described, verdict, particles, of_others)
     return Findings(
         config=config,
         data=data,
@@ -133,7 +131,7 @@ def search(
         windows=windows,
         test=test,
         scores=dataclasses.replace(scores, probability=first),
-        updated_probability=untied(updated),
+        updated_probability=updated,
         spectra=spectra,
         shapes=shapes,
         window=test.windows[test.best],
@@ -148,6 +146,24 @@ def search(
         checks=found,
         steps=described.steps,
     )
+
+
+def _probabilities(
+    scores: Scores,
+    known: Searched,
+    described: Described,
+    verdict: Verdict,
+    particles: tuple[Particle, ...],
+    of_others: Array,
+) -> tuple[Array, Array]:
+    """P(signal) of all data events, first and updated; tables that differ in another way have no signal to find."""
+    total = sum(p.signal.value for p in particles) if particles else described.signal.value
+    if verdict == "difference":
+        total = 0.0
+    first = first_probability(scores, known.data, known.windows, total, learn=verdict == "resonance")
+    if described.probability is None or verdict == "difference":
+        return first, first
+    return first, untied(1 - (1 - described.probability) * (1 - of_others))
 
 
 def _judged(

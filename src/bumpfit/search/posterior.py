@@ -92,6 +92,7 @@ def combined(evidence: dict[str, tuple[Array, Array]], n_signal: float, seed: in
         logs = [np.sum([np.log(pair[k]) for pair in evidence.values()], axis=0) for k in (0, 1)]
         found[" and ".join(evidence)] = ranked(logs[0], logs[1]), np.zeros(0)
     n = len(next(iter(evidence.values()))[0])
+    n_signal = min(n_signal, 0.5 * n)
     half = np.random.default_rng(np.random.SeedSequence([seed, 19])).permutation(n) < n // 2
     gain = {}
     for name, (u, _) in found.items():
