@@ -191,7 +191,7 @@ def _sensitivity(findings: Told) -> str:
     shifts = next((c.numbers.get("shifts") for c in findings.checks if c.kind == "shifts"), None)
     if not shifts:
         return ""
-    parts = (f"{variable(s['feature'])} {needed(s)} (others allow {100 * s['allowed']:.1g}%)" for s in shifts)
+    parts = (f"{variable(s['feature'])} {needed(s)} (others allow {100 * s['allowed']:.1f}%)" for s in shifts)
     return f"A shift of one feature in the whole table that would make this excess: {'; '.join(parts)}."
 
 

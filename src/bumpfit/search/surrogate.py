@@ -119,11 +119,12 @@ def signal_like(masses: Masses) -> Surrogate:
 def varied(events: Surrogate, scale: float, spread: float) -> tuple[tuple[float, Surrogate], ...]:
     """The same events with other N-subjettiness ratios, and a penalty in -2 ln L for each: the modelling of prongs.
 
-    Ratios are multiplied by 1 and 1 -+ `scale`, and spread about the median of their kind by the powers 1, 1 - `spread`
-    and 1 / (1 - `spread`); each of the two costs 1 where it is not nominal, a standard deviation.
+    Ratios are multiplied by 1 + k `scale` (k = 0, -+1), and spread about the median of their kind by the powers
+    (1 - `spread`)^k (k = 0, -+1, -+2), k standard deviations of the modelling; each costs k^2.
     """
     found = []
-    for times, power in itertools.product((1.0, 1 - scale, 1 + scale), (1.0, 1 - spread, 1 / (1 - spread))):
+    for shifted, spreads in itertools.product((0, -1, 1), (0, -1, 1, -2, 2)):
+        times, power = 1 + shifted * scale, (1 - spread) ** spreads
         features = events.features.copy()
         for column, prongs in itertools.product((2, 3), (2, 3)):
             rows = events.prongs == prongs
@@ -131,8 +132,7 @@ def varied(events: Surrogate, scale: float, spread: float) -> tuple[tuple[float,
             if len(tau):
                 centre = max(_weighted_median(tau, events.weights[rows]), 1e-3)
                 features[rows, column] = times * centre * (np.maximum(tau, 0.0) / centre) ** power
-        penalty = float(times != 1) + float(power != 1)
-        found.append((penalty, dataclasses.replace(events, features=features)))
+        found.append((float(shifted**2 + spreads**2), dataclasses.replace(events, features=features)))
     return tuple(found)
 
 
