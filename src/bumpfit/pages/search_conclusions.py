@@ -265,6 +265,7 @@ def _measure_better(findings: Told) -> list[str]:
     if final is None:
         return []
     config, entries = findings.config, []
+    scales: list[str] = []
     for name, fit in (("resonance", final.resonance), ("lighter jet", final.light), ("heavier jet", final.heavy)):
         scale = config.peaks.scale_error * fit.mass
         stuck = [parameter for parameter in fit.at_bounds if parameter in ("mass", "sigma")]
@@ -274,10 +275,12 @@ def _measure_better(findings: Told) -> list[str]:
                 "one end, and fit again."
             )
         if scale > fit.error_statistical:
-            entries.append(
-                f"Calibrate the energy scale (W, Z or top peaks): it contributes {significant(scale, 2)} GeV to the "
-                f"error of the {name} mass, statistics {significant(fit.error_statistical, 2)} GeV."
+            scales.append(
+                f"{significant(scale, 2)} GeV to the error of the {name} mass (statistics "
+                f"{significant(fit.error_statistical, 2)} GeV)"
             )
+    if scales:
+        entries.append(f"Calibrate the energy scale (W, Z or top peaks): it contributes {', '.join(scales)}.")
     fitted = final.yield_fit
     if fitted is not None:
         preference = fitted.two_prong_preference

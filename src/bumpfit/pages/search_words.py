@@ -162,7 +162,7 @@ def check(found: Check) -> tuple[str, str]:
             ends = f"; other parameters at an end of their range: {', '.join(n['ends'])}" if n.get("ends") else ""
             return "the mass fits converged, with positions inside their ranges", (", ".join(bad) or "all three") + ends
         case "masses agree":
-            moved = (f"{name} moved by {pull:+.1f} sigma" for name, pull in n["pulls"].items())
+            moved = (f"{name} moved by {pull:+.1f} σ".replace("-", "−") for name, pull in n["pulls"].items())
             detail = "the steps did not fit the masses again" if found.passed is None else ", ".join(moved)
             return "masses before and after the iterations agree", detail
         case _:
