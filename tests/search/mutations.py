@@ -84,7 +84,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("reversed: largest shape p", "search/checks.py", "worst = min(shapes", "worst = max(shapes", CHECKS),
     ("reversed: sidebands", "search/checks.py", "True if usable else", "True if not usable else", CHECKS),
     ("reversed: range", "search/checks.py", "found.smooth,", "not found.smooth,", CHECKS),
-    ("reversed: templates", "search/checks.py", "p > LEAST, numbers", "p < LEAST, numbers", CHECKS),
+    ("reversed: templates", "search/checks.py", "p > DECISIVE, numbers", "p < DECISIVE, numbers", CHECKS),
     ("reversed: yield and excess", "search/checks.py", "<= fitted.high * tested", ">= fitted.high * tested", CHECKS),
     ("untested part", "search/checks.py", "fitted.high * tested", "fitted.high", CHECKS),
     ("reversed: mass fits", "search/checks.py", "not bad,", "bool(bad),", CHECKS),
