@@ -85,8 +85,8 @@ def test_scores_are_the_signal_fraction() -> None:
     truth = np.arange(len(data)) >= 20_000
     for low, high in ((0, 1e-5), (1e-5, 1e-3), (1e-3, 1e-2), (1e-2, 0.1), (0.1, 1)):
         inside = (data > low) & (data <= high)
-        error = np.sqrt(truth[inside].sum() + 1)
-        assert found[inside].sum() == pytest.approx(truth[inside].sum(), abs=3 * error + 0.1 * truth[inside].sum())
+        error = np.sqrt(inside.sum() + 1)  # the background under the signal fluctuates too, and is not known
+        assert found[inside].sum() == pytest.approx(truth[inside].sum(), abs=min(3 * error, 120))
     assert stats.spearmanr(found, -data).statistic > 0.999
 
 
