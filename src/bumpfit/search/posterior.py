@@ -1,7 +1,7 @@
 """Scores in [0, 1]: the probability that an event is signal, whose sum is the number of signal events.
 
 Everything is said in background survival fractions u (small is signal-like), which are uniform for background. The
-density of signal in u is a mixture of decreasing power laws; where nothing is claimed it is a fixed law, so that a
+density of signal in u is a mixture of decreasing beta laws; where nothing is claimed it is a fixed law, so that a
 fluctuation is not taken for what a signal looks like.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, logit
+from scipy.special import betainc, betaln, expit, logit, xlog1py, xlogy
 
 Array = NDArray[np.float64]
 
-POWERS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.05)
-"""The power laws a u^(a - 1) of which the density of signal is made; 1: signal that looks like background."""
+LAWS = ((1.0, 1.0), *((a, b) for a in (0.6, 0.35, 0.15, 0.05) for b in (1.0, 4.0, 16.0, 64.0)))
+"""The beta laws (a, b), decreasing in u, of which the density of signal is made; (1, 1) looks like background."""
 
 DEPTH = 0.003
 """Survival fraction at which the fixed law, 1 / (u + DEPTH), turns over."""
@@ -30,13 +30,13 @@ BINS = 400
 
 
 def learned_law(u: Array, n_signal: float) -> Array:
-    """Weights of `POWERS` (sum 1) that maximise the likelihood of N events, n_signal of them signal; shape (P,)."""
+    """Weights of `LAWS` (sum 1) that maximise the likelihood of N events, n_signal of them signal; shape (L,)."""
     edges = np.linspace(float(np.log(u).min()) - 1e-9, 0.0, BINS + 1)
     n = np.histogram(np.log(u), edges)[0].astype(float)
-    basis = np.array([np.exp(a * edges[1:]) - np.exp(a * edges[:-1]) for a in POWERS])
+    basis = np.diff([betainc(a, b, np.exp(edges)) for a, b in LAWS], axis=1)
     total = n.sum()
     share = min(max(n_signal, TINY) / total, 0.5)
-    weights = np.full(len(POWERS), 1 / len(POWERS))
+    weights = np.full(len(LAWS), 1 / len(LAWS))
     for _ in range(STEPS):
         signal = share * weights[:, None] * basis
         part = signal / np.maximum((1 - share) * basis[0] + signal.sum(0), 1e-300)
@@ -49,7 +49,11 @@ def density_ratio(u: Array, weights: Array | None) -> Array:
     """Density of signal over that of background at u, shape of u: of the mixture, or of the fixed law."""
     if weights is None:
         return np.asarray(1 / ((u + DEPTH) * np.log((1 + DEPTH) / DEPTH)))
-    return np.asarray(sum(w * a * u ** (a - 1) for w, a in zip(weights, POWERS, strict=True)))
+    result = np.zeros_like(u)
+    for w, (a, b) in zip(weights, LAWS, strict=True):
+        if w > 0:
+            result += w * np.exp(xlogy(a - 1, u) + xlog1py(b - 1, -np.minimum(u, 1 - 1e-12)) - betaln(a, b))
+    return result
 
 
 def calibrated(u: Array, n_signal: float, *, learn: bool) -> Array:
