@@ -108,7 +108,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("reversed: few events of a spectrum", "search/spectrum.py", "counts.sum() < settings",
      "counts.sum() > settings", SPECTRA),
     ("reversed: ranks", "search/two_sample.py", "kept = u < rank.reach", "kept = u > rank.reach", JOINT),
-    ("weights of the blocks", "search/two_sample.py", "math.sqrt(k / len(blocks)) * np.log", "np.log", JOINT),
+    ("weights of the blocks", "search/two_sample.py", "math.sqrt(learned) * np.log", "np.log", JOINT),
     ("tested events lay out the windows", "search/score_events.py", "background.mass[first], share",
      "background.mass, share", CHAIN),
     ("free fraction without a claim", "search/steps.py", "three_prong_fraction=0.5",
