@@ -175,10 +175,12 @@ def _particle_table(particles: tuple[ParticleAnswer, ...]) -> Table:
 
 
 def _trials(findings: Told) -> str:
-    p = findings.answers.p_value
-    what = "mass window" if findings.test is not None else "mass"
-    plural = "" if p.trials == 1 else "s" if findings.test is not None else "es"
-    return f"{p.trials} {what}{plural} tried"
+    tried = findings.answers.p_value.trials
+    if findings.test is None:
+        return f"{tried} mass{'' if tried == 1 else 'es'} tried"
+    windows = len(findings.test.overall.tested)
+    where = f"{windows} mass window{'' if windows == 1 else 's'}"
+    return f"{where} tried" if tried == windows else f"{tried} statistics in {where} tried"
 
 
 def _best_name(findings: Told) -> str:
