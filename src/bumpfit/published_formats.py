@@ -211,7 +211,7 @@ def from_yaml(path: Path, chosen: str | None) -> Table:
     except ImportError as error:
         raise MissingExtraError("pyyaml", "hepdata", "reading YAML of HEPData") from error
     try:
-        content = yaml.load(text_of(path), Loader=_loader(yaml))
+        content = _plain_data(yaml, text_of(path))
     except yaml.YAMLError as error:
         raise InputError(f"'{path}' is not valid YAML: {' '.join(str(error).split())[:200]}") from error
     if not (isinstance(content, dict) and isinstance(content.get("independent_variables"), list)
@@ -249,9 +249,13 @@ def from_yaml(path: Path, chosen: str | None) -> Table:
     )  # fmt: skip
 
 
-def _loader(yaml: Any) -> Any:
-    """The loader of plain data, in C where it is there; it makes no objects."""
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _plain_data(yaml: Any, text: str) -> Any:
+    """The plain data of a YAML text; the safe loader, in C where it is there, makes no objects."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _header(variable: Any) -> dict[str, Any]:

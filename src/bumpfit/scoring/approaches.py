@@ -23,17 +23,20 @@ class QuantileBinned:
     """An estimator that sees the number of each feature's quantile bin instead of its value; missing values stay NaN.
 
     Trees split on bins anyway. Binning here, without weights, spares scikit-learn's weighted percentiles, which take
-    most of the training time of `HistGradientBoostingClassifier` when sample weights are given.
+    most of the training time of `HistGradientBoostingClassifier` when sample weights are given. `single`: values are
+    taken with 32 bits, as a stored forest takes them; an event at an edge is in the same bin in both then.
     """
 
-    def __init__(self, estimator: Estimator, bins: int = 255) -> None:
+    def __init__(self, estimator: Estimator, bins: int = 255, *, single: bool = False) -> None:
         self.estimator = estimator
         self.bins = bins
+        self.single = single
         self.edges: list[Array] = []
 
     def fit(self, X: Array, y: NDArray[np.int64], sample_weight: Array | None = None) -> QuantileBinned:
         """Find the bins, then learn."""
         levels = np.linspace(0, 1, self.bins + 1)[1:-1]
+        X = self._taken(X)
         known = [column[~np.isnan(column)] for column in X.T]
         self.edges = [
             np.unique(np.quantile(values, levels, method="averaged_inverted_cdf")) if len(values) else np.empty(0)
@@ -44,7 +47,10 @@ class QuantileBinned:
 
     def predict_proba(self, X: Array) -> Array:
         """Class probabilities, shape (N, 2)."""
-        return self.estimator.predict_proba(binned(X, self.edges))
+        return self.estimator.predict_proba(binned(self._taken(X), self.edges))
+
+    def _taken(self, X: Array) -> Array:
+        return X.astype(np.float32).astype(np.float64) if self.single else X
 
 
 @dataclasses.dataclass(unsafe_hash=True)

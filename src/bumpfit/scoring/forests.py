@@ -172,4 +172,4 @@ class ExtraTrees(RandomForest):
 
         if self.bins < 2:
             raise InputError(f"bins is {self.bins}; expected 2 or more")
-        return QuantileBinned(ExtraTreesClassifier(**self._settings(), random_state=seed), self.bins)
+        return QuantileBinned(ExtraTreesClassifier(**self._settings(), random_state=seed), self.bins, single=True)
