@@ -114,7 +114,8 @@ def test_the_script_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     )  # fmt: skip
     assert code == 0
     assert out == (
-        "import model sm\ndefine j = g u d\ngenerate p p > w+ z\nadd process p p > w- z\noutput wz\nlaunch wz\n"
+        "import model sm\ndefine j = g u d\ngenerate p p > w+ z\nadd process p p > w- z\noutput wz\n"
+        "# the seed of Cards/pythia8_card.dat: Random:setSeed = on, Random:seed = 7\nlaunch wz\n"
         "shower=Pythia8\ndetector=OFF\nmadspin=OFF\ndone\nset nevents 10\nset ptj 20\nset iseed 7\ndone\n"
     )
 

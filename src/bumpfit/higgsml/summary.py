@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
 from bumpfit.errors import InputError
-from bumpfit.higgsml import kernel as k
+from bumpfit.higgsml import kernel
 from bumpfit.higgsml.columns import UNDEFINED
 from bumpfit.higgsml.forest import Forest
 
@@ -40,7 +40,7 @@ def inputs(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-PLAIN = (k.LEP_PT, k.HAD_PT, k.J1_PT, k.J2_PT, k.N_JETS, k.ALL_PT, k.MET)
+PLAIN = (kernel.LEP_PT, kernel.HAD_PT, kernel.J1_PT, kernel.J2_PT, kernel.N_JETS, kernel.ALL_PT, kernel.MET)
 CAN_BE_UNDEFINED = (2, 3)
 """Places of `PLAIN` that an event may lack; derived quantities all may."""
 
@@ -55,11 +55,11 @@ def fill(x, out):  # type: ignore[no-untyped-def]
         for place in CAN_BE_UNDEFINED:
             if out[i, place] == UNDEFINED:
                 out[i, place] = none
-        out[i, 7], out[i, 8] = abs(x[k.LEP_ETA, i]), abs(x[k.HAD_ETA, i])
-        lep, had, met = x[k.LEP_PHI, i], x[k.HAD_PHI, i], x[k.MET_PHI, i]
+        out[i, 7], out[i, 8] = abs(x[kernel.LEP_ETA, i]), abs(x[kernel.HAD_ETA, i])
+        lep, had, met = x[kernel.LEP_PHI, i], x[kernel.HAD_PHI, i], x[kernel.MET_PHI, i]
         out[i, 9], out[i, 10], out[i, 11] = apart(lep, had), apart(lep, met), apart(had, met)
         for place in range(12):
-            v = x[k.PRI + place, i]
+            v = x[kernel.PRI + place, i]
             out[i, 12 + place] = none if v == UNDEFINED else v
 
 
