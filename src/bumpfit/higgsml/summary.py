@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from bumpfit.compiled import njit
 from bumpfit.errors import InputError
 from bumpfit.higgsml import kernel
-from bumpfit.higgsml.columns import UNDEFINED
 from bumpfit.higgsml.forest import Forest
 
 Floats = NDArray[np.float64]
@@ -53,14 +52,14 @@ def fill(x, out):  # type: ignore[no-untyped-def]
         for place in range(7):
             out[i, place] = x[PLAIN[place], i]
         for place in CAN_BE_UNDEFINED:
-            if out[i, place] == UNDEFINED:
+            if out[i, place] == kernel.ABSENT:
                 out[i, place] = none
         out[i, 7], out[i, 8] = abs(x[kernel.LEP_ETA, i]), abs(x[kernel.HAD_ETA, i])
         lep, had, met = x[kernel.LEP_PHI, i], x[kernel.HAD_PHI, i], x[kernel.MET_PHI, i]
         out[i, 9], out[i, 10], out[i, 11] = apart(lep, had), apart(lep, met), apart(had, met)
         for place in range(12):
             v = x[kernel.PRI + place, i]
-            out[i, 12 + place] = none if v == UNDEFINED else v
+            out[i, 12 + place] = none if v == kernel.ABSENT else v
 
 
 @njit(internal=True)
