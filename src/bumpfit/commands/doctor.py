@@ -107,17 +107,21 @@ def _against_pyhf() -> dict[str, Any]:
 
     from bumpfit import inference, workspace
     from bumpfit.workspace import build
+    from bumpfit.workspace.effects_scale import NORMFACTOR, NORMSYS
+    from bumpfit.workspace.effects_shape import HISTOSYS
 
     begin = time.monotonic()
-    signal = build.sample("signal", [4.0, 9.0, 3.0], build.modifier("normfactor", "mu"))
+    signal = build.sample("signal", [4.0, 9.0, 3.0], NORMFACTOR.modifier("mu"))
     background = build.sample(
-        "background", [60.0, 40.0, 25.0], build.modifier("normsys", "norm", (0.9, 1.1)),
-        build.modifier("histosys", "shape", ([57.0, 41.0, 26.0], [64.0, 39.0, 23.0])),
+        "background", [60.0, 40.0, 25.0], NORMSYS.modifier("norm", (0.9, 1.1)),
+        HISTOSYS.modifier("shape", ([57.0, 41.0, 26.0], [64.0, 39.0, 23.0])),
     )  # fmt: skip
     spec = build.workspace({"region": [signal, background]}, {"region": [63.0, 52.0, 27.0]}, "mu")
     model = workspace.read(spec)
     read = pyhf.Workspace(spec)
-    theirs = read.model(modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}})
+    theirs = read.model(
+        modifier_settings={NORMSYS.kind: {"interpcode": "code4"}, HISTOSYS.kind: {"interpcode": "code4p"}}
+    )
     data = read.data(theirs)
     start = theirs.config.suggested_init()
     values = dict(zip(theirs.config.par_names, start, strict=True))

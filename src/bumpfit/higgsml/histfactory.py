@@ -24,6 +24,9 @@ from bumpfit.higgsml.likelihood import Model, fit_all, throw_counts
 from bumpfit.higgsml.nuisances import NAMES, PRIORS
 from bumpfit.results import Record
 from bumpfit.workspace import build
+from bumpfit.workspace.effects_bins import STATERROR
+from bumpfit.workspace.effects_scale import NORMFACTOR, NORMSYS
+from bumpfit.workspace.effects_shape import HISTOSYS
 
 Floats = NDArray[np.float64]
 CHANNEL = "bins"
@@ -55,16 +58,16 @@ def workspace(model: Model, counts: ArrayLike | None = None) -> dict[str, Any]:
     shifted = {name: tuple(yields(model, side * np.eye(3)[k]) for side in (-1.0, 1.0)) for k, name in enumerate(SHAPES)}
     samples = []
     for p, process in enumerate(PROCESSES):
-        modifiers = [build.modifier("histosys", name, (low[:, p], high[:, p])) for name, (low, high) in shifted.items()]
+        modifiers = [HISTOSYS.modifier(name, (low[:, p], high[:, p])) for name, (low, high) in shifted.items()]
         names = ["bkg_scale"] if process != "htautau" else []
         names += [f"{process}_scale"] if process in ("ttbar", "diboson") else []
         for name in names:
             sigma = PRIORS[name].sigma
-            modifiers.append(build.modifier("normsys", name, (1.0 - sigma, 1.0 + sigma)))
+            modifiers.append(NORMSYS.modifier(name, (1.0 - sigma, 1.0 + sigma)))
         if process == "htautau":
-            modifiers.append(build.modifier("normfactor", "mu"))
+            modifiers.append(NORMFACTOR.modifier("mu"))
         if model.simulated.any():
-            modifiers.append(build.modifier("staterror", "simulation", _errors(model, nominal)[:, p]))
+            modifiers.append(STATERROR.modifier("simulation", _errors(model, nominal)[:, p]))
         samples.append(build.sample(process, nominal[:, p], *modifiers))
     low, high = model.arrays.low, model.arrays.high
     settings: dict[str, dict[str, Any]] = {
