@@ -1,7 +1,8 @@
 """Breaks sources on purpose: every named change of one place must fail a fast test.
 
 The sources are copied to a temporary folder, one change is made at a time, and the tests named with it are run on the
-copy, in a process that has the libraries loaded. `search/mutations.py` and `inference/mutations.py` list changes:
+copy, in a process that has the libraries loaded. `search/mutations.py` and `inference/inference_mutations.py` list
+changes:
 
     python tests/search/mutations.py                 all of them, some minutes
     python tests/search/mutations.py trials error    those with one of these words in their names
@@ -18,6 +19,7 @@ import multiprocessing
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -105,6 +107,13 @@ def _run(sources: Path, tests: str) -> None:
 
     if Path(bumpfit.__file__).is_relative_to(sources):
         sys.exit(PASSED + int(code))
+
+
+def few_noticed(script: Path, words: tuple[str, ...]) -> None:
+    """That the script that lists changes finds no survivor among those that have one of the words in their names."""
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("noticed") >= len(words)
 
 
 def main(changes: tuple[Mutation, ...], words: list[str]) -> None:
