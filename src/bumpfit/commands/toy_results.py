@@ -13,8 +13,6 @@ from bumpfit.pages.terminal import measured, number, pairs, probability, statist
 if TYPE_CHECKING:
     from bumpfit.toys import Curve, GlobalToys, Tally
 
-AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
-"""What the asymptotic law of a statistic has at zero; t~ has no simple law."""
 POINTS = 40
 """Points of the curves in figures."""
 
@@ -30,22 +28,11 @@ def give(
         result["method"] = "importance sampling"
 
     def draw() -> Any:
-        from bumpfit.report.toys import toy_distribution
+        from bumpfit.report.toys import tally
 
-        if found.fitted == 0:
-            raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
-        if found.weight is not None:
+        if found.fitted and found.weight is not None:
             return _tail_probability(found, result["p_asymptotic"])
-        law = AT_ZERO.get(found.statistic) if found.thrown == found.tested else None
-        return toy_distribution(
-            found.value,
-            found.toys.astype(float),
-            found.observed,
-            found.statistic,
-            law,
-            _running(found),
-            result["p_asymptotic"],
-        )
+        return tally(found, _running(found) if found.fitted else None, result["p_asymptotic"])
 
     drawing.draw(draw)
     output.give(result, lambda: pairs(_rows(result)), [*notes, *_lost(found), *_written(keep)])

@@ -16,8 +16,22 @@ from bumpfit.histograms import Histogram
 from bumpfit.report.cutflows import cut_flow
 from bumpfit.report.fitted import ranking, yields
 from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, brazil, contours, plain_text, profile
-from bumpfit.report.style import BLACK, BLUE, VERMILION, Canvas, drawing_on, panels, stairs, style, styled
-from bumpfit.report.toys import coverage_ladder, sensitivity_bands, toy_distribution
+from bumpfit.report.style import (
+    BLACK,
+    BLUE,
+    VERMILION,
+    Canvas,
+    drawing_on,
+    event_scale,
+    headroom,
+    observed,
+    panels,
+    points,
+    stairs,
+    style,
+    styled,
+)
+from bumpfit.report.toys import coverage_ladder, law_at_zero, sensitivity_bands, tally, toy_distribution
 from bumpfit.results import Contour, Fit, Impacts, Interval, Limit, MassScan, Scan, Yields
 from bumpfit.toys.coverage import Coverage, Sensitivity
 from bumpfit.toys.tally import Tally
@@ -25,8 +39,6 @@ from bumpfit.toys.throw import ToySample
 
 EXPERIMENTS = ("ALICE", "ATLAS", "CMS", "DUNE", "LHCb")
 """Experiments whose label mplhep knows."""
-AT_ZERO = {"q0": 0.5, "qmu": 0.5, "tmu": 0.0}
-"""What the asymptotic law of a statistic has at zero; the others have no law that is drawn."""
 
 
 def plot(
@@ -126,7 +138,7 @@ def _(record: ToySample) -> Figure:
     value, toys = np.unique(record.statistic[record.valid], return_counts=True)
     if not value.size:
         raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
-    law = AT_ZERO.get(record.name) if record.thrown == record.tested else None
+    law = law_at_zero(record.name, record.thrown, record.tested)
     return toy_distribution(value, toys.astype(np.float64), record.observed, record.name, law)
 
 
@@ -134,10 +146,7 @@ def _(record: ToySample) -> Figure:
 def _(record: Tally) -> Figure:
     if record.weight is not None:
         raise InputError("toys of importance sampling have weights; draw bumpfit.report.toys.tail_probability of them")
-    if record.fitted == 0:
-        raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
-    law = AT_ZERO.get(record.statistic) if record.thrown == record.tested else None
-    return toy_distribution(record.value, record.toys.astype(float), record.observed, record.statistic, law)
+    return tally(record)
 
 
 @picture.register
@@ -226,8 +235,6 @@ def _(record: Interval) -> Figure:
 @styled
 def _(record: Histogram, axis_label: str | None = None) -> Figure:
     """Counts with their errors: Poisson intervals, and of weighted events the root of the variance."""
-    from bumpfit.report.style import event_scale, headroom, observed, points
-
     figure, (axis,) = panels()
     edges, counts = record.edges, record.counts
     event_scale(axis, counts)

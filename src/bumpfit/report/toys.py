@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from bumpfit.errors import BumpfitError
 from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, plain_text
 from bumpfit.report.style import BLACK, BLUE, GREY, HEIGHT, VERMILION, beside, headroom, panels, styled
 from bumpfit.toys.coverage import Coverage, Sensitivity
 from bumpfit.toys.curves import Curve
+from bumpfit.toys.tally import Tally
 
 Array = NDArray[np.float64]
 
@@ -29,6 +31,27 @@ SYMBOLS = {
     "tmu": r"$t_\mu$",
     "ttilde": r"$\tilde{t}_\mu$",
 }
+
+
+AT_ZERO = {"q0": 0.5, "qmu": 0.5, "qtilde": 0.5, "tmu": 0.0}
+"""What the asymptotic law of a statistic has at zero; t~ has no simple law."""
+
+
+def law_at_zero(statistic: str, thrown: float, tested: float) -> float | None:
+    """What the asymptotic law of toys thrown at one strength and tested at another has at zero; None: no simple law."""
+    return AT_ZERO.get(statistic) if thrown == tested else None
+
+
+def tally(found: Tally, running: Curve | None = None, expected: float | None = None) -> Figure:
+    """`toy_distribution` of toys that were counted, with the law of their statistic where it has one.
+
+    Raises BumpfitError when no toy could be fitted.
+    """
+    if found.fitted == 0:
+        raise BumpfitError("no toy could be fitted, so there is no distribution to draw")
+    law = law_at_zero(found.statistic, found.thrown, found.tested)
+    toys = found.toys.astype(np.float64)
+    return toy_distribution(found.value, toys, found.observed, found.statistic, law, running, expected)
 
 
 @styled
