@@ -24,7 +24,7 @@ from bumpfit.higgsml.interval import (
     credibility_needed,
     shortest,
 )  # fmt: skip
-from bumpfit.higgsml.likelihood import Model, Worlds, fit_all, profile_curves, throw
+from bumpfit.higgsml.likelihood import Model, Worlds, fit_all, profile_curves, throw, throw_counts
 from bumpfit.higgsml.measurement import Curve
 from bumpfit.higgsml.pseudo import MU_RANGE
 from bumpfit.higgsml.score import LEVEL, Score, score
@@ -59,8 +59,7 @@ def range_curves(model: Model, n: int, seed: int) -> tuple[Array, Array, Array]:
     """
     rng = np.random.default_rng([seed, 7])
     mus = rng.uniform(*MU_RANGE, n)
-    theta = model.draw(rng, n)
-    counts = rng.poisson(model.expected(mus, theta)[0]).astype(np.float64)
+    counts = throw_counts(model, mus, rng)[1]
     grid = np.linspace(*MU_RANGE, RANGE_POINTS)
     f = profile_curves(model, counts, fit_all(model, counts, mus, ends=False).best, grid)
     good = np.isfinite(f).all(axis=1)

@@ -20,7 +20,7 @@ from bumpfit.errors import InputError
 from bumpfit.execute import ordered_map
 from bumpfit.higgsml.calibration import RANGE_POINTS
 from bumpfit.higgsml.interval import STEPS, Calibration, RangeCalibration, quantile, shortest
-from bumpfit.higgsml.likelihood import BLOCK, Model, fit_all, profile_curves
+from bumpfit.higgsml.likelihood import BLOCK, Model, fit_all, profile_curves, throw_counts
 from bumpfit.higgsml.pseudo import MU_RANGE
 from bumpfit.higgsml.score import EPS, LEVEL, Score, score
 from bumpfit.progress import bar
@@ -110,7 +110,7 @@ def _block(task: tuple[Model, int, list[int], Calibration, RangeCalibration | No
     model, n, seed, calibration, ranged = task
     rng = np.random.default_rng(seed)
     mu = rng.uniform(*MU_RANGE, n)
-    counts = rng.poisson(model.expected(mu, model.draw(rng, n))[0]).astype(np.float64)
+    counts = throw_counts(model, mu, rng)[1]
     plain = fit_all(model, counts, mu)
     tuned = fit_all(model, counts, mu, calibration=calibration)
     result = {

@@ -122,7 +122,7 @@ def difference(model: Model, n: int = 200, mu: float = 1.0, seed: int = 0) -> Di
             exact = model.expected(mu, value * np.eye(len(NAMES))[k])[0][0]
             got = written.expected({"mu": mu, name: value})
             found[name][f"{value:.3g}"] = float((np.abs(got - exact) / np.sqrt(np.maximum(exact, 1.0))).max())
-    counts = throw_counts(model, np.full(n, mu), [seed, 53])[1]
+    counts = throw_counts(model, np.full(n, mu), np.random.default_rng([seed, 53]))[1]
     fits = fit_all(model, counts, mu, ends=False)
     shifts, ratios = [], []
     for row, best, valid in zip(counts, fits.best, fits.valid, strict=True):

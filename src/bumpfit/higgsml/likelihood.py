@@ -236,23 +236,26 @@ def throw(
     return Worlds(mus, np.concatenate([p.theta for p in pieces]), fits)
 
 
-def throw_counts(model: Model, mus: Array, seed: list[int], draw: bool = True) -> tuple[Array, Array]:
+def poisson(model: Model, rates: Array, rng: np.random.Generator) -> Array:
+    """Counts (T, B) of worlds with expected events `rates`, whose simulations erred as the model says."""
+    if model.simulated.any():
+        rates = rates * model.simulations(rng, len(rates))
+    return rng.poisson(rates).astype(np.float64)
+
+
+def throw_counts(model: Model, mus: Array, rng: np.random.Generator, draw: bool = True) -> tuple[Array, Array]:
     """theta (T, K), from the prior or 0, and Poisson counts (T, B) of one experiment for each mu."""
-    rng = np.random.default_rng(seed)
     theta = model.draw(rng, len(mus))
     if not draw:
         theta = np.zeros_like(theta)
-    rates = model.expected(mus, theta)[0]
-    if model.simulated.any():
-        rates = rates * model.simulations(rng, len(mus))
-    return theta, rng.poisson(rates).astype(np.float64)
+    return theta, poisson(model, model.expected(mus, theta)[0], rng)
 
 
 def _block(
     task: tuple[Model, Model, Array, list[int], bool, Calibration | None, bool, tuple[str, ...]],
 ) -> Worlds:
     model, truth, mus, seed, draw, calibration, ends, frozen = task
-    theta, counts = throw_counts(truth, mus, seed, draw)
+    theta, counts = throw_counts(truth, mus, np.random.default_rng(seed), draw)
     return Worlds(mus, theta, fit_all(model, counts, mus, calibration=calibration, ends=ends, frozen=frozen))
 
 

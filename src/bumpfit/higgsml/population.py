@@ -24,7 +24,7 @@ from bumpfit.higgsml.calibration import RANGE_POINTS, template_calibration, temp
 from bumpfit.higgsml.columns import LUMINOSITY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
 from bumpfit.higgsml.interval import STEPS, STRENGTHS, Calibration, RangeCalibration, calibrate, calibrate_range
 from bumpfit.higgsml.interval import credibility_needed as needed
-from bumpfit.higgsml.likelihood import fit_all, profile_curves
+from bumpfit.higgsml.likelihood import fit_all, poisson, profile_curves
 from bumpfit.higgsml.measurement import Curve
 from bumpfit.higgsml.method import Method
 from bumpfit.higgsml.nuisances import NAMES, PRIORS, Nuisances
@@ -183,9 +183,7 @@ def _binned(
         for chosen in (point.process == 0, point.process > 0)
     ]
     rates = mus[:, None] * parts[0] + parts[1]
-    if asked.thrown and model.simulated.any():
-        rates = rates * model.simulations(rng, len(mus))
-    counts = rng.poisson(rates).astype(np.float64)
+    counts = poisson(model, rates, rng) if asked.thrown else rng.poisson(rates).astype(np.float64)
     fits = fit_all(model, counts, mus, calibration=fitted.calibration, ends=asked.ends)
     rise = np.empty((len(mus), 0))
     if asked.curves:
