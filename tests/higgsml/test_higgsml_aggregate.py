@@ -141,6 +141,9 @@ def test_a_combination_is_not_worse_than_its_members(aggregate: Aggregate, tmp_p
     rows = matrix(events, FEATURES)
     same = fitted.measure_summaries(fitted.summaries(rows), np.ones(len(events), dtype=np.int64))
     assert same.mu_hat == pytest.approx(found.mu_hat, abs=1e-6)
+    for one in (fitted, *fitted.members):
+        one.luminosity = 1.0
+    assert saved(fitted, tmp_path / "one.zip").luminosity == 1.0
 
 
 def test_what_cannot_be_combined_or_trained_is_told(aggregate: Aggregate) -> None:

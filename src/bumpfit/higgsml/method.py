@@ -178,7 +178,7 @@ def load(path: str | os.PathLike[str]) -> Method:
         settings = described["settings"]
         if not isinstance(settings, dict):
             raise TypeError("its settings are no object")
-        result = method(str(described["method"]), **_tuples(settings))
+        result = method(str(described["method"]), **tuples(settings))
         arrays = {name: archives.array(archive, name) for name in archives.texts(described["arrays"], "arrays")}
         contents = {name: archive.read(name) for name in archives.texts(described["contents"], "contents")}
         result.restore(State(described["description"], arrays, contents))
@@ -189,6 +189,6 @@ def load(path: str | os.PathLike[str]) -> Method:
         return result
 
 
-def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+def tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has lists only; settings are tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}

@@ -22,7 +22,7 @@ from bumpfit.higgsml.belt import Belt
 from bumpfit.higgsml.columns import checked
 from bumpfit.higgsml.interval import STRENGTHS
 from bumpfit.higgsml.measurement import Measurement, failed
-from bumpfit.higgsml.method import Method, State, method
+from bumpfit.higgsml.method import Method, State, method, tuples
 from bumpfit.higgsml.population import Population, nuisance_points
 from bumpfit.higgsml.split import parts
 from bumpfit.progress import bar
@@ -168,16 +168,16 @@ class Combined(Method):
         a = state.arrays
         members = []
         for k, told in enumerate(state.description["members"]):
-            settings = {name: tuple(v) if isinstance(v, list) else v for name, v in told["settings"].items()}
-            one = method(str(told["method"]), **settings)
+            one = method(str(told["method"]), **tuples(told["settings"]))
             one.luminosity, one.mode = float(told["luminosity"]), str(told["mode"])
             own = f"m{k}."
             arrays = {name.removeprefix(own): array for name, array in a.items() if name.startswith(own)}
             contents = {name.removeprefix(own): c for name, c in state.contents.items() if name.startswith(own)}
             one.restore(State(told["description"], arrays, contents))
             members.append(one)
-        self.members, self.weights = tuple(members), np.asarray(a["weights"], dtype=np.float64)
-        if self.weights.shape != (len(members),) or len(members) < 2:
+        self.with_members(members)
+        self.weights = np.asarray(a["weights"], dtype=np.float64)
+        if self.weights.shape != (len(members),):
             raise ValueError("its weights do not fit its members")
         self.belt = Belt.from_arrays(a)
         self.report = dict(state.description["report"])
