@@ -1,6 +1,7 @@
 """`bumpfit higgsml` on small files, entries of the challenge, and the benchmark."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from higgs_events import table
 
 from bumpfit import higgsml
 from bumpfit.cli import main
+from bumpfit.console import Console
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.higgsml import benchmark as benchmarks
 from bumpfit.higgsml import method
 from bumpfit.higgsml.benchmark import Plan, benchmark
 from bumpfit.higgsml.dataset import Dataset
+from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.submission import Submission, export, measured, systematics
+from bumpfit.pages import higgsml as pages
 from bumpfit.pages import higgsml_benchmark
 
 ENTRY = """
@@ -382,3 +386,14 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
     ):
         code, _, err = command(capsys, *arguments)
         assert code == 2 and says in " ".join(err.split())
+
+
+def test_a_method_that_knows_little_of_its_simulation_is_told() -> None:
+    """As `unbinned`, which has no bins to count simulated events in."""
+    known = {"largest_response_deviation": 7.0, "simulation_large_enough": False}
+    said = {"method": "unbinned", "report": {}, "simulation": known, "calibrated": False, "out": "m.zip"}
+    found = Measurement(1.0, 0.5, 1.5, "profile", {}, None, True, False, 1.0, ((0.5, 1.5),), known)
+    console = Console(width=200, file=io.StringIO())
+    console.print(pages.trained({**said, "calibrated_with": "events"}))
+    console.print(pages.measured(found))
+    assert console.file.getvalue().count("the simulation is too small") == 2  # type: ignore[attr-defined]

@@ -39,14 +39,30 @@ def trained(said: Mapping[str, Any]) -> RenderableType:
         rows.append(("largest deviation of the responses", f"{worst:.2g} Poisson errors of a bin"))
     known = said.get("simulation", {})
     if known:
-        rows.append(("made for", f"{known['luminosity']:.4g} fb-1, mode {known['mode']}"))
-        rows.append(("simulated for one expected", f"{known['simulated_per_expected']:.3g} where the information is"))
-        rows.append(("imperfect responses", f"shift mu by {known['response_shift']:.2g} of its error"))
+        if "luminosity" in known:
+            rows.append(("made for", f"{known['luminosity']:.4g} fb-1, mode {known['mode']}"))
+        if "simulated_per_expected" in known:
+            rows.append(
+                ("simulated for one expected", f"{known['simulated_per_expected']:.3g} where the information is")
+            )
+        if "response_shift" in known:
+            rows.append(("imperfect responses", f"shift mu by {known['response_shift']:.2g} of its error"))
         if not known["simulation_large_enough"]:
             rows.append(("do not believe it", "the simulation is too small: lower the luminosity (--luminosity 0)"))
     by = f"yes, by pseudo-experiments from {said['calibrated_with']}"
     rows.append(("calibrated", by if said["calibrated"] else "no: its intervals are asymptotic"))
     return pairs([*rows, ("written to", said["out"])])
+
+
+def shortcomings(known: Mapping[str, Any]) -> str:
+    """What is known of a simulation that is too small, to follow a sentence about it."""
+    told = ""
+    if "response_shift" in known:
+        told += f": imperfect responses shift mu by {number(known['response_shift'], 3)} of its error"
+    if "simulated_per_expected" in known:
+        told += f", {number(known['simulated_per_expected'], 3)} simulated events for an expected one where the "
+        told += "information is"
+    return told
 
 
 def measured(found: Measurement) -> RenderableType:
@@ -57,12 +73,8 @@ def measured(found: Measurement) -> RenderableType:
     rows = [("mu", number(found.mu_hat)), ("68.27 % interval", parts), ("made by", found.interval_kind)]
     if found.diagnostics.get("simulation_large_enough") is False:
         known = found.diagnostics
-        rows.append((
-            "do not believe it",
-            f"the simulation is too small at {known['luminosity']:.3g} fb-1 ({known['mode']}): imperfect responses "
-            f"shift mu by {known['response_shift']:.2g} of its error, {known['simulated_per_expected']:.2g} simulated "
-            "events for an expected one where the information is",
-        ))  # fmt: skip
+        where = f" at {known['luminosity']:.3g} fb-1 ({known['mode']})" if "luminosity" in known else ""
+        rows.append(("do not believe it", f"the simulation is too small{where}{shortcomings(known)}"))
     if found.at_bound:
         rows.append(("bound", "the interval begins or ends at the bound of mu"))
     rows += [(name, f"{value:+.3f} ± {error:.3f} standard deviations") for name, (value, error) in

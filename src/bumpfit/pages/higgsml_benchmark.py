@@ -12,6 +12,7 @@ from bumpfit.files import atomic, write_text
 from bumpfit.higgsml.benchmark import Benchmark, Compared, Difference
 from bumpfit.higgsml.score import Scores
 from bumpfit.pages import higgsml_figures as draw
+from bumpfit.pages.higgsml import shortcomings
 from bumpfit.pages.terminal import number
 from bumpfit.report import html, markdown
 from bumpfit.report.document import Document, Heading, Paragraph, Picture, Table, Verdict
@@ -73,12 +74,7 @@ def warnings(found: Benchmark) -> tuple[str, ...]:
     for name in found.too_small:
         s = next(one.simulation for one in found.methods if one.name == name)
         told = f"the simulation of {name} is too small at {found.luminosity:g} fb-1 ({s.get('mode', '')})"
-        if "response_shift" in s:
-            told += f": imperfect responses shift mu by {number(s['response_shift'], 3)} of its error"
-        if "simulated_per_expected" in s:
-            told += f", {number(s['simulated_per_expected'], 3)} simulated events for an expected one where the "
-            told += "information is"
-        result.append(told)
+        result.append(told + shortcomings(s))
     if found.largest_multiplicity > MANY:
         result.append(
             f"the experiments repeat simulated events up to {found.largest_multiplicity} times: their fluctuations are "
