@@ -2,8 +2,8 @@
 
 The background is a log-linear family of `shapes`, chosen by F-test. A peak of fixed form is added at each mass, and the
 sum is a HistFactory workspace that is exact for such functions (`workspace.build`), so that all questions are those of
-`inference`. The global p-value is bounded as by Gross and Vitells (Eur. Phys. J. C 70 (2010) 525, eq. 3), with the
-up-crossings of the scan of the data themselves.
+`inference`. The global p-value is estimated by the formula of Gross and Vitells (Eur. Phys. J. C 70 (2010) 525, eq. 3),
+with the up-crossings of the scan of the data (at least one) for their mean.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _masses(edges: Floats, peak: Peak, wanted: ArrayLike | None) -> tuple[float,
         result.append(mass)
         mass += peak.width(mass)
     if not result:
-        raise InputError("the peak is wider than the spectrum; give a narrower --signal, or --masses")
+        raise InputError("the peak is wider than the spectrum; give a narrower --signal, or --scan-masses")
     return tuple(round(m, 6) for m in result)
 
 
@@ -195,7 +195,7 @@ def _model(histogram: Any, shape: LogLinear, chosen: Order, peak: Peak, mass: fl
 
 
 def _significance(found: MassScan | None) -> dict[str, Any]:
-    """The most significant mass, its local p-value, and the bound of the global one."""
+    """The most significant mass, its local p-value, and the estimate of the global one."""
     nothing = dict.fromkeys(("best_mass", "p_local", "z_local", "p_global", "z_global", "crossings"))
     if found is None:
         return nothing
@@ -207,9 +207,9 @@ def _significance(found: MassScan | None) -> dict[str, Any]:
     crossings = _upcrossings(q)
     p_global = min(1.0, best.p + max(crossings, 1) * math.exp(-0.5 * (best.q0 - LEVEL))) if best.q0 > LEVEL else 1.0
     notes: tuple[str, ...] = (
-        f"the global p-value is the bound of Gross and Vitells with {crossings} up-crossings of "
-        f"q0 = {LEVEL:g} in the scan "
-        "of the data; toys (bumpfit toys of the workspaces) know it better",
+        f"the global p-value is an estimate by the formula of Gross and Vitells, with the {crossings} up-crossings of "
+        f"q0 = {LEVEL:g} in the scan of the data (at least 1) for their mean; toys (bumpfit toys of the workspaces) "
+        "know it better",
     )
     return {
         "best_mass": mass, "p_local": best.p, "z_local": best.z, "p_global": p_global,
