@@ -269,7 +269,8 @@ def impacts(
     files = [workspace, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
     model = reading.model(workspace)
-    found = inference.impacts(model, fitting.data(model), parameter=parameter, **fitting.settings(model))
+    data, settings = fitting.data(model), fitting.settings(model)
+    found = inference.impacts(model, data, parameter=parameter, **settings)
 
     def draw() -> Any:
         from bumpfit.report.fitted import ranking
@@ -282,7 +283,7 @@ def impacts(
     if breakdown or group:
         from bumpfit.inference.breakdown import breakdown as split
 
-        parts = split(model, fitting.data(model), groups=_groups(group), parameter=parameter, **fitting.settings(model))
+        parts = split(model, data, groups=_groups(group), parameter=parameter, **settings)
         result["breakdown"] = parts.to_dict()
 
     def tell() -> Any:

@@ -199,13 +199,13 @@ class Fitting:
 
     def _counted(self, model: Model) -> Data:
         """Data with the counts of histograms; None without histograms."""
+        given = self._histograms
+        if not given:
+            return None
         import numpy as np
 
         from bumpfit.histograms import as_histogram
 
-        given = self._histograms
-        if not given:
-            return None
         known = {channel.name for channel in model.channels}
         for name in given:
             if name not in known:
