@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import chi2
 
 from bumpfit import published, shapes
+from bumpfit.commands.spectra import Published
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.published import events_of, roundest
 
@@ -205,3 +206,21 @@ def test_damaged_files_end_in_a_sentence(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"nothing of the kind")
         with pytest.raises(BumpfitError):
             published.read(tmp_path / name)
+
+
+def test_options_of_tables_are_refused_for_histograms(tmp_path: Path) -> None:
+    axis = {"type": "variable", "edges": EDGES.tolist(), "underflow": False, "overflow": False, "circular": False}
+    source = tmp_path / "u.json"
+    source.write_text(
+        json.dumps({"uhi_schema": 1, "axes": [axis], "storage": {"type": "double", "values": COUNTS.tolist()}})
+    )
+    with pytest.raises(InputError, match="--unit and --luminosity belong to tables"):
+        published.read(source, unit="TeV")
+    with pytest.raises(InputError, match="--unit and --luminosity belong to tables"):
+        published.read(source, luminosity=1.0)
+    assert published.read(source, unit="GeV").histogram.counts.tolist() == COUNTS.tolist()
+
+
+def test_a_root_file_without_options_of_a_spectrum_is_a_table(tmp_path: Path) -> None:
+    assert not Published().wanted(tmp_path / "scores.root")
+    assert Published(object="dir/m").wanted(tmp_path / "f.root") and Published().wanted(tmp_path / "t.yaml")

@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, ndtr
 
-from bumpfit import foreign_histograms
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.histograms import Histogram, as_histogram, from_counts
 from bumpfit.published_formats import Table, from_csv, from_yaml, from_yoda
 
 Array = NDArray[np.float64]
 
-SUFFIXES = (".yaml", ".yml", ".yoda", ".root")
-"""Endings of files that can only be published spectra; CSV and JSON may be."""
 
 FEW = 400.0
 """Events up to which an error tells the exact number of events."""
@@ -50,16 +47,6 @@ class Published:
     how: str
 
 
-def is_published(path: Path) -> bool:
-    """Whether a file can only be a published spectrum, by its ending or (JSON) by its content."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return foreign_histograms.SCHEMA.encode() in file.read(100_000)
-
-
 def read(
     path: str | Path, chosen: str | None = None, *, luminosity: float | None = None, unit: str | None = None
 ) -> Published:
@@ -73,8 +60,11 @@ def read(
     """
     source = Path(path)
     kind = source.suffix.lower()
+    if kind in (".json", ".root") and (luminosity is not None or (unit or "GeV").lower() != "gev"):
+        raise InputError(f"'{path}' holds the counts of a histogram; --unit and --luminosity belong to tables")
     if kind == ".json":
-        return Published(as_histogram(source), source.stem, "counts of the histogram")
+        file = source if chosen is None else f"{source}:{chosen}"
+        return Published(as_histogram(file), chosen or source.stem, "counts of the histogram")
     if kind == ".root":
         return _root(source, chosen)
     readers = {".yaml": from_yaml, ".yml": from_yaml, ".yoda": from_yoda, ".csv": from_csv}

@@ -14,8 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError, MissingExtraError
+from bumpfit.foreign_histograms import SCHEMA
 
 Array = NDArray[np.float64]
+
+SUFFIXES = (".yaml", ".yml", ".yoda")
+"""Endings of files that can only be published spectra; CSV, JSON and ROOT may be."""
 
 LARGEST = 50_000_000
 """Bytes a file of a spectrum may have."""
@@ -27,6 +31,16 @@ LOW_NAMES = ("low", "xlow", "x_low", "left", "lower", "mass_low", "edge_low", "m
 HIGH_NAMES = ("high", "xhigh", "x_high", "right", "upper", "mass_high", "edge_high", "m_high")
 VALUE_NAMES = ("count", "counts", "n", "events", "entries", "value", "data", "observed", "y")
 ERROR_NAMES = ("error", "err", "stat", "sigma", "uncertainty")
+
+
+def is_published(path: Path) -> bool:
+    """Whether a file can only be a published spectrum, by its ending or (JSON) by its content."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return SCHEMA.encode() in file.read(100_000)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -41,15 +41,15 @@ class Published:
 
     def wanted(self, source: Path) -> bool:
         """Whether a file is a published spectrum; raises InputError for options of one where it is none."""
-        from bumpfit.published import is_published
+        from bumpfit.published_formats import is_published
 
         if self.family is not None or is_published(source):
             return True
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) != field.default:
-                raise InputError(
-                    f"--{field.name.replace('_', '-')} belongs to a published spectrum; add --family dijet"
-                )
+        given = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        if given and source.suffix.lower() == ".root":  # without such an option: a table of events
+            return True
+        if given:
+            raise InputError(f"--{given[0].replace('_', '-')} belongs to a published spectrum; add --family dijet")
         return False
 
     def masses(self) -> list[float] | None:
