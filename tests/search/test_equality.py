@@ -80,3 +80,17 @@ def test_few_events_and_constant_columns() -> None:
     same = [dataclasses.replace(t, features=flat[: len(t)]) for t in (data, background)]
     found = compare(*same, np.zeros(0), None, EqualitySettings(bins=5))
     assert found.of("tau_2_over_tau_1_J1").p == 1 and np.isfinite(found.p)
+
+
+def test_features_that_the_library_lacks_are_compared() -> None:
+    rng = np.random.default_rng(6)
+    tables = [table(4000, rng) for _ in range(2)]
+    more = [
+        Events(t.index, t.mass, np.column_stack([t.features, rng.normal(size=len(t))]), (*FEATURES, "missing_energy"))
+        for t in tables
+    ]
+    known = {name: np.full(50, 0.5) for name in (*FEATURES, "m_J2")}
+    left = Left(known, np.full(50, 3000.0), np.full(50, 0.1))
+    found = compare(*more, np.array([3000.0]), left)
+    assert found.of("missing_energy").p == compare(*more, np.array([3000.0])).of("missing_energy").p
+    assert found.signal == pytest.approx(5.0)

@@ -85,8 +85,8 @@ class Equality(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Left:
-    """Signal events that are expected among the compared ones: values by variable (K,), dijet mass (K,), weights (K,)
-    that sum to their number.
+    """Signal events that are expected among the compared ones: values (K,) by those variables that they have, dijet
+    mass (K,), weights (K,) that sum to their number.
     """
 
     values: dict[str, Array]
@@ -118,11 +118,14 @@ def compare(
     """
     of_data, of_table = variables(data), variables(background)
     place_d, place_b = (np.searchsorted(edges, t.mass, side="right") for t in (data, background))
-    place_s = np.zeros(0, np.int64) if left is None else np.searchsorted(edges, left.mass, side="right")
+    none = np.zeros(0)
+    left = left or Left({}, none, none)
     found = []
     for name, values in of_data.items():
         whole = name == data.mass_name
-        signal = np.zeros(0) if left is None else left.mass if whole else left.values[name]
+        signal = left.mass if whole else left.values.get(name)  # of some features no signal events are known
+        mass, weights = (none, none) if signal is None else (left.mass, left.weights)
+        place_s = np.searchsorted(edges, mass, side="right")
         found.append(
             _deviation(
                 name,
@@ -130,14 +133,14 @@ def compare(
                 of_table[name],
                 np.zeros_like(place_d) if whole else place_d,
                 np.zeros_like(place_b) if whole else place_b,
-                signal,
+                none if signal is None else signal,
                 np.zeros_like(place_s) if whole else place_s,
-                np.zeros(0) if left is None else left.weights,
+                weights,
                 settings,
             )
         )
     found.sort(key=lambda d: d.p)
-    number = 0.0 if left is None else float(left.weights.sum())
+    number = float(left.weights.sum())
     return Equality(len(data), len(background), number, min(1.0, len(found) * found[0].p), tuple(found))
 
 
