@@ -88,8 +88,8 @@ def _candidate(findings: Told, final: Description) -> list[Block]:
             )
         )
     fits = [drawings.peaks(part, stage) for part, stage in stages]
-    shown = {picture.name for picture in drawings.evidence(findings)}  # the answer shows them
-    blocks.append(Gallery(tuple(p for row in zip(*fits, strict=True) for p in row if p.name not in shown)))
+    shown = fits[-1][0].name  # the answer shows it
+    blocks.append(Gallery(tuple(p for row in zip(*fits, strict=True) for p in row if p.name != shown)))
     pictures = []
     for stage, part in (("updated", updated), ("first", first)):
         if part is not None and part.yield_fit is not None:

@@ -156,9 +156,10 @@ def selections(findings: Findings) -> Picture:
 def evidence(findings: Findings) -> tuple[Picture, ...]:
     """What the answer rests on at a glance: the peak in the dijet mass, where one is claimed, and the selections."""
     found = []
-    final = findings.updated or findings.first
+    final = findings.final
     if findings.claim and final is not None:
-        found.append(peaks(final, "updated" if findings.updated is not None else "first")[0])
+        stage = "updated" if findings.updated is not None else "first"
+        found.append(_peak(final.resonance, "resonance", "m_JJ", stage))
     if findings.test is not None:
         found.append(selections(findings))
     return tuple(found)

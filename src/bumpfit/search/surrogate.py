@@ -60,17 +60,6 @@ class Surrogate:
         """Weight of the events with low <= mass < high."""
         return float(self.weights[(self.mass >= low) & (self.mass < high)].sum())
 
-    def with_prongs(self, prongs: int) -> Surrogate:
-        """Only the two- or only the three-prong decays."""
-        keep = self.prongs == prongs
-        return dataclasses.replace(
-            self,
-            features=self.features[keep],
-            mass=self.mass[keep],
-            weights=self.weights[keep] / self.weights[keep].sum(),
-            prongs=self.prongs[keep],
-        )
-
 
 @functools.cache
 def library() -> pd.DataFrame:
