@@ -121,7 +121,7 @@ def particle(description: Description, test: TwoSampleTest) -> Particle:
     p = test.overall
     return Particle(
         p.p_local, max(p.z_local), p.p, p.z, 2800.0, 3200.0, *masses(description),
-        SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, description,
+        SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, description, p.trials, p.draws, p.error,
     )  # fmt: skip
 
 

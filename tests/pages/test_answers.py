@@ -1,6 +1,7 @@
 """Numbers of result.json from findings that were never run."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ def test_a_claim() -> None:
     overall = found.test.overall
     assert (p["global"], p["z_global"], p["error"], p["draws"]) == (overall.p, overall.z, overall.error, overall.draws)
     assert (p["local"], p["z_local"], p["trials"], p["floor"]) == (overall.p_local, max(overall.z_local), 3, 0)
+    sources = {"learned": (1.0, math.nan), "library": (2.0, 0.3)}  # a source that a window does not have is no trial
+    assert dataclasses.replace(overall, z_sources=sources).trials == 3
+    assert given["particles"][0]["p_value"] == p
     assert given["claim"] is True and given["runtime_s"] == 1.5 and given["seed"] == 7
     assert given["resonance_mass"] == {"value": 2990.0, "error": pytest.approx(0.011 * 2990)}
     assert [d["name"] for d in given["daughter_masses"]] == ["J1", "J2"]

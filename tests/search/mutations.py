@@ -61,7 +61,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("trials of a spectrum's masses", "search/spectra.py", "(1 if best.masses is None else len(best.masses))",
      "1", SPECTRA),
     ("trials of the shape check", "search/checks.py", "worst.p * len(shapes) > LEAST", "worst.p > LEAST", CHECKS),
-    ("trials told", "pages/answers.py", "len(found.tested)", "1", ANSWERS),
+    ("trials told", "search/two_sample.py", "or len(self.tested)", "or 1", ANSWERS),
     ("trials told of a spectrum", "pages/answers.py", "trials = len(spectrum.masses)", "trials = 1", ANSWERS),
     ("global p told as local", "pages/answers.py", "            found.p,\n", "            found.p_local,\n", ANSWERS),
     ("global p of spectra told as local", "pages/answers.py", '"p_global": found.p_global',

@@ -230,7 +230,7 @@ def _particle(found: Particle, findings: Findings) -> ParticleAnswer:
     whole = _p_value(findings)
     p = dataclasses.replace(
         whole, local=found.p_local, overall=found.p_global, z_local=found.z_local, z_global=found.z_global,
-        error=whole.error if found is findings.particles[0] else None,
+        trials=found.trials, draws=found.draws, error=found.error,
     )  # fmt: skip
     daughters = tuple(Value(m.value, m.error, name) for m, name in zip(found.daughters, ("J1", "J2"), strict=False))
     return ParticleAnswer(
@@ -256,7 +256,7 @@ def _p_value(findings: Findings) -> PValue:
             found.z,
             method,
             0.0,
-            sum(len(z) for z in found.z_sources.values()) or len(found.tested),
+            found.trials,
             found.draws,
             found.error,
         )  # fmt: skip

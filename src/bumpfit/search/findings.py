@@ -104,7 +104,8 @@ class Particle:
 
     `p_local`, `p_global` with their significances: of the test that found it, in which earlier ones were removed;
     `low`, `high`: the mass window that was searched, in GeV. `daughters`: lighter first, empty where the features do
-    not tell. `description`: the fits that the masses come from.
+    not tell. `description`: the fits that the masses come from. `trials`, `draws`, `error`: of the test, as in
+    `two_sample.GlobalP`; an asymptotic one has no draws.
     """
 
     p_local: float
@@ -118,6 +119,9 @@ class Particle:
     signal: SignalEvents
     upper_95: float
     description: Description | None = None
+    trials: int = 1
+    draws: int = 0
+    error: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

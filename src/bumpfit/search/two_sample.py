@@ -104,6 +104,11 @@ class GlobalP(Record):
     source: Source = "learned"
     z_sources: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
+    @property
+    def trials(self) -> int:
+        """Statistics that were tried: of every source in every tested window that has it."""
+        return sum(math.isfinite(z) for each in self.z_sources.values() for z in each) or len(self.tested)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TwoSampleTest:

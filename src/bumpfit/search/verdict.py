@@ -42,6 +42,9 @@ def particle(
         signal=signal,
         upper_95=upper_95,
         description=description,
+        trials=test.overall.trials,
+        draws=test.overall.draws,
+        error=test.overall.error,
     )
 
 
