@@ -119,25 +119,12 @@ def limitations(findings: Told) -> list[Block]:
         )
     if findings.test is not None and len(findings.windows) > 1:
         entries.append(
-            "With several mass windows the labels are permuted inside the cells that their edges make; the "
-            "permutations keep the trained models as they are."
+            "With several mass windows the labels are permuted inside blocks and mass intervals (a fixed grid and the "
+            "edges of the windows); the permutations keep the trained models as they are."
         )
-    if not any(test.usable for test in findings.spectra) and findings.spectra:
-        entries.append(f"The mass spectrum alone is no test here: {findings.spectra[0].reason}.")
-    if any(test.usable for test in findings.spectra):
-        entries.append(
-            "p-values of the mass spectrum are asymptotic; with few events (about 10 in the peak region) they are "
-            "only a guide."
-        )
-    poor = [t.name for t in findings.spectra if t.usable and t.goodness_p is not None and t.goodness_p < POOR_FIT]
-    if poor:
-        entries.append(
-            f"The dijet function alone does not describe the spectrum (p < {POOR_FIT:g}) of: {', '.join(poor)}. Where "
-            "a signal is not the reason, the p-value of a peak there is not to be trusted."
-        )
+    entries += _of_spectra(findings)
     entries += [f"A check failed: {check.name} ({check.detail})." for check in _failed(findings)]
-    final = findings.updated or findings.first
-    if final is not None:
+    if findings.final is not None:
         entries.append(
             f"Masses are peak positions of reconstructed jets. Their errors hold {config.peaks.scale_error:.1%} for "
             "the energy scale, and no correction to the masses of particles is applied."
@@ -153,6 +140,27 @@ def limitations(findings: Told) -> list[Block]:
             "masses the limit can be stronger or weaker."
         )
     return [Heading("Limitations", "limitations"), Items(tuple(entries))]
+
+
+def _of_spectra(findings: Told) -> list[str]:
+    """Where the tests of the mass spectra end."""
+    entries = []
+    if not any(test.usable for test in findings.spectra) and findings.spectra:
+        entries.append(f"The mass spectrum alone is no test here: {findings.spectra[0].reason}.")
+    if any(test.usable for test in findings.spectra):
+        permuted = any(test.permutations for test in findings.spectra)
+        entries.append(
+            f"{'Local p-values' if permuted else 'p-values'} of the mass spectrum are asymptotic; with few events "
+            "(about 10 in the peak region) they are only a guide."
+            + (" The global one is from permutations." if permuted else "")
+        )
+    poor = [t.name for t in findings.spectra if t.usable and t.goodness_p is not None and t.goodness_p < POOR_FIT]
+    if poor:
+        entries.append(
+            f"The dijet function alone does not describe the spectrum (p < {POOR_FIT:g}) of: {', '.join(poor)}. Where "
+            "a signal is not the reason, the p-value of a peak there is not to be trusted."
+        )
+    return entries
 
 
 def _failed(findings: Told) -> list[Check]:

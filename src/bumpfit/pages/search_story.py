@@ -174,6 +174,16 @@ def _particle_table(particles: tuple[ParticleAnswer, ...]) -> Table:
     )
 
 
+def _library(findings: Told) -> str:
+    """What the second source is, where it was used."""
+    if findings.test is None or "library" not in findings.test.overall.z_sources:
+        return ""
+    return (
+        " Decays of the packaged library, at all masses, are a second source: they order the events of all blocks, the "
+        "first one in parts. The mean log rank of both is a third statistic, and one permutation law holds for all."
+    )
+
+
 def _trials(findings: Told) -> str:
     tried = findings.answers.p_value.trials
     if findings.test is None:
@@ -258,8 +268,9 @@ def excess(findings: Told) -> list[Block]:
         drawings.score(findings),
         Paragraph(
             f"**Test.** For the p-value the tables are dealt at random into a first block ({forward.first:.0%} of the "
-            f"events), on which is only trained, and {forward.blocks} blocks that are tested one after another, each "
-            "by models trained on the blocks before it. A selection cuts every block at a fixed fraction of its own "
+            f"events), on which the models are only trained, and {forward.blocks} blocks that are tested one after "
+            f"another, each by models trained on the blocks before it.{_library(findings)} "
+            "A selection cuts every block at a fixed fraction of its own "
             "background; without a signal the number of data events above a background order statistic then follows "
             "the negative hypergeometric law exactly, whatever the models have learned, and the blocks add up "
             "independently. The p-value takes every event by its rank in its block: "
