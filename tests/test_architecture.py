@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import bumpfit
@@ -74,6 +75,24 @@ def test_imports_go_down_only() -> None:
                 wrong.append(f"{path.relative_to(ROOT)} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})")
     assert not wrong, "\n".join(wrong)
     graphlib.TopologicalSorter(rooms).prepare()  # raises CycleError when rooms import each other
+
+
+def modules_named() -> list[tuple[str, str]]:
+    """Place and module, as the table of the modules in docs/architecture.md names them."""
+    found = []
+    for line in (Path(__file__).parents[1] / "docs" / "architecture.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and re.fullmatch(r"`[a-z]+`", cells[0]):
+            found += [(cells[0].strip("`"), name) for name in re.findall(r"`(\w+)`", cells[2])]
+    return found
+
+
+def test_every_module_is_named_once_in_the_document() -> None:
+    tree = [(path.parent.name, path.stem) for path in ROOT.rglob("*.py") if path.stem not in ("__init__", "__main__")]
+    named = modules_named()
+    assert sorted(set(tree) - set(named)) == [], "docs/architecture.md lacks these"
+    assert sorted(set(named) - set(tree)) == [], "docs/architecture.md names what is not there"
+    assert len(named) == len(set(named))
 
 
 def test_folders_are_one_deep() -> None:
