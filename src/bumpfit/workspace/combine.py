@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,26 +22,25 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
     """
     if len(workspaces) < 2:
         raise InputError(f"a combination needs at least two workspaces, got {len(workspaces)}")
+    workspaces = _counted_on(workspaces)
     channels: dict[str, Any] = {}
     observations: list[Any] = []
     settings: dict[str, dict[str, Any]] = {}
     correlations: list[Any] = []
     groups: dict[str, list[str]] = {}
     interests: list[str] = []
-    for number, spec in enumerate(workspaces, start=1):
-        if "measurements" not in spec or "observations" not in spec:
-            raise InputError(f"workspace {number} of the combination has no data or no measurement")
+    for spec in workspaces:
         for channel in spec["channels"]:
             if channel["name"] in channels:
                 raise InputError(
                     f"channel '{channel['name']}' is in more than one workspace; rename it "
                     "(--rename 2:OLD=NEW, in Python `rename`)"
                 )
-            channels[channel["name"]] = copy.deepcopy(channel)
-        observations += copy.deepcopy(list(spec["observations"]))
+            channels[channel["name"]] = channel
+        observations += spec["observations"]
         config = spec["measurements"][0]["config"]
         interests.append(config["poi"])
-        correlations += [c for c in copy.deepcopy(config.get("correlations", [])) if c not in correlations]
+        correlations += [c for c in config.get("correlations", []) if c not in correlations]
         for name, members in config.get("groups", {}).items():
             groups[name] = list(dict.fromkeys([*groups.get(name, []), *members]))
         for entry in config["parameters"]:
@@ -63,6 +63,22 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
         "measurements": [{"name": "combination", "config": chosen}],
         "version": "1.0.0",
     }
+
+
+def _counted_on(workspaces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Copies in which bins that are counted on from channel to channel have their number in the combination.
+
+    Raises InputError for a workspace without data or measurement.
+    """
+    for number, spec in enumerate(workspaces, start=1):
+        if "measurements" not in spec or "observations" not in spec:
+            raise InputError(f"workspace {number} of the combination has no data or no measurement")
+    after = bins_over_channels({"channels": [channel for spec in workspaces for channel in spec["channels"]]})
+    copies = [copy.deepcopy(dict(spec)) for spec in workspaces]
+    for spec in copies:
+        moved = _numbers(bins_over_channels(spec), after)
+        _refer(spec, lambda name, moved=moved: moved.get(name, name))  # type: ignore[misc]
+    return copies
 
 
 def _merge(merged: dict[str, Any], entry: Mapping[str, Any]) -> None:
@@ -135,19 +151,26 @@ def _rename_parameters(spec: dict[str, Any], new: Mapping[str, str]) -> None:
 
     for modifier in modifiers_of(spec):
         modifier["name"] = new.get(modifier["name"], modifier["name"])
-        if modifier["type"] == NORMFORMULA.kind:
-            text = modifier["data"]["formula"]
-            if any(renamed(name) != name for name in names_in(parse(text))):
-                modifier["data"]["formula"] = written(parse(text), renamed)
     for config in configs_of(spec):
-        if "poi" in config:
-            config["poi"] = renamed(config["poi"])
         for entry in config.get("parameters", []):
             entry["name"] = new.get(entry["name"], entry["name"])
+    _refer(spec, renamed)
+
+
+def _refer(spec: dict[str, Any], new: Callable[[str], str]) -> None:
+    """Formulas, parameters of interest, correlations and groups name parameters, and their bins, by new names."""
+    for modifier in modifiers_of(spec):
+        if modifier["type"] == NORMFORMULA.kind:
+            text = modifier["data"]["formula"]
+            if any(new(name) != name for name in names_in(parse(text))):
+                modifier["data"]["formula"] = written(parse(text), new)
+    for config in configs_of(spec):
+        if "poi" in config:
+            config["poi"] = new(config["poi"])
         for entry in config.get("correlations", []):
-            entry["parameters"] = [renamed(name) for name in entry["parameters"]]
+            entry["parameters"] = [new(name) for name in entry["parameters"]]
         for group, members in config.get("groups", {}).items():
-            config["groups"][group] = [renamed(name) for name in members]
+            config["groups"][group] = [new(name) for name in members]
 
 
 def _parameter_names(spec: Mapping[str, Any]) -> set[str]:
@@ -178,46 +201,52 @@ def bins_over_channels(spec: Mapping[str, Any]) -> dict[str, list[tuple[str, int
     return result
 
 
+def _numbers(
+    before: Mapping[str, list[tuple[str, int]]],
+    after: Mapping[str, list[tuple[str, int]]],
+    now: Callable[[str], str] = str,
+) -> dict[str, str]:
+    """The new name of each bin that is still there; `now` is a channel's new name."""
+    result: dict[str, str] = {}
+    for name, bins in before.items():
+        place = {where: i for i, where in enumerate(after.get(name, []))}
+        for i, (channel, b) in enumerate(bins):
+            if (now(channel), b) in place:
+                result[f"{name}[{i}]"] = f"{name}[{place[now(channel), b]}]"
+    return result
+
+
 def _reorder(
-    spec: Mapping[str, Any],
+    spec: dict[str, Any],
     before: Mapping[str, list[tuple[str, int]]],
     after: Mapping[str, list[tuple[str, int]]],
     now: Callable[[str], str],
 ) -> None:
-    """Settings of parameters of bins in the order of the channels' new names; formulas and correlations name bins by
-    number, so they follow.
-    """
-    moved: dict[str, str] = {}
+    """Settings of parameters of bins in the order of the channels' new names, and what names bins by number."""
     for name, bins in before.items():
         place = {(now(channel), b): i for i, (channel, b) in enumerate(bins)}
         order = [place[where] for where in after[name]]
-        if order == sorted(order):
-            continue
-        moved |= {f"{name}[{i}]": f"{name}[{k}]" for k, i in enumerate(order)}
         for config in configs_of(spec):
             for entry in config.get("parameters", []):
                 for key in set(PYHF_SETTINGS) & entry.keys() if entry["name"] == name else ():
                     if isinstance(entry[key], list):
                         entry[key] = [entry[key][i] for i in order]
-    for modifier in modifiers_of(spec) if moved else ():
-        if modifier["type"] == NORMFORMULA.kind:
-            text = modifier["data"]["formula"]
-            modifier["data"]["formula"] = written(parse(text), lambda n: moved.get(n, n))
-    for config in configs_of(spec) if moved else ():
-        if "poi" in config:
-            config["poi"] = moved.get(config["poi"], config["poi"])
-        for entry in config.get("correlations", []):
-            entry["parameters"] = [moved.get(n, n) for n in entry["parameters"]]
+    moved = _numbers(before, after, now)
+    _refer(spec, lambda name: moved.get(name, name))
 
 
 def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
-    """The workspace without these channels, and without settings of parameters that went with them.
-
-    Parameters of bins that run over several channels lose the bins of those that went, and their settings. Correlated
-    parameters that went leave the covariance of the others as it is.
+    """The workspace without these channels, and without settings of parameters that went with them (`settle`).
 
     Raises InputError for a channel that does not exist, or when none would be left.
     """
+    result = without_channels(spec, channels)
+    settle(result, spec)
+    return result
+
+
+def without_channels(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
+    """A copy without these channels and their observations, settings as they are; raises InputError as `prune`."""
     result = copy.deepcopy(dict(spec))
     unknown = sorted(set(channels) - {c["name"] for c in result["channels"]})
     if unknown:
@@ -227,44 +256,55 @@ def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
             result[key] = [entry for entry in result[key] if entry["name"] not in channels]
     if not result["channels"]:
         raise InputError("removing these channels leaves none")
-    used = _parameter_names(result)
-    before, after = bins_over_channels(spec), bins_over_channels(result)
-    left = {
-        f"{name}[{i}]": f"{name}[{after[name].index(where)}]"
-        for name, bins in before.items()
-        for i, where in enumerate(bins)
-        if where in after.get(name, [])
-    }
-    for config in configs_of(result):
-        if "parameters" in config:
-            config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
-        for entry in config.get("parameters", []):
-            bins = before.get(entry["name"], [])
-            for key in set(PYHF_SETTINGS) & entry.keys() if bins else ():
-                if isinstance(entry[key], list):
-                    entry[key] = [
-                        v for (channel, _), v in zip(bins, entry[key], strict=True) if channel not in channels
-                    ]
-        config.update(_pruned_correlations(config, used, before, left))
-        for group, members in config.get("groups", {}).items():
-            config["groups"][group] = [name for name in members if name.partition("[")[0] in used]
     return result
 
 
-def _pruned_correlations(
-    config: Mapping[str, Any], used: set[str], before: Mapping[str, Any], left: Mapping[str, str]
-) -> dict[str, Any]:
-    """Correlations of what is left."""
-    if "correlations" not in config:
-        return {}
+def settle(rest: dict[str, Any], whole: Mapping[str, Any]) -> None:
+    """Settings, correlations and groups of what is left of a workspace, for the parameters that are left.
+
+    Parameters of bins that run over several channels lose the bins of those that went, and their settings; what names
+    the others by number follows. Correlated parameters that went leave the covariance of the others as it is.
+
+    Raises InputError where a formula or the parameter of interest names a bin that went.
+    """
+    before = bins_over_channels(whole)
+    left = _numbers(before, bins_over_channels(rest))
+    used = _parameter_names(rest)
+    gone = {f"{name}[{i}]" for name, bins in before.items() for i in range(len(bins))} - left.keys()
+
+    def there(name: str) -> bool:
+        return name not in gone and name.partition("[")[0] in used
+
+    for config in configs_of(rest):
+        if "parameters" in config:
+            config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
+        for entry in config.get("parameters", []):
+            for key in set(PYHF_SETTINGS) & entry.keys() if entry["name"] in before else ():
+                if isinstance(entry[key], list):
+                    entry[key] = [v for i, v in enumerate(entry[key]) if f"{entry['name']}[{i}]" in left]
+        if "correlations" in config:
+            config["correlations"] = _correlations_left(config["correlations"], there)
+        if "groups" in config:
+            kept = {
+                group: [m for m in members if there(m) or any(fnmatch.fnmatchcase(n, m) for n in used)]
+                for group, members in config["groups"].items()
+            }
+            config["groups"] = {group: members for group, members in kept.items() if members}
+
+    def new(name: str) -> str:
+        if name in gone:
+            raise InputError(f"'{name}' goes with its channel, but a formula or the parameter of interest names it")
+        return left.get(name, name)
+
+    _refer(rest, new)
+
+
+def _correlations_left(entries: Sequence[Mapping[str, Any]], there: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Correlations between two or more parameters that are left."""
     result = []
-    for entry in config["correlations"]:
-        kept = [
-            i
-            for i, name in enumerate(entry["parameters"])
-            if (name in left if name.partition("[")[0] in before else name.partition("[")[0] in used)
-        ]
+    for entry in entries:
+        kept = [i for i, name in enumerate(entry["parameters"]) if there(name)]
         if len(kept) > 1:
-            names = [left.get(entry["parameters"][i], entry["parameters"][i]) for i in kept]
-            result.append({"parameters": names, "matrix": [[entry["matrix"][i][j] for j in kept] for i in kept]})
-    return {"correlations": result}
+            matrix = [[entry["matrix"][i][j] for j in kept] for i in kept]
+            result.append({"parameters": [entry["parameters"][i] for i in kept], "matrix": matrix})
+    return result

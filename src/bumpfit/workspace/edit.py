@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.workspace.combine import configs_of, modifiers_of, prune, rename
+from bumpfit.workspace.combine import configs_of, modifiers_of, rename, settle, without_channels
 
 ALGORITHMS = tuple(sorted(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")))
 """Algorithms of digests."""
@@ -43,7 +43,9 @@ def take_out(
         result["measurements"] = [m for m in result["measurements"] if m["name"] not in measurements]
         if not result["measurements"]:
             raise InputError("without these measurements none is left, which a workspace needs")
-    return prune(result, channels)
+    result = without_channels(result, channels)
+    settle(result, spec)
+    return result
 
 
 def _exist(spec: Mapping[str, Any], *wanted: Collection[str]) -> None:
