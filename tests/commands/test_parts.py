@@ -93,6 +93,23 @@ def test_effects_are_those_of_the_model(path: Path) -> None:
             assert said == pytest.approx(change / nominal - 1, abs=1e-12)
 
 
+def test_effects_are_those_of_the_constraint() -> None:
+    spec = workspace()
+    spec["measurements"][0]["config"]["parameters"] += [
+        {"name": "JES", "sigmas": [0.5]}, {"name": "big", "sigmas": [2.0], "auxdata": [0.3], "inits": [0.3]},
+    ]  # fmt: skip
+    model = read(spec)
+    rates = {s.parameter: s for s in survey(spec) if s.channel == "SR" and s.sample == "bkg"}
+    for name, centre, sigma in (("JES", 0.0, 0.5), ("big", 0.3, 2.0), ("side", 0.0, 1.0)):
+        changed = [
+            model.expected_by_sample({"big": 0.0, name: centre + k * sigma})["SR"]["bkg"].sum() for k in (-1, 0, 1)
+        ]
+        nominal = model.expected_by_sample({"big": 0.0})["SR"]["bkg"].sum()
+        assert rates[name].up == pytest.approx((changed[2] - changed[1]) / nominal, abs=1e-12)
+        assert rates[name].down == pytest.approx((changed[0] - changed[1]) / nominal, abs=1e-12)
+    assert rates["JES"].up == pytest.approx(0.05)
+
+
 def test_small_systematics_go(bumpfit: Run, path: Path, tmp_path: Path) -> None:
     left, gone = without_small(workspace(), 0.005)
     assert [(g.parameter, g.channel) for g in gone] == [("xs", "SR")]
@@ -168,3 +185,9 @@ def test_patchsets_are_pyhfs(bumpfit: Run, path: Path, patchset: Path, tmp_path:
     assert "made for another workspace" in refused(bumpfit("patchset", "verify", tmp_path / "changed.json", patchset))
     assert "no patch 'm3'" in refused(bumpfit("patchset", "extract", patchset, "--name", "m3"))
     assert "not a patch" in refused(bumpfit("patchset", "inspect", path))
+    twice = json.loads(patchset.read_text())
+    twice["patches"][1]["metadata"]["name"] = "m100"
+    (tmp_path / "twice.json").write_text(json.dumps(twice))
+    for words in (("extract",), ("apply", path)):
+        done = bumpfit("patchset", *words, tmp_path / "twice.json", "--name", "m100")
+        assert "two patches of one name" in refused(done)

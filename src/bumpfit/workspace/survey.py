@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,10 +18,10 @@ import numpy as np
 from bumpfit.errors import InputError
 from bumpfit.results import Record
 from bumpfit.types import Floats
-from bumpfit.workspace.combine import prune
-from bumpfit.workspace.effect import Scale, Shift, Use
-from bumpfit.workspace.effects import EFFECTS, interpolation_codes, uses_of
-from bumpfit.workspace.kernels import LINEAR
+from bumpfit.workspace.combine import configs_of, settle
+from bumpfit.workspace.effect import PerBin, Scale, Shift, Use
+from bumpfit.workspace.effects import EFFECTS, declare, interpolation_codes, uses_of
+from bumpfit.workspace.kernels import LINEAR, scale_parts, shift_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,19 +60,28 @@ class Systematic(Record):
 
 
 def survey(spec: Mapping[str, Any], thresholds: Thresholds | None = None) -> list[Systematic]:
-    """All modifiers with an effect at plus and minus one standard deviation (factors and shapes), in pyhf's order."""
+    """All modifiers with an effect at plus and minus one standard deviation (factors and shapes), in pyhf's order.
+
+    The standard deviation is that of the parameter's constraint, around its auxiliary value, as the first measurement
+    sets them.
+    """
     limits = thresholds or Thresholds()
     return list(_found(spec, limits))
 
 
 def _found(spec: Mapping[str, Any], limits: Thresholds) -> Iterator[Systematic]:
-    codes = interpolation_codes({})
-    for use in uses_of(spec["channels"]):
-        ends = _ends(use, codes.get(use.modifier["type"], 0))
+    uses, codes = list(uses_of(spec["channels"])), interpolation_codes({})
+    if not uses:
+        return
+    sets = declare(spec["channels"], configs_of(spec)[0].get("parameters", [])).sets
+    for use in uses:
+        part = EFFECTS[use.modifier["type"]].part(use, codes.get(use.modifier["type"], 0))
         total = float(use.yields.sum())
-        if ends is None or not total > 0:
+        if isinstance(part, PerBin) or (isinstance(part, Scale) and part.code == LINEAR) or not total > 0:
             continue
-        up, down = ends
+        constraint = sets[use.modifier["name"]]
+        (centre,), (sigma,) = constraint.auxdata, constraint.widths
+        up, down = (_yields(use, part, centre + s) - _yields(use, part, centre) for s in (sigma, -sigma))
         bins = use.yields > limits.relevant * total
         changes = [np.where(bins, end, 0.0) / np.where(bins, use.yields, 1.0) for end in (up, down)]
         most = [float(c[np.argmax(np.abs(c))]) for c in changes]
@@ -83,15 +93,14 @@ def _found(spec: Mapping[str, Any], limits: Thresholds) -> Iterator[Systematic]:
         )  # fmt: skip
 
 
-def _ends(use: Use, code: int) -> tuple[Floats, Floats] | None:
-    """Changes of the yields at plus and minus one standard deviation, shape (B,) each; None for other types."""
-    part = EFFECTS[use.modifier["type"]].part(use, code)
+def _yields(use: Use, part: Shift | Scale, alpha: float) -> Floats:
+    """The yields of a sample with one modifier at a value of its parameter, shape (B,)."""
+    out = np.empty(6)
     if isinstance(part, Shift):
-        return part.up, -part.down
-    if isinstance(part, Scale) and part.code != LINEAR:
-        low, high = np.exp(part.coefficients[:2])
-        return use.yields * (high - 1.0), use.yields * (low - 1.0)
-    return None
+        shift_weights(part.code, alpha, out)
+        return np.asarray(use.yields + out[0] * part.up + out[1] * part.down)
+    scale_parts(part.code, part.coefficients, alpha, out)
+    return np.asarray(use.yields * math.exp(out[0]) * out[1])
 
 
 def _flags(changes: list[Floats], whole: list[float], limits: Thresholds, bins: Any) -> tuple[str, ...]:
@@ -129,4 +138,5 @@ def without_small(spec: Mapping[str, Any], effect: float) -> tuple[dict[str, Any
                 m for m in sample["modifiers"]
                 if (channel["name"], sample["name"], m["name"], m["type"]) not in keys
             ]  # fmt: skip
-    return prune(result, ()), gone
+    settle(result, spec)
+    return result, gone
