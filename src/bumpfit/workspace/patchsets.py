@@ -25,17 +25,10 @@ def apply_patch(
 
     content: Any = read_json(patch) if isinstance(patch, str | Path) else patch
     if isinstance(content, Mapping):
-        found = patches_of(content)
-        patches = {str(p["metadata"]["name"]): p["patch"] for p in found}
-        if len(patches) < len(found):
-            raise InputError(f"the patchset has two patches of one name; it has {_some(list(patches))}")
-        if name is None and len(patches) > 1:
-            raise InputError(f"the patchset holds {len(patches)} patches; name one of {_some(list(patches))}")
-        if name is not None and name not in patches:
-            raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(patches))}")
+        chosen = patch_of(content, name)
         if not any_workspace:
             check_digests(content, spec)
-        content = patches[name] if name is not None else next(iter(patches.values()))
+        content = chosen["patch"]
     elif name is not None:
         raise InputError(f"the patch is a single one, so it has no patch named '{name}'")
     try:
@@ -92,10 +85,17 @@ def described(patchset: Mapping[str, Any]) -> list[tuple[str, tuple[Any, ...]]]:
     return [(str(p["metadata"]["name"]), tuple(p["metadata"].get("values", ()))) for p in patches_of(patchset)]
 
 
-def patch_of(patchset: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """One patch with its metadata; raises InputError where there is none of this name."""
-    found = {str(p["metadata"]["name"]): p for p in patches_of(patchset)}
-    if name not in found:
-        raise InputError(f"there is no patch '{name}' in the patchset; it has {_some(list(found))}")
-    entry: Mapping[str, Any] = found[name]
-    return entry
+def patch_of(patchset: Mapping[str, Any], name: str | None = None) -> Mapping[str, Any]:
+    """One patch with its metadata; without a name the only one. Raises InputError where there is none of this name,
+    where a name is needed, and for two patches of one name.
+    """
+    every = patches_of(patchset)
+    found: dict[str, Mapping[str, Any]] = {str(p["metadata"]["name"]): p for p in every}
+    names = _some(list(found))
+    if len(found) < len(every):
+        raise InputError(f"the patchset has two patches of one name; it has {names}")
+    if name is None and len(found) > 1:
+        raise InputError(f"the patchset holds {len(found)} patches; name one of {names}")
+    if name is not None and name not in found:
+        raise InputError(f"there is no patch '{name}' in the patchset; it has {names}")
+    return next(iter(found.values())) if name is None else found[name]
