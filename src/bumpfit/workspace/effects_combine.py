@@ -30,7 +30,22 @@ SYMMETRIC = 1e-12
 """Largest |ln(lo hi)| of a log-normal that counts as symmetric."""
 
 
-class LogNormal(Effect):
+class CombineEffect(Effect):
+    """One that HS3 does not have."""
+
+    def from_hs3(self, raw: Modifier, sample: Mapping[str, Any], channel: str, reader: Reader) -> dict[str, Any]:
+        """Refuses to be read."""
+        raise InputError(f"the modifier '{raw['name']}' of channel '{channel}' has the type {self.kind}; HS3 has none")
+
+    def to_hs3(self, use: Use, writer: Writer) -> dict[str, Any]:
+        """Refuses to be written."""
+        raise InputError(
+            f"HS3 has no modifier like the {self.kind} '{use.modifier['name']}' of {use.where}; write HistFactory "
+            "JSON or a datacard"
+        )
+
+
+class LogNormal(CombineEffect):
     """A normalisation that is exponential in its parameter: hi^alpha above, lo^-alpha below `width`, smooth between."""
 
     kind = "lnN"
@@ -66,16 +81,8 @@ class LogNormal(Effect):
         symmetric = abs(low + high) < SYMMETRIC
         return Scale(CODE1 if symmetric else SMOOTH, np.array([low, high, inverse, mean, half, 0.0, 0.0, 0.0]))
 
-    def from_hs3(self, raw: Modifier, sample: Mapping[str, Any], channel: str, reader: Reader) -> dict[str, Any]:
-        """HS3 does not have it."""
-        raise InputError(f"the modifier '{raw['name']}' of channel '{channel}' has the type {self.kind}; HS3 has none")
 
-    def to_hs3(self, use: Use, writer: Writer) -> dict[str, Any]:
-        """HS3 does not have it."""
-        raise _not_in_hs3(self.kind, use)
-
-
-class ControlCount(Effect):
+class ControlCount(CombineEffect):
     """A yield that is extrapolated from N events of a control sample: the factor is n / N with N ~ Poisson(n).
 
     With N = 0 the factor is n itself, and the yield of the sample that for one expected event.
@@ -115,21 +122,6 @@ class ControlCount(Effect):
     def part(self, use: Use, code: int) -> Scale:
         """The parameter itself is the factor."""
         return Scale(LINEAR, np.zeros(8))
-
-    def from_hs3(self, raw: Modifier, sample: Mapping[str, Any], channel: str, reader: Reader) -> dict[str, Any]:
-        """HS3 does not have it."""
-        raise InputError(f"the modifier '{raw['name']}' of channel '{channel}' has the type {self.kind}; HS3 has none")
-
-    def to_hs3(self, use: Use, writer: Writer) -> dict[str, Any]:
-        """HS3 does not have it."""
-        raise _not_in_hs3(self.kind, use)
-
-
-def _not_in_hs3(kind: str, use: Use) -> InputError:
-    return InputError(
-        f"HS3 has no modifier like the {kind} '{use.modifier['name']}' of {use.where}; write HistFactory JSON "
-        f"or a datacard"
-    )
 
 
 LOGNORMAL, CONTROLCOUNT = LogNormal(), ControlCount()
