@@ -183,6 +183,8 @@ def test_contour(bumpfit: Run, multi: Path, tmp_path: Path, theirs: tuple[pyhf.p
         (["--poi", "nothing"], "does not exist"),
         (["--patch", "missing.json"], "there is no file missing.json"),
         (["--patch-name", "a"], "without a patchset"),
+        (["--card-mass", "125"], "--card-mass belongs to a datacard"),
+        (["--card-strength", "ttH=mu"], "--card-strength belongs to a datacard"),
         (["--measurement", "b"], "there is no measurement 'b'"),
         (["--blind", "bin"], "all channels would be blinded"),
         (["--figure", "fit.txt"], "expected a name that ends in"),

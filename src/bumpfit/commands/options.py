@@ -104,8 +104,10 @@ class Reading:
         source: Any = require(path)
         if looks_like_card(path):
             source = from_card(path, strengths=self._strengths(), mass=self.card_mass or "120")
-        elif self.card_strength:
-            raise InputError(f"--card-strength belongs to a datacard of Combine, which {path} is not")
+        else:
+            for option, given in (("--card-strength", self.card_strength), ("--card-mass", self.card_mass is not None)):
+                if given:
+                    raise InputError(f"{option} belongs to a datacard of Combine, which {path} is not")
         return read(
             source, None if self.patch is None else require(self.patch), patch_name=self.patch_name,
             measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
