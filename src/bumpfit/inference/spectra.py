@@ -23,9 +23,19 @@ from bumpfit.errors import InputError
 from bumpfit.histograms import HistogramLike, as_histogram
 from bumpfit.inference.masses import discoveries, limits
 from bumpfit.normal import significance
-from bumpfit.poisson import deviance
 from bumpfit.results import Fit, MassScan, Record
-from bumpfit.shapes import LogLinear, Order, Shape, dijet, exponential, gaussian, order_by_f_test, power_law, ua2
+from bumpfit.shapes import (
+    LogLinear,
+    Order,
+    Shape,
+    dijet,
+    exponential,
+    gaussian,
+    likelihood_chi2,
+    order_by_f_test,
+    power_law,
+    ua2,
+)
 from bumpfit.types import Floats
 from bumpfit.workspace import Model, build
 from bumpfit.workspace.read import compile_model
@@ -136,7 +146,8 @@ def scan_spectrum(
         return FAMILIES[family](number, sqrt_s=sqrt_s, reference=middle)
 
     chosen = order_by_f_test(histogram, shape_of, ORDERS if order is None else (order,))
-    shape = shape_of(chosen.n_parameters)
+    assert isinstance(chosen.shape, LogLinear)
+    shape = chosen.shape
     expected = shape.integrate(histogram.edges, chosen.fit.values)
     trials = tuple(_trial(shape_of(t.n_parameters), t.fit, t.p_f, histogram) for t in chosen.trials)
     found: MassScan | None = None
@@ -155,7 +166,7 @@ def scan_spectrum(
 def _trial(shape: Shape, fit: Fit, p_f: float | None, histogram: Any) -> Trial:
     seen = ~histogram.blinded
     expected = shape.integrate(histogram.edges, fit.values)[seen]
-    value = float(deviance(histogram.counts[seen], expected).sum())
+    value = float(likelihood_chi2(histogram.counts[seen], expected))
     left = int(seen.sum()) - len(shape.parameters)
     return Trial(len(shape.parameters), value, left, float(chdtrc(left, value)), p_f)
 

@@ -328,6 +328,8 @@ class HistFactoryEngine(Sendable):
         if self.model.compiled.program_first.size:  # formulas are left to the careful way
             return out
         excluded = (mains[:, self.forbidden] > 0).any(axis=1)
+        if not excluded.any():
+            return self._fit_toys(mains, auxs, self.plan.mu)
         for toys, mu in ((~excluded, self.plan.mu), (excluded, float(self.values[self.poi]))):
             if toys.any():
                 out[toys] = self._fit_toys(np.ascontiguousarray(mains[toys]), np.ascontiguousarray(auxs[toys]), mu)
