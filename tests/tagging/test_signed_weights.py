@@ -10,7 +10,7 @@ from bumpfit.scoring.curves import curves
 from bumpfit.scoring.merits import auc, evaluate
 from bumpfit.scoring.metrics import curve, rejection
 from bumpfit.tagging import Setup, prospects, score_edges, templates
-from bumpfit.tagging.templates import expected_events, not_negative
+from bumpfit.tagging.templates import expected_events, joined, not_negative
 
 
 def signed(n: int = 3000, seed: int = 1) -> Dataset:
@@ -60,6 +60,13 @@ def test_bins_are_joined_until_none_is_negative() -> None:
     sums = np.histogram(score[~signal], found, weights=weights[~signal])[0]
     counts = np.histogram(score[~signal], found)[0]
     assert (sums > 0).all() and (sums**2 >= 10 * counts).all()
+
+
+def test_what_is_left_at_the_low_end_takes_as_many_bins_as_it_needs() -> None:
+    values, edges, classes = np.array([0.5, 1.5, 2.5, 3.5]), np.arange(5.0), np.zeros(4, int)
+    for weights, positive, zero_too in (([-3.0, 1, 1, 4], [0, 4], [0, 4]), ([-3.0, 1, 2, 1], [0, 4], [0, 3, 4])):
+        assert joined(values, edges, 0, np.array(weights)).tolist() == positive
+        assert not_negative(values, classes, np.array(weights), edges).tolist() == zero_too
 
 
 def test_a_negative_bin_is_refused() -> None:

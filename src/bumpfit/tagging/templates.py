@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,13 +130,7 @@ def joined(background: Array, edges: Array, least: int, weights: Array | None = 
         total = float(counts[start:stop].sum())
         return total > 0 and total**2 >= least * float(squares[start:stop].sum())
 
-    kept = [0]
-    for place in range(1, len(counts)):
-        if enough(kept[-1], place):
-            kept.append(place)
-    if len(kept) > 1 and not enough(kept[-1], len(counts)):
-        kept.pop()
-    return np.asarray(np.append(edges[::-1][kept], edges[0])[::-1], dtype=np.float64)
+    return _from_the_high_end(edges, enough)
 
 
 def not_negative(values: Array, classes: NDArray[np.integer], weights: Array, edges: Array) -> Array:
@@ -149,11 +143,22 @@ def not_negative(values: Array, classes: NDArray[np.integer], weights: Array, ed
     if not (weights < 0).any():
         return edges
     sums = np.array([fill(values[classes == c], edges, weights[classes == c]).counts[::-1] for c in np.unique(classes)])
+    return _from_the_high_end(edges, lambda start, stop: bool((sums[:, start:stop].sum(axis=1) >= 0).all()))
+
+
+def _from_the_high_end(edges: Array, enough: Callable[[int, int], bool]) -> Array:
+    """Join bins from the high end, each as narrow as it is enough; what is left at the low end joins its neighbours.
+
+    Args:
+        edges: bin edges, shape (B + 1,).
+        enough: whether the bins start to stop, counted from the high end, may be one bin.
+    """
+    last = len(edges) - 1
     kept = [0]
-    for place in range(1, sums.shape[1]):
-        if (sums[:, kept[-1] : place].sum(axis=1) >= 0).all():
+    for place in range(1, last):
+        if enough(kept[-1], place):
             kept.append(place)
-    while len(kept) > 1 and (sums[:, kept[-1] :].sum(axis=1) < 0).any():
+    while len(kept) > 1 and not enough(kept[-1], last):
         kept.pop()
     return np.asarray(np.append(edges[::-1][kept], edges[0])[::-1], dtype=np.float64)
 
