@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.simulate import madgraph_cards
 from bumpfit.simulate.madgraph import Launch, MadGraph, find
 from bumpfit.simulate.madgraph_runs import read_runs
 
@@ -321,23 +322,49 @@ def test_madgraph_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_every_program_gets_the_seed(tmp_path: Path, finished: Path) -> None:
     """The process is made first; its launch takes copies of the cards that hold the seed."""
     process = MadGraph(("p p > w+ z",), str(tmp_path / "new"))
-    mine = tmp_path / "my_delphes.tcl"
-    mine.write_text("set ExecutionPath {}\n")
+    # MadGraph knows a card by its content: the name of the first lies, the last of a kind counts
+    texts = {
+        "old.tcl": "module ParticlePropagator {}\n", "my_pythia8.tcl": "set ExecutionPath {}\n",
+        "run_delphes.dat": "gridpack ebeam1\n",
+    }  # fmt: skip
+    mine = [str(tmp_path / name) for name in texts]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
     body = (
         f"[ -d {tmp_path}/new ] || {{ cp -r {finished} {tmp_path}/new; mkdir {tmp_path}/new/Cards; "
-        f"echo 'Main:timesAllowErrors = 10' > {tmp_path}/new/Cards/pythia8_card_default.dat; }}\n"
+        f"echo 'Main:numberOfEvents = -1' > {tmp_path}/new/Cards/pythia8_card_default.dat; }}\n"
         f"mkdir -p {tmp_path}/cards; grep _card.dat $1 | xargs -I F cp F {tmp_path}/cards"
     )
-    launch = Launch(shower="Pythia8", detector="Delphes", seed=7, cards=(str(mine),))
+    launch = Launch(shower="Pythia8", detector="Delphes", seed=7, cards=tuple(mine))
     assert len(process.run(launch, executable=program(tmp_path, body))) == 2
-    got = (tmp_path / "got.mg5").read_text()
-    assert "set iseed 7" in got and got.startswith("launch") and str(mine) not in got
+    got = (tmp_path / "got.mg5").read_text().splitlines()
+    assert "set iseed 7" in got and got[0].startswith("launch")
+    given = [line for line in got if line.startswith("/")]
+    assert given[:3] == mine and len(given) == 5
     cards = {card.name.partition("_")[2]: card.read_text() for card in (tmp_path / "cards").iterdir()}
     assert cards["delphes_card.dat"] == "set RandomSeed 7\nset ExecutionPath {}\n"
-    assert cards["pythia8_card.dat"].split("\n")[0] == "Main:timesAllowErrors = 10"
+    assert cards["pythia8_card.dat"].split("\n")[0] == "Main:numberOfEvents = -1"
     assert "Random:setSeed = on\nRandom:seed = 7\n" in cards["pythia8_card.dat"]
     with pytest.raises(InputError, match="given twice"):
         Launch(seed=1, settings={"pythia8_card Random:seed": 2})
+
+
+@pytest.mark.parametrize(("text", "kind"), [
+    ("! comment\nMain:numberOfEvents = -1\n", "pythia8_card"), ("module TreeWriter TreeWriter {\n}", "delphes_card"),
+    ("  = gridpack\n 6500.0 = ebeam1\n", ""), ("Block mass\nDECAY 6 1.5\n", ""), ("launch\nset spinmode none", ""),
+    ("@MG5aMC inputs = *.hepmc\n# Main:numberOfEvents", ""), ("<MGVersion>\nParticlePropagator", ""), ("", ""),
+])  # fmt: skip
+def test_the_kind_of_a_card_is_in_its_content(tmp_path: Path, text: str, kind: str) -> None:
+    (tmp_path / "pythia8_delphes_card.dat").write_text(text)
+    assert madgraph_cards.kind(tmp_path / "pythia8_delphes_card.dat") == kind
+
+
+def test_a_card_of_pythia_that_madgraph_would_not_know(tmp_path: Path) -> None:
+    (tmp_path / "a.dat").write_text("PartonLevel:MPI = off\n")
+    with pytest.raises(InputError, match=r"a\.dat holds settings of Pythia 8, but .* add 'Main:numberOfEvents = -1'"):
+        MadGraph(("p p > w+ z",), str(tmp_path / "new")).run(
+            Launch(cards=(str(tmp_path / "a.dat"),)), executable=program(tmp_path, "")
+        )
 
 
 def test_a_joined_run_whose_banner_is_beside_its_folder(tmp_path: Path) -> None:

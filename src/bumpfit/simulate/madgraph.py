@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.simulate import madgraph_cards
 from bumpfit.simulate.madgraph_runs import Run, read_runs
 
 SHOWERS = ("OFF", "Pythia8")
@@ -37,7 +38,8 @@ class Launch:
     madspin     OFF, ON, onshell, none or full: decays with spin correlations, given by `decays`
     decays      lines of MadSpin, such as "w+ > j j"
     settings    parameters of the run and parameter cards, written as `set NAME VALUE`
-    cards       files that replace the cards of the process: their kind is found from their content by MadGraph
+    cards       files that replace the cards of the process: MadGraph finds their kind from their content, and the last
+                of a kind counts
     multi_run   number of runs, each with the next seed
     seed        of MadGraph (`iseed`), Pythia 8 (`Random:seed`) and Delphes (`RandomSeed`); their own choices when None
     """
@@ -151,7 +153,8 @@ class MadGraph:
         or MadGraph's defaults.
 
         Raises:
-            InputError: the executable or a card is missing, the output folder exists or cannot be made.
+            InputError: the executable or a card is missing, MadGraph would not know a card for Pythia 8, the output
+                folder exists or cannot be made.
             BumpfitError: MadGraph ends with an error or makes no run.
         """
         program = find(executable)
@@ -159,6 +162,7 @@ class MadGraph:
             for card in launch.cards:
                 if not Path(card).is_file():
                     raise InputError(f"there is no card {card}; check the path")
+                madgraph_cards.kind(card)
         if Path(self.output).exists():
             raise InputError(f"{self.output} exists; choose another output folder, or read its runs")
         log = Path(f"{self.output}.log")
@@ -198,7 +202,7 @@ class MadGraph:
         """The lines of a launch with copies of its cards that hold the seed."""
         cards = list(launch.cards)
         for kind, (before, after) in launch.seeded_cards.items():
-            given = next((card for card in cards if kind.removesuffix("_card") in Path(card).name.lower()), None)
+            given = madgraph_cards.of_kind(kind, launch.cards)
             source = Path(self.output) / "Cards" / f"{kind}_default.dat" if given is None else Path(given)
             try:
                 text = source.read_text(errors="surrogateescape")
@@ -207,7 +211,7 @@ class MadGraph:
             number = len(list(folder.glob(f"*{kind}.dat")))
             made = folder / f"{number}_{kind}.dat"
             made.write_text(before + text + after, errors="surrogateescape")
-            cards = [card for card in cards if card != given] + [str(made)]
+            cards.append(str(made))  # the last of a kind counts
         return dataclasses.replace(launch, cards=tuple(cards)).lines(self.output)
 
 
