@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
@@ -19,6 +20,7 @@ from bumpfit.events import locations
 from bumpfit.events.formats import read_frame
 from bumpfit.events.suffixes import is_table, split_tree
 from bumpfit.events.tables import read
+from bumpfit.files import sha256
 
 NAMES = ("m_J1", "delta_m_J")
 
@@ -167,6 +169,28 @@ def test_addresses(server: str, tmp_path: Path) -> None:
         read(f"{server}/nope.csv", features=NAMES)
     with pytest.raises(InputError, match=r"nope\.root cannot be read"):
         events.open(f"{server}/nope.root")
+    frame().to_parquet(tmp_path / "a.parquet")
+    source = events.open(f"{server}/a.parquet")
+    assert source.label == f"{server}/a.parquet"
+    assert source.sha256() == {f"{server}/a.parquet": sha256(tmp_path / "a.parquet")}
+    for name in ("b.parquet", "b.h5", "b.arrow", "b.tsv"):  # what was fetched is never named
+        (tmp_path / name).write_bytes(b"\xff\xfe no table")
+        for opened in (events.open, read):
+            with pytest.raises(InputError, match=rf"^{server}/{name} cannot be read as"):
+                opened(f"{server}/{name}")
+
+
+def test_parquet_files_whose_columns_have_other_kinds_are_refused(tmp_path: Path) -> None:
+    def made(name: str, values: object) -> Path:
+        pq.write_table(pa.table({"x": values}), tmp_path / name)
+        return tmp_path / name
+
+    one = made("a.parquet", pa.array([1, 2], pa.int32()))
+    both = events.open([one, made("b.parquet", pa.array([0.5], pa.float64()))])
+    assert events.observable("x", both).tolist() == [1.0, 2.0, 0.5]
+    for name, other in (("lists", [[1.0], []]), ("texts", ["1"]), ("records", [{"x": 1}])):
+        with pytest.raises(InputError, match=rf"the column 'x' holds .* in .*{name}\.parquet and int32 in"):
+            events.open([one, made(f"{name}.parquet", other)])
 
 
 def test_addresses_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """LHE, HepMC and LHCO: the numbers of the text, under the names of observables."""
 
 import gzip
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,11 @@ def test_lhc_olympics(tmp_path: Path) -> None:
         path.write_text(wrong)
         with pytest.raises(InputError, match=message):
             events.open(path)
+
+
+def test_a_list_of_two_kinds_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.lhco").write_text(LHCO)
+    (tmp_path / "c.hepmc.gz").write_bytes(gzip.compress(HEPMC.format(unit="GEV", p=1).encode()))
+    for paths in itertools.permutations([lhe(tmp_path / "a.lhe"), tmp_path / "b.lhco", tmp_path / "c.hepmc.gz"], 2):
+        with pytest.raises(InputError, match=f"{paths[0].name} and .*{paths[1].name} are files of different kinds"):
+            events.open(paths)

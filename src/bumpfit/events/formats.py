@@ -110,39 +110,39 @@ def _load(name: str, key: str | None, columns: Sequence[str] | None) -> pd.DataF
         raise InputError(f"{name} has no known suffix; expected one of {SHOWN}")
     path = local(name)
     if suffix.endswith(CSV):
-        return _csv(path)
+        return _csv(path, name)
     if suffix.endswith(TSV):
-        return _csv(path, "\t")
+        return _csv(path, name, "\t")
     if suffix.endswith(ARROW):
-        return _frame(path, arrow_table(path))
-    return _parquet(path) if suffix.endswith(PARQUET) else hdf5.read(path, key)
+        return _frame(arrow_table(path, name), name)
+    return _parquet(path, name) if suffix.endswith(PARQUET) else hdf5.read(path, key, name)
 
 
-def _csv(path: Path, mark: str = ",") -> pd.DataFrame:
+def _csv(path: Path, name: str, mark: str = ",") -> pd.DataFrame:
     try:
         reading: dict[str, Any] = {"sep": mark, "encoding": "utf-8-sig"}
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **reading)
         names = header.iloc[0].tolist()
-        _check_header(path, names)
+        _check_header(name, names)
         frame: pd.DataFrame = pd.read_csv(path, low_memory=False, **reading)
     except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path} is empty: expected a header line and at least one row") from error
+        raise InputError(f"{name} is empty: expected a header line and at least one row") from error
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as CSV: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as CSV: {_sentence(error)}") from error
     if len(names) == len(frame.columns):
         frame.columns = pd.Index(names)  # pandas renames equal and empty names
     if len(names) == 1 and any(other in names[0] for other in ";\t,"):
         marks = "tabs" if mark == "\t" else "commas"
-        raise InputError(f"{path} has one column called {names[0]!r}; expected columns separated by {marks}")
+        raise InputError(f"{name} has one column called {names[0]!r}; expected columns separated by {marks}")
     return frame
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def _check_header(name: str, names: list[str]) -> None:
     """Raise InputError where the first line cannot be the names of columns."""
     if names and names[0].lstrip().startswith("#"):
-        raise InputError(f"{path} begins with a comment ({names[0][:40]!r}); remove it: expected a header line")
+        raise InputError(f"{name} begins with a comment ({names[0][:40]!r}); remove it: expected a header line")
     if len(names) > 1 and all(map(_is_number, names)):
-        raise InputError(f"{path} has no header line: its first line holds the numbers {', '.join(names[:3])}, ...")
+        raise InputError(f"{name} has no header line: its first line holds the numbers {', '.join(names[:3])}, ...")
 
 
 def _is_number(text: str) -> bool:
@@ -153,18 +153,26 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def _parquet(path: Path, name: str) -> pd.DataFrame:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return _frame(path, pyarrow.parquet.read_table(path))  # a file: never a folder of partitions
+        return _frame(pyarrow.parquet.read_table(path), name)  # a file: never a folder of partitions
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as Parquet: {_sentence(error)}") from error
 
 
-def arrow_table(path: Path) -> Any:
-    """The table of an Arrow file or stream, or of a Feather file; raises InputError where it is none of them."""
+def arrow_table(path: Path, name: str) -> Any:
+    """The table of an Arrow file or stream, or of a Feather file.
+
+    Args:
+        path: the file on this machine.
+        name: what messages call it.
+
+    Raises:
+        InputError: it is none of them.
+    """
     import pyarrow
     import pyarrow.feather
 
@@ -175,16 +183,16 @@ def arrow_table(path: Path) -> Any:
             with pyarrow.ipc.open_stream(path) as stream:
                 return stream.read_all()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as Arrow or Feather: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as Arrow or Feather: {_sentence(error)}") from error
 
 
-def _frame(path: Path, table: Any) -> pd.DataFrame:
+def _frame(table: Any, name: str) -> pd.DataFrame:
     import pyarrow
 
     try:
         frame: pd.DataFrame = table.to_pandas()
     except (pyarrow.ArrowException, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a table: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as a table: {_sentence(error)}") from error
     return frame
 
 

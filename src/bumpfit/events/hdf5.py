@@ -28,7 +28,7 @@ RECALLS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 REMEMBERS = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
 
 
-def read(path: Path, key: str | None = None) -> pd.DataFrame:
+def read(path: Path, key: str | None = None, name: str | None = None) -> pd.DataFrame:
     """Read one table of an HDF5 file.
 
     Understood: a pandas frame; a compound dataset (one field a column); a group of one-dimensional datasets of equal
@@ -37,38 +37,40 @@ def read(path: Path, key: str | None = None) -> pd.DataFrame:
     Args:
         path: the file.
         key: which table ("events", "/group/events"); needed only when the file holds several.
+        name: what messages call the file.
 
     Raises:
         InputError: not an HDF5 file, no table inside, several and no key, no table of that key, columns or attributes
             of Python objects, data in other files, more data than memory.
     """
+    label = str(path) if name is None else name
     try:
         with h5py.File(path, "r") as file:
             kinds = _tables(file)
-            name = _choose(path, kinds, key)
-            node = file[name]
-            _refuse_code(path, node)
-            if kinds[name] == "pandas":
-                return _pandas(path, node)
-            return _plain(node, kinds[name])
+            chosen = _choose(label, kinds, key)
+            node = file[chosen]
+            _refuse_code(label, node)
+            if kinds[chosen] == "pandas":
+                return _pandas(label, node)
+            return _plain(node, kinds[chosen])
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, MemoryError) as error:
         words = str(error).strip().splitlines()
-        raise InputError(f"{path} cannot be read as HDF5: {words[-1] if words else type(error).__name__}") from error
+        raise InputError(f"{label} cannot be read as HDF5: {words[-1] if words else type(error).__name__}") from error
 
 
-def _choose(path: Path, kinds: dict[str, str], key: str | None) -> str:
+def _choose(label: str, kinds: dict[str, str], key: str | None) -> str:
     names = ", ".join(f"'{name}'" for name in kinds)
     if key is not None:
         name = "/" + key.strip("/")
         if name not in kinds:
-            raise InputError(f"{path} has no table '{key}'; it has {names or 'none'}")
+            raise InputError(f"{label} has no table '{key}'; it has {names or 'none'}")
         return name
     if not kinds:
-        raise InputError(f"{path} holds no table; expected a pandas frame or one-dimensional datasets, one a column")
+        raise InputError(f"{label} holds no table; expected a pandas frame or one-dimensional datasets, one a column")
     if len(kinds) > 1:
-        raise InputError(f"{path} holds several tables: {names}; choose one by key")
+        raise InputError(f"{label} holds several tables: {names}; choose one by key")
     return next(iter(kinds))
 
 
@@ -120,25 +122,25 @@ def _plain(node: Any, kind: str) -> pd.DataFrame:
     return _indexed({name: _native(values[:, place]) for place, name in enumerate(names)})
 
 
-def _pandas(path: Path, group: Any) -> pd.DataFrame:
+def _pandas(label: str, group: Any) -> pd.DataFrame:
     """A frame in one of the two layouts of pandas."""
     kind = _text(group.attrs["pandas_type"])
     if kind == "frame":
-        return _fixed(path, group)
+        return _fixed(label, group)
     if kind == "frame_table":
         return _table(group)
-    raise InputError(f"{path} holds a pandas {kind} at '{group.name}'; expected a table")
+    raise InputError(f"{label} holds a pandas {kind} at '{group.name}'; expected a table")
 
 
-def _fixed(path: Path, group: Any) -> pd.DataFrame:
+def _fixed(label: str, group: Any) -> pd.DataFrame:
     """Blocks of columns of one type each: `axis0` names, `axis1` index, `block<i>_items` and `block<i>_values`."""
-    index = _axis(path, group, "axis1")
+    index = _axis(label, group, "axis1")
     columns: dict[str, Any] = {}
     for block in range(int(group.attrs["nblocks"])):
-        items = [str(item) for item in _axis(path, group, f"block{block}_items")]
+        items = [str(item) for item in _axis(label, group, f"block{block}_items")]
         leaf = group[f"block{block}_values"]
         if _is_object(leaf):
-            raise _objects(path, f"the columns {', '.join(items[:12])}")
+            raise _objects(label, f"the columns {', '.join(items[:12])}")
         values = _values(leaf)
         values = values if leaf.attrs.get("transposed", False) else values.T
         if values.ndim != 2 or values.shape != (len(index), len(items)):
@@ -146,15 +148,15 @@ def _fixed(path: Path, group: Any) -> pd.DataFrame:
         kind = _text(leaf.attrs.get("value_type", ""))
         for place, item in enumerate(items):
             columns[item] = values[:, place].view(kind) if kind.startswith("datetime64") else _native(values[:, place])
-    names = [str(name) for name in _axis(path, group, "axis0")]
+    names = [str(name) for name in _axis(label, group, "axis0")]
     return pd.DataFrame({name: columns[name] for name in names}, index=pd.Index(index), columns=names)
 
 
-def _axis(path: Path, group: Any, name: str) -> Any:
+def _axis(label: str, group: Any, name: str) -> Any:
     leaf = group.get(name)
     if leaf is None or _text(leaf.attrs.get("kind", "")) == "object" or _is_object(leaf):
         what = "an index of several levels" if leaf is None else "its index"
-        raise _objects(path, what) if leaf is not None else InputError(f"{path} has {what}; expected one column")
+        raise _objects(label, what) if leaf is not None else InputError(f"{label} has {what}; expected one column")
     return _native(_values(leaf))
 
 
@@ -208,21 +210,21 @@ def _is_object(leaf: Any) -> bool:
     return "PSEUDOATOM" in leaf.attrs or (leaf.dtype.kind == "O" and not texts)
 
 
-def _objects(path: Path, what: str) -> InputError:
+def _objects(label: str, what: str) -> InputError:
     return InputError(
-        f"{path} holds {what} as Python objects, which only running code from the file could read; write numbers, or "
+        f"{label} holds {what} as Python objects, which only running code from the file could read; write numbers, or "
         "leave them out"
     )
 
 
-def _refuse_code(path: Path, node: Any) -> None:
+def _refuse_code(label: str, node: Any) -> None:
     """Raise InputError when an attribute of the table is an object that only running code could rebuild."""
     leaves = [node, *_leaves(node)] if isinstance(node, h5py.Group) else [node]
     for each in leaves:
         for name in each.attrs:
             content = each.attrs[name]
             if isinstance(content, bytes) and _runs(bytes(content)):
-                raise _objects(path, f"the attribute '{name}'")
+                raise _objects(label, f"the attribute '{name}'")
 
 
 def _runs(content: bytes) -> bool:

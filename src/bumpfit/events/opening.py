@@ -67,7 +67,7 @@ def _opened(path: Any, tree: str | None, key: str | None) -> Source:
     if kind == "parquet":
         from bumpfit.events.parquet import ParquetFiles  # pyarrow is slow to import
 
-        return ParquetFiles([str(local(name)) for name in paths] if any(map(is_remote, paths)) else paths)
+        return ParquetFiles(paths)
     if kind == "particles":
         from bumpfit.events.records import RecordFiles
 
@@ -86,7 +86,7 @@ def _arrow(paths: list[str]) -> Table:
     """The columns of Arrow and Feather files, lists and records among them."""
     import pyarrow
 
-    tables = [formats.arrow_table(local(name)) for name in paths]
+    tables = [formats.arrow_table(local(name), name) for name in paths]
     try:
         whole = pyarrow.concat_tables(tables)
     except pyarrow.ArrowException as error:

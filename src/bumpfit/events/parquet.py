@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from bumpfit.errors import InputError
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.layout import build
+from bumpfit.events.locations import local
 from bumpfit.events.source import ReadError, Source
 
 _LISTS = tuple(
@@ -21,14 +23,22 @@ _LISTS = tuple(
 
 
 class ParquetFiles(Source):
-    """One or more Parquet files with equal columns."""
+    """One or more Parquet files with equal columns.
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._files = [_file(path) for path in paths]
+    Args:
+        paths: what messages call the files, and what is hashed.
+        tables: the Parquet files on this machine; those of `paths` when None.
+
+    Raises:
+        InputError: a file that is no Parquet, or columns that differ in name or kind (numbers, texts, lists, records).
+    """
+
+    def __init__(self, paths: Sequence[str], tables: Sequence[Path] | None = None) -> None:
+        places = [local(path) for path in paths] if tables is None else tables
+        self._files = [_file(path, place) for path, place in zip(paths, places, strict=True)]
         schema = self._files[0].schema_arrow
         for path, file in zip(paths, self._files, strict=True):
-            if set(file.schema_arrow.names) != set(schema.names):
-                raise InputError(f"{path} has other columns than {paths[0]}; expected files with equal columns")
+            _check_equal(path, file.schema_arrow, paths[0], schema)
         groups = [
             (place, group, file.metadata.row_group(group).num_rows)
             for place, file in enumerate(self._files)
@@ -59,14 +69,42 @@ class ParquetFiles(Source):
         if not pieces:
             empty = self._files[0].schema_arrow.field(column).type
             return ak.from_arrow(pa.chunked_array([], type=empty))
-        return ak.from_arrow(pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks]))
+        if all(piece.type == pieces[0].type for piece in pieces):
+            return ak.from_arrow(pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks]))
+        return ak.concatenate([ak.from_arrow(piece) for piece in pieces])  # numbers of different sizes
 
 
-def _file(path: str) -> Any:
+def _file(path: str, place: Path) -> Any:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(place)
     except (pa.ArrowException, OSError) as error:
         raise ReadError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _check_equal(path: str, schema: Any, first: str, expected: Any) -> None:
+    """Raise InputError where the columns of two files cannot be joined."""
+    if set(schema.names) != set(expected.names):
+        raise InputError(f"{path} has other columns than {first}; expected files with equal columns")
+    for field in expected:
+        mine = schema.field(field.name).type
+        if mine != field.type and _kind(mine) != _kind(field.type):
+            raise InputError(
+                f"the column '{field.name}' holds {_shown(mine)} in {path} and {_shown(field.type)} in {first}; "
+                "expected files with equal columns"
+            )
+
+
+def _kind(kind: Any) -> Any:
+    """What must be equal in files that are read as one: lists, members of records, numbers or something else."""
+    inner, deep = _inner(kind)
+    if pa.types.is_struct(inner):
+        return deep, {inner.field(i).name: _kind(inner.field(i).type) for i in range(inner.num_fields)}
+    return deep, "number" if pa.types.is_floating(inner) or pa.types.is_integer(inner) else str(inner)
+
+
+def _shown(kind: Any) -> str:
+    text = str(kind)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _inner(kind: Any) -> tuple[Any, bool]:

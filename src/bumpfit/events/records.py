@@ -33,12 +33,16 @@ _INTEGERS = ("PID", "Status", "Mother1", "Mother2", "ColorLine1", "ColorLine2", 
 
 
 class RecordFiles(ParquetFiles):
-    """One or more LHE, HepMC or LHCO files."""
+    """One or more LHE, HepMC or LHCO files, all of one of these kinds; raises InputError for a mixed list."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        reader = next(read for known, read in READERS.items() if suffixes.kind(paths[0]).endswith(known))
-        super().__init__([str(_converted(path, reader)) for path in paths])
-        self.paths = tuple(paths)
+        readers = [
+            next(read for known, read in READERS.items() if suffixes.kind(path).endswith(known)) for path in paths
+        ]
+        other = next((path for path, read in zip(paths, readers, strict=True) if read is not readers[0]), None)
+        if other is not None:
+            raise InputError(f"{paths[0]} and {other} are files of different kinds; open them one kind at a time")
+        super().__init__(paths, [_converted(path, readers[0]) for path in paths])
 
 
 def _converted(name: str, reader: Callable[[Path], Iterator[Event]]) -> Path:
