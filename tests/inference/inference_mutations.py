@@ -18,7 +18,7 @@ COUNTING, INTERVAL, CONTOUR = (QUESTIONS + n for n in (
     "counting_in_closed_form", "interval_solves_its_equation", "contour_lies_on_the_threshold"))  # fmt: skip
 LIMIT, LINEAR = (QUESTIONS + n for n in (
     "upper_limit_of_a_counting_experiment", "linear_systematic_in_closed_form"))  # fmt: skip
-VALLEYS = MINIMA + "all_questions_see_the_lower_of_two_minima"
+VALLEYS = MINIMA + "a_fit_looks_into_the_other_valley"
 RANGES = MINIMA + "q_tilde_compares_with_zero_whatever_the_range"
 WALLS = "inference/test_walls.py::test_minimum_at_a_wall_is_the_constrained_minimum"
 ENDS = MINIMA + "a_nuisance_parameter_at_its_end_is_told_by_all_answers"

@@ -100,6 +100,18 @@ def test_all_questions_see_the_lower_of_two_minima() -> None:
     assert fit(model, fixed={"mu": end}).twice_nll - fit(model).twice_nll == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("start", [-1.2, 1.2])
+def test_a_fit_looks_into_the_other_valley(start: float) -> None:
+    """Both ends of the shape raise the yield: a fit that begins at the upper one ends in the higher valley."""
+    shape = build.modifier("histosys", "h", ([130.0], [120.0]))
+    samples = [build.sample("sig", [1.0], build.modifier("normfactor", "mu")), build.sample("bkg", [100.0], shape)]
+    model = read(build.workspace({"SR": samples}, {"SR": [130.0]}, "mu"))
+    grid = min(model.twice_nll({"mu": 0.0, "h": h}) for h in np.linspace(-1.2, -0.8, 401))
+    found = fit(model, fixed={"mu": 0.0}, start={"h": start})
+    assert found.twice_nll == pytest.approx(grid, abs=1e-4)
+    assert found.values["h"] < 0
+
+
 def test_limits_of_pyhf_validation_model_are_those_of_the_lowest_minima() -> None:
     """A grid and brute force agree on these; pyhf's optimisers stay in one valley and say CLs(1) = .278."""
     model = coupled(2)
