@@ -17,6 +17,7 @@ import typer
 
 from bumpfit.commands.output import Json, Output
 from bumpfit.errors import BumpfitError
+from bumpfit.execute import available_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,7 +40,7 @@ def doctor(as_json: Json = False) -> None:
         "bumpfit": metadata.version("bumpfit"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "libraries": {name: _version(name) for name in needed.pop("")},
         "extras": {
             extra: {name: _version(name) for name in names}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.pages.terminal import measured, number, pairs, probability, rounded_pair, stacked, statistic, table
+from bumpfit.results import BANDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     )
     from bumpfit.workspace import Model
 
-BANDS = ("-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
+EXPECTED = BANDS[1:]
 SHOWN = 6
 """Parameters at an end of their range that are named."""
 STRONG = 0.005
@@ -161,10 +162,10 @@ def limit(found: Limit) -> RenderableType:
 
 
 def _expected(found: Limit | CLs) -> list[list[str]]:
-    errors = found.expected_errors or (None,) * len(BANDS)
+    errors = found.expected_errors or (None,) * len(EXPECTED)
     return [
         [f"expected, {name}", with_error(value, error)]
-        for name, value, error in zip(BANDS, found.expected, errors, strict=True)
+        for name, value, error in zip(EXPECTED, found.expected, errors, strict=True)
     ]
 
 
@@ -181,7 +182,7 @@ def limits(found: MassScan) -> RenderableType:
     for mass, one, status in zip(found.masses, found.limits or (), found.status, strict=True):
         cells = [number(one.observed), *map(number, one.expected)] if one is not None else ["—"] * 6
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
-    return table("Upper limits", ["mass", "observed", *BANDS, ""], lines)
+    return table("Upper limits", ["mass", *BANDS, ""], lines)
 
 
 def discoveries(found: MassScan) -> RenderableType:

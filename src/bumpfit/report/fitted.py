@@ -20,11 +20,11 @@ from bumpfit.report.style import (
     SKY,
     VERMILION,
     WIDTH,
-    Canvas,
     band,
     event_scale,
     headroom,
     observed,
+    own_figure,
     panels,
     pulls,
     stairs,
@@ -137,7 +137,7 @@ def ranking(found: Impacts, top: int) -> Figure:
     places = np.arange(len(rows))[::-1]
     shifts = axis.twiny()
     left, bottom, top_margin = min(0.5, 0.05 + 0.0135 * longest), 0.58 / height, 0.66 / height
-    if isinstance(figure, Canvas):
+    if own_figure():
         axis.set_position((left, bottom, 0.97 - left, 1 - bottom - top_margin))
     for values, hollow in (
         ([(row.prefit_up, row.prefit_down) for row in rows], True),

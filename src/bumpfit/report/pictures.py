@@ -15,16 +15,16 @@ from bumpfit.events.cutflow import CutFlow
 from bumpfit.histograms import Histogram
 from bumpfit.report.cutflows import cut_flow
 from bumpfit.report.fitted import ranking, yields
-from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, brazil, contours, plain_text, profile
+from bumpfit.report.profiles import brazil, contours, expected_bands, plain_text, profile
 from bumpfit.report.style import (
     BLACK,
     BLUE,
     VERMILION,
-    Canvas,
     drawing_on,
     event_scale,
     headroom,
     observed,
+    own_figure,
     panels,
     points,
     stairs,
@@ -64,7 +64,7 @@ def plot(
             f"the label is '{label}'; expected {', '.join(EXPERIMENTS[:-1])} or {EXPERIMENTS[-1]}, "
             "and after it what you like, as in 'CMS Preliminary'"
         )
-    draw = getattr(record, "_picture", None) or functools.partial(picture, record)
+    draw = functools.partial(picture, record)
     if ax is None:
         figure: Figure = draw(**options)
         _head(figure.axes[0], experiment, status, lumi, com, room=0.3)
@@ -165,7 +165,8 @@ def _(record: Fit, most: int = 30) -> Figure:
     names = [plain_text(record.parameters[i]) for i in chosen]
     longest = max(len(name) for name in names)
     cells, margin, bar = max(0.34 * size, 1.6), 0.3 + 0.075 * longest, 1.0
-    figure, (axis,) = panels(width=margin + cells + bar, height=margin + cells + 0.15)
+    width, height = margin + cells + bar, margin + cells + 0.15
+    figure, (axis,) = panels(width=width, height=height)
     shown = axis.imshow(matrix[np.ix_(chosen, chosen)], cmap="RdBu_r", vmin=-1, vmax=1)
     if size <= 12:
         for row in range(size):
@@ -179,8 +180,7 @@ def _(record: Fit, most: int = 30) -> Figure:
     axis.minorticks_off()
     scale = figure.colorbar(shown, ax=axis, label="Correlation", fraction=0.05, pad=0.03)
     scale.ax.tick_params(labelsize="x-small")
-    if isinstance(figure, Canvas):
-        width, height = margin + cells + bar, margin + cells + 0.15
+    if own_figure():
         axis.set_position((margin / width, margin / height, cells / width, cells / height))
         scale.ax.set_position(((margin + cells + 0.1) / width, margin / height, 0.12 / width, cells / height))
     return figure
@@ -193,8 +193,7 @@ def _(record: Limit) -> Figure:
     figure, (axis,) = panels()
     expected = [np.nan if value is None else value for value in record.expected]
     line = 1 - record.level
-    axis.axvspan(expected[0], expected[4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
-    axis.axvspan(expected[1], expected[3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
+    expected_bands(axis.axvspan, np.array(expected))
     axis.axvline(expected[2], color=BLACK, linestyle="--", label="Expected")
     if record.observed is not None:
         axis.axvline(record.observed, color=BLACK, label="Observed")
@@ -218,11 +217,13 @@ def _(record: Limit) -> Figure:
 def _(record: Interval) -> Figure:
     """The best value and the interval; an end that is open has an arrow."""
     figure, (axis,) = panels(height=1.5)
-    low = record.best if record.low is None else record.low
-    high = record.best if record.high is None else record.high
-    axis.errorbar([record.best], [0.0], xerr=[[record.best - low], [high - record.best]], fmt="o", color=BLACK,
-                  capsize=4.0, xuplims=record.low is None, xlolims=record.high is None,
+    known = [abs(end - record.best) for end in (record.low, record.high) if end is not None]
+    reach = max(known, default=0.0) or 1.0
+    low, high = (reach if end is None else abs(end - record.best) for end in (record.low, record.high))
+    look = {"fmt": "o", "color": BLACK, "capsize": 4.0}
+    axis.errorbar([record.best], [0.0], xerr=[[low], [0.0]], xuplims=record.low is None, **look,
                   label=f"{record.level:.2%}, {record.method}")  # fmt: skip
+    axis.errorbar([record.best], [0.0], xerr=[[0.0], [high]], xlolims=record.high is None, **look)
     axis.margins(x=0.2)
     axis.set_ylim(-1.0, 1.6)
     axis.set_yticks([])

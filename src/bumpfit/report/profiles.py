@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +19,12 @@ Array = NDArray[np.float64]
 ONE_SIGMA = "#00CC00"
 TWO_SIGMA = "#FFCC00"
 """The colours of expected bands that gave the Brazil plot its name."""
+
+
+def expected_bands(fill: Callable[..., Any], bands: Array) -> None:
+    """Draw the bands of expected values at -2, -1, 0, 1, 2 sigma, shape (..., 5); `fill` takes lower and upper ends."""
+    for low, high, color, n in ((0, 4, TWO_SIGMA, 2), (1, 3, ONE_SIGMA, 1)):
+        fill(bands[..., low], bands[..., high], color=color, linewidth=0, label=rf"Expected $\pm {n}\sigma$")
 
 
 @styled
@@ -62,8 +70,7 @@ def cls_curve(tests: Sequence[CLs], level: float) -> Figure:
     """CLs over the strength, observed and expected with bands, and the line of the limit."""
     figure, (axis,) = panels()
     mu, expected = np.array([t.mu for t in tests]), np.array([t.expected for t in tests])
-    axis.fill_between(mu, expected[:, 0], expected[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
-    axis.fill_between(mu, expected[:, 1], expected[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
+    expected_bands(functools.partial(axis.fill_between, mu), expected)
     axis.plot(mu, expected[:, 2], color=BLACK, linestyle="--", label="Expected")
     if all(t.observed is not None for t in tests):
         axis.plot(mu, [t.observed or 0.0 for t in tests], color=BLACK, marker="o", markersize=3, label="Observed")
@@ -90,12 +97,7 @@ def brazil(scan: MassScan) -> Figure:
     figure, (axis,) = panels()
     mass = np.array([m for m, _ in found])
     expected = np.array([[np.nan if v is None else v for v in one.expected] for _, one in found])
-    axis.fill_between(
-        mass, expected[:, 0], expected[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$"
-    )
-    axis.fill_between(
-        mass, expected[:, 1], expected[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$"
-    )
+    expected_bands(functools.partial(axis.fill_between, mass), expected)
     axis.plot(mass, expected[:, 2], color=BLACK, linestyle="--", label="Expected")
     observed = np.array([np.nan if one.observed is None else one.observed for _, one in found])
     axis.plot(mass, observed, color=BLACK, marker="o", markersize=4, label="Observed")
@@ -118,4 +120,4 @@ def plain_text(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-__all__ = ["brazil", "cls_curve", "contours", "plain_text", "profile"]
+__all__ = ["brazil", "cls_curve", "contours", "expected_bands", "plain_text", "profile"]

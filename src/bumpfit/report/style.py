@@ -84,6 +84,11 @@ def drawing_on(axes: Axes | Sequence[Axes]) -> Iterator[None]:
         _given.reset(token)
 
 
+def own_figure() -> bool:
+    """Whether a drawing function makes its figure, so that it may lay it out."""
+    return not _given.get()
+
+
 def _taken(number: int) -> tuple[Figure, list[Axes]] | None:
     """The given axes and their figure; None: there are none, and a figure has to be made."""
     axes = _given.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from bumpfit.errors import BumpfitError
-from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, plain_text
+from bumpfit.report.profiles import expected_bands, plain_text
 from bumpfit.report.style import BLACK, BLUE, GREY, HEIGHT, VERMILION, beside, headroom, panels, styled
 from bumpfit.toys.coverage import Coverage, Sensitivity
 from bumpfit.toys.curves import Curve
@@ -163,8 +164,7 @@ def sensitivity_bands(found: Sensitivity, parameter: str) -> Figure:
     # infinite where the background cannot make such data: a line that leaves the figure
     x, bands = np.array(found.strengths)[order], np.array(found.significance)[order]
     beyond = np.nan_to_num(bands, posinf=1e6)
-    axis.fill_between(x, beyond[:, 0], beyond[:, 4], color=TWO_SIGMA, linewidth=0, label=r"Expected $\pm 2\sigma$")
-    axis.fill_between(x, beyond[:, 1], beyond[:, 3], color=ONE_SIGMA, linewidth=0, label=r"Expected $\pm 1\sigma$")
+    expected_bands(functools.partial(axis.fill_between, x), beyond)
     axis.plot(x, beyond[:, 2], color=BLACK, marker="o", markersize=3, linestyle="--", label="Median")
     axis.axhline(found.threshold, color=VERMILION, linewidth=1.2, label=f"{found.threshold:g}$\\sigma$")
     top = 1.05 * max(found.threshold, float(bands.max(initial=0.0, where=np.isfinite(bands))))
