@@ -1,6 +1,7 @@
 """Contrastive flows, and the method `flow` on a small sample."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scipy.stats import norm
 from bumpfit import higgsml
 from bumpfit.errors import InputError
 from bumpfit.higgsml import method
+from bumpfit.higgsml.benchmark import Plan, benchmark
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import matrix
 from bumpfit.higgsml.flows import COORDINATES, FLOOR, Flow, coordinates, jets, plain, train_flow
@@ -113,6 +115,23 @@ def test_the_strength_is_found_and_kept_in_the_file(fitted: FlowMethod, tmp_path
     theirs.restore(fitted.state())
     answer = theirs.predict(events)
     assert answer.interval_kind.startswith("as published") and RANGE[0] <= answer.low < answer.high <= RANGE[1]
+
+
+def test_as_published_it_is_compared_with_others(fitted: FlowMethod, tmp_path: Path) -> None:
+    theirs = FlowMethod(**SMALL, as_published=True)
+    theirs.restore(fitted.state())
+    method.save(fitted, tmp_path / "profiled.zip")
+    method.save(theirs, tmp_path / "published.zip")
+    strong().to_parquet(tmp_path / "events.parquet")
+    files = tuple(str(tmp_path / f"{name}.zip") for name in ("profiled", "published"))
+    plan = Plan(str(tmp_path / "events.parquet"), files, settings=higgsml.Settings((1.0, 2.0), 2))
+    for points in (0, 2):
+        found = benchmark(dataclasses.replace(plan, points=points), tmp_path / f"b{points}")
+        one, two = found.methods
+        assert one.failed == two.failed == 0
+        assert one.oracle is not None and two.oracle is None
+        lines = [json.loads(line) for line in (tmp_path / f"b{points}/experiments.jsonl").read_text().splitlines()]
+        assert all(line["methods"]["published"]["interval_kind"].startswith("as published") for line in lines)
 
 
 def test_the_same_seed_gives_the_same_score(fitted: FlowMethod) -> None:

@@ -11,6 +11,7 @@ there events are biased and summarised once, and thousands of experiments are ch
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,7 @@ def benchmark(
 
 
 Task = tuple[Plan, int, int]
+Made = TypeVar("Made")
 PASS = 8
 """Experiments that are drawn from a large file in one pass."""
 
@@ -149,24 +151,40 @@ def _check(plan: Plan) -> None:
             raise InputError(f"{path} was not calibrated for the range of the challenge")
 
 
-@functools.lru_cache(maxsize=2)
+def _of_file(maxsize: int) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+    """Keep what is made of a file, its first argument, until the file changes (trained again, say)."""
+
+    def decorate(make: Callable[..., Made]) -> Callable[..., Made]:
+        @functools.lru_cache(maxsize)
+        def kept(changed: tuple[int, int], path: str, *others: Any) -> Made:
+            return make(path, *others)
+
+        @functools.wraps(make)
+        def called(path: str, *others: Any) -> Made:
+            file = Path(path)
+            found = file.stat() if file.exists() else None
+            return kept((found.st_mtime_ns, found.st_size) if found else (0, 0), path, *others)
+
+        return called
+
+    return decorate
+
+
+@_of_file(2)
 def population(sample: str, mode: Mode) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training events of entries, and the events that experiments are drawn from (of a large file, some of them)."""
-    if large(sample):
-        table = training(sample)
-        return table, table
-    table = checked(training(sample), weights=True, processes=True, what=sample)
-    if mode == "independent":
-        return table, table
-    return parts(table)
+    table = training(sample)
+    if not large(sample):
+        table = checked(table, weights=True, processes=True, what=sample)
+    return (table, table) if mode == "independent" else parts(table)
 
 
-@functools.lru_cache(maxsize=32)
+@_of_file(32)
 def _method(path: str) -> Method:
     return load(path)
 
 
-@functools.lru_cache(maxsize=8)
+@_of_file(8)
 def _submission(path: str, sample: str, mode: Mode) -> Submission:
     return Submission(path, population(sample, mode)[0])
 
@@ -202,12 +220,15 @@ def _compare(plan: Plan, s: int, i: int, made: PseudoExperiment) -> tuple[dict[s
     """All methods on one experiment: its line, and their seconds."""
     found: dict[str, Measurement] = {}
     oracles = {}
+    features, once = matrix(made.table, FEATURES), np.ones(len(made.table), dtype=np.int64)
     for path in plan.methods:
         name, fitted = Path(path).stem, _method(path)
-        found[name] = _tried(functools.partial(fitted.measure, made.table))
-        if fitted.model is not None:
-            counts = _counted(fitted, fitted.summaries(matrix(made.table, FEATURES)))
-            oracles[name] = _oracle(fitted.model, counts, made.nuisances)
+        begin = time.perf_counter()
+        held = fitted.summaries(features)
+        one = _tried(functools.partial(fitted.measure_summaries, held, once))
+        found[name] = dataclasses.replace(one, seconds=time.perf_counter() - begin)
+        if fitted.counted is not None:
+            oracles[name] = _oracle(fitted.counted, held, once, made.nuisances)
     for path in plan.submissions:
         found[Path(path).stem] = _submission(path, plan.sample, plan.mode).predict(made.table)
     line = _line(plan, s, i, made.nuisances, len(made.table), made.largest_multiplicity, found, oracles)
@@ -237,8 +258,8 @@ def _share(task: Task) -> dict[str, NDArray[Any]]:
                 one = _tried(functools.partial(fitted.measure_summaries, held, often))
                 spent.append(one.seconds + n * begun[path])
                 found[name] = one
-                if fitted.model is not None:
-                    oracles[name] = _oracle(fitted.model, _counted(fitted, held, often), nuisances)
+                if fitted.counted is not None:
+                    oracles[name] = _oracle(fitted.counted, held, often, nuisances)
             if plan.submissions:
                 features = np.repeat(point.features, times, axis=1)
                 table = pd.DataFrame(dict(zip(FEATURES, features, strict=True)))
@@ -252,7 +273,7 @@ def _share(task: Task) -> dict[str, NDArray[Any]]:
     return _piece(lines, seconds)
 
 
-@functools.lru_cache(maxsize=2)
+@_of_file(2)
 def _population(sample: str, mode: Mode, luminosity: float) -> Population:
     return Population.of(population(sample, mode)[1], luminosity)
 
@@ -264,13 +285,11 @@ def _tried(measure: Callable[[], Measurement]) -> Measurement:
         return failed(f"{type(error).__name__}: {error}")
 
 
-def _counted(fitted: Method, place: NDArray[Any], times: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    assert fitted.model is not None
-    return np.bincount(place, times, fitted.model.bins).astype(np.float64)
-
-
-def _oracle(model: Model, counts: NDArray[np.float64], nuisances: Nuisances) -> dict[str, float] | None:
+def _oracle(
+    model: Model, place: NDArray[Any], times: NDArray[np.int64], nuisances: Nuisances
+) -> dict[str, float] | None:
     """Best fit and asymptotic interval where the nuisances are known; None where they cannot be (a grid ends)."""
+    counts = np.bincount(place, times, model.bins).astype(np.float64)
     values = nuisances.to_dict()
     theta = [PRIORS[name].standard(values[name]) if values[name] > 0 else model.arrays.low[k]
              for k, name in enumerate(model.nuisances)]  # fmt: skip

@@ -71,6 +71,11 @@ class Method(abc.ABC):
     calibration: Calibration | None = None
     range_calibration: RangeCalibration | None = None
 
+    @property
+    def counted(self) -> Model | None:
+        """The `model`, where a measurement is its profile likelihood of the counts alone; None for others."""
+        return None if self.as_published else self.model
+
     @abc.abstractmethod
     def fit(self, train: pd.DataFrame, seed: int = 0) -> Self:
         """Train on weighted, labelled events before the biasing; returns itself."""
@@ -119,7 +124,9 @@ class Method(abc.ABC):
         return self.calibrated(measured, challenge_range)
 
     def calibrated(self, measured: Measurement, challenge_range: bool = False) -> Measurement:
-        """A measurement with the calibrated interval, where there is a calibration."""
+        """A measurement with the calibrated interval, where there is a calibration; as published it stays as it is."""
+        if self.as_published:
+            return measured
         chosen = self.range_calibration if challenge_range else self.calibration
         return measured if chosen is None else with_interval(measured, chosen)
 

@@ -153,8 +153,10 @@ class Aggregate(Method):
 
     def measure(self, events: pd.DataFrame) -> Measurement:
         """The measurement of selected events."""
+        begin = time.perf_counter()
         summaries = self.summaries(matrix(events, FEATURES))
-        return self.measure_summaries(summaries, np.ones(len(summaries), dtype=np.int64))
+        found = self.measure_summaries(summaries, np.ones(len(summaries), dtype=np.int64))
+        return dataclasses.replace(found, seconds=time.perf_counter() - begin)
 
     def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
         """The measurement of events of which each appears `times` (N,)."""

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.higgsml.bias import NO_NOISE, biased
-from bumpfit.higgsml.columns import FEATURES, matrix
 from bumpfit.higgsml.flows import COORDINATES, Flow, coordinates, jets, train_flow
 from bumpfit.higgsml.likelihood import Model, measure, throw
 from bumpfit.higgsml.measurement import Curve, Measurement
@@ -171,21 +170,6 @@ class FlowMethod(Binned):
     def _summary_of(self, arrays: Mapping[str, NDArray[Any]]) -> FlowScore:
         return FlowScore.from_arrays(arrays, len(self.c))
 
-    def summaries(self, features: NDArray[np.float32]) -> NDArray[Any]:
-        """The bin of each event, (N,); as published (N, 1), so that nobody takes the full likelihood in its place."""
-        place = super().summaries(features)
-        return place[:, None] if self.as_published else place
-
-    def counts(self, events: pd.DataFrame) -> Floats:
-        """Events in the bins."""
-        place = self.summaries(matrix(events, FEATURES)).ravel()
-        assert self.binning is not None
-        return np.bincount(place, minlength=self.binning.count).astype(np.float64)
-
-    def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
-        """Count and fit events that are binned already."""
-        return super().measure_summaries(summaries.ravel(), times)
-
     def _measure(self, counts: Floats, begin: float) -> Measurement:
         if not self.as_published:
             return super()._measure(counts, begin)
@@ -193,10 +177,6 @@ class FlowMethod(Binned):
         found = published(measure(self.model, counts, frozen=FROZEN), self.report)
         diagnostics = {**found.diagnostics, **self.simulation}
         return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
-
-    def calibrated(self, measured: Measurement, challenge_range: bool = False) -> Measurement:
-        """The calibrated interval; an interval as published stays as it is."""
-        return measured if self.as_published else super().calibrated(measured, challenge_range)
 
     def restore(self, state: State) -> None:
         """Take over a state."""

@@ -189,10 +189,6 @@ class Unbinned(Method):
         diagnostics = {**found.diagnostics, **self.simulation}
         return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
 
-    def calibrated(self, measured: Measurement, challenge_range: bool = False) -> Measurement:
-        """The calibrated interval; an interval as published stays as it is."""
-        return measured if self.as_published else super().calibrated(measured, challenge_range)
-
     @property
     def simulation(self) -> dict[str, Any]:
         """Whether the counted regions follow their responses, to 1 Poisson error at most."""

@@ -24,7 +24,7 @@ from bumpfit.higgsml.calibration import RANGE_POINTS, template_calibration, temp
 from bumpfit.higgsml.columns import LUMINOSITY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
 from bumpfit.higgsml.interval import STEPS, STRENGTHS, Calibration, RangeCalibration, calibrate, calibrate_range
 from bumpfit.higgsml.interval import credibility_needed as needed
-from bumpfit.higgsml.likelihood import fit_all, poisson, profile_curves
+from bumpfit.higgsml.likelihood import Model, fit_all, poisson, profile_curves
 from bumpfit.higgsml.measurement import Curve
 from bumpfit.higgsml.method import Method
 from bumpfit.higgsml.nuisances import NAMES, PRIORS, Nuisances
@@ -152,8 +152,8 @@ def measure_many(fitted: Method, point: Point, mus: Floats, seed: Sequence[int],
     rng = np.random.default_rng(list(seed))
     summaries = fitted.summaries(point.features)
     grid = np.linspace(*MU_RANGE, RANGE_POINTS)
-    if fitted.model is not None and summaries.ndim == 1:
-        return _binned(fitted, point, summaries, mus, rng, asked)
+    if fitted.counted is not None:
+        return _binned(fitted, fitted.counted, point, summaries, mus, rng, asked)
     hats, statistic, low, high = np.full((4, len(mus)), np.nan)
     valid, rises = np.zeros(len(mus), bool), np.full((len(mus), RANGE_POINTS if asked.curves else 0), np.nan)
     for i, mu in enumerate(mus):
@@ -173,11 +173,10 @@ def measure_many(fitted: Method, point: Point, mus: Floats, seed: Sequence[int],
 
 
 def _binned(
-    fitted: Method, point: Point, place: NDArray[np.integer], mus: Floats, rng: np.random.Generator, asked: Asked
+    fitted: Method, model: Model, point: Point, place: NDArray[np.integer], mus: Floats, rng: np.random.Generator,
+    asked: Asked,
 ) -> Worlds:  # fmt: skip
     """Counts of a binned method are Poisson numbers of its expectation at the point, all experiments in one loop."""
-    model = fitted.model
-    assert model is not None
     parts = [
         np.bincount(place[chosen], point.weights[chosen], model.bins)
         for chosen in (point.process == 0, point.process > 0)
@@ -282,13 +281,14 @@ def calibrated(
     Raises:
         InputError: templates are wanted and there are none.
     """
-    if by == "templates" and fitted.model is None:
+    model = fitted.counted
+    if by == "templates" and model is None:
         raise InputError(f"the method '{fitted.kind}' has no templates; calibrate it with events")
-    follows = fitted.model is not None and fitted.simulation.get("simulation_large_enough") is not False
+    follows = model is not None and fitted.simulation.get("simulation_large_enough") is not False
     if by == "templates" or (by == "auto" and follows):
-        assert fitted.model is not None
-        fitted.calibration = template_calibration(fitted.model, n, seed + 1, workers=workers)
-        fitted.range_calibration = template_range_calibration(fitted.model, 2 * n, seed + 2)
+        assert model is not None
+        fitted.calibration = template_calibration(model, n, seed + 1, workers=workers)
+        fitted.range_calibration = template_range_calibration(model, 2 * n, seed + 2)
         return "templates"
     _, events = parts(table)
     number = max(n // 10, 100) * len(STRENGTHS)
