@@ -9,7 +9,6 @@ and a density on a surface does not exist); they are trained with zuko and kept 
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -18,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.errors import InputError, MissingExtraError
+from bumpfit.errors import MissingExtraError
 from bumpfit.higgsml import kernel as k
 from bumpfit.higgsml.network import CHUNK, Floats, Inputs, Scaling
-from bumpfit.higgsml.network_training import Training, one_thread
-from bumpfit.progress import bar
+from bumpfit.higgsml.network_training import Training, descend, one_thread
 
 SLOPE = math.log(1e-3)
 """Where the logarithm of a scale is cut off softly, as in zuko."""
@@ -153,28 +151,17 @@ def train_flow(
             bounded = floor + torch.nn.functional.softplus(log - floor)
             return (factors[rows] * torch.where(classes[rows], -log, bounded)).sum() / len(rows)
 
-        optimiser = torch.optim.AdamW(flow.parameters(), lr=how.learning_rate, weight_decay=how.decay)
-        best, kept, waited, losses = np.inf, copy.deepcopy(flow.state_dict()), 0, []
-        with bar(f"training a flow, c = {c:g}", how.epochs) as advance:
-            for _ in range(how.epochs):
-                for rows in training[torch.randperm(len(training))].split(how.batch):
-                    optimiser.zero_grad()
-                    lost(rows).backward()
-                    torch.nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
-                    optimiser.step()
-                with torch.no_grad():
-                    now = float(sum(lost(rows) * len(rows) for rows in tested.split(CHUNK)) / max(len(tested), 1))
-                losses.append(now)
-                advance(1, f"held-out loss {now:.4f}")
-                if now < best:
-                    best, kept, waited = now, copy.deepcopy(flow.state_dict()), 0
-                else:
-                    waited += 1
-                if waited >= how.patience:
-                    break
-        if not np.isfinite(best):
-            raise InputError("the loss of a flow is not finite; lower learning_rate")
-        flow.load_state_dict(kept)
+        def epoch(optimiser: Any) -> None:
+            for rows in training[torch.randperm(len(training))].split(how.batch):
+                optimiser.zero_grad()
+                lost(rows).backward()
+                torch.nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
+                optimiser.step()
+
+        def loss() -> float:
+            return float(sum(lost(rows) * len(rows) for rows in tested.split(CHUNK)) / max(len(tested), 1))
+
+        losses = descend(torch, flow, how, epoch, loss, f"flow, c = {c:g}")
         return Flow(scaling, plain(flow)), losses
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
+from bumpfit.errors import InputError
 
 Floats = NDArray[np.float64]
 FIELDS = ("feature", "threshold", "left", "right", "missing_left", "leaf", "value", "starts", "baseline")
@@ -120,3 +121,44 @@ class Forest:
         if ((found.feature < 0) | (found.feature >= features))[inner].any():
             raise ValueError("a node of its trees asks for a feature that does not exist")
         return found
+
+
+def boosted(
+    kind: Literal["classifier", "mean", "quantile"], x: NDArray[Any], y: NDArray[Any], weights: Floats | None = None,
+    **settings: Any,
+) -> Any:  # fmt: skip
+    """scikit-learn's histogram-based boosted trees, trained on one thread and to the last tree."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
+
+    if kind == "quantile":
+        settings["loss"] = "quantile"
+    made = HistGradientBoostingClassifier if kind == "classifier" else HistGradientBoostingRegressor
+    model = made(early_stopping=False, **settings)
+    with threadpool_limits(1):  # two threads that wait for each other are slower than one on a busy machine
+        model.fit(x, y, sample_weight=weights)
+    return model
+
+
+def signal_classifier(
+    x: NDArray[Any], signal: NDArray[np.bool_], weights: Floats, fewest: int, **settings: Any
+) -> Forest:
+    """Trees that tell signal from background, both of the same weight in all.
+
+    Args:
+        x: what the trees see, (N, K).
+        signal: which are signal, (N,).
+        weights: expected events, (N,).
+        fewest: events of each that are needed.
+        settings: of the trees, by scikit-learn's names.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if min(signal.sum(), (~signal).sum()) < fewest:
+        raise InputError(
+            f"{signal.sum()} signal and {(~signal).sum()} background events are left to train the classifier; "
+            f"expected {fewest} or more of each: take more events"
+        )
+    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum())
+    return Forest.of(boosted("classifier", x, signal, w * len(x) / 2.0, **settings))

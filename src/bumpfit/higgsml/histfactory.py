@@ -22,6 +22,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.higgsml.columns import PROCESSES
 from bumpfit.higgsml.likelihood import Model, fit_all, throw_counts
 from bumpfit.higgsml.nuisances import NAMES, PRIORS
+from bumpfit.higgsml.templates import monomials
 from bumpfit.results import Record
 from bumpfit.workspace import build
 from bumpfit.workspace.effects_bins import STATERROR
@@ -36,9 +37,7 @@ SHAPES = ("tes", "jes", "soft_met")
 def yields(model: Model, theta: ArrayLike) -> Floats:
     """Expected events (bins, processes) at mu = 1 and nuisances in standard deviations, scales of yields left out."""
     a, (t, j, z) = model.arrays, np.asarray(theta, dtype=np.float64)[:3]
-    u = np.exp(2.0 * z)
-    terms = np.array([t, j, u, t * t, j * j, u * u, t * j, t * u, j * u])
-    return np.asarray(a.yields * np.exp(a.response @ terms))
+    return np.asarray(a.yields * np.exp(a.response @ monomials(t, j, np.exp(2.0 * z))))
 
 
 def workspace(model: Model, counts: ArrayLike | None = None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from bumpfit.errors import InputError
 from bumpfit.higgsml.belt import Belt
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, PROCESS, WEIGHTS, checked, matrix, process_index
-from bumpfit.higgsml.forest import Forest
+from bumpfit.higgsml.forest import Forest, boosted, signal_classifier
 from bumpfit.higgsml.interval import STRENGTHS
 from bumpfit.higgsml.measurement import Measurement, failed
 from bumpfit.higgsml.method import Method, State, check_luminosity
@@ -47,6 +47,7 @@ BINS = 5
 SHAPE = 2 + 4 + len(QUANTILES)
 """Numbers of an experiment from the score: events, those of log-odds above `LIKELY`, four moments, quantiles."""
 LIKELY = 2.0
+LEARNING_RATE = 0.06
 
 
 @dataclasses.dataclass
@@ -101,15 +102,11 @@ class Aggregate(Method):
 
     def _classifier(self, table: pd.DataFrame, seed: int) -> Forest:
         found = biased(matrix(table))
-        signal = process_index(table[PROCESS])[found.rows] == 0
-        w = table[WEIGHTS].to_numpy(np.float64)[found.rows]
-        if min(signal.sum(), (~signal).sum()) < FEW:
-            raise InputError(
-                f"{signal.sum()} signal and {(~signal).sum()} background events are left to train the classifier; "
-                f"expected {FEW} or more of each: take more events"
-            )
-        w = np.where(signal, w / w[signal].sum(), w / w[~signal].sum()) * len(w) / 2.0
-        return Forest.of(_trained("classifier", inputs(found.features), signal, w, self.trees, self.leaves, seed))
+        return signal_classifier(
+            inputs(found.features), process_index(table[PROCESS])[found.rows] == 0,
+            table[WEIGHTS].to_numpy(np.float64)[found.rows], FEW, max_iter=self.trees, max_leaf_nodes=self.leaves,
+            learning_rate=LEARNING_RATE, random_state=seed,
+        )  # fmt: skip
 
     def _experiments(self, population: Population, seed: int) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
         """Numbers, mu, nuisances and third of pseudo-experiments."""
@@ -129,14 +126,19 @@ class Aggregate(Method):
         return np.array(numbers), np.array(mus), np.array(nuisances), np.array(thirds)
 
     def _regression(self, x: Floats, y: Floats, quantile: float | None, seed: int) -> Forest:
-        kind = "mean" if quantile is None else "quantile"
-        return Forest.of(_trained(kind, x, y, None, self.steps, 8, seed, quantile))
+        if quantile is None:
+            return Forest.of(boosted("mean", x, y, **self._steps(self.steps, seed)))
+        return Forest.of(boosted("quantile", x, y, quantile=quantile, **self._steps(self.steps, seed)))
+
+    @staticmethod
+    def _steps(trees: int, seed: int) -> dict[str, Any]:
+        return {"max_iter": trees, "max_leaf_nodes": 8, "learning_rate": LEARNING_RATE, "random_state": seed}
 
     def _train_bins(self, x: Floats, mu: Floats, seed: int) -> None:
         place = np.minimum(((mu - MU_RANGE[0]) / (MU_RANGE[1] - MU_RANGE[0]) * BINS).astype(np.int64), BINS - 1)
         if len(np.unique(place)) < BINS:
             raise InputError("there are too few pseudo-experiments to train a classifier of mu: take more")
-        model = _trained("classifier", x, place, None, self.steps // BINS + 1, 8, seed)
+        model = boosted("classifier", x, place, **self._steps(self.steps // BINS + 1, seed))
         self.forests |= {f"bin{k}": Forest.of(model, k) for k in range(BINS)}
 
     def _with_nuisances(self, numbers: Floats) -> Floats:
@@ -226,26 +228,3 @@ def _numbers(summaries: NDArray[np.float32], times: NDArray[np.integer]) -> Floa
     variances = n @ features**2 / total - means**2
     score = [total, above, mean, moments[0], moments[1] / deviation**3, moments[2] / deviation**4, *quantiles]
     return np.concatenate([score, means, variances])
-
-
-def _trained(
-    kind: str, x: NDArray[Any], y: NDArray[Any], weights: Floats | None, trees: int, leaves: int, seed: int,
-    quantile: float | None = None,
-) -> Any:  # fmt: skip
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
-
-    common: dict[str, Any] = {
-        "max_iter": trees, "max_leaf_nodes": leaves, "early_stopping": False, "random_state": seed,
-        "learning_rate": 0.06,
-    }  # fmt: skip
-    model: Any
-    if kind == "classifier":
-        model = HistGradientBoostingClassifier(**common)
-    elif kind == "quantile":
-        model = HistGradientBoostingRegressor(loss="quantile", quantile=quantile, **common)
-    else:
-        model = HistGradientBoostingRegressor(**common)
-    with threadpool_limits(1):  # two threads that wait for each other are slower than one on a busy machine
-        model.fit(x, y, sample_weight=weights)
-    return model

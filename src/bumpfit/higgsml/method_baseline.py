@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, PROCESS, WEIGHTS, checked, matrix, process_index
-from bumpfit.higgsml.forest import Forest
+from bumpfit.higgsml.forest import Forest, signal_classifier
 from bumpfit.higgsml.likelihood import Model, measure, sum_model
 from bumpfit.higgsml.measurement import Measurement, failed
 from bumpfit.higgsml.method import Method, State, check_luminosity
@@ -102,25 +102,12 @@ class Baseline(Method):
         return self
 
     def _classifier(self, table: pd.DataFrame, seed: int) -> Forest:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-        from threadpoolctl import threadpool_limits
-
         found = biased(matrix(table))
-        signal = process_index(table[PROCESS])[found.rows] == 0
-        w = table[WEIGHTS].to_numpy(np.float64)[found.rows]
-        if min(signal.sum(), (~signal).sum()) < 2 * self.leaves:
-            raise InputError(
-                f"{signal.sum()} signal and {(~signal).sum()} background events are left to train the classifier; "
-                f"expected {2 * self.leaves} or more of each: take more events"
-            )
-        w = np.where(signal, w / w[signal].sum(), w / w[~signal].sum()) * len(w) / 2.0
-        model = HistGradientBoostingClassifier(
-            max_iter=self.trees, max_leaf_nodes=self.leaves, learning_rate=self.learning_rate, early_stopping=False,
-            random_state=seed,
+        return signal_classifier(
+            found.features.T, process_index(table[PROCESS])[found.rows] == 0,
+            table[WEIGHTS].to_numpy(np.float64)[found.rows], 2 * self.leaves, max_iter=self.trees,
+            max_leaf_nodes=self.leaves, learning_rate=self.learning_rate, random_state=seed,
         )  # fmt: skip
-        with threadpool_limits(1):  # two threads that wait for each other are slower than one on a busy machine
-            model.fit(found.features.T, signal, sample_weight=w)
-        return Forest.of(model)
 
     def score(self, features: NDArray[np.float32]) -> Floats:
         """The classifier's probability of signal for events (28, N)."""

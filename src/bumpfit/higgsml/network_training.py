@@ -78,7 +78,7 @@ def _plain(net: Any, scaling: Scaling) -> Network:
     return Network(scaling, weights, tuple(layer.bias.detach().numpy().copy() for layer in layers))
 
 
-def _descend(
+def descend(
     torch: Any, net: Any, how: Training, epoch: Callable[[Any], None], loss: Callable[[], float], name: str
 ) -> list[float]:
     """Train by epochs until the loss of the held-out events stops to fall; the losses."""
@@ -102,7 +102,7 @@ def _descend(
             if waited >= how.patience:
                 break
     if not np.isfinite(best):
-        raise InputError(f"the loss of the network of the {name} is not finite; lower learning_rate")
+        raise InputError(f"the loss of the {name} is not finite; lower learning_rate")
     net.load_state_dict(kept)
     return losses
 
@@ -141,7 +141,7 @@ def train_posteriors(
             lost = (entropy(net(inputs[tested]), target[tested]) * factors[tested]).sum()
             return float(lost / factors[tested].sum())
 
-        losses = _descend(torch, net, how, epoch, loss, "class posteriors")
+        losses = descend(torch, net, how, epoch, loss, "class posteriors")
         return _plain(net, scaling), losses
 
 
@@ -211,5 +211,5 @@ def train_response(
                     lost(group, mask).backward()
                     optimiser.step()
 
-        losses = _descend(torch, net, how, epoch, lambda: float(lost(tests, held)), "response")
+        losses = descend(torch, net, how, epoch, lambda: float(lost(tests, held)), "response")
         return _plain(net, scaling), losses

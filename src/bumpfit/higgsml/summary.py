@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
-from bumpfit.errors import InputError
 from bumpfit.higgsml import kernel
-from bumpfit.higgsml.forest import Forest
+from bumpfit.higgsml.forest import Forest, signal_classifier
 
 Floats = NDArray[np.float64]
 FASTEST = 0.3
@@ -161,22 +160,10 @@ def _stage(
     x: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, trees: int, leaves: int, learning_rate: float,
     seed: int,
 ) -> Forest:  # fmt: skip
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
-
-    if min(signal.sum(), (~signal).sum()) < FEW:
-        raise InputError(
-            f"{signal.sum()} signal and {(~signal).sum()} background events are left to train a stage; expected {FEW} "
-            "or more of each: take more events"
-        )
-    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum())
-    model = HistGradientBoostingClassifier(
-        max_iter=trees, max_leaf_nodes=leaves, learning_rate=learning_rate, early_stopping=False, random_state=seed,
+    return signal_classifier(
+        x, signal, weights, FEW, max_iter=trees, max_leaf_nodes=leaves, learning_rate=learning_rate, random_state=seed,
         min_samples_leaf=50, l2_regularization=1.0,
     )  # fmt: skip
-    with threadpool_limits(1):  # two threads that wait for each other are slower than one on a busy machine
-        model.fit(x, signal, sample_weight=w * len(x) / 2.0)
-    return Forest.of(model)
 
 
 def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
