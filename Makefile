@@ -31,7 +31,7 @@ format: setup
 	$(BIN)/ruff format .
 
 test: lint  ## lint, types and every test that a gate needs
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 studies: setup  ## the statistical experiments at full size, as the documentation quotes them: hours
 	BUMPFIT_STUDIES=1 $(BIN)/pytest -m statistics

@@ -79,6 +79,18 @@ def test_an_end_is_the_same_with_every_step(step: float, side: float) -> None:
     assert end == pytest.approx(3 + side * 1.7, abs=1e-5)
 
 
+@pytest.mark.parametrize("centre", [-3.0, 0.0])
+def test_a_search_ends_where_the_centre_is_the_last_possible_value(centre: float) -> None:
+    calls = []
+
+    def curve(x: float) -> float:
+        calls.append(x)
+        return 1.0 if x >= centre else -np.inf
+
+    assert roots.outward(curve, centre, -2.0, -10.0, 1e-3) == pytest.approx(centre, abs=1e-11)
+    assert len(calls) < 1000
+
+
 @pytest.mark.parametrize("n", [2, 63, 64, 65, 130, 300])
 def test_matrices_that_lapack_refuses_are_factorised_as_by_single_columns(n: int) -> None:
     rng = np.random.default_rng(n)

@@ -11,6 +11,8 @@ DOUBLINGS = 60
 """Steps of a search before it gives up."""
 NEAR = 0.1
 """Part of the first step: a crossing closer than that is looked for again, with a step that suits it."""
+SAME = 1e-12
+"""Relative difference of numbers that are taken for equal."""
 
 
 def outward(curve: Curve, centre: float, step: float, end: float, precision: float) -> float | None:
@@ -28,7 +30,9 @@ def outward(curve: Curve, centre: float, step: float, end: float, precision: flo
             return None
         if curve(outer) < 0:
             found = _between(curve, inner, outer, precision * abs(outer - centre))
-            while inner == centre and abs(found - centre) < NEAR * abs(outer - centre):  # so the precision was not it
+            smallest = max(SAME * abs(centre), SAME * abs(step))  # closer, the crossing is the centre itself
+            while inner == centre and abs(found - centre) < NEAR * abs(outer - centre) > NEAR * smallest:
+                # the precision was not that of the distance
                 middle = centre + NEAR * (outer - centre)
                 inner, outer = (inner, middle) if curve(middle) < 0 else (middle, outer)
                 found = _between(curve, inner, outer, precision * abs(outer - centre))
