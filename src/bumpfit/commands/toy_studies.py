@@ -190,7 +190,7 @@ def _sensitivity_table(found: Sensitivity) -> RenderableType:
             found.strengths, found.significance, found.significance_errors, found.power, found.power_errors, strict=True
         )
     ]
-    columns = ["strength", *show.BANDS, f"above {found.threshold:g}"]
+    columns = ["strength", *show.EXPECTED, f"above {found.threshold:g}"]
     return table(f"Expected significance, {found.toys} toys a strength", columns, rows)
 
 

@@ -220,7 +220,7 @@ def _(record: Interval) -> Figure:
     known = [abs(end - record.best) for end in (record.low, record.high) if end is not None]
     reach = max(known, default=0.0) or 1.0
     low, high = (reach if end is None else abs(end - record.best) for end in (record.low, record.high))
-    look = {"fmt": "o", "color": BLACK, "capsize": 4.0}
+    look: dict[str, Any] = {"fmt": "o", "color": BLACK, "capsize": 4.0}
     axis.errorbar([record.best], [0.0], xerr=[[low], [0.0]], xuplims=record.low is None, **look,
                   label=f"{record.level:.2%}, {record.method}")  # fmt: skip
     axis.errorbar([record.best], [0.0], xerr=[[0.0], [high]], xlolims=record.high is None, **look)
