@@ -13,6 +13,7 @@ from bumpfit.inference.impacts import impacts
 from bumpfit.inference.interval import interval
 from bumpfit.inference.limit import cls, limit
 from bumpfit.inference.masses import discoveries, limits
+from bumpfit.inference.on_off import on_off
 from bumpfit.inference.scan import scan
 from bumpfit.inference.yields import postfit, prefit
 
@@ -34,6 +35,7 @@ __all__ = [
     "interval",
     "limit",
     "limits",
+    "on_off",
     "postfit",
     "prefit",
     "prepare",

@@ -84,13 +84,13 @@ def upper_tail(low: int, law: Array, length: int) -> Array:
     return result
 
 
-def profile_on_off(n: ArrayLike, m: ArrayLike, tau: float, signal: ArrayLike) -> tuple[Array, Array]:
+def profile_on_off(n: ArrayLike, m: ArrayLike, tau: ArrayLike, signal: ArrayLike) -> tuple[Array, Array]:
     """Bins with a measured background: (-2 ln L relative to the saturated model, best background), shapes (B,).
 
     n_i ~ Poisson(s_i + b_i), m_i ~ Poisson(tau b_i); every b_i is profiled in closed form (Rolke, Lopez, Conrad,
     Nucl. Instrum. Meth. A 551 (2005) 493): the positive root of (1 + tau) b^2 - (n + m - (1 + tau) s) b - m s = 0.
     """
-    n, m, s = (np.asarray(a, dtype=np.float64) for a in (n, m, signal))
+    n, m, tau, s = (np.asarray(a, dtype=np.float64) for a in (n, m, tau, signal))
     half = (n + m) / (1 + tau) - s
     root = np.sqrt(half**2 + 4 * m * s / (1 + tau))
     # the form without cancellation where half is negative
