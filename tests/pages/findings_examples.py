@@ -177,7 +177,7 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
         SearchConfig(), data, background, spans, test,
         Scores(survival, np.random.default_rng(5).uniform(1e-3, 1, m), probability), probability**2,
         spectra,
-        shapes, 0, first, updated, None, 7, "resonance", (particle(updated, test),),
+        shapes, first, updated, None, 7, "resonance", (particle(updated, test),),
         SignalEvents(310.0, 46.4, 82.1, "templates"), 494.0, (), (), answers=answers,
     )  # fmt: skip
 
@@ -215,7 +215,7 @@ def spectrum_only(*, claim: bool = False) -> Told:
     return dataclasses.replace(
         found, answers=answers, background=None, verdict="resonance" if claim else "nothing",
         particles=(Particle(3e-7, 5.0, 6e-6, 4.4, 2000.0, 6000.0, SearchValue(3000.0, 41.0), (), PEAK, 96.0),) * claim,
-        windows=(), test=None, window=None, null_yield=None,
+        windows=(), test=None, null_yield=None,
         scores=Scores(np.ones(n), np.empty(0), np.zeros(n)), updated_probability=np.zeros(n),
         spectra=(spectrum(1, usable=True),),
     )  # fmt: skip

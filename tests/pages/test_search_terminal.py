@@ -129,3 +129,16 @@ def test_flat() -> None:
     assert flat({"a": None, "b": True, "c": 3, "d": {"value": None, "x": 2.5}, "z_local": -0.001}) == {
         "a": "—", "b": "yes", "c": "3.00", "d, value": "—", "d, x": "2.50", "z_local": "0.00",
     }  # fmt: skip
+
+
+def test_a_difference_has_no_signal_events() -> None:
+    """The tables differ in another way: what differs is said, and not how many signal events that would be."""
+    checks = [
+        {"name": "equality [m]", "passed": False, "decisive": True, "detail": "m_J1 is 3% lower"},
+        {"name": "localisation", "passed": True, "decisive": True, "detail": "at 3.1 TeV"},
+    ]
+    text = shown(ANSWERS | {"verdict": "difference", "claim": False, "checks": checks, "iterations": []})
+    head = text.partition("Selections")[0]
+    assert "equality [m]: m_J1 is 3% lower" in head and "at 3.1 TeV" not in head
+    assert "621" not in head and "760" not in head and "signal events" not in head
+    assert "621" in shown(ANSWERS | {"verdict": "nothing", "claim": False})

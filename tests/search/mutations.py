@@ -77,7 +77,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
      "start = test.windows[0]", STEPS),
     ("start: no move to the nearest window", "search/describe.py", "if nearest == window:", "if True:", DESCRIBE),
     ("start: old masses are not restored", "search/steps.py",
-     "peaks = (updated.resonance, updated.light, updated.heavy)",
+     "peaks = updated.peaks",
      "pass", STEPS),
     # comparisons
     ("reversed: shape", "search/checks.py", "worst.p * len(shapes) > LEAST", "worst.p * len(shapes) < LEAST", CHECKS),

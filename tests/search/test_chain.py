@@ -71,7 +71,6 @@ def test_a_claim_is_described(monkeypatch: pytest.MonkeyPatch, z: float, claim: 
         assert answer.updated_probability == pytest.approx(np.full(81, 0.1))
     assert answer.scores.probability.sum() == pytest.approx(1e-3 if claim else 5, rel=1e-3)
     assert (answer.first is not None) is claim and (answer.null_yield is None) is claim
-    assert answer.window == 1
     kinds = [c.kind for c in answer.checks]
     assert kinds == [
         "repeated",

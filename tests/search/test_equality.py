@@ -36,10 +36,10 @@ def test_a_shift_is_found_and_measured(column: int, name: str) -> None:
     features = data.features.copy()
     features[:, column] *= 1.05
     found = compare(dataclasses.replace(data, features=features), background, np.array([3000.0]))
-    assert found.p < 1e-3 and found.worst.variable == name
-    assert found.worst.z_trend > 4
-    assert found.worst.shift == pytest.approx(0.05, abs=3 * found.worst.shift_error)
-    assert 0 < found.worst.shift_error < 0.02
+    assert found.p < 1e-3 and found.deviations[0].variable == name
+    assert found.deviations[0].z_trend > 4
+    assert found.deviations[0].shift == pytest.approx(0.05, abs=3 * found.deviations[0].shift_error)
+    assert 0 < found.deviations[0].shift_error < 0.02
 
 
 def test_a_spectrum_that_differs_is_the_mass() -> None:
@@ -48,7 +48,7 @@ def test_a_spectrum_that_differs_is_the_mass() -> None:
     data, background = table(20_000, rng), table(20_000, rng)
     keep = rng.uniform(size=20_000) < np.where(data.mass > 3000, 0.6, 1.0)
     found = compare(data.take(keep), background, np.array([3000.0]))
-    assert found.worst.variable == "m_JJ" and found.p < 1e-6
+    assert found.deviations[0].variable == "m_JJ" and found.p < 1e-6
     assert found.of("delta_m_J").p > 1e-3
     whole = compare(data.take(keep), background, np.zeros(0))
     assert whole.of("delta_m_J").z_trend < -4 < found.of("delta_m_J").z_trend

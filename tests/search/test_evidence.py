@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_records import TWO_WINDOWS, events, peak, peaks, template_scores, yield_fit
+from small_records import TWO_WINDOWS, events, peak, peaks, template_scores, two_sample, yield_fit
 
 from bumpfit.search import evidence
 from bumpfit.search.candidates import region, together
@@ -15,6 +15,7 @@ from bumpfit.search.particles import _no_particle
 from bumpfit.search.sensitivity import Shift, shifts
 from bumpfit.search.surrogate import library, signal_like
 from bumpfit.search.verdict import decide
+from bumpfit.search.windows import interval_edges
 
 CONFIG = SearchConfig()
 
@@ -122,5 +123,30 @@ def test_further_particles_are_others() -> None:
     assert "not seen" in _no_particle(weak, [known], settings)
 
 
+def test_selected_by_the_most_precise_cut() -> None:
+    """60 of 1000 data events are among the highest 2 % of the scores, where 20 are expected; one window of two."""
+    data, table = (events(np.linspace(2600, 3400, n)) for n in (2000, 1000))
+    in_window = [TWO_WINDOWS[1].contains(t.mass) for t in (data, table)]
+    survival = np.full(2000, np.nan), np.full(1000, np.nan)
+    for u, rows in zip(survival, in_window, strict=True):
+        u[rows] = np.linspace(0.001, 1, int(rows.sum()))
+    top = np.flatnonzero(in_window[0])[-90:]
+    survival[0][top] = 0.015
+    config = dataclasses.replace(CONFIG, efficiencies=(0.3, 0.02, 0.001))
+    best = evidence.selected(data, table, survival, two_sample(), TWO_WINDOWS, config)
+    assert best is not None
+    inside = [int(rows.sum()) for rows in in_window]
+    assert [int(rows.sum()) for rows in best.tested] == inside and best.tau == inside[1] / inside[0]
+    assert (survival[0][best.chosen[0]] <= 0.02).all() and best.chosen[0].sum() == (survival[0] <= 0.02).sum()
+    assert best.expected == pytest.approx(best.chosen[1].sum() * inside[0] / inside[1])
+    assert best.excess == pytest.approx(best.chosen[0].sum() - best.expected) and best.excess > 60
+    assert (best.low, best.high) == (data.mass[in_window[0]].min(), np.nextafter(3400.0, np.inf))
+    nothing = survival[0], np.full(1000, np.nan)
+    assert evidence.selected(data, table, nothing, two_sample(), TWO_WINDOWS, config) is None
+
+
 def test_interval_edges() -> None:
-    assert evidence.interval_edges(TWO_WINDOWS).tolist() == [2800.0, 3000.0]
+    """Powers of the ratio inside of the masses, and the edges of the windows."""
+    edges = interval_edges(TWO_WINDOWS, 1.05, np.array([2750.0, 2900.0]), np.array([3010.0]))
+    grid = [1.05**k for k in range(1, 200) if 2750 < 1.05**k <= 3010]
+    assert edges.tolist() == pytest.approx(sorted([*grid, 2800.0, 3000.0]))

@@ -309,6 +309,5 @@ def _goodness(findings: Findings) -> dict[str, Any]:
     if findings.yield_fit is not None:
         result["templates"] = findings.yield_fit.goodness_p
     if findings.final is not None:
-        peaks = (findings.final.resonance, findings.final.light, findings.final.heavy)
-        result["peaks"] = {p.name: p.goodness_p for p in peaks}
+        result["peaks"] = {p.name: p.goodness_p for p in findings.final.peaks}
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -81,18 +81,31 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
         rows.add_row(f"daughter {mass['name']}", measured(mass["value"], mass["error"], "GeV"))
     if answers.get("decay"):
         rows.add_row("decay", Text(str(answers["decay"])))
-    n = answers["n_signal"]
-    percent = answers.get("signal_percent")
+    verdict = answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")
+    for name, text in _differing(answers) if verdict == "difference" else _signal(answers):
+        rows.add_row(name, text)
+    title, colour = VERDICTS[verdict]
+    return Panel(rows, title=title, title_align="left", border_style=colour, expand=False)
+
+
+def _signal(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Number of signal events and its upper limit."""
+    n, percent = answers["n_signal"], answers.get("signal_percent")
     share = f"   ({significant(percent, 2)}% of the data)" if percent is not None else ""
     number = interval(n["value"], n["error_low"], n["error_high"])
     if "lower bound" in str(n.get("method", "")):
-        rows.add_row("signal events", f"at least {number} (one selection, not corrected)")
+        yield "signal events", f"at least {number} (one selection, not corrected)"
     else:
-        rows.add_row("signal events", f"{number} before any selection{share}")
+        yield "signal events", f"{number} before any selection{share}"
     limit = answers["n_signal_upper_limit_95"]
-    rows.add_row("upper limit", "—" if limit is None else f"{count(limit)} signal events at 95%")
-    title, colour = VERDICTS[answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")]
-    return Panel(rows, title=title, title_align="left", border_style=colour, expand=False)
+    yield "upper limit", "—" if limit is None else f"{count(limit)} signal events at 95%"
+
+
+def _differing(answers: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    """The decisive checks that fail: why this is called no signal, and what differs instead."""
+    for check in answers.get("checks") or ():
+        if check.get("decisive") and check["passed"] is False:
+            yield "no resonance", Text(f"{check['name']}: {check['detail']}")
 
 
 def upper_bound(p: Mapping[str, Any]) -> bool:

@@ -43,7 +43,7 @@ def region(
     scores, fitted, span = description.template_scores, description.yield_fit, description.span
     if scores is None or fitted is None or span is None:
         return None
-    cloud = signal_like(peak_masses((description.resonance, description.light, description.heavy)))
+    cloud = signal_like(peak_masses(description.peaks))
     inside = (cloud.mass >= span[0]) & (cloud.mass < span[1])
     order = np.argsort(scores.signal)
     share = np.cumsum(cloud.weights[inside][order]) / cloud.weights[inside].sum()

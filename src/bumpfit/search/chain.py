@@ -17,9 +17,11 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import has_jets
 from bumpfit.search.evidence import (
     Evidence,
+    Selected,
     checks_of,
     equality,
     localised,
+    selected,
     selected_peak,
     sensitivity,
 )
@@ -134,7 +136,6 @@ def search(
         updated_probability=updated,
         spectra=spectra,
         shapes=shapes,
-        window=test.windows[test.best],
         first=described.first,
         updated=described.updated,
         null_yield=described.null_yield,
@@ -181,7 +182,8 @@ def _judged(
     significant = decide(test.overall.z, config.claim_z, ()) != "nothing"
     latest = described.updated or described.first
     leading = particle(test, windows, data, latest, described.signal, described.upper_95)
-    peak = selected_peak(data, background, ranks, test, windows, config) if significant else None
+    best = selected(data, background, ranks, test, windows, config) if significant else None
+    peak = selected_peak(data, background, best, config)
     if peak is not None and latest is None:  # features that tell no more than the dijet mass
         leading = dataclasses.replace(leading, resonance=Value(peak.mass, peak.error))
     others: tuple[Particle, ...] = ()
@@ -189,7 +191,7 @@ def _judged(
     of_others = np.zeros(len(data))
     if decide(test.overall.z, config.claim_z, found) == "resonance":
         others, of_others, further = further_particles(known, scored, leading)
-    evidence = _evidence(known, ranks, (leading, *others), peak, significant)
+    evidence = _evidence(known, ranks, (leading, *others), best, peak, significant)
     inside = all(c.passed is not False for c in found if c.kind == "library")
     found = (*found, *checks_of(evidence, config, inside=inside, decisive=significant), *checks.of_further(further))
     verdict = decide(test.overall.z, config.claim_z, found)
@@ -200,6 +202,7 @@ def _evidence(
     known: Searched,
     ranks: tuple[Array, Array],
     particles: tuple[Particle, ...],
+    best: Selected | None,
     peak: PeakFit | None,
     significant: bool,
 ) -> Evidence:
@@ -211,8 +214,8 @@ def _evidence(
     descriptions = [p.description for p in particles if p.description is not None]
     return Evidence(
         equality(data, background, windows, descriptions, ranks, peak, config),
-        localised(data, background, ranks, peak if final is None else final.resonance, known.test, windows),
-        sensitivity(data, background, ranks, known.test, windows, config, known.seed),
+        localised(data, background, best, peak if final is None else final.resonance),
+        sensitivity(data, background, ranks, best, config, known.seed),
     )
 
 
@@ -277,7 +280,6 @@ def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
         updated_probability=probability,
         spectra=(spectrum,),
         shapes=(),
-        window=None,
         first=None,
         updated=None,
         null_yield=None,

@@ -85,17 +85,17 @@ def of_further(found: Further | None) -> tuple[Check, ...]:
 
 def of_candidate(first: Description, updated: Description | None, near: Neighbourhood) -> tuple[Check, ...]:
     """Checks of masses: the fits, what the steps did to them, and whether signal-like events exist there."""
-    peaks = [(updated or first).resonance, (updated or first).light, (updated or first).heavy]
+    peaks = (updated or first).peaks
     bad = [p for p in peaks if not p.valid or "mass" in p.at_bounds]
     fits = [{"name": p.name, "valid": p.valid, "at_bounds": p.at_bounds} for p in bad]
     ends = [f"{name} of {p.name}" for p in peaks for name in p.at_bounds if name != "mass"]
     found = [Check("mass fits", not bad, {"bad": fits, "ends": ends})]
     if updated is not None:
-        before = (first.resonance, first.light, first.heavy)
         pulls = {
-            b.name: (b.mass - a.mass) / float(np.hypot(a.error, b.error)) for a, b in zip(before, peaks, strict=True)
+            b.name: (b.mass - a.mass) / float(np.hypot(a.error, b.error))
+            for a, b in zip(first.peaks, peaks, strict=True)
         }
-        same = all(a.mass == b.mass for a, b in zip(before, peaks, strict=True))
+        same = all(a.mass == b.mass for a, b in zip(first.peaks, peaks, strict=True))
         agree = None if same else max(abs(v) for v in pulls.values()) < FAR
         found.append(Check("masses agree", agree, {"pulls": pulls}))
     found.append(Check("library", not near.surrogate.extrapolated, {}))

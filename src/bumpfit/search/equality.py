@@ -73,11 +73,6 @@ class Equality(Record):
     p: float
     deviations: tuple[Deviation, ...]
 
-    @property
-    def worst(self) -> Deviation:
-        """The variable that differs most."""
-        return self.deviations[0]
-
     def of(self, variable: str) -> Deviation:
         """The comparison of one variable."""
         return next(d for d in self.deviations if d.variable == variable)

@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from bumpfit.events.tables import Events
+from bumpfit.poisson import deviance
 from bumpfit.results import Record
 from bumpfit.search.candidates import Region, region, together
 from bumpfit.search.config import SearchConfig
+from bumpfit.search.describe import best_cut
 from bumpfit.search.equality import Equality, compare
 from bumpfit.search.findings import Check, Description
 from bumpfit.search.peaks import PeakFit, fit_peak
 from bumpfit.search.sensitivity import Shift, shifts
 from bumpfit.search.surrogate import library
 from bumpfit.search.two_sample import TwoSampleTest
-from bumpfit.search.windows import Window
+from bumpfit.search.windows import Window, interval_edges
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -65,10 +67,57 @@ class Evidence:
     shifts: tuple[Shift, ...] = ()
 
 
-def interval_edges(windows: Sequence[Window]) -> Array:
-    """The masses between which the primary test holds the numbers of events."""
-    ends = {edge for w in windows for edge in (w.low, w.high) if np.isfinite(edge)}
-    return np.array(sorted(ends), dtype=np.float64)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Selected:
+    """Tested events of the best window, masks (N,) of data and (M,) of table, and those with the highest scores.
+
+    The scores are those of the classifiers alone. The selections of the p-value also know what the library says, and
+    with it the dijet mass: their background has a peak of its own.
+    """
+
+    tested: tuple[Mask, Mask]
+    chosen: tuple[Mask, Mask]
+    low: float
+    high: float
+
+    @property
+    def tau(self) -> float:
+        """Tested events of the table for one of the data."""
+        return float(self.tested[1].sum() / self.tested[0].sum())
+
+    @property
+    def expected(self) -> float:
+        """Background events that are expected among the chosen data; at least one of the table is taken."""
+        return max(float(self.chosen[1].sum()), 1.0) / self.tau
+
+    @property
+    def excess(self) -> float:
+        """Chosen data events above that."""
+        return float(self.chosen[0].sum()) - self.expected
+
+
+def selected(
+    data: Events,
+    background: Events,
+    survival: tuple[Array, Array],
+    test: TwoSampleTest,
+    windows: tuple[Window, ...],
+    config: SearchConfig,
+) -> Selected | None:
+    """The most precise selection by the classifiers' `survival` in the window of the smallest p-value.
+
+    None where no event of one of the tables is tested there, or none is chosen.
+    """
+    window = windows[test.overall.window]
+    d, b = (window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True))
+    if not d.any() or not b.any():
+        return None
+    cut = best_cut(survival[0][d], survival[1][b], config.efficiencies)
+    chosen = d & (survival[0] <= cut), b & (survival[1] <= cut)
+    if not chosen[0].any() or not chosen[1].any():
+        return None
+    inside = data.mass[d]
+    return Selected((d, b), chosen, float(inside.min()), float(np.nextafter(inside.max(), np.inf)))
 
 
 def equality(
@@ -99,7 +148,8 @@ def equality(
         rows = np.ones(len(data), np.bool_), np.ones(len(background), np.bool_)
     if min(rows[0].sum(), rows[1].sum()) < FEWEST:
         return None
-    return compare(data.take(rows[0]), background.take(rows[1]), interval_edges(windows), left, config.equality)
+    edges = interval_edges(windows, config.rank.interval, data.mass, background.mass)
+    return compare(data.take(rows[0]), background.take(rows[1]), edges, left, config.equality)
 
 
 def _quiet(events: Events, survival: Array, config: SearchConfig, low: float, high: float) -> Mask:
@@ -132,98 +182,47 @@ def localisation(
         def with_peak(background: float, shape: Array = shape) -> float:
             """-2 ln L where all but the background is the peak: the best number of both is the number of data."""
             expected = background * flat + max(total - background, 0.0) * shape
-            count = _deviance(np.array([float(selected)]), np.array([background * tau]))
-            return _deviance(n, expected) + count
+            return float(deviance(n, expected).sum() + deviance(selected, background * tau))
 
         found = minimize_scalar(with_peak, bounds=(1e-6, max(total, 1.0)), method="bounded")
         best = min(best, float(found.fun))
-    return Localisation(peak.mass, _deviance(n, total * flat) - best)
+    return Localisation(peak.mass, float(deviance(n, total * flat).sum()) - best)
 
 
-def _deviance(n: Array, expected: Array) -> float:
-    some = n > 0
-    logs = np.log(n[some] / expected[some])
-    return float(2 * ((expected - n).sum() + (n[some] * logs).sum()))
-
-
-def selected_peak(
-    data: Events,
-    background: Events,
-    survival: tuple[Array, Array],
-    test: TwoSampleTest,
-    windows: tuple[Window, ...],
-    config: SearchConfig,
-) -> PeakFit | None:
-    """The peak in the dijet mass of the events that pass the best selection; None where too few do."""
-    rows = best_selection(data, background, survival, test, windows)
-    low, high, tau = _span(data, background, survival, test, windows)
-    if rows[0].sum() < PEAK_EVENTS or rows[1].sum() < 1:
+def selected_peak(data: Events, background: Events, best: Selected | None, config: SearchConfig) -> PeakFit | None:
+    """The peak in the dijet mass of the chosen events; None where too few are."""
+    if best is None or best.chosen[0].sum() < PEAK_EVENTS:
         return None
     return fit_peak(
-        data.mass_name, data.mass[rows[0]], background.mass[rows[1]], tau, low=low, high=high, settings=config.peaks
-    )
+        data.mass_name, data.mass[best.chosen[0]], background.mass[best.chosen[1]], best.tau, low=best.low,
+        high=best.high, settings=config.peaks,
+    )  # fmt: skip
 
 
-def localised(
-    data: Events,
-    background: Events,
-    survival: tuple[Array, Array],
-    peak: PeakFit | None,
-    test: TwoSampleTest,
-    windows: tuple[Window, ...],
-) -> Localisation | None:
-    """Whether the excess of the best selection is at the mass of the peak."""
-    rows = best_selection(data, background, survival, test, windows)
-    if peak is None or not rows[0].any() or not rows[1].any():
+def localised(data: Events, background: Events, best: Selected | None, peak: PeakFit | None) -> Localisation | None:
+    """Whether the excess of the chosen events is at the mass of the peak."""
+    if best is None or peak is None:
         return None
-    low, high, tau = _span(data, background, survival, test, windows)
-    inside = background.mass[(background.mass >= low) & (background.mass < high)]
-    return localisation(data.mass[rows[0]], int(rows[1].sum()), inside, tau, (low, high), peak)
-
-
-def _span(
-    data: Events, background: Events, survival: tuple[Array, Array], test: TwoSampleTest, windows: tuple[Window, ...]
-) -> tuple[float, float, float]:
-    """Lowest and highest mass of the tested events in the best window, and table events for one of the data."""
-    window = windows[test.overall.window]
-    d, b = (window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True))
-    inside = data.mass[d]
-    return float(inside.min()), float(np.nextafter(inside.max(), np.inf)), float(b.sum() / d.sum())
-
-
-def best_selection(
-    data: Events, background: Events, survival: tuple[Array, Array], test: TwoSampleTest, windows: tuple[Window, ...]
-) -> tuple[Mask, Mask]:
-    """Tested events of the best window that pass its best selection."""
-    window, best = windows[test.overall.window], test.selections[test.best]
-    rows = [
-        window.contains(t.mass) & np.isfinite(u) & (u <= best.background_efficiency)
-        for t, u in zip((data, background), survival, strict=True)
-    ]
-    return rows[0], rows[1]
+    inside = background.mass[(background.mass >= best.low) & (background.mass < best.high)]
+    span = (best.low, best.high)
+    return localisation(data.mass[best.chosen[0]], int(best.chosen[1].sum()), inside, best.tau, span, peak)
 
 
 def sensitivity(
     data: Events,
     background: Events,
     survival: tuple[Array, Array],
-    test: TwoSampleTest,
-    windows: tuple[Window, ...],
+    best: Selected | None,
     config: SearchConfig,
     seed: int,
 ) -> tuple[Shift, ...]:
-    """Which shift of a feature would make the excess of the best selection."""
-    window = windows[test.overall.window]
-    chosen = best_selection(data, background, survival, test, windows)
-    tau = _span(data, background, survival, test, windows)[2]
-    expected = max(float(chosen[1].sum()), 1.0) / tau
-    excess = float(chosen[0].sum()) - expected
-    if excess <= 0:
+    """Which shift of a feature would make the excess of the chosen events."""
+    if best is None or best.excess <= 0:
         return ()
-    rows = [window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True)]
+    d, b = best.tested
     return shifts(
-        data.take(rows[0]), background.take(rows[1]), survival[0][rows[0]], survival[1][rows[1]],
-        expected, excess, config.sensitivity, seed,
+        data.take(d), background.take(b), survival[0][d], survival[1][b], best.expected, best.excess,
+        config.sensitivity, seed,
     )  # fmt: skip
 
 

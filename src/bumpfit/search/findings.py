@@ -60,6 +60,11 @@ class Description:
     template_scores: TemplateScores | None
     span: tuple[float, float] | None = None
 
+    @property
+    def peaks(self) -> tuple[PeakFit, PeakFit, PeakFit]:
+        """Resonance, lighter and heavier daughter."""
+        return self.resonance, self.light, self.heavy
+
 
 Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum"]
 
@@ -152,8 +157,7 @@ class Findings:
     claimed, the leading one first, none unless the verdict is a resonance; `signal` and `upper_95`: signal events
     before any selection; `checks` and `steps` in the order in which they were made; `first`: description of the largest
     excess after the first answer, `updated`: after the iterations (both None below `config.claim_z`); `null_yield`: the
-    yield fit of a generic signal below it; `window`: number of the window of the best selection;
-    `updated_probability` (N,): P(signal) after the iterations.
+    yield fit of a generic signal below it; `updated_probability` (N,): P(signal) after the iterations.
     """
 
     config: SearchConfig
@@ -165,7 +169,6 @@ class Findings:
     updated_probability: Array
     spectra: tuple[SpectrumTest, ...]
     shapes: tuple[ShapeCheck, ...]
-    window: int | None
     first: Description | None
     updated: Description | None
     null_yield: YieldFit | None

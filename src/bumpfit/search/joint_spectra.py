@@ -26,7 +26,7 @@ from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, from_counts, mass_edges
 from bumpfit.normal import at_least
-from bumpfit.search.mass_range import LEAST, SpectrumSettings, choose, goodness, scan_points
+from bumpfit.search.mass_range import SpectrumSettings, choose, fitted_around, goodness, scan_points
 from bumpfit.search.spectrum import SpectrumTest, error_inflation, upper_limits, yield_errors
 from bumpfit.shapes import LogLinear
 from bumpfit.shapes.order import Order
@@ -119,14 +119,12 @@ def _joint(
 
 def _model(pooled: Histogram, order: Order, signals: Array, counts: Array, table: Array) -> toys.LogLinear:
     """Bins of the data, then of the table; the last parameter is ln of the ratio of the tables."""
-    assert isinstance(order.shape, LogLinear)
-    rate = np.maximum(order.shape.integrate(pooled.edges, order.fit.values), LEAST)
-    basis = order.shape.log_linear_basis(pooled.edges, order.fit.values)
+    both = fitted_around(pooled, order.shape, order.fit, signals)
     share = counts.sum() / (counts.sum() + table.sum())
     ratio = np.repeat([1 - share, -share], len(counts))
     return toys.LogLinear(
-        np.concatenate([share * rate, (1 - share) * rate]),
-        np.column_stack([np.vstack([basis, basis]), ratio]),
+        np.concatenate([share * both.rate, (1 - share) * both.rate]),
+        np.column_stack([np.vstack([both.basis, both.basis]), ratio]),
         np.column_stack([signals, np.zeros_like(signals)]),
         (0.0, np.inf),
         observed=np.concatenate([counts, table]),

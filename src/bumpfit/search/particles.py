@@ -55,8 +55,7 @@ def further_particles(
         assert final is not None
         reason = _no_particle(final, found, settings)
         if reason:
-            peaks = (final.resonance.mass, final.light.mass, final.heavy.mass)
-            last = Further(test.overall.z, test.overall.p, peaks, reason)
+            last = Further(test.overall.z, test.overall.p, tuple(peak.mass for peak in final.peaks), reason)
             break
         scores = final.template_scores
         if scores is not None:  # templates of all events, so that it can be removed like the first
@@ -138,7 +137,7 @@ def _on_all_events(final: Description, known: Searched, gone_data: Mask, gone_ba
 
 def _no_particle(final: Description, found: Sequence[Particle], settings: ParticleSettings) -> str:
     """Why an excess with these masses is no further particle; empty where it is one."""
-    peaks = (final.resonance, final.light, final.heavy)
+    peaks = final.peaks
     if any(not peak.valid for peak in peaks):
         return "its mass fits do not converge"
     fitted = final.yield_fit
@@ -147,10 +146,9 @@ def _no_particle(final: Description, found: Sequence[Particle], settings: Partic
     for earlier in found:
         known = earlier.description
         assert known is not None
-        before = (known.resonance, known.light, known.heavy)
         apart = [
             abs(a.mass - b.mass) > settings.apart * np.hypot(a.error, b.error) and abs(a.mass - b.mass) > b.sigma
-            for a, b in zip(peaks, before, strict=True)
+            for a, b in zip(peaks, known.peaks, strict=True)
         ]
         if not apart[0] and not (apart[1] and apart[2]):
             return "its masses are those of an earlier particle"

@@ -110,7 +110,7 @@ def describe_candidate(known: Searched) -> Described:
         after = {**_masses(peaks), "n_signal": _events(fitted, "templates")}
         worse = updated is not None and updated.yield_fit is not None and fitted.z < updated.yield_fit.z - WORSE
         if worse and updated is not None:  # the new masses describe the data less well: they are shown, not taken over
-            peaks = (updated.resonance, updated.light, updated.heavy)
+            peaks = updated.peaks
             near = neighbourhood(data, background, peak_masses(peaks), windows, config)
         else:
             signal = _events(fitted, "templates")

@@ -36,7 +36,7 @@ from bumpfit.scoring import ScoredBlock
 from bumpfit.scoring.ranks import mean_log_rank
 from bumpfit.search.hypotheses import LibraryPart, Tried
 from bumpfit.search.permutations import Labelled, PermutationP, smallest_p
-from bumpfit.search.windows import Window
+from bumpfit.search.windows import Window, interval_edges
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -273,8 +273,8 @@ def _global_p(
     else:
         for block in (block for blocks in scored for block in blocks):
             number[np.concatenate([block.data_rows, n_data + block.background_rows])] = block.block
-    interval = _intervals(masses, windows, rank)
-    cell = number * (int(interval.max()) + 1) + interval
+    edges = interval_edges(windows, rank.interval, masses)
+    cell = number * (len(edges) + 1) + np.searchsorted(edges, masses, side="right")
     tested = np.flatnonzero(number >= 0)
     place = np.full(len(masses), -1)
     place[tested] = np.arange(len(tested))
@@ -318,14 +318,6 @@ def _told(found: PermutationP, taken: Sequence[tuple[int, Source]]) -> GlobalP:
         source=taken[found.smallest][1],
         z_sources={of: tuple(z.get((w, of), math.nan) for w in tested) for of in sources},
     )
-
-
-def _intervals(masses: Array, windows: Sequence[Window], rank: RankSettings) -> Ints:
-    """Number of the mass interval of each event: a fixed grid and the edges of the windows."""
-    edges = sorted({x for w in windows for x in (w.low, w.high) if np.isfinite(x)})
-    grid = np.floor(np.log(np.maximum(masses, 1e-9)) / math.log(rank.interval)).astype(np.int64)
-    both = (grid - grid.min()) * (len(edges) + 1) + np.searchsorted(edges, masses, side="right")
-    return np.unique(both, return_inverse=True)[1].astype(np.int64)
 
 
 def _tried(tried: Tried, block: Ints, rank: RankSettings, rng: np.random.Generator) -> tuple[Ints, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,16 @@ class WindowPlan:
         found[0] = dataclasses.replace(found[0], low=-np.inf)
         found[-1] = dataclasses.replace(found[-1], high=np.inf)
         return tuple(found)
+
+
+def interval_edges(windows: Sequence[Window], ratio: float, *masses: Array) -> Array:
+    """Ends of the mass intervals in which labels may change places, GeV, ascending.
+
+    Powers of `ratio` in the range of all these masses, and the edges of the windows.
+    """
+    log = np.log(np.maximum(np.concatenate(masses), 1e-9)) / np.log(ratio)
+    grid = ratio ** np.arange(np.floor(log.min()) + 1, np.floor(log.max()) + 1)
+    return np.unique([*grid, *(x for w in windows for x in (w.low, w.high) if np.isfinite(x))])
 
 
 def home_window(mass: Array, windows: tuple[Window, ...]) -> NDArray[np.int64]:

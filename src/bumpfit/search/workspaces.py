@@ -39,7 +39,7 @@ def workspaces(findings: Findings) -> dict[str, dict[str, Any]]:
             channel="score",
         )
     if final is not None:
-        for peak in (final.resonance, final.light, final.heavy):
+        for peak in final.peaks:
             if peak.n_signal > 0:
                 events = np.rint(peak.background * peak.tau)
                 found[peak.name] = selection(
