@@ -9,9 +9,9 @@ import os
 import sys
 import traceback
 import warnings
-from typing import NamedTuple, TextIO
+from collections.abc import Callable
+from typing import Any, NamedTuple, TextIO
 
-import click
 import typer
 
 from bumpfit import progress
@@ -40,8 +40,12 @@ MODULES = {
 """Where the commands are: a command that is run needs one module only, which halves the start."""
 
 
-def application(command: str | None = None) -> typer.Typer:
-    """The command line with all commands, or with those of the module that has `command`."""
+def application(command: str | None = None, *, outline: bool = False) -> typer.Typer:
+    """The command line with all commands, or with those of the module that has `command`.
+
+    `outline`: commands have their names and what they say of themselves, but no options, which take Typer a third of
+    the time of the list of all commands.
+    """
     app = typer.Typer(
         name="bumpfit",
         help="Likelihood fits for particle-physics searches: from event tables to calibrated p-values, masses and "
@@ -59,7 +63,26 @@ def application(command: str | None = None) -> typer.Typer:
             command_info.rich_help_panel = MODULES[module].panel
         for group_info in app.registered_groups[known[1] :]:
             group_info.rich_help_panel = MODULES[module].panel
+    if outline and not wanted:
+        for command_info in app.registered_commands:
+            command_info.callback = _nameplate(command_info.callback)
+        for group_info in app.registered_groups:
+            assert group_info.typer_instance is not None
+            app.command(
+                group_info.name, help=group_info.typer_instance.info.help, rich_help_panel=group_info.rich_help_panel
+            )(_nameplate(group_info.typer_instance))
+        app.registered_groups.clear()
     return app
+
+
+def _nameplate(command: Any) -> Callable[[], None]:
+    """A command that does nothing, with the name and the text of another one."""
+
+    def shown() -> None:
+        pass
+
+    shown.__name__, shown.__doc__ = getattr(command, "__name__", "shown"), command.__doc__
+    return shown
 
 
 EVERYWHERE = ("--quiet", "--debug")
@@ -80,15 +103,18 @@ def version(
         raise typer.Exit()
 
 
-def _usage_errors() -> tuple[type[click.ClickException], ...]:
-    """Click's exception, and that of the copy of click inside newer versions of Typer."""
-    if importlib.util.find_spec("typer._click") is None:
-        return (click.ClickException,)
-    return (click.ClickException, importlib.import_module("typer._click.exceptions").ClickException)
+def _usage_error() -> type[Exception]:
+    """What wrong use raises: the exception of the copy of click inside newer versions of Typer, or of click."""
+    inside = importlib.util.find_spec("typer._click") is not None
+    module = importlib.import_module("typer._click.exceptions" if inside else "click.exceptions")
+    found: type[Exception] = module.ClickException
+    return found
 
 
-USAGE_ERRORS = _usage_errors()
+UsageError = _usage_error()
 INTERRUPTED = 130
+COMPLETION = "_BUMPFIT_COMPLETE"
+"""Variable in which a shell asks for what a line could go on with."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -115,7 +141,11 @@ def main(arguments: list[str] | None = None) -> None:
             if any(not word or (word.startswith("--") and word.endswith("=")) for word in given):
                 raise InputError("an option or argument is empty; give it a value or leave it out")
             with progress.silent("--quiet" in asked):
-                code = application(given[0] if given else None)(args=given, standalone_mode=False)
+                commands = {name for part in MODULES.values() for name in part.names}
+                # without a command there will be the list of all, or a sentence
+                outline = COMPLETION not in os.environ and not commands & set(given)
+                app = application(given[0] if given else None, outline=outline)
+                code = app(args=given, standalone_mode=False)
             if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
                 raise KeyboardInterrupt
     except BumpfitError as error:
@@ -123,8 +153,8 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         errors.print(f"bumpfit: {printable(str(error))}", markup=False, style="red")
         sys.exit(error.exit_code)
-    except USAGE_ERRORS as error:
-        message = " ".join(error.format_message().split())
+    except UsageError as error:
+        message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
         if message:  # none of a bare `bumpfit`, which shows its help
             errors.print(f"bumpfit: {printable(message)} (try --help)", markup=False, style="red")
         sys.exit(2)

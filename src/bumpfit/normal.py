@@ -6,12 +6,9 @@ For arrays `scipy.special` has the same functions; importing it takes as long as
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 SMALLEST = 1e-300
 """Stands for every p-value below it: a p-value is never said to be 0."""
-
-_STANDARD = NormalDist()
 
 
 def upper_tail(z: float) -> float:
@@ -23,7 +20,9 @@ def significance(p: float) -> float:
     """Number of standard deviations of a one-sided p-value, the inverse of `upper_tail`; infinite at 0 and 1."""
     if p in (0.0, 1.0):
         return math.inf if p == 0.0 else -math.inf
-    return -_STANDARD.inv_cdf(p)
+    from statistics import NormalDist  # here, for a quicker --help
+
+    return -NormalDist().inv_cdf(p)
 
 
 def significance_of_log(log_p: float) -> float:

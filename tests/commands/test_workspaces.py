@@ -207,11 +207,19 @@ def test_the_multi_channel_example_is_what_its_script_builds(multi: Path) -> Non
 
 def test_help_starts_without_heavy_modules() -> None:
     code = (
-        "import sys, bumpfit.cli; "
+        "import sys, bumpfit.cli; bumpfit.cli.application(); "
         "print(sorted({'numpy', 'scipy', 'pandas', 'numba', 'matplotlib', 'pyhf', 'iminuit'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_outline_lists_the_same_commands() -> None:
+    outlined, whole = (get_command(application(outline=outline)).commands for outline in (True, False))
+    for name, command in whole.items():
+        assert outlined[name].get_short_help_str(200) == command.get_short_help_str(200)
+        assert outlined[name].rich_help_panel == command.rich_help_panel
+    assert set(outlined) == set(whole) and not outlined["fit"].params
 
 
 def test_each_command_is_in_the_module_that_is_named_for_it() -> None:

@@ -9,7 +9,6 @@ import shutil
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ import typer
 
 from bumpfit.commands.output import Json, Output
 from bumpfit.errors import BumpfitError
-from bumpfit.execute import available_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,6 +33,10 @@ def doctor(as_json: Json = False) -> None:
 
     Example: bumpfit doctor
     """
+    from importlib import metadata
+
+    from bumpfit.execute import available_cores
+
     needed = requirements()
     found: dict[str, Any] = {
         "bumpfit": metadata.version("bumpfit"),
@@ -59,6 +61,8 @@ def doctor(as_json: Json = False) -> None:
 
 def requirements() -> dict[str, list[str]]:
     """Names of the packages that bumpfit needs, under "", and that each extra adds."""
+    from importlib import metadata
+
     result: dict[str, list[str]] = {"": []}
     for text in metadata.requires("bumpfit") or ():
         need, _, marker = text.partition(";")
@@ -69,6 +73,8 @@ def requirements() -> dict[str, list[str]]:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

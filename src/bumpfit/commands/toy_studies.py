@@ -180,6 +180,8 @@ def _coverage_table(found: Coverage) -> RenderableType:
 
 
 def _sensitivity_table(found: Sensitivity) -> RenderableType:
+    from bumpfit.results import BANDS  # here, for a quicker --help
+
     rows = [
         [
             f"{mu:g}",
@@ -190,7 +192,7 @@ def _sensitivity_table(found: Sensitivity) -> RenderableType:
             found.strengths, found.significance, found.significance_errors, found.power, found.power_errors, strict=True
         )
     ]
-    columns = ["strength", *show.EXPECTED, f"above {found.threshold:g}"]
+    columns = ["strength", *BANDS[1:], f"above {found.threshold:g}"]
     return table(f"Expected significance, {found.toys} toys a strength", columns, rows)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.pages.terminal import measured, number, pairs, probability, rounded_pair, stacked, statistic, table
-from bumpfit.results import BANDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     )
     from bumpfit.workspace import Model
 
-EXPECTED = BANDS[1:]
 SHOWN = 6
 """Parameters at an end of their range that are named."""
 STRONG = 0.005
@@ -162,10 +160,12 @@ def limit(found: Limit) -> RenderableType:
 
 
 def _expected(found: Limit | CLs) -> list[list[str]]:
-    errors = found.expected_errors or (None,) * len(EXPECTED)
+    from bumpfit.results import BANDS  # here, as it needs numpy, for a quicker --help
+
+    errors = found.expected_errors or (None,) * len(found.expected)
     return [
         [f"expected, {name}", with_error(value, error)]
-        for name, value, error in zip(EXPECTED, found.expected, errors, strict=True)
+        for name, value, error in zip(BANDS[1:], found.expected, errors, strict=True)
     ]
 
 
@@ -178,6 +178,8 @@ def cls(found: CLs) -> RenderableType:
 
 def limits(found: MassScan) -> RenderableType:
     """Limits over mass."""
+    from bumpfit.results import BANDS
+
     lines = []
     for mass, one, status in zip(found.masses, found.limits or (), found.status, strict=True):
         cells = [number(one.observed), *map(number, one.expected)] if one is not None else ["—"] * 6
