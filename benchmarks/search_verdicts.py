@@ -2,14 +2,19 @@
 
 distortions POOL             background tables distorted in ten ways by 1, 2, 3 and 5 %, no signal: the verdicts
 pairs POOL SIGNAL SIGNAL     two resonances in one table (and each alone): the particles that are claimed
+summary FILE                 counts of the verdicts of distortions in a --json FILE
 
-POOL and SIGNAL are search tables (CSV or Parquet) of background and of signal events alone, masses in GeV.
+POOL and SIGNAL are search tables (CSV or Parquet) of background and of signal events alone, in one unit. Every line is
+also appended to --json FILE; what that file has already is not run again, so a long study can be done in pieces, of
+--most new runs each.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,10 +73,34 @@ def parts(pool: pd.DataFrame, a: argparse.Namespace, rng: np.random.Generator) -
     return pool.iloc[data].reset_index(drop=True), pool.iloc[background].reset_index(drop=True)
 
 
+class Lines:
+    """Results as lines of a JSON file, by what was run; `done` ends a piece."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.path, self.left = arguments.json, arguments.most
+        text = self.path.read_text() if self.path is not None and self.path.exists() else ""
+        self.found = [json.loads(line) for line in text.splitlines()]
+
+    def wanted(self, key: dict[str, Any]) -> bool:
+        return self.left > 0 and not any(key.items() <= row.items() for row in self.found)
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.left -= 1
+        line = json.dumps(row)
+        print(line, flush=True)
+        if self.path is not None:
+            with self.path.open("a") as stream:
+                stream.write(line + "\n")
+
+
 def told(answers: dict[str, Any]) -> dict[str, Any]:
-    failed = [c["detail"] for c in answers["checks"] if c["decisive"] and c["passed"] is False]
+    failed = {c["name"]: c["detail"] for c in answers["checks"] if c["decisive"] and c["passed"] is False}
     found = [
-        (p["resonance_mass"] and round(p["resonance_mass"]["value"]), round(p["n_signal"]["value"]))
+        {
+            "mass": p["resonance_mass"],
+            "daughters": [m["value"] for m in p["daughter_masses"] or ()],
+            "n": round(p["n_signal"]["value"]),
+        }
         for p in answers["particles"]
     ]
     return {
@@ -83,25 +112,41 @@ def told(answers: dict[str, Any]) -> dict[str, Any]:
 
 
 def distortions(a: argparse.Namespace) -> None:
-    pool = table(a.pool)
-    for number, (name, distort) in enumerate(DISTORTIONS.items()):
-        for size in a.sizes:
+    pool, lines = table(a.pool), Lines(a)
+    for size, (number, (name, distort)) in itertools.product(a.sizes, enumerate(DISTORTIONS.items())):
+        key = {"distortion": name, "size": size, "data": a.data, "quick": a.quick}
+        if lines.wanted(key):
             rng = np.random.default_rng([number, round(1000 * size)])
             data, background = parts(pool, a, rng)
+            started = time.process_time()
             answers = bumpfit.run(data, distort(background, size, rng), seed=number, quick=a.quick).to_dict()
-            print(json.dumps({"distortion": name, "size": size, **told(answers)}), flush=True)
+            lines.add({**key, **told(answers), "seconds": round(time.process_time() - started, 1)})
+
+
+def summary(a: argparse.Namespace) -> None:
+    """Verdicts by size: of searches with Z of 3 or more, how many are called a difference."""
+    rows = [json.loads(line) for line in a.file.read_text().splitlines()]
+    print("| size | searches | Z >= 3 | difference | resonance | largest Z |\n| --- | --- | --- | --- | --- | --- |")
+    for size in sorted({row["size"] for row in rows}):
+        of = [row for row in rows if row["size"] == size]
+        said = [sum(row["verdict"] == verdict for row in of) for verdict in ("difference", "resonance")]
+        large = max(row["z"] for row in of)
+        print(f"| {size:.0%} | {len(of)} | {sum(r['z'] >= 3 for r in of)} | {said[0]} | {said[1]} | {large:.1f} |")
 
 
 def pairs(a: argparse.Namespace) -> None:
-    pool, signals = table(a.pool), [table(path) for path in a.signals]
+    pool, signals, lines = table(a.pool), [table(path) for path in a.signals], Lines(a)
     for draw in range(a.draws):
-        for chosen in (signals, *([s] for s in signals)):
+        for which, chosen in {"both": signals, "first": signals[:1], "second": signals[1:]}.items():
+            key = {"draw": draw, "resonances": which, "events": a.events, "data": a.data, "quick": a.quick}
+            if not lines.wanted(key):
+                continue
             rng = np.random.default_rng([7, draw])
             data, background = parts(pool, a, rng)
             data = pd.concat([data, *(s.iloc[rng.permutation(len(s))[: a.events]] for s in chosen)])
             data = data.iloc[rng.permutation(len(data))].reset_index(drop=True)
             answers = bumpfit.run(data, background, seed=draw, quick=a.quick).to_dict()
-            print(json.dumps({"draw": draw, "resonances": len(chosen), **told(answers)}), flush=True)
+            lines.add({**key, **told(answers)})
 
 
 def main() -> None:
@@ -114,12 +159,17 @@ def main() -> None:
         command.add_argument("--data", type=int, default=20_000)
         command.add_argument("--background", type=int, default=12_000)
         command.add_argument("--quick", action="store_true")
+        command.add_argument("--json", type=Path)
+        command.add_argument("--most", type=int, default=1000)
         if name == "distortions":
             command.add_argument("--sizes", type=float, nargs="+", default=[0.01, 0.02, 0.03, 0.05])
         else:
             command.add_argument("signals", type=Path, nargs=2)
             command.add_argument("--events", type=int, default=500)
             command.add_argument("--draws", type=int, default=10)
+    command = commands.add_parser("summary")
+    command.set_defaults(function=summary)
+    command.add_argument("file", type=Path)
     arguments = parser.parse_args()
     arguments.function(arguments)
 

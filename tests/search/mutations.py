@@ -117,7 +117,8 @@ MUTATIONS = tuple(Mutation(*change) for change in (
      '{"m_J1": light, "m_J2": heavy}', DESCRIBE),
     ("share of all that is produced", "search/describe.py", "fraction_inside(low, high) / inside",
      "fraction_inside(low, high)", DESCRIBE),
-    ("daughters unsorted", "search/verdict.py", "key=lambda peak: peak.mass)", "key=lambda peak: 0)", ANSWERS),
+    ("daughters unsorted", "search/findings.py", "key=lambda peak: peak.mass)", "key=lambda peak: 0)",
+     "search/test_special_masses.py"),
 ))
 # fmt: on
 

@@ -80,6 +80,8 @@ def _candidate(findings: Told, final: Description) -> list[Block]:
         blocks.append(Paragraph(f"**Decay.** {arrow(findings.answers.decay)}."))
     updated, first = findings.updated, findings.first
     stages = [(part, stage) for part, stage in ((first, "first"), (updated, "updated")) if part is not None]
+    if config.figures == "few":
+        stages = stages[-1:]
     if len(stages) == 2:
         blocks.append(
             Paragraph(

@@ -26,6 +26,7 @@ from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png
 from bumpfit.search.findings import Description, Findings
 from bumpfit.search.peaks import PeakFit
+from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit
 
@@ -62,10 +63,11 @@ def picture(name: str, figure: Figure, caption: str) -> Picture:
 
 
 def inputs(findings: Findings) -> tuple[Picture, ...]:
-    """The mass and every feature: data over background."""
+    """The mass and every feature, the mass alone among few figures: data over background."""
     data, background = findings.data, findings.background
     scale = 1.0 if background is None else len(data) / len(background)
-    names = list(dict.fromkeys([data.mass_name, *data.names]))
+    few = findings.config.figures == "few"
+    names = [data.mass_name] if few else list(dict.fromkeys([data.mass_name, *data.names]))
     pictures = []
     taken: set[str] = set()  # file systems that ignore case would let one figure replace another
     for number, name in enumerate(names):
@@ -186,9 +188,12 @@ def shapes(findings: Findings) -> Picture:
 
 
 def spectra(findings: Findings) -> tuple[Picture, ...]:
-    """The mass spectrum of every selection with the fitted dijet function."""
+    """The mass spectrum of every selection with the fitted dijet function; of the most significant one among few."""
     everything = "all events" if findings.test is None else "all events of the tested blocks"
-    return tuple(_spectrum(test, findings.data.mass_name, everything) for test in findings.spectra)
+    tests, best = findings.spectra, combined(findings.spectra)
+    if findings.config.figures == "few":
+        tests = (findings.spectra[0] if best is None else best.best,)
+    return tuple(_spectrum(test, findings.data.mass_name, everything) for test in tests)
 
 
 def _spectrum(test: SpectrumTest, mass: str, everything: str) -> Picture:

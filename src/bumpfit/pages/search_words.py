@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bumpfit.results import plain
+from bumpfit.search.describe import peak_masses
 from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
 from bumpfit.search.spectra import SpectraTest
 
@@ -84,10 +85,10 @@ def spectrum_method(found: SpectraTest) -> str:
 
 def decay(found: Description) -> str:
     """The decay of a candidate, and what is known of the decays of its daughters."""
-    heavy, light = sorted((found.heavy.mass, found.light.mass), reverse=True)
+    masses = peak_masses(found.peaks)
     text = (
-        f"A ({found.resonance.mass:.0f} GeV) -> B ({heavy:.0f} GeV) + C ({light:.0f} GeV), both hadronic, each seen as "
-        "one large jet"
+        f"A ({masses.resonance:.0f} GeV) -> B ({masses.heavy:.0f} GeV) + C ({masses.light:.0f} GeV), both hadronic, "
+        "each seen as one large jet"
     )
     preference = None if found.yield_fit is None else found.yield_fit.two_prong_preference
     if preference is None or abs(preference) < DECISIVE:

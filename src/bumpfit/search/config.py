@@ -58,7 +58,8 @@ class SearchConfig:
     `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
     where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
     `windows`, `peaks`, `spectrum`, `templates`, `equality`, `sensitivity`, `particles`: settings of those steps;
-    `cross_check`: the approach that repeats the primary test as a check.
+    `cross_check`: the approach that repeats the primary test as a check; `figures` of the report: all, or few, those of
+    the answer.
     """
 
     efficiencies: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -79,6 +80,7 @@ class SearchConfig:
     sensitivity: SensitivitySettings = SensitivitySettings()
     particles: ParticleSettings = ParticleSettings()
     cross_check: str = "trees"
+    figures: str = "all"
 
     @property
     def approach(self) -> Classifier:
@@ -95,16 +97,20 @@ class SearchConfig:
         return dataclasses.replace(made, settings={**made.settings, **merged})
 
     def quick(self) -> SearchConfig:
-        """The same search with fewer, smaller trainings: a first look, with a valid p-value of less power.
+        """The same search with fewer, smaller trainings and few figures: a first look, with a valid p-value.
 
         Settings that differ from the defaults, such as those of a configuration file, are kept.
         """
         default = SearchConfig()
         smaller = {
-            "folds": 3,
+            "folds": 2,
+            "rank": dataclasses.replace(default.rank, error=0.1),
             "library": dataclasses.replace(default.library, step=1.2, cloud=10_000),
-            "template_trees": dataclasses.replace(default.template_trees, models=1),
+            "template_trees": BoostedTrees(models=1, learning_rate=0.2, iterations=50),
+            "templates": dataclasses.replace(default.templates, folds=2),
             "forward": ForwardPlan(first=0.4, blocks=3),
+            "sensitivity": dataclasses.replace(default.sensitivity, steps=4, events=5000),
+            "figures": "few",
         }
         chosen: dict[str, Any] = {k: v for k, v in smaller.items() if getattr(self, k) == getattr(default, k)}
         fewer = {"extra_trees": ExtraTrees(trees=25, leaf_events=30), "trees": BoostedTrees(models=1)}
@@ -222,6 +228,7 @@ def _check(config: SearchConfig, where: str) -> None:
         (0 < config.sensitivity.largest < 1, "sensitivity needs 0 < largest < 1"),
         (config.sensitivity.steps >= 1 and config.sensitivity.events >= 100, "sensitivity needs 100 events"),
         (config.peaks.bins >= 10, "peaks needs at least 10 bins"),
+        (config.figures in ("all", "few"), "figures must be all or few"),
         (all(name in RANKING for name in used), f"scoring and cross_check need one of {', '.join(RANKING)}"),
     ]
     for good, message in rules:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
-from bumpfit.search.peaks import PeakFit, fit_peak
+from bumpfit.search.peaks import PeakFit, fit_peak, unordered
 from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
 from bumpfit.search.template import TemplateScores, YieldFit, fit_yield, template_scores
 from bumpfit.search.windows import Window
@@ -215,5 +215,4 @@ def _most_precise(scores: TemplateScores, weights: Array, n_signal: float, tau: 
 
 def peak_masses(peaks: tuple[PeakFit, PeakFit, PeakFit]) -> Masses:
     """Detector-level masses of a candidate, the lighter daughter first."""
-    light, heavy = sorted((peaks[1].mass, peaks[2].mass))
-    return Masses(peaks[0].mass, light, heavy)
+    return Masses(peaks[0].mass, *unordered(peaks[1], peaks[2]))

@@ -65,6 +65,12 @@ class Description:
         """Resonance, lighter and heavier daughter."""
         return self.resonance, self.light, self.heavy
 
+    @property
+    def ordered(self) -> tuple[PeakFit, PeakFit, PeakFit]:
+        """Resonance, and the daughters by their mass: a fit may put the lighter jet above the heavier one."""
+        first, second = sorted((self.light, self.heavy), key=lambda peak: peak.mass)
+        return self.resonance, first, second
+
 
 Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum"]
 

@@ -137,7 +137,7 @@ def _on_all_events(final: Description, known: Searched, gone_data: Mask, gone_ba
 
 def _no_particle(final: Description, found: Sequence[Particle], settings: ParticleSettings) -> str:
     """Why an excess with these masses is no further particle; empty where it is one."""
-    peaks = final.peaks
+    peaks = final.ordered
     if any(not peak.valid for peak in peaks):
         return "its mass fits do not converge"
     fitted = final.yield_fit
@@ -148,7 +148,7 @@ def _no_particle(final: Description, found: Sequence[Particle], settings: Partic
         assert known is not None
         apart = [
             abs(a.mass - b.mass) > settings.apart * np.hypot(a.error, b.error) and abs(a.mass - b.mass) > b.sigma
-            for a, b in zip(peaks, known.peaks, strict=True)
+            for a, b in zip(peaks, known.ordered, strict=True)
         ]
         if not apart[0] and not (apart[1] and apart[2]):
             return "its masses are those of an earlier particle"

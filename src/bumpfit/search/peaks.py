@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm
 
 from bumpfit.inference.counting import profile_on_off
 from bumpfit.results import Record
@@ -128,6 +129,26 @@ def fit_peak(
         fitted_background=b,
         signal=s,
     )
+
+
+def unordered(light: PeakFit, heavy: PeakFit) -> tuple[float, float]:
+    """Masses of two daughters, the lighter first, from the peaks of the lighter and of the heavier jet.
+
+    The jets are ordered by their measured masses. Of two Gaussians d apart, each of width s, the larger one is on
+    average E|x| above the smaller one, x ~ N(d, 2 s^2): 1.13 s where the masses are equal. d follows from the distance
+    of the peaks and from their widths, s^2 = sigma^2 + (distance^2 - d^2) / 4; it is none where the distance is no more
+    than that of equal masses. Far apart, nothing changes.
+    """
+    low, high = sorted((light.mass, heavy.mass))
+    distance, variance = high - low, 0.5 * (light.sigma**2 + heavy.sigma**2)
+
+    def beyond(d: float) -> float:
+        """The mean distance of the ordered jets, less the one that is seen."""
+        theta = float(np.sqrt(2 * variance + 0.5 * (distance**2 - d**2)))
+        return float(d * (2 * norm.cdf(d / theta) - 1) + 2 * theta * norm.pdf(d / theta)) - distance
+
+    d = 0.0 if beyond(0.0) >= 0 else float(brentq(beyond, 0.0, distance))
+    return 0.5 * (low + high - d), 0.5 * (low + high + d)
 
 
 def _lowest(

@@ -8,6 +8,7 @@ import numpy as np
 
 from bumpfit.events.tables import Events
 from bumpfit.search.findings import Check, Description, Particle, SignalEvents, Value, Verdict
+from bumpfit.search.peaks import unordered
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.windows import Window
 
@@ -52,7 +53,6 @@ def masses(description: Description | None) -> tuple[Value | None, tuple[Value, 
     """Masses of resonance and daughters, the lighter first."""
     if description is None:
         return None, ()
-    peaks = sorted((description.light, description.heavy), key=lambda peak: peak.mass)
-    return Value(description.resonance.mass, description.resonance.error), tuple(
-        Value(peak.mass, peak.error) for peak in peaks
-    )
+    resonance, *peaks = description.ordered
+    daughters = tuple(Value(mass, peak.error) for mass, peak in zip(unordered(*peaks), peaks, strict=True))
+    return Value(resonance.mass, resonance.error), daughters
