@@ -94,6 +94,7 @@ VARIANTS = {
     "claim without jets": lambda: dataclasses.replace(claimed(), first=None, updated=None),
     "difference": lambda: differing(),
     "no spectra": lambda: dataclasses.replace(nothing(), spectra=()),
+    "few figures": lambda: dataclasses.replace(claimed(), config=dataclasses.replace(SearchConfig(), figures="few")),
 }
 
 
@@ -123,6 +124,13 @@ def test_both_formats_are_whole_in_every_variant(variant: str) -> None:
     for block in re.findall(r"(?:^\|.*\n)+", source, flags=re.M):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.strip().split("\n")}
         assert len(widths) == 1
+
+
+def test_few_figures_are_those_of_the_answer() -> None:
+    few, whole = ({picture.name for picture in drawn(variant).pictures()} for variant in ("few figures", "claimed"))
+    assert few < whole and len(few) <= 0.6 * len(whole)
+    assert {"input_m_JJ", "mass_resonance_updated", "mass_light_updated", "mass_heavy_updated", "selections"} <= few
+    assert not any(name.endswith("_first") for name in few)
 
 
 def test_written_files(tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def test_any_approach_can_be_chosen(tmp_path: Path) -> None:
         ("[scoring]\napproach = 'average'\n[average]\nmembers = ['oak']", "no approach 'oak'"),
         ("[trees]\nkind = 3", "does not exist"),
         ("[trees]\nmodels = 0", "at least one model"),
+        ("figures = 'many'", "all or few"),
         ("not toml", "not valid TOML"),
     ],
 )
