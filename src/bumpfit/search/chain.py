@@ -113,8 +113,9 @@ def search(
     )
     scores = event_scores(u_data, u_background, data, background, windows)
     kept.log.write("event scores")
-    shapes = shape_checks(background.mass, scores.background_survival, config.efficiencies)
     survival = forward_survival(scored, data, background, windows)
+    tested = np.isfinite(survival[1])  # by the scores that select the spectra: those with the library know the mass
+    shapes = shape_checks(background.mass[tested], survival[1][tested], config.efficiencies)
     ranks = forward_ranks(scored, data, background, windows)
     spectra = selected_spectra(data, background, survival[0], ranks, config, seed)
     kept.log.write("spectra", usable=sum(s.usable for s in spectra))
