@@ -32,8 +32,14 @@ TOLERANCE = 1e-8
 """Of the decrease of F that a further step promises."""
 ROUNDING = 1e-6
 """Of the decrease that a step promises, where rounding hides it (F is a sum over a million events)."""
-LARGE = 1.2
-"""ln(soft_met) of the second start."""
+LARGE = 1.6
+"""ln(soft_met) of another start."""
+ASIDE = 1.5
+"""tes, and minus jes, of other starts, in standard deviations."""
+STARTS = 3
+"""Other starts."""
+SAME = 1e-6
+"""Difference of F of the same valley."""
 BLOCK = 64
 """Rows that are worked on together, so that the compiler can use vectors."""
 BOUND = 16.0
@@ -369,14 +375,27 @@ def room():  # type: ignore[no-untyped-def]
     )
 
 
+@njit(internal=True)
+def elsewhere(x, start, frozen):  # type: ignore[no-untyped-def]
+    """Move x to where another valley may be: the other end of soft_met, tes and jes apart. False where one is held."""
+    if start == 0:
+        x[MET] = LARGE if x[MET] < 0.5 * LARGE else 0.0
+        return not frozen[MET]
+    x[TES] = ASIDE if start == 1 else -ASIDE
+    x[JES] = -x[TES]
+    return not (frozen[TES] or frozen[JES])
+
+
 @njit()
 def best(a, x, frozen):  # type: ignore[no-untyped-def]
-    """The free fit from x (changed in place), from a small and a large soft_met: F, status."""
+    """The free fit from x (changed in place) and from other valleys (`elsewhere`): F, status."""
     s = room()
-    other = x.copy()
+    first = x.copy()
     f, status = fit(a, x, False, frozen, s)
-    if not frozen[MET]:
-        other[MET] = LARGE
+    for start in range(STARTS):
+        other = first.copy()
+        if not elsewhere(other, start, frozen):
+            continue
         second, state = fit(a, other, False, frozen, s)
         if state == CONVERGED and (status != CONVERGED or second < f):
             f, status = second, state
@@ -386,7 +405,10 @@ def best(a, x, frozen):  # type: ignore[no-untyped-def]
 
 @njit()
 def curve(a, x, frozen, mus, out):  # type: ignore[no-untyped-def]
-    """F at the points mus (K,), ascending, nuisances profiled outwards from x: out (K,), NaN where it fails."""
+    """F at the points mus (K,), ascending, nuisances profiled outwards from x: out (K,), NaN where it fails.
+
+    Other valleys are followed from both ends inwards, until the two are one, and the lower counts.
+    """
     s = room()
     start = int(np.searchsorted(mus, x[0]))
     for way in (1, -1):
@@ -395,8 +417,25 @@ def curve(a, x, frozen, mus, out):  # type: ignore[no-untyped-def]
         while 0 <= i < mus.size:
             y[0] = mus[i]
             f, status = fit(a, y, True, frozen, s)
+            if status != CONVERGED:  # the last point was a bad start: from the best fit
+                y[:] = x
+                y[0] = mus[i]
+                f, status = fit(a, y, True, frozen, s)
             out[i] = f if status == CONVERGED else np.nan
             i += way
+    for start in range(STARTS):
+        for end, way in ((0, 1), (mus.size - 1, -1)):
+            y = x.copy()
+            if not elsewhere(y, start, frozen):
+                continue
+            i = end
+            while 0 <= i < mus.size:
+                y[0] = mus[i]
+                f, status = fit(a, y, True, frozen, s)
+                if status != CONVERGED or abs(out[i] - f) < SAME:
+                    break
+                out[i] = min(f, out[i]) if out[i] == out[i] else f
+                i += way
 
 
 @njit()
