@@ -27,7 +27,7 @@ def test_readme(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "report.html").exists()
     example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert example is not None
-    code = example.group(1).replace('"out", seed=1', '"again", seed=1').replace("10_000", "500")
+    code = example.group(1).replace('"out", seed=1', '"again", seed=1, quick=True').replace("10_000", "500")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
