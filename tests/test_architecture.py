@@ -230,3 +230,9 @@ def test_public_functions_have_few_arguments() -> None:
         if arguments > ARGUMENTS and not place.startswith("commands/") and not place.split(":")[1].startswith("_")
     }
     assert sorted(wide) == list(WIDE)
+
+
+def test_names_of_test_files_are_unique() -> None:
+    """Two of one name in two folders cannot be collected in one run."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert {name for name in names if names.count(name) > 1} == set()
