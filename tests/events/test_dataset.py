@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
-from bumpfit import events
+from bumpfit import events, report
 from bumpfit.errors import InputError
-from bumpfit.events import dataset, show
+from bumpfit.events import dataset
 from bumpfit.events.dataset import Dataset
 from bumpfit.events.representations import Image
 from bumpfit.files import sha256
@@ -231,22 +232,28 @@ def test_wrong_use(flat: str) -> None:
 
 
 def test_figures(flat: str, delphes: str) -> None:
-    figure = show.observables(build(flat))
+    figure = report.observables(build(flat))
     assert [axes.get_xlabel() for axes in figure.axes] == ["jet0.pt [GeV]", "jet0.mass [GeV]", "jet0,jet1.delta_r"]
     heights, edges, _ = figure.axes[0].patches[0].get_data()
     assert heights.sum() == pytest.approx(1.0) and len(edges) == 41
     shape = Image("jet0.constituents.phi", "jet0.constituents.eta", "jet0.constituents.pt")
     pictures = dataset.build({"a": delphes, "b": delphes}, shape.translate("jet0").pixelate((9, 9), ((-1, 1), (-1, 1))))
-    figure = show.images(pictures)
+    figure = report.images(pictures)
     drawn = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(np.ma.filled(drawn, 0), pictures.samples[pictures.targets == 0].mean(axis=0), rtol=1e-6)
     mine = pictures.targets == 1
     some = replace(pictures, weights=np.where(mine, 0.0, np.arange(len(pictures)) % 2.0))
-    drawn = show.images(some).axes[0].images[0].get_array()  # half of the events of the class that has weight
+    drawn = report.images(some).axes[0].images[0].get_array()  # half of the events of the class that has weight
     np.testing.assert_allclose(np.ma.filled(drawn, 0), some.samples[some.weights > 0].mean(axis=0), rtol=1e-6)
+    assert pictures.plot().axes[0].images and "images='9 x 9'" in repr(pictures)
+    table = build(flat)
+    assert table.plot().axes[0].get_xlabel() == "jet0.pt [GeV]" and "jet0.pt" in repr(table)
+    assert f"<td>{(table.targets == 0).sum()}</td>" in table._repr_html_()
+    axes = Figure().subplots(1, 3)
+    assert table.plot(ax=axes, label="ATLAS").axes[2].has_data()
     with pytest.raises(InputError, match="all weights are 0"):
-        show.images(replace(pictures, weights=np.zeros(len(pictures))))
-    for draw, wrong in ((show.images, build(flat)), (show.observables, pictures)):
+        report.images(replace(pictures, weights=np.zeros(len(pictures))))
+    for draw, wrong in ((report.images, build(flat)), (report.observables, pictures)):
         with pytest.raises(InputError, match="draw it with"):
             draw(wrong)
 

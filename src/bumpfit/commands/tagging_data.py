@@ -86,7 +86,6 @@ def dataset(
     from bumpfit.events import cutflow as flow
     from bumpfit.events import dataset as sets
     from bumpfit.events import opening
-    from bumpfit.events import show as drawn
     from bumpfit.events.representations import Image
     from bumpfit.files import write_text
 
@@ -131,7 +130,7 @@ def dataset(
             for name, events in opened.items()
         ]  # fmt: skip
     made.save(out)
-    Drawing(figure).draw(lambda: drawn.observables(made) if image is None else drawn.images(made))
+    Drawing(figure).draw(made.plot)
     if cutflow_figure is not None:
         from bumpfit.report.cutflows import cut_flow
 

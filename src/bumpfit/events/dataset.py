@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit import __version__, archives
+from bumpfit.display import Shown, Table
 from bumpfit.errors import InputError
 from bumpfit.events import cuts as language
 from bumpfit.events import opening
@@ -31,7 +32,7 @@ PARTS = ("train", "test", "validation")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Shown):
     """N samples with a target class each.
 
     `samples` (N, features) or (N, rows, columns), 32-bit, NaN where an object is missing; `targets` (N,)
@@ -83,6 +84,20 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def _summary(self) -> dict[str, Any]:
+        shape = self.samples.shape[1:]
+        what = {"features": self.features} if len(shape) == 1 else {"images": f"{shape[0]} x {shape[1]}"}
+        return {"events": len(self), **what, "classes": self.classes}
+
+    def _table(self) -> Table:
+        parts = PARTS if self.part is not None else ()
+        rows = []
+        for number, name in enumerate(self.classes):
+            mine = self.targets == number
+            split = [] if self.part is None else [int(np.sum(mine & (self.part == i))) for i in range(len(parts))]
+            rows.append([name, int(mine.sum()), float(self.weights[mine].sum()), *split])
+        return ("class", "events", "sum of weights", *parts), rows
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Dataset:
         """The samples of these rows."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bumpfit.report.classifiers import performance, templates
     from bumpfit.report.cutflows import cut_flow
+    from bumpfit.report.datasets import images, observables
     from bumpfit.report.distributions import ShapeRatio, background_shapes, data_and_background, probabilities
     from bumpfit.report.document import Document
     from bumpfit.report.fitted import ranking, yields
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "classifiers": ("performance", "templates"),
     "cutflows": ("cut_flow",),
+    "datasets": ("images", "observables"),
     "distributions": ("ShapeRatio", "background_shapes", "data_and_background", "probabilities"),
     "document": ("Document",),
     "fitted": ("ranking", "yields"),
@@ -68,7 +70,9 @@ __all__ = [
     "data_and_background",
     "drawing_on",
     "global_p_value",
+    "images",
     "mass_peak",
+    "observables",
     "performance",
     "plot",
     "png",

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.cutflow import CutFlow
+from bumpfit.events.dataset import Dataset
 from bumpfit.histograms import Histogram
 from bumpfit.report.cutflows import cut_flow
+from bumpfit.report.datasets import images, observables
 from bumpfit.report.fitted import ranking, yields
 from bumpfit.report.profiles import brazil, contours, expected_bands, plain_text, profile
 from bumpfit.report.style import (
@@ -114,6 +116,11 @@ def _(record: Contour) -> Figure:
 @picture.register
 def _(record: CutFlow) -> Figure:
     return cut_flow([record])
+
+
+@picture.register
+def _(record: Dataset, **options: Any) -> Figure:
+    return observables(record, **options) if record.samples.ndim == 2 else images(record, **options)
 
 
 @picture.register

@@ -199,6 +199,16 @@ def beside(
     return figure, list(axes[0])
 
 
+def grid(number: int, *, columns: int = 3, width: float = 4.0, height: float = 3.3) -> tuple[Figure, list[Axes]]:
+    """A figure with `number` panels in rows of `columns`, each with axes of its own and `width` x `height` inches."""
+    if (taken := _taken(number)) is not None:
+        return taken
+    columns = min(columns, number)
+    figure = Canvas(figsize=(width * columns, height * -(-number // columns)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(-(-number // columns), columns, place + 1) for place in range(number)]
+
+
 def event_scale(axis: Axes, contents: Array, *, ratio: float = 50.0) -> None:
     """Scale the events axis by what is drawn, `contents` of any shape.
 

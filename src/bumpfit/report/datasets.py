@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
+from bumpfit.report.profiles import plain_text
+from bumpfit.report.style import grid, styled
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-COLUMNS = 3
 IN_GEV = ("pt", "px", "py", "pz", "e", "m", "mass", "mt", "met", "ht", "invmass")
 """Observables of objects that Delphes (and our simulation) store or that are computed in GeV."""
 
@@ -23,16 +21,16 @@ def labelled(name: str) -> str:
     return f"{name} [GeV]" if dot and objects and last.lower().replace("_", "") in IN_GEV else name
 
 
+@styled
 def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
-    """Distributions of every feature, one step line a class, each normalised to 1; missing values are left out."""
-    from matplotlib.figure import Figure
+    """Distributions of every feature, one step line a class, each normalised to 1; missing values are left out.
 
+    Raises InputError for a data set of images.
+    """
     if dataset.samples.ndim != 2:
         raise InputError("the data set holds images; draw it with images")
-    rows = -(-len(dataset.features) // COLUMNS)
-    figure = Figure(figsize=(4.2 * min(COLUMNS, len(dataset.features)), 3.2 * rows), layout="constrained")
-    for place, name in enumerate(dataset.features):
-        axes = figure.add_subplot(rows, min(COLUMNS, len(dataset.features)), place + 1)
+    figure, axes = grid(len(dataset.features))
+    for place, (axis, name) in enumerate(zip(axes, dataset.features, strict=True)):
         values = dataset.samples[:, place].astype(np.float64)
         known = np.isfinite(values)
         if known.any():
@@ -42,19 +40,20 @@ def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
                 total = dataset.weights[mine].sum()
                 if total > 0:
                     counts, _ = np.histogram(values[mine], edges, weights=dataset.weights[mine])
-                    axes.stairs(counts / total, edges, label=label)
-        axes.set_xlabel(labelled(name))
-        axes.set_ylabel("fraction of events")
-        if place == 0:
-            axes.legend(frameon=False)
+                    axis.stairs(counts / total, edges, label=plain_text(label), linewidth=1.6)
+        axis.set_xlabel(plain_text(labelled(name)))
+        axis.set_ylabel("Fraction of events")
+        if place == 0 and axis.patches:
+            axis.legend(fontsize="small")
     return figure
 
 
+@styled
 def images(dataset: Dataset, *, log: bool = True) -> Figure:
-    """The mean image of every class, weighted, on a common colour scale, logarithmic by default."""
-    from matplotlib.colors import LogNorm, Normalize
-    from matplotlib.figure import Figure
+    """The mean image of every class, weighted, on a common colour scale, logarithmic by default.
 
+    Raises InputError for a data set of observables, and when all weights are 0.
+    """
     if dataset.samples.ndim != 3:
         raise InputError("the data set holds observables; draw it with observables")
     classes = range(len(dataset.classes))
@@ -71,8 +70,7 @@ def images(dataset: Dataset, *, log: bool = True) -> Figure:
     pixels = described.get("pixels")
     rows, columns = means[0].shape
     (bottom, top), (left, right) = pixels["range"] if pixels else ((0, rows), (0, columns))
-    figure = Figure(figsize=(4.4 * len(there), 4.0), layout="constrained")
-    axes = figure.subplots(1, len(there), squeeze=False)[0]
+    figure, axes = grid(len(there), columns=len(there), width=4.4, height=4.0)
     for panel, mean, number in zip(axes, means, there, strict=True):
         drawn = panel.imshow(
             np.ma.masked_less_equal(mean, 0) if log else mean,
@@ -81,9 +79,12 @@ def images(dataset: Dataset, *, log: bool = True) -> Figure:
             norm=norm,
             aspect="equal",
         )
-        panel.set_title(dataset.classes[number])
-        panel.set_xlabel(described.get("width", "column").rsplit(".", 1)[-1])
-        panel.set_ylabel(described.get("height", "row").rsplit(".", 1)[-1])
+        panel.set_title(plain_text(dataset.classes[number]))
+        panel.set_xlabel(plain_text(described.get("width", "column").rsplit(".", 1)[-1]))
+        panel.set_ylabel(plain_text(described.get("height", "row").rsplit(".", 1)[-1]))
     name, _, unit = labelled(described.get("channel") or "count").rsplit(".", 1)[-1].partition(" ")
-    figure.colorbar(drawn, ax=list(axes), label=f"mean {name} per pixel {unit}".strip())
+    figure.colorbar(drawn, ax=list(axes), label=plain_text(f"Mean {name} per pixel {unit}".strip()))
     return figure
+
+
+__all__ = ["images", "labelled", "observables"]
