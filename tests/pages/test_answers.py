@@ -8,6 +8,7 @@ import pytest
 from findings_examples import claimed, nothing, particle, spectrum, spectrum_only, two_sample
 from scipy.stats import norm
 
+from bumpfit.errors import BumpfitError
 from bumpfit.pages.answers import answer
 from bumpfit.search.findings import SignalEvents
 
@@ -83,3 +84,16 @@ def test_best_window_is_the_largest() -> None:
     assert found.test is not None
     z = np.array(found.test.overall.z_local)
     assert answer(found, 1.0).p_value.z_local == z.max() > z.min()
+
+
+def test_answers_show_themselves() -> None:
+    found = answer(claimed(windows=1), 1.5)
+    line, page = repr(found), found._repr_html_()
+    assert "verdict='resonance'" in line and "2990 ± 33 GeV" in line and len(line) < 500
+    assert "<th>check</th>" in page
+    drawn = found.plot().axes[0]
+    assert drawn.get_xlabel() == "Background efficiency of the selection"
+    z = [s["z_local"] for s in found.selections]
+    assert np.max(drawn.lines[0].get_ydata()) == max(z)
+    with pytest.raises(BumpfitError, match="no selections to draw"):
+        answer(spectrum_only(), 1.0).plot()

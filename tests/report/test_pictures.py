@@ -99,6 +99,15 @@ def test_every_record_draws(records: dict[str, Shown]) -> None:
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
 
 
+def test_questions_at_many_masses(model: Model) -> None:
+    models = {100.0: model, 200.0: model}
+    figure = inference.discoveries(models).plot(label="CMS")
+    p = inference.discovery(model).p
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [p, p])
+    assert figure.axes[0].get_ylabel() == "Local p-value"
+    assert inference.limits(models).plot().axes[0].get_ylabel() != "Local p-value"
+
+
 def test_given_axes_keep_their_style(records: dict[str, Shown]) -> None:
     for name in ("fit", "scan", "contour", "limit", "interval", "impacts", "histogram", "coverage"):
         figure = Figure()

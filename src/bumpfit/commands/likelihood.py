@@ -152,7 +152,7 @@ def scan(
     head = provenance("scan", files, fitting.given())
     if len(workspaces) > 1 or masses is not None:
         over = inference.discoveries(by_mass(workspaces, masses, reading), **_common(fitting, workspaces, reading))
-        drawing.draw(lambda: show.p_value_figure(over))
+        drawing.draw(over.plot)
         output.give({**head, **over.to_dict()}, lambda: show.discoveries(over))
         return
     model = reading.model(workspaces[0])
@@ -215,7 +215,7 @@ def limit(
             raise InputError("--test and --parameter take one workspace, got several with masses")
         common = {**_common(fitting, workspaces, reading), "statistic": statistic, "law": law}
         over = inference.limits(by_mass(workspaces, masses, reading), level, **common)
-        drawing.draw(lambda: show.brazil_figure(over))
+        drawing.draw(over.plot)
         output.give({**head, **over.to_dict()}, lambda: show.limits(over))
         return
     model = reading.model(workspaces[0])

@@ -107,11 +107,9 @@ def fit_spectrum(source: Path, published: Published, building: Building, output:
     )  # fmt: skip
     drawing.draw(lambda: page.figure(scanned, found.name))
     if published.limits_figure is not None:
-        from bumpfit.pages.likelihood import brazil_figure
-
         limits = scanned.limits
         assert limits is not None
-        Drawing(published.limits_figure).draw(lambda: brazil_figure(limits))
+        Drawing(published.limits_figure).draw(limits.plot)
     result = {
         **provenance("fit", [source], {**published.given(), **building.given()}),
         "spectrum": {"name": found.name, "how": found.how}, **scanned.to_dict(),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.commands.output import Drawing, Output
-from bumpfit.errors import BumpfitError
 from bumpfit.normal import significance, upper_tail
 from bumpfit.pages.terminal import measured, number, pairs, probability, statistic
 
@@ -119,20 +118,7 @@ def give_scan(
     p, tally = result["p_global"], found.tally
     bound = None if p is None or found.observed is None else tally.hits(found.observed) == 0
     result |= {"z_global": None if p is None else significance(p), "p_is_upper_bound": bound}
-
-    def draw() -> Any:
-        import numpy as np
-
-        from bumpfit.report.toys import global_p_value
-        from bumpfit.toys import global_curve
-
-        if tally.fitted == 0:
-            raise BumpfitError("no toy could be fitted at all signals, so there is nothing to draw")
-        highest = max(float(tally.value.max()), found.observed or 0.0) ** 0.5
-        curve = global_curve(found, np.linspace(0.0, 1.1 * highest, POINTS))
-        return global_p_value(tally.value, tally.toys.astype(float), curve, found.observed)
-
-    drawing.draw(draw)
+    drawing.draw(found.plot)
     rows = [
         ("toys", f"{result['toys']} ({result['fitted']} fitted with all signals of the scan)"),
         ("largest q0", number(result["observed"])),

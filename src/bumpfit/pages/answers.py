@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bumpfit import __version__
+from bumpfit.display import Shown, Table
+from bumpfit.errors import BumpfitError
 from bumpfit.normal import SMALLEST
 from bumpfit.pages import search_words as words
+from bumpfit.report.rounding import interval, measured
 from bumpfit.results import plain
 from bumpfit.search.findings import Findings, Particle
 from bumpfit.search.spectra import combined
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +131,7 @@ class Iteration:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
+class Answers(Shown):
     """All answers of a search; `to_dict` is the content of result.json (masses in GeV)."""
 
     version: str
@@ -150,6 +158,47 @@ class Answers:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types in the order of the documented schema."""
         return _keyed(self)
+
+    def _summary(self) -> dict[str, Any]:
+        p = self.p_value
+        found: dict[str, Any] = {"verdict": self.verdict, "p_global": p.overall, "z_global": p.z_global}
+        masses = [*([self.resonance_mass] if self.resonance_mass else []), *(self.daughter_masses or ())]
+        found |= {m.name or "resonance": measured(m.value, m.error, "GeV") for m in masses}
+        n = self.n_signal
+        return {**found, "n_signal": interval(n.value, n.error_low, n.error_high), "n_signal_upper_limit_95":
+                self.n_signal_upper_limit_95}  # fmt: skip
+
+    def _table(self) -> Table:
+        return ("check", "state", "what was seen"), [(c.name, c.state, c.detail) for c in self.checks]
+
+    def _picture(self) -> Figure:
+        """Local significances of all selections: what the p-value rests on."""
+        from bumpfit.report.significance import selection_significances  # here, because most answers are not drawn
+
+        if not self.selections:
+            raise BumpfitError(
+                "there are no selections to draw: without a background table only a spectrum is searched"
+            )
+        windows = list(dict.fromkeys((s["mass_low"], s["mass_high"]) for s in self.selections))
+        efficiencies = sorted({s["background_efficiency"] for s in self.selections})
+        z = np.full((len(windows), len(efficiencies)), np.nan)
+        for s in self.selections:
+            place = windows.index((s["mass_low"], s["mass_high"])), efficiencies.index(s["background_efficiency"])
+            z[place] = s["z_local"]
+        best = np.unravel_index(int(np.nanargmax(z)), z.shape)
+        return selection_significances(
+            np.array(efficiencies),
+            z,
+            [_span(*window) for window in windows],
+            self.claim_z,
+            (int(best[0]), int(best[1])),
+        )
+
+
+def _span(low: float | None, high: float | None) -> str:
+    """A mass window, GeV, which may be open, in TeV."""
+    ends = ["" if end is None else f"{end / 1000:.2f}" for end in (low, high)]
+    return f"{ends[0]} to {ends[1]} TeV" if all(ends) else f"from {ends[0]} TeV" if ends[0] else f"to {ends[1]} TeV"
 
 
 Keyed = PValue | Value | Check | ParticleAnswer

@@ -244,13 +244,6 @@ def contours(lines: Sequence[Contour]) -> RenderableType:
     return stacked(best, table("", ["joint level", x, y, ""], rows))
 
 
-def brazil_figure(found: MassScan) -> Figure:
-    """Limits over mass as a figure."""
-    from bumpfit.report.profiles import brazil
-
-    return brazil(found)
-
-
 def cls_figure(found: CLs, likelihood: Likelihood, law: Law) -> Figure:
     """The toys of a CLs under both hypotheses: thrown once more, they are the same."""
     from bumpfit.inference.limit import exclusion
@@ -264,20 +257,3 @@ def cls_figure(found: CLs, likelihood: Likelihood, law: Law) -> Figure:
     assert signal is not None
     assert background is not None
     return two_hypotheses(signal, background, found.statistic, name, f"{found.parameter} = {found.mu:g}")
-
-
-def p_value_figure(found: MassScan) -> Figure:
-    """Local p-values over mass as a figure."""
-    import numpy as np
-
-    from bumpfit.errors import BumpfitError
-    from bumpfit.report.spectra import ScanLine
-    from bumpfit.report.spectra import scan as draw
-
-    good: list[tuple[float, Any]] = [
-        (mass, one) for mass, one in zip(found.masses, found.discoveries or (), strict=True) if one is not None
-    ]
-    if not good:
-        raise BumpfitError(f"there is no p-value to draw: {found.status[0]}")
-    masses, tests = zip(*good, strict=True)
-    return draw([ScanLine("Observed", np.array(masses), np.array([one.p for one in tests]))], "Mass [GeV]")

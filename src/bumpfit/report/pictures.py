@@ -18,6 +18,7 @@ from bumpfit.report.cutflows import cut_flow
 from bumpfit.report.datasets import images, observables
 from bumpfit.report.fitted import ranking, yields
 from bumpfit.report.profiles import brazil, contours, expected_bands, plain_text, profile
+from bumpfit.report.spectra import p_values
 from bumpfit.report.style import (
     BLACK,
     BLUE,
@@ -33,9 +34,10 @@ from bumpfit.report.style import (
     style,
     styled,
 )
-from bumpfit.report.toys import coverage_ladder, law_at_zero, sensitivity_bands, tally, toy_distribution
+from bumpfit.report.toys import coverage_ladder, global_scan, law_at_zero, sensitivity_bands, tally, toy_distribution
 from bumpfit.results import Contour, Fit, Impacts, Interval, Limit, MassScan, Scan, Yields
 from bumpfit.toys.coverage import Coverage, Sensitivity
+from bumpfit.toys.look_elsewhere import GlobalToys
 from bumpfit.toys.tally import Tally
 from bumpfit.toys.throw import ToySample
 
@@ -105,7 +107,12 @@ def picture(record: Any) -> Figure:
 
 picture.register(Scan, profile)
 picture.register(Yields, yields)
-picture.register(MassScan, brazil)
+picture.register(GlobalToys, global_scan)
+
+
+@picture.register
+def _(record: MassScan) -> Figure:
+    return p_values(record) if record.limits is None else brazil(record)
 
 
 @picture.register

@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from bumpfit.errors import BumpfitError
 from bumpfit.histograms import Histogram
 from bumpfit.report.style import (
     BLUE,
@@ -26,6 +27,7 @@ from bumpfit.report.style import (
     stairs,
     styled,
 )
+from bumpfit.results import Discovery, MassScan
 
 Array = NDArray[np.float64]
 
@@ -95,6 +97,20 @@ def scan(lines: Sequence[ScanLine], label: str) -> Figure:
     axis.set_ylabel("Local p-value")
     axis.legend(loc="upper left", ncols=2, fontsize="x-small", borderaxespad=0.2)
     return figure
+
+
+def p_values(found: MassScan) -> Figure:
+    """Local p-values of the data over mass; masses without one are left out.
+
+    Raises BumpfitError when there is none at all.
+    """
+    good: list[tuple[float, Discovery]] = [
+        (mass, one) for mass, one in zip(found.masses, found.discoveries or (), strict=True) if one is not None
+    ]
+    if not good:
+        raise BumpfitError(f"there is no p-value to draw: {found.status[0]}")
+    masses, tests = zip(*good, strict=True)
+    return scan([ScanLine("Observed", np.array(masses), np.array([one.p for one in tests]))], "Mass [GeV]")
 
 
 def sigma_lines(axis: Axes, top: int) -> None:

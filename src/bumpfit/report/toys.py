@@ -15,10 +15,14 @@ from bumpfit.errors import BumpfitError
 from bumpfit.report.profiles import expected_bands, plain_text
 from bumpfit.report.style import BLACK, BLUE, GREY, HEIGHT, VERMILION, beside, headroom, panels, styled
 from bumpfit.toys.coverage import Coverage, Sensitivity
-from bumpfit.toys.curves import Curve
+from bumpfit.toys.curves import Curve, global_curve
+from bumpfit.toys.look_elsewhere import GlobalToys
 from bumpfit.toys.tally import Tally
 
 Array = NDArray[np.float64]
+
+POINTS = 40
+"""Points of a curve of p-values."""
 
 FAR = 1.6
 """How far beyond the largest toy, relative to it, an observed value is still drawn."""
@@ -133,6 +137,19 @@ def global_p_value(value: Array, toys: Array, curve: Curve, observed: float | No
     right.set_ylabel("Global p-value")
     right.legend(loc="upper right")
     return figure
+
+
+def global_scan(found: GlobalToys) -> Figure:
+    """`global_p_value` of scans, up to a tenth above the largest significance of toys and data.
+
+    Raises BumpfitError when no toy could be fitted with all signals.
+    """
+    tally = found.tally
+    if tally.fitted == 0:
+        raise BumpfitError("no toy could be fitted at all signals, so there is nothing to draw")
+    highest = max(float(tally.value.max()), found.observed or 0.0) ** 0.5
+    curve = global_curve(found, np.linspace(0.0, 1.1 * highest, POINTS))
+    return global_p_value(tally.value, tally.toys.astype(np.float64), curve, found.observed)
 
 
 @styled
