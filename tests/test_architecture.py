@@ -21,6 +21,7 @@ FLOORS = {
             "clusters",
             "console",
             "foreign",
+            "logs",
             "files",
             "archives",
             "normal",

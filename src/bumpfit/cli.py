@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import logging
 import os
+import shlex
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple, TextIO
 
 import typer
 
-from bumpfit import progress
+from bumpfit import logs, progress
 from bumpfit.console import Console, printable
 from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 
@@ -85,14 +88,46 @@ def _nameplate(command: Any) -> Callable[[], None]:
     return shown
 
 
-EVERYWHERE = ("--quiet", "--debug")
-"""Options of all commands, which may stand before or after the command's name."""
+log = logging.getLogger(__name__)
+
+
+class Everywhere(NamedTuple):
+    """Options of all commands, which may stand before or after the command's name."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    log: str | None = None
+
+    @classmethod
+    def taken(cls, words: list[str]) -> tuple[Everywhere, list[str]]:
+        """The options among the words of a command line, and the other words; raises InputError for wrong ones."""
+        found: dict[str, bool | str] = {}
+        rest: list[str] = []
+        left = iter(words)
+        for word in left:
+            name, equals, value = word.partition("=")
+            if word in ("--quiet", "--verbose", "--debug"):
+                found[word[2:]] = True
+            elif name == "--log":
+                found["log"] = value if equals else next(left, "")
+                if not found["log"] or str(found["log"]).startswith("-"):
+                    raise InputError("--log needs the name of a file, as in --log run.log")
+            else:
+                rest.append(word)
+        if "quiet" in found and "verbose" in found:
+            raise InputError("--quiet and --verbose contradict each other; give one of the two")
+        return cls(**found), rest  # type: ignore[arg-type]
 
 
 def version(
     context: typer.Context,
     show: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no notices; also after the command."),
+    verbose: bool = typer.Option(False, "--verbose", help="Say what is being done; also after the command."),
+    logged: str | None = typer.Option(
+        None, "--log", metavar="FILE", help="Write what is being done to the end of a file; also after the command."
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show where in the code an error arose; also after the command."),
 ) -> None:
     """Likelihood fits for particle-physics searches."""
@@ -117,16 +152,37 @@ COMPLETION = "_BUMPFIT_COMPLETE"
 """Variable in which a shell asks for what a line could go on with."""
 
 
+def _command(words: list[str]) -> object:
+    """Run a command and say in the log what it was and how it ended."""
+    if log.isEnabledFor(logging.INFO):
+        from bumpfit import __version__
+
+        log.info("bumpfit %s, Python %s: bumpfit %s", __version__, sys.version.split()[0], shlex.join(words))
+    started = time.monotonic()
+    commands = {name for part in MODULES.values() for name in part.names}
+    # without a command there will be the list of all, or a sentence
+    outline = COMPLETION not in os.environ and not commands & set(words)
+    try:
+        code: object = application(words[0] if words else None, outline=outline)(args=words, standalone_mode=False)
+    except BaseException as error:
+        log.info("ended after %.1f s by %s", time.monotonic() - started, type(error).__name__)
+        log.debug("where it arose", exc_info=True)
+        raise
+    log.info("done after %.1f s", time.monotonic() - started)
+    return code
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; a user's mistake is one sentence on standard error, never a traceback."""
     gc.set_threshold(500_000, 20, 20)  # what is imported stays: looking for garbage in it is a tenth of the start
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    asked: set[str] = set()
+    asked = Everywhere()
 
     def note(message: Warning | str, category: type[Warning], filename: str, lineno: int,
              file: TextIO | None = None, line: str | None = None) -> None:  # fmt: skip
         if issubclass(category, NoticeWarning):
-            if "--quiet" in asked:
+            log.debug("notice: %s", message)
+            if asked.quiet:
                 return
             errors.print(f"bumpfit: {printable(str(message))}", markup=False, style="yellow")
         else:
@@ -135,21 +191,15 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with warnings.catch_warnings():
             usual, warnings.showwarning = warnings.showwarning, note
-            given = sys.argv[1:] if arguments is None else arguments
-            asked |= {word for word in given if word in EVERYWHERE}
-            given = [word for word in given if word not in EVERYWHERE]
+            asked, given = Everywhere.taken(sys.argv[1:] if arguments is None else arguments)
             if any(not word or (word.startswith("--") and word.endswith("=")) for word in given):
                 raise InputError("an option or argument is empty; give it a value or leave it out")
-            with progress.silent("--quiet" in asked):
-                commands = {name for part in MODULES.values() for name in part.names}
-                # without a command there will be the list of all, or a sentence
-                outline = COMPLETION not in os.environ and not commands & set(given)
-                app = application(given[0] if given else None, outline=outline)
-                code = app(args=given, standalone_mode=False)
+            with progress.silent(asked.quiet), logs.told(asked.log, verbose=asked.verbose):
+                code = _command(given)
             if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
                 raise KeyboardInterrupt
     except BumpfitError as error:
-        if "--debug" in asked:
+        if asked.debug:
             traceback.print_exc()
         errors.print(f"bumpfit: {printable(str(error))}", markup=False, style="red")
         sys.exit(error.exit_code)

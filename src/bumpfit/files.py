@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -22,6 +23,8 @@ from typing import Any
 
 from bumpfit.errors import InputError, UnfinishedError
 from bumpfit.results import plain
+
+log = logging.getLogger(__name__)
 
 TEMPORARY = re.compile(r"\.bumpfit-([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\.[\w.]*)?")
 """Names of files that are being written: `.bumpfit-HOST-PROCESS-NUMBER` and the suffixes of the output."""
@@ -75,6 +78,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             _settle(temporary)
             os.replace(temporary, target)
             _settle_folder(target.parent)
+            log.info("wrote %s", target)
     finally:
         _remove(temporary)
         _open.discard(name)
@@ -232,9 +236,11 @@ def sha256(path: str | os.PathLike[str]) -> str:
     require(path)
     try:
         with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror})") from error
+    log.debug("read %s, SHA-256 %s", path, digest)
+    return digest
 
 
 def require(path: str | os.PathLike[str]) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +13,9 @@ from bumpfit.console import Console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+log = logging.getLogger(__name__)
 
 
 class Advance(Protocol):
@@ -40,7 +45,7 @@ _display: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("disp
 def bar(
     description: str, total: float | None = None, *, show: bool | None = None, console: Console | None = None
 ) -> Iterator[Advance]:
-    """Show a bar while the body runs.
+    """Show a bar while the body runs, and say in the log what is done and how long it took.
 
     Args:
         description: what is being done.
@@ -48,7 +53,17 @@ def bar(
         show: None draws only when standard error is a terminal; False never; True always.
         console: where to draw, standard error by default. Bars inside bars share the outermost display.
     """
-    console = console or Console(stderr=True)
+    started = time.monotonic()
+    if show is not False:
+        log.info("%s begins%s", description, "" if total is None else f", {total:g} steps")
+    with _drawn(description, total, show, console or Console(stderr=True)) as advance:
+        yield advance
+    if show is not False:
+        log.info("%s took %.1f s", description, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _drawn(description: str, total: float | None, show: bool | None, console: Console) -> Iterator[Advance]:
     if not (console.is_terminal and not _quiet.get() if show is None else show):
         yield _silent
         return

@@ -68,7 +68,7 @@ def plot(
             f"the label is '{label}'; expected {', '.join(EXPERIMENTS[:-1])} or {EXPERIMENTS[-1]}, "
             "and after it what you like, as in 'CMS Preliminary'"
         )
-    draw = functools.partial(picture, record)
+    draw = getattr(record, "_picture", None) or functools.partial(picture, record)  # of higher floors: their own
     if ax is None:
         figure: Figure = draw(**options)
         _head(figure.axes[0], experiment, status, lumi, com, room=0.3)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from bumpfit.errors import UnfinishedError
 from bumpfit.results import plain
+
+log = logging.getLogger(__name__)
 
 
 class Log:
@@ -20,6 +23,7 @@ class Log:
 
     def write(self, event: str, **details: Any) -> None:
         """Add one line; raises UnfinishedError when the system refuses it."""
+        log.debug("%s %s", event, details)
         if self._path is None:
             return
         entry = {"seconds": round(time.monotonic() - self._started, 2), "event": event, **plain(details)}

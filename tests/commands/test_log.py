@@ -1,0 +1,47 @@
+"""What commands tell of themselves: `--log FILE` and `--verbose`."""
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from command_line import Run, refused
+
+from bumpfit import logs, progress
+
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000 (INFO|DEBUG) bumpfit\.\w+: .+")
+
+
+def test_log_and_verbose(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    log, out = tmp_path / "run.log", tmp_path / "fit.json"
+    done = bumpfit("fit", counting, "-o", out, f"--log={log}")
+    assert done.code == 0 and not done.err
+    lines = log.read_text().splitlines()
+    assert all(LINE.fullmatch(line) for line in lines)
+    assert str(counting) in lines[0] and re.search(r"done after \d+\.\d s", lines[-1])
+    assert any(f"read {counting}, SHA-256" in line for line in lines)
+    assert any(f"wrote {out}" in line for line in lines)
+    again = bumpfit("--verbose", "--log", log, "fit", tmp_path / "none.json")  # goes on at the end
+    assert again.code == 2 and "ended after" in again.err and "Traceback" not in again.err
+    text = log.read_text()
+    assert text.startswith(lines[0]) and "Traceback" in text and "there is no file" in text
+    assert not logging.getLogger("bumpfit").handlers
+
+
+def test_a_file_that_is_no_log_is_kept(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
+    before = counting.read_text()
+    assert "is no log" in refused(bumpfit("fit", counting, "--log", counting))
+    assert counting.read_text() == before
+    assert "cannot write the log" in refused(bumpfit("fit", counting, "--log", tmp_path / "no" / "run.log"))
+    assert "--log needs" in refused(bumpfit("fit", counting, "--log"))
+    assert "contradict" in refused(bumpfit("fit", counting, "--quiet", "--verbose"))
+
+
+def test_work_is_told_and_names_stay_on_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.log"
+    with logs.told(str(path), verbose=True), progress.bar("fits\n2026-11-29T", 3) as advance:
+        advance(3)
+    lines = path.read_text().splitlines()
+    assert lines[0].partition("progress: ")[2] == "fits\\n2026-11-29T begins, 3 steps"
+    assert re.search(r"took \d\.\d s", lines[1]) and len(lines) == 2
+    assert capsys.readouterr().err.count("\n") == 2
