@@ -217,6 +217,10 @@ def fill(values: ArrayLike, edges: ArrayLike, weights: ArrayLike | None = None, 
 
     The low edge of a bin belongs to it, the high edge does not. Raises InputError for values or weights that are not
     finite or whose lengths differ.
+
+    Examples:
+        >>> bumpfit.histograms.fill([101.0, 103.0, 118.0], [100.0, 110.0, 120.0]).counts.tolist()
+        [2.0, 1.0]
     """
     data = np.asarray(values, dtype=np.float64).ravel()
     if not np.isfinite(data).all():
@@ -243,6 +247,10 @@ def from_counts(
 
     NaN marks a blinded bin; counts with variances are sums of weights, of either sign. Raises InputError for lengths
     that do not match the edges, infinities, negative counts without variances, and negative variances.
+
+    Examples:
+        >>> bumpfit.histograms.from_counts([100.0, 110.0, 120.0], [2, 1]).total
+        3.0
     """
     bins = check_edges(edges)
     content = np.asarray(counts, dtype=np.float64)

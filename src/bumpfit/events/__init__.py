@@ -31,7 +31,13 @@ def observable(name: str, source: Any, **parameters: Any) -> Any:
 
 
 def mask(cut: str, source: Any, *, empty: bool = False) -> Any:
-    """Which events pass a cut sentence, a boolean array (n,); see `bumpfit.events.cuts.mask`."""
+    """Which events pass a cut sentence, a boolean array (n,); see `bumpfit.events.cuts.mask`.
+
+    Examples:
+        >>> table = {"pt": [12.0, 45.0, 80.0], "mass": [91.0, 88.0, 124.0]}
+        >>> bumpfit.events.mask("pt > 30 and mass < 100", table).tolist()
+        [False, True, False]
+    """
     from bumpfit.events.cuts import mask as passes
 
     return passes(cut, source, empty=empty)

@@ -90,6 +90,12 @@ def cutflow(
     Raises:
         InputError: no cuts, a wrong sentence, weights that are not finite, a sum of weights that is not positive with a
             cross-section.
+
+    Examples:
+        >>> from bumpfit.events import cutflow
+        >>> flow = cutflow.cutflow({"pt": [12.0, 45.0, 80.0]}, ["pt > 30", "pt > 60"])
+        >>> [step.events for step in flow.steps]
+        [2, 1]
     """
     single = [cuts] if isinstance(cuts, str) else list(cuts)
     twice = [cut for place, cut in enumerate(single) if cut in single[:place]]

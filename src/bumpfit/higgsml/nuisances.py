@@ -158,6 +158,13 @@ def draw_nuisances(seed: int, enabled: Any = builtins.all) -> dict[str, float]:
 
     Raises:
         InputError: unknown names, or a seed that numpy does not take.
+
+    Examples:
+        >>> from bumpfit import higgsml
+        >>> sorted(higgsml.draw_nuisances(1))
+        ['bkg_scale', 'diboson_scale', 'jes', 'soft_met', 'tes', 'ttbar_scale']
+        >>> higgsml.draw_nuisances(1, enabled=["tes"])["jes"]
+        1.0
     """
     on = enabled_names(enabled)
     state = random_state(seed)

@@ -60,6 +60,12 @@ def score(mu: ArrayLike, p16: ArrayLike, p84: ArrayLike, eps: float = EPS) -> Sc
 
     Raises:
         InputError: no intervals, other numbers of mu, ends that are not finite, a negative eps.
+
+    Examples:
+        >>> from bumpfit import higgsml
+        >>> found = higgsml.score(1.0, [0.8, 0.9, 1.1], [1.2, 1.3, 1.4])
+        >>> round(found.width, 3), round(found.coverage, 3)
+        (0.367, 0.667)
     """
     low, high = _numbers(p16, "p16"), _numbers(p84, "p84")
     true = _numbers(mu, "mu")

@@ -30,6 +30,10 @@ def asimov(
 
     With `fitted` the nuisance parameters are those of the fit to `data` at this strength, otherwise their suggested
     values. Raises InputError without a parameter of interest, BumpfitError when the fit does not converge.
+
+    Examples:
+        >>> bumpfit.inference.asimov(model, 1.0, fitted=False).tolist()  # the last is the auxiliary measurement of norm
+        [55.0, 39.0, 0.0]
     """
     name = model.poi if parameter is None else parameter
     if name is None:

@@ -39,6 +39,11 @@ def contour(
     The line is found on `n_points` rays from the best fit, spread evenly where the likelihood is Gaussian; a ray that
     leaves the ranges first ends there, and the contour is then not closed. Raises InputError for wrong names or level,
     BumpfitError when a fit does not converge or the data do not determine the parameters.
+
+    Examples:
+        >>> found = bumpfit.inference.contour(model, "mu", "norm", n_points=8)
+        >>> len(found.x), found.closed
+        (8, True)
     """
     if x == y:
         raise InputError(f"a contour needs two different parameters, got '{x}' twice")

@@ -33,6 +33,11 @@ def discovery(
 
     `law`: asymptotic, or `bumpfit.toys.Toys(n)`. A range without zero is taken as far as there. Raises InputError
     without a parameter of interest, BumpfitError when a fit does not converge.
+
+    Examples:
+        >>> found = bumpfit.inference.discovery(model)
+        >>> print(f"q0 = {found.q0:.2f}, p = {found.p:.3f}, Z = {found.z:.2f}")
+        q0 = 2.91, p = 0.044, Z = 1.71
     """
     likelihood = likelihood_of(model, data, options=options, **settings)
     name = require_poi(likelihood, parameter)

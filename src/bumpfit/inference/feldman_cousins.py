@@ -89,6 +89,11 @@ def feldman_cousins(n: int, background: float, level: float = 0.9, *, monotone: 
     published tables, the upper end is raised where it would otherwise grow with the background (section IV B of the
     paper); coverage only gains. Raises InputError for a negative or fractional count, negative background, or a level
     outside (0, 1).
+
+    Examples:
+        >>> found = bumpfit.inference.feldman_cousins(4, 1.0, level=0.9)  # table IV of the paper: 0.74, 7.60
+        >>> print(f"{found.low:.2f} to {found.high:.2f}")
+        0.74 to 7.60
     """
     if n != int(n) or n < 0:
         raise InputError(f"the observed count must be a whole number that is not negative, got {n}")

@@ -151,6 +151,13 @@ def fit(
     the exact second derivatives of -ln L there. `valid` is False when no minimiser converged (`attempts` says what was
     tried). Raises InputError for wrong settings or data, BumpfitError when the likelihood is zero wherever the fit
     starts.
+
+    Examples:
+        >>> found = bumpfit.inference.fit(model)
+        >>> print(f"mu = {found.values['mu']:.2f} +- {found.errors['mu']:.2f}")
+        mu = 1.26 +- 0.77
+        >>> bumpfit.inference.fit(model, fixed={"mu": 1.0}).errors["mu"]
+        0.0
     """
     likelihood = likelihood_of(model, data, fixed, start=start, ranges=ranges, free=free, options=options)
     return report(likelihood, likelihood.solve())

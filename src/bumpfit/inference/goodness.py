@@ -58,6 +58,10 @@ def goodness(
 
     Toys that cannot be fitted are left out and make `toys` of the result smaller. Raises InputError for an unknown
     statistic or a fit without degrees of freedom, BumpfitError when the fit does not converge.
+
+    Examples:
+        >>> print(f"p = {bumpfit.inference.goodness(model).p:.2f}")
+        p = 0.83
     """
     if statistic not in get_args(Fitness):
         raise InputError(f"unknown goodness-of-fit statistic {statistic!r}; choose 'saturated', 'chi2' or 'ks'")

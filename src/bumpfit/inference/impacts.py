@@ -44,6 +44,11 @@ def impacts(
 
     A value that the fit or a range does not allow gives None. A likelihood that is not a workspace has no constraints.
     Raises InputError without a parameter of interest and BumpfitError when the free fit does not converge.
+
+    Examples:
+        >>> (norm,) = bumpfit.inference.impacts(model).impacts
+        >>> print(f"{norm.parameter}: pull {norm.pull:.2f}")
+        norm: pull 0.08
     """
     likelihood = likelihood_of(model, data, options=options, **settings)
     name = require_poi(likelihood, parameter)

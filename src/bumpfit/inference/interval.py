@@ -100,6 +100,11 @@ def interval(
     not reach the threshold within the range is the end of the range, flagged at_bound. `law`: asymptotic, or
     `bumpfit.toys.Toys(n)` (both sides only). Raises InputError for a level outside (0, 1), BumpfitError when fits do
     not converge or the data do not constrain the parameter.
+
+    Examples:
+        >>> found = bumpfit.inference.interval(model, "mu")
+        >>> print(f"{found.low:.2f} to {found.high:.2f}")
+        0.51 to 2.06
     """
     _check(level, side, law)
     law.resolves(1 - level)

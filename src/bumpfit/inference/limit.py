@@ -262,6 +262,10 @@ def cls(
     """Observed and expected CLs of the hypothesis that the signal strength is `mu`; arguments as for `limit`.
 
     Raises InputError for a strength that is not positive or not finite, BumpfitError when a fit does not converge.
+
+    Examples:
+        >>> print(f"{bumpfit.inference.cls(model, 2.0).observed:.3f}")
+        0.186
     """
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
@@ -285,6 +289,11 @@ def limit(
     `statistic`: "qtilde", or "q" for a strength that may be negative. `law`: asymptotic, or `bumpfit.toys.Toys(n)` for
     few events. Raises InputError for a level outside (0, 1), BumpfitError when a fit does not converge or no strength
     is excluded.
+
+    Examples:
+        >>> found = bumpfit.inference.limit(model)
+        >>> print(f"mu < {found.observed:.2f}, expected {found.expected[2]:.2f}")
+        mu < 2.63, expected 1.49
     """
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")

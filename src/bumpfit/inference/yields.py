@@ -32,6 +32,11 @@ def postfit(
     """Yields at the best fit with the covariance of all free parameters.
 
     Directions that the data do not determine carry no uncertainty. Raises BumpfitError when the fit does not converge.
+
+    Examples:
+        >>> channel = bumpfit.inference.postfit(model).channels[0]
+        >>> print(f"{channel.name}: {sum(channel.total):.1f} of {sum(channel.data):g}")
+        SR: 98.2 of 99
     """
     problem = prepare(model, data, options=options, **settings)
     best = require_valid(problem.solve(), "the fit")

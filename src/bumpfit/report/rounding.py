@@ -31,7 +31,13 @@ def rounded(value: float, places: int) -> str:
 
 
 def measured(value: float, error: float, unit: str = "") -> str:
-    """Value ± error with the error to two digits, as `3502 ± 36 GeV`."""
+    """Value ± error with the error to two digits, as `3502 ± 36 GeV`.
+
+    Examples:
+        >>> from bumpfit.report.rounding import measured
+        >>> measured(3502.3, 36.4, "GeV")
+        '3502 ± 36 GeV'
+    """
     places = decimals(error)
     return f"{rounded(value, places)} ± {rounded(error, places)}{unit and ' ' + unit}"
 

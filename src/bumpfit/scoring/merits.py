@@ -77,6 +77,10 @@ def auc(
 
     Raises:
         InputError: as `metrics.curve`.
+
+    Examples:
+        >>> bumpfit.scoring.auc([1, 1, 0, 0, 0, 0], [0.9, 0.7, 0.8, 0.3, 0.2, 0.1]).value
+        0.875
     """
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     w = _weights(weights, len(y))

@@ -148,6 +148,11 @@ def significance_improvement(
 
     Raises:
         InputError: bad labels, scores or weights; no threshold leaves `min_background` events.
+
+    Examples:
+        >>> labels, scores = [1, 1, 0, 0, 0, 0], [0.9, 0.7, 0.8, 0.3, 0.2, 0.1]
+        >>> bumpfit.scoring.significance_improvement(labels, scores, background_efficiency=0.25).value
+        2.0
     """
 
     def at(w: Array) -> Found:
@@ -186,6 +191,10 @@ def rejection(
 
     Raises:
         InputError: bad labels, scores or weights; an efficiency outside (0, 1].
+
+    Examples:
+        >>> bumpfit.scoring.rejection([1, 1, 0, 0, 0, 0], [0.9, 0.7, 0.8, 0.3, 0.2, 0.1], efficiency=1.0).value
+        4.0
     """
     if not 0 < efficiency <= 1:
         raise InputError(f"the signal efficiency is {efficiency:g}; expected a number above 0 and at most 1")

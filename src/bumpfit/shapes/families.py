@@ -91,6 +91,13 @@ def dijet(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None 
     """Dijet function with `n_parameters` free parameters, the prefactor included: 2 to 5, or 6 with exp(-p5 x).
 
     Masses in the units of `sqrt_s` (GeV by default), f in events per unit of mass. Raises InputError for other numbers.
+
+    Examples:
+        >>> shape = bumpfit.shapes.dijet(3)
+        >>> shape.parameters
+        ('p0', 'p1', 'p2')
+        >>> shape.integrate([2000.0, 3000.0, 4000.0], [1e-4, 9.0, 5.0]).round(1).tolist()  # events a bin
+        [79.8, 5.3]
     """
     _check_number("dijet", n_parameters, 2, 6)
     terms = sorted(_DIJET[: n_parameters - 1], key=lambda term: term.parameter)

@@ -39,6 +39,14 @@ def fit(
     Zech. `twice_nll` is -2 ln L with ln n!, as in pyhf. Errors come from the exact second derivatives. A fit that does
     not end in a valid minimum is returned with `valid` False and the reason in `status`.
     Raises InputError for histograms without events, fewer bins than free parameters, and unknown names.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0], [52, 25, 13])
+        >>> found = bumpfit.shapes.fit(bumpfit.shapes.exponential(2), histogram)
+        >>> found.valid
+        True
+        >>> bumpfit.shapes.exponential(2).integrate(histogram.edges, found.values).round(1).tolist()
+        [51.7, 25.6, 12.7]
     """
     return record(likelihood(shape, histogram, start=start, fixed=fixed, limits=limits))
 

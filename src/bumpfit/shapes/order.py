@@ -70,7 +70,13 @@ def likelihood_chi2(counts: ArrayLike, expected: ArrayLike) -> Array:
 
 
 def f_test(chi2_a: ArrayLike, nu_a: int, chi2_b: ArrayLike, nu_b: int) -> tuple[Array, Array]:
-    """F and its p-value for a fit b with more parameters than a (nu_b < nu_a); arrays work element by element."""
+    """F and its p-value for a fit b with more parameters than a (nu_b < nu_a); arrays work element by element.
+
+    Examples:
+        >>> f, p = bumpfit.shapes.f_test(30.0, 20, 22.0, 19)
+        >>> print(f"F = {f:.2f}, p = {p:.3f}")
+        F = 6.91, p = 0.017
+    """
     if not 0 < nu_b < nu_a:
         raise InputError(f"the F-test needs 0 < nu_b < nu_a degrees of freedom, got nu_a = {nu_a} and nu_b = {nu_b}")
     a, b = np.asarray(chi2_a, dtype=np.float64), np.asarray(chi2_b, dtype=np.float64)

@@ -147,7 +147,12 @@ def _checked(shape: Shape, parameters: Values) -> Array:
 
 
 def gaussian() -> Gaussian:
-    """Gaussian signal with parameters n_signal (events), mass and sigma (GeV)."""
+    """Gaussian signal with parameters n_signal (events), mass and sigma (GeV).
+
+    Examples:
+        >>> bumpfit.shapes.gaussian().integrate([2900.0, 3000.0, 3100.0], [10.0, 3000.0, 100.0]).round(3).tolist()
+        [3.413, 3.413]
+    """
     return Gaussian("gaussian", ("n_signal", "mass", "sigma"))
 
 

@@ -292,6 +292,12 @@ def throw(
 
     Nuisance parameters are at their fit to the data with the strength at mu; auxiliary measurements fluctuate. Other
     arguments as for `engine`. Raises InputError for wrong settings and models that cannot be thrown.
+
+    Examples:
+        >>> toys = bumpfit.toys.throw(model, 1000, seed=1)
+        >>> p, error = toys.p_value(2.0)
+        >>> round(p, 3), round(error, 3)
+        (0.066, 0.008)
     """
     chosen = engine(model, statistic=statistic, mu=mu, test=test, data=data, values=values, parameter=parameter)
     return collect(chosen, n, seed=seed, first=first, workers=workers, executor=executor, show=show)[0]

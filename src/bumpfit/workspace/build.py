@@ -70,6 +70,12 @@ def workspace(
 ) -> Spec:
     """Channels (their samples) and data as a workspace; `settings` gives start, range or auxiliary data of
     parameters.
+
+    Examples:
+        >>> signal = build.sample("signal", [5.0], build.modifier("normfactor", "mu"))
+        >>> spec = build.workspace({"SR": [signal, build.sample("background", [50.0])]}, {"SR": [58]}, "mu")
+        >>> spec["observations"]
+        [{'name': 'SR', 'data': [58.0]}]
     """
     if set(channels) != set(observed):
         wrong = sorted(set(channels) ^ set(observed))

@@ -72,6 +72,15 @@ def read(
 
     Raises InputError with the place of the first fault. Warns (InputWarning) of settings without a parameter, and of
     what may not be meant.
+
+    Examples:
+        >>> from bumpfit.workspace import build
+        >>> signal = build.sample("signal", [5.0, 9.0], build.modifier("normfactor", "mu"))
+        >>> background = build.sample("background", [50.0, 30.0], build.modifier("normsys", "norm", (0.9, 1.1)))
+        >>> spec = build.workspace({"SR": [signal, background]}, {"SR": [58, 41]}, "mu")
+        >>> model = bumpfit.workspace.read(spec)
+        >>> model.names
+        ('mu', 'norm')
     """
     spec = _load(source)
     if patch is not None:

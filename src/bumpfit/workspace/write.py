@@ -37,6 +37,11 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
     """Write the model; the file appears complete or not at all.
 
     Raises InputError for an unknown format, or when the format cannot hold the model.
+
+    Examples:
+        >>> bumpfit.workspace.write(model, "model.json")
+        >>> bumpfit.workspace.read("model.json").names
+        ('mu', 'norm')
     """
     if format == "histfactory":
         write_json(path, histfactory(model))
