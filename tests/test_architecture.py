@@ -141,24 +141,15 @@ LONG: tuple[str, ...] = (
     "commands/likelihood.py:fit",
     "commands/tagging_data.py:dataset",
     "commands/toys.py:toys",
-    "events/cutflow.py:cutflow",
     "events/dataset.py:build",
-    "events/tables.py:read",
     "inference/newton.py:descend",
-    "pages/search_run.py:run",
-    "runs/folder.py:in_folder",
     "scoring/merits.py:evaluate",
-    "shapes/discrete_profiling.py:envelope",
-    "shapes/order.py:order_by_f_test",
     "tagging/prospects.py:prospects",
-    "tagging/variations.py:effects",
     "toys/general_lanes.py:evaluate",
     "toys/general_lanes.py:fit_toys",
-    "toys/loglinear_batch.py:run_toys",
-    "workspace/build.py:selection",
     "workspace/kernels.py:of_rates",
 )
-"""Functions of more than `LINES` lines, sorted. This list may only get shorter."""
+"""Functions of more than `LINES` lines without their docstring, sorted. This list may only get shorter."""
 
 WIDE: tuple[str, ...] = (
     "higgsml/bias.py:bias",
@@ -207,13 +198,17 @@ WIDE: tuple[str, ...] = (
 
 
 def functions() -> list[tuple[str, int, int]]:
-    """All functions with their lines and arguments; `self` and `cls` are none."""
+    """All functions with their lines, docstrings left out, and arguments; `self` and `cls` are none."""
     found = []
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                told = node.body[0]
+                documented = ast.get_docstring(node) is not None
+                first = (told.end_lineno or told.lineno) if documented else node.lineno - 1
+                head = told.lineno - node.lineno if documented else 0
+                lines = head + (node.end_lineno or node.lineno) - first
                 place = f"{path.relative_to(ROOT).as_posix()}:{node.name}"
                 found.append((place, lines, len([n for n in names if n not in ("self", "cls")])))
     return found
