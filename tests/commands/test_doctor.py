@@ -43,7 +43,7 @@ def test_quiet_draws_no_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return 0
 
     drawn: list[bool] = []
-    monkeypatch.setattr(cli, "application", lambda name: command)
+    monkeypatch.setattr(cli, "application", lambda name, **_: command)
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
     for words in (["toys"], ["toys", "--quiet"]):
         with pytest.raises(SystemExit):
