@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -107,9 +108,13 @@ def test_wrong_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_simulation_and_scores_have_the_same_bits(scheduler: Any, worker: Callable[[], Any], tmp_path: Path) -> None:
+def test_simulation_scores_and_cut_flows_have_the_same_bits(
+    scheduler: Any, worker: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pythia8mc")
     from bumpfit import simulate
+    from bumpfit.events import ranges
+    from bumpfit.events.cutflow import cutflow
     from bumpfit.scoring import BoostedTrees
     from bumpfit.scoring.forward import forward_scores
 
@@ -120,13 +125,16 @@ def test_simulation_and_scores_have_the_same_bits(scheduler: Any, worker: Callab
     trees = BoostedTrees(models=1, iterations=10)
     job = dataclasses.replace(simulate.dijet(simulate.resonance(3500, 500, 100, mpi=False)), chunk=2)
     worker()
-    found, files = [], []
+    monkeypatch.setattr(ranges, "EVENTS", 150)
+    pd.DataFrame(tables[0], columns=["x", "y"]).to_csv(tmp_path / "events.csv", index=False)
+    found, files, flows = [], [], []
     with dask_executor(scheduler.scheduler_address) as executor:
         for name, how in (("dask", executor), ("here", None)):
             scored = forward_scores(*tables, *blocks, everywhere, trees, seed=1, executor=how)
             found.append([(block.data, block.background) for _, block in scored])
             files.append(tmp_path / f"{name}.parquet")
             simulate.events(job, 4, files[-1], executor=how)
-    assert len(found[0]) == 2
+            flows.append(cutflow(tmp_path / "events.csv", ["x > 0", "y > 0"], weights="x", executor=how).to_dict())
+    assert len(found[0]) == 2 and flows[0] == flows[1]
     np.testing.assert_array_equal(*found)
     assert pq.read_table(files[0]).equals(pq.read_table(files[1]))

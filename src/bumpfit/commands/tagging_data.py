@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bumpfit.commands.options import Seed, grouped
+from bumpfit.commands.options import Dask, Seed, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs
 from bumpfit.commands.tagging_options import Repeated, floats, named, numbers
 from bumpfit.errors import InputError
@@ -75,6 +75,8 @@ def dataset(
     cross_section: Annotated[
         Repeated, typer.Option(metavar="CLASS=PB", help="Cross-section before cuts, for the cut flow; repeat.")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read the files.", min=1)] = 1,
+    dask: Dask = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -83,6 +85,7 @@ def dataset(
     Example: bumpfit dataset --class background=qcd.root --class signal=w.root --observable fatjet0.mass
     --observable fatjet0.tau21 --observable jet0,jet1.delta_r --cut 'fatjet.size > 0 and jet.size > 1' -o wtag.ds
     """
+    from bumpfit.clusters import pool
     from bumpfit.events import cutflow as flow
     from bumpfit.events import dataset as sets
     from bumpfit.events import opening
@@ -118,17 +121,16 @@ def dataset(
         size = ((-extent, extent), (-extent, extent))
         made_of = Image(f"{image}.phi", f"{image}.eta", f"{image}.pt").with_subjets(image, "kt", subjet_radius)
         representation = made_of.translate("SubJet0").rotate("SubJet1").pixelate((pixels, pixels), size)
-    made = sets.build(opened, representation, cuts=cut or (), weights=weights, empty=empty_all)
-    made = made.split(*fractions, seed=seed) if nominal is None else made.split_as(nominal, seed=seed)
-    flows = []
-    if wanted:
+    with pool(workers, dask) as executor:
+        made = sets.build(opened, representation, cuts=cut or (), weights=weights, empty=empty_all, executor=executor)
         flows = [
             flow.cutflow(
                 events, cut or (), name=name, weights=weights.get(name), cross_section=sections.get(name),
-                luminosity=luminosity if name in sections else None, empty=empty_all,
+                luminosity=luminosity if name in sections else None, empty=empty_all, executor=executor,
             )
-            for name, events in opened.items()
+            for name, events in opened.items() if wanted
         ]  # fmt: skip
+    made = made.split(*fractions, seed=seed) if nominal is None else made.split_as(nominal, seed=seed)
     made.save(out)
     Drawing(figure).draw(made.plot)
     if cutflow_figure is not None:

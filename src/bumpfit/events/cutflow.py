@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html as markup
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bumpfit.events import cuts as language
 from bumpfit.events import names, opening
 from bumpfit.events.arrays import ak
 from bumpfit.events.observables import evaluate
+from bumpfit.events.ranges import Range, over_ranges, picklable
 from bumpfit.events.source import Chunk, Source
 from bumpfit.progress import bar
 from bumpfit.results import Record
@@ -73,6 +75,7 @@ def cutflow(
     cross_section: float | None = None,
     luminosity: float | None = None,
     empty: bool = False,
+    executor: Executor | None = None,
     show: bool | None = None,
 ) -> CutFlow:
     """Apply cuts one after the other.
@@ -85,6 +88,8 @@ def cutflow(
         cross_section: of the sample in pb; needs `luminosity`.
         luminosity: in fb^-1; event weights are then scaled by cross-section x luminosity / sum of weights.
         empty: what `all` of an empty list is.
+        executor: read files on this executor (`clusters.dask_executor`), whose workers reach them under the same names;
+            frames, and weights that are an array, are read here. No number depends on it.
         show: progress bar (None: only on a terminal).
 
     Raises:
@@ -104,28 +109,21 @@ def cutflow(
     sentences = dict(cuts) if isinstance(cuts, Mapping) else {cut: cut for cut in single}
     if not sentences:
         raise InputError("a cut flow needs at least one cut")
-    compiled = [language.compile(sentence, empty=empty) for sentence in sentences.values()]
+    for sentence in sentences.values():
+        language.compile(sentence, empty=empty)  # refused before anything is opened
     opened = events if isinstance(events, Source) else opening.open(events)
     if (cross_section is None) != (luminosity is None):
         raise InputError("a cross-section (pb) and a luminosity (fb^-1) are needed together, got one of them")
     for quantity, value in (("cross-section", cross_section), ("luminosity", luminosity)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"the {quantity} is {value}; expected a positive number")
-    n = len(compiled)
-    flow, others = np.zeros((n + 1, 3)), np.zeros((n, 2))  # events, sum w, sum w^2
+    flow, others = np.zeros((len(sentences) + 1, 3)), np.zeros((len(sentences), 2))  # events, sum w, sum w^2
+    asked = _Asked(tuple(sentences.values()), weights, empty)
     with bar(f"cut flow of {name}", len(opened), show=show) as advance:
-        for chunk in opened.chunks():
-            weight = event_weights(chunk, weights)
-            passed = np.array([cut(chunk) for cut in compiled]).reshape(n, len(chunk))
-            kept = np.ones(len(chunk), bool)
-            for place in range(n + 1):
-                if place:
-                    kept = kept & passed[place - 1]
-                flow[place] += (kept.sum(), weight[kept].sum(), (weight[kept] ** 2).sum())
-            for place in range(n):
-                rest = np.delete(passed, place, axis=0).all(axis=0)
-                others[place] += (rest.sum(), weight[rest].sum())
-            advance(len(chunk))
+        for events_read, (mine, rest) in over_ranges(_count, opened, asked, executor if picklable(weights) else None):
+            flow += mine
+            others += rest
+            advance(events_read)
     scale = 1.0
     if cross_section is not None and luminosity is not None:
         if not flow[0, 1] > 0:
@@ -135,6 +133,35 @@ def cutflow(
             )
         scale = cross_section * luminosity * PB_PER_FB / flow[0, 1]
     return _record(name, sentences, flow, others, scale, weights is not None, cross_section, luminosity)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is counted in a range of events."""
+
+    sentences: tuple[str, ...]
+    weights: str | float | NDArray[np.float64] | None
+    empty: bool
+
+
+def _count(events: Range[_Asked]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Events, sum of weights and of their squares after each cut; events and sum of weights of N-1."""
+    asked = events.what
+    compiled = [language.compile(sentence, empty=asked.empty) for sentence in asked.sentences]
+    n = len(compiled)
+    flow, others = np.zeros((n + 1, 3)), np.zeros((n, 2))
+    for chunk in events.chunks():
+        weight = event_weights(chunk, asked.weights)
+        passed = np.array([cut(chunk) for cut in compiled]).reshape(n, len(chunk))
+        kept = np.ones(len(chunk), bool)
+        for place in range(n + 1):
+            if place:
+                kept = kept & passed[place - 1]
+            flow[place] += (kept.sum(), weight[kept].sum(), (weight[kept] ** 2).sum())
+        for place in range(n):
+            rest = np.delete(passed, place, axis=0).all(axis=0)
+            others[place] += (rest.sum(), weight[rest].sum())
+    return flow, others
 
 
 def event_weights(chunk: Chunk, weights: str | NDArray[np.float64] | float | None) -> NDArray[np.float64]:

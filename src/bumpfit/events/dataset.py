@@ -10,6 +10,7 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from io import BytesIO
 from typing import Any
 
@@ -22,6 +23,7 @@ from bumpfit.errors import InputError
 from bumpfit.events import cuts as language
 from bumpfit.events import opening
 from bumpfit.events.cutflow import event_weights
+from bumpfit.events.ranges import Range, over_ranges, picklable
 from bumpfit.events.representations import Image, Representation, Set
 from bumpfit.events.source import Chunk, Source
 from bumpfit.foreign import parse_json
@@ -197,6 +199,7 @@ def build(
     cuts: str | Sequence[str] = (),
     weights: Mapping[str, str | float | NDArray[np.float64]] | None = None,
     empty: bool = False,
+    executor: Executor | None = None,
     show: bool | None = None,
 ) -> Dataset:
     """Make a data set from the events of each class; targets number the classes in their order (background first).
@@ -207,6 +210,8 @@ def build(
         cuts: sentences that an event must pass, all of them.
         weights: per class a number, one value an event, or the name of an observable; 1 by default.
         empty: what `all` of an empty list is in the cuts.
+        executor: read files on this executor (`clusters.dask_executor`), whose workers reach them under the same names;
+            frames, and weights that are an array, are read here. No number depends on it.
         show: progress bar (None: only on a terminal).
 
     Raises:
@@ -215,7 +220,8 @@ def build(
     shape = representation if isinstance(representation, Set | Image) else Set(tuple(representation))
     cuts = [cuts] if isinstance(cuts, str) else list(cuts)
     names = list(shape.observables) if isinstance(shape, Set) else []
-    compiled = [language.compile(cut, empty=empty) for cut in cuts]
+    for cut in cuts:
+        language.compile(cut, empty=empty)  # refused before anything is opened
     given = dict(weights or {})
     unknown = sorted(set(given) - set(classes))
     if unknown or not classes:
@@ -231,19 +237,17 @@ def build(
         kept = left_out = 0
         first = len(factors)
         weight = 0.0
+        asked = _Asked(shape, tuple(cuts), given.get(name), name, empty)
+        here = None if not picklable(asked.weights) else executor
         with bar(f"events of {name}", len(opened), show=show) as advance:
-            for chunk in opened.chunks():
-                passed = np.ones(len(chunk), bool)
-                for cut in compiled:
-                    passed &= cut(chunk)
-                samples.append(shape.read(chunk)[passed].astype(np.float32))
-                every = _weights(chunk, given.get(name), name)
-                factors.append(every[passed])
-                rows.append(chunk.start + np.flatnonzero(passed))
-                weight += float(every.sum())
-                kept += int(passed.sum())
-                left_out += shape.left_out(chunk) if isinstance(shape, Image) else 0
-                advance(len(chunk))
+            for events_read, part in over_ranges(_read, opened, asked, here):
+                samples.append(part.samples)
+                factors.append(part.weights)
+                rows.append(part.rows)
+                weight += part.weight
+                kept += len(part.rows)
+                left_out += part.left_out
+                advance(events_read)
         if not kept:
             raise InputError(
                 f"none of the {len(opened)} events of the class '{name}' passes the cuts ({'; '.join(cuts) or 'none'})"
@@ -269,6 +273,46 @@ def build(
         provenance=provenance,
         index=np.concatenate(rows).astype(np.int64),
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is read of a range of events."""
+
+    shape: Representation
+    cuts: tuple[str, ...]
+    weights: str | float | NDArray[np.float64] | None
+    name: str
+    empty: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """The events of a range that passed, the sum of weights of all, and constituents that are in no image."""
+
+    samples: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    weight: float
+    left_out: int
+
+
+def _read(events: Range[_Asked]) -> _Part:
+    asked = events.what
+    compiled = [language.compile(cut, empty=asked.empty) for cut in asked.cuts]
+    samples, factors, rows = [], [], []
+    weight, left_out = 0.0, 0
+    for chunk in events.chunks():
+        passed = np.ones(len(chunk), bool)
+        for cut in compiled:
+            passed &= cut(chunk)
+        samples.append(asked.shape.read(chunk)[passed].astype(np.float32))
+        every = _weights(chunk, asked.weights, asked.name)
+        factors.append(every[passed])
+        rows.append(chunk.start + np.flatnonzero(passed))
+        weight += float(every.sum())
+        left_out += asked.shape.left_out(chunk) if isinstance(asked.shape, Image) else 0
+    return _Part(np.concatenate(samples), np.concatenate(factors), np.concatenate(rows), weight, left_out)
 
 
 def _check_weights(weights: NDArray[np.float64], name: str) -> None:

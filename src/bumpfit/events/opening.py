@@ -15,7 +15,7 @@ from bumpfit.errors import InputError, InputWarning
 from bumpfit.events import formats, suffixes
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.locations import is_remote, local
-from bumpfit.events.source import Source, Table
+from bumpfit.events.source import Origin, Source, Table
 from bumpfit.files import require
 
 
@@ -56,6 +56,12 @@ def _opened(path: Any, tree: str | None, key: str | None) -> Source:
         frame = formats.pandas_of(path)
         return Table({str(name): values.to_numpy() for name, values in frame.items()})
     paths = _files(path)
+    source = _of_files(paths, tree, key)
+    source.origin = Origin(tuple(name if is_remote(name) else os.path.abspath(name) for name in paths), tree, key)
+    return source
+
+
+def _of_files(paths: list[str], tree: str | None, key: str | None) -> Source:
     kinds = {_kind(name) for name in paths}
     if len(kinds) > 1:
         raise InputError(f"the files are of different kinds: {', '.join(sorted(kinds))}; open them one kind at a time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,12 +18,26 @@ FIRST_CHUNK = 1_000
 GROWTH = 8
 
 
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a source was opened from: files with full paths, tree or key."""
+
+    paths: tuple[str, ...]
+    tree: str | None
+    key: str | None
+
+
 class ReadError(InputError):
     """A file whose content cannot be read (cut off, damaged, of another kind)."""
 
 
 class Source(abc.ABC):
-    """Events of one or more files with equal columns. Nothing is read until a column is asked for."""
+    """Events of one or more files with equal columns. Nothing is read until a column is asked for.
+
+    `origin` says how another process opens the same events; None for what is in memory only.
+    """
+
+    origin: Origin | None = None
 
     def __init__(self, paths: Sequence[str], layout: Layout, n: int) -> None:
         self.paths = tuple(paths)
@@ -41,25 +56,27 @@ class Source(abc.ABC):
     def read(self, column: str, start: int, stop: int) -> Jagged:
         """The values of one column for events start to stop (not cached), first axis the events."""
 
-    def chunks(self, chunk_bytes: int = CHUNK_BYTES, events: int | None = None) -> Iterator[Chunk]:
-        """Split the source into chunks whose columns in use take about `chunk_bytes`, or into chunks of `events`.
+    def chunks(
+        self, chunk_bytes: int = CHUNK_BYTES, events: int | None = None, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Chunk]:
+        """Split the events start to stop into chunks whose columns in use take about `chunk_bytes`, or of `events`.
 
         What a chunk has read is measured when the next one is asked for, and the next is sized by it: memory stays
-        bounded whatever the columns are.
+        bounded whatever the columns are. No events are one empty chunk.
         """
         step = FIRST_CHUNK if events is None else events
         if step < 1:
             raise InputError(f"a chunk of {step} events; expected at least 1")
-        start = 0
-        while start < self._n or start == 0:
-            stop = min(self._n, start + step)
-            chunk = Chunk(self, start, stop)
+        end = self._n if stop is None else stop
+        place = start
+        while place < end or place == start:
+            chunk = Chunk(self, place, min(end, place + step))
             yield chunk
             if events is None and chunk.nbytes:
                 fitting = int(len(chunk) * chunk_bytes / chunk.nbytes)
                 step = max(1, min(fitting, step * GROWTH))
-            start = stop
-            if not self._n:
+            place = chunk.stop
+            if place == start:
                 return
 
     def all(self) -> Chunk:
