@@ -55,16 +55,25 @@ def fill(
     *,
     compress: bool = True,
 ) -> None:
-    """Write an archive to a path that `files.atomic` gave; compressed, unless it is soon read again."""
+    """Write an archive to a path that `files.atomic` gave; compressed, unless it is soon read again.
+
+    It holds no dates: equal content makes equal files.
+    """
     described = {"format": kind, "version": version, **description}
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+
+    def member(name: str) -> zipfile.ZipInfo:
+        made = zipfile.ZipInfo(name)
+        made.compress_type, made.external_attr = method, 0o600 << 16
+        return made
+
     with zipfile.ZipFile(path, "w", method) as archive:
-        archive.writestr(DESCRIPTION, json.dumps(plain(described), indent=1, allow_nan=False))
+        archive.writestr(member(DESCRIPTION), json.dumps(plain(described), indent=1, allow_nan=False))
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+            with archive.open(member(f"{name}.npy"), "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
         for name, content in (contents or {}).items():
-            archive.writestr(name, content)
+            archive.writestr(member(name), content)
 
 
 @contextlib.contextmanager

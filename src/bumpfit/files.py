@@ -178,7 +178,9 @@ def _refusals(path: str | os.PathLike[str], written: Path) -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    number = getattr(error, "errno", None)
+    known = os.strerror(number) if number else getattr(error, "strerror", None)  # libraries write texts of their own
+    return known or " ".join(str(error).split()) or type(error).__name__
 
 
 def _settle(path: Path) -> None:
