@@ -70,12 +70,14 @@ def write_packaged(out: str | os.PathLike[str], overwrite: bool = False) -> tupl
     if target.suffix != ".parquet":
         raise InputError(f"the sample is Parquet; expected a name that ends with .parquet, got {target}")
     source = packaged()
+    described = source.with_name(f"{source.stem}_metadata.json")
     beside = target.with_name(f"{target.stem}_metadata.json")
-    if not overwrite:
+    unfinished = not target.exists() and beside.is_file() and beside.read_bytes() == described.read_bytes()
+    if not (overwrite or unfinished):
         for file in (target, beside):
             if file.exists():
                 raise InputError(f"{file} is there already; choose another name, or give --overwrite")
-    for origin, file in ((source.with_name(f"{source.stem}_metadata.json"), beside), (source, target)):
+    for origin, file in ((described, beside), (source, target)):
         with atomic(file) as temporary:
             shutil.copyfile(origin, temporary)
     rows = read_metadata(target).total_rows

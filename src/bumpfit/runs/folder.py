@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -196,16 +197,23 @@ def sweep_below(folder: Path) -> None:
 def _locked(folder: Path, output: Path) -> Iterator[None]:
     lock = Lock(folder)
     try:
-        lock.acquire(output)
-    except OSError as error:
-        raise InputError(f"cannot write into the folder {folder} ({error.strerror}); choose another output") from error
-    try:
+        try:
+            lock.acquire(output)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         yield
     finally:
         lock.release()
         with contextlib.suppress(OSError):
             if folder.name.endswith(".parts"):
                 folder.rmdir()  # only when it is empty
+
+
+def _unwritable(folder: Path, error: OSError) -> BumpfitError:
+    """The failure of a folder that may not be written, or (full disk, quota) cannot be now."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return InputError(f"cannot write into the folder {folder} ({error.strerror}); choose another output")
+    return UnfinishedError(f"cannot write into the folder {folder} ({error.strerror})")
 
 
 def _make(folder: Path) -> None:

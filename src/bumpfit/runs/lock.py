@@ -55,10 +55,16 @@ class Lock:
         content = {
             "pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         }  # fmt: skip
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps(content) + "\n")
-        stream.flush()
+        try:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(json.dumps(content) + "\n")
+            stream.flush()
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                stream.close()  # which tries to write once more
+            raise
         self._stream = stream
 
     def release(self) -> None:
