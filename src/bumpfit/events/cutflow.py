@@ -76,7 +76,6 @@ def cutflow(
     luminosity: float | None = None,
     empty: bool = False,
     executor: Executor | None = None,
-    show: bool | None = None,
 ) -> CutFlow:
     """Apply cuts one after the other.
 
@@ -90,7 +89,6 @@ def cutflow(
         empty: what `all` of an empty list is.
         executor: read files on this executor (`clusters.dask_executor`), whose workers reach them under the same names;
             frames, and weights that are an array, are read here. No number depends on it.
-        show: progress bar (None: only on a terminal).
 
     Raises:
         InputError: no cuts, a wrong sentence, weights that are not finite, a sum of weights that is not positive with a
@@ -119,7 +117,7 @@ def cutflow(
             raise InputError(f"the {quantity} is {value}; expected a positive number")
     flow, others = np.zeros((len(sentences) + 1, 3)), np.zeros((len(sentences), 2))  # events, sum w, sum w^2
     asked = _Asked(tuple(sentences.values()), weights, empty)
-    with bar(f"cut flow of {name}", len(opened), show=show) as advance:
+    with bar(f"cut flow of {name}", len(opened)) as advance:
         for events_read, (mine, rest) in over_ranges(_count, opened, asked, executor if picklable(weights) else None):
             flow += mine
             others += rest
