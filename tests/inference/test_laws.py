@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import chi2, norm, poisson
 
 from bumpfit.inference import Asymptotic, cls, prepare
-from bumpfit.law import Statistic
+from bumpfit.inference.limit import Exclusion
+from bumpfit.law import Statistic, Tail
 from bumpfit.likelihood import Likelihood
 from bumpfit.toys.law import Sampled, Toys, tail_of
 from bumpfit.toys.look_elsewhere import GlobalToys
@@ -82,3 +83,22 @@ def test_the_bound_of_gross_and_vitells() -> None:
     p, error = scan.gross_vitells()
     assert p == pytest.approx(norm.sf(4.0) + 4 * math.exp(-7.75), rel=1e-9)
     assert error == pytest.approx(math.sqrt(0.5) * math.exp(-7.75), rel=1e-9)
+
+
+class Known:
+    """Tails that are exponentials with an error of .01, and quantiles with an error of .1."""
+
+    def of(self, likelihood: Likelihood, parameter: str, statistic: Statistic) -> "Known":
+        return self
+
+    def tail(self, tested: float, true: float, value: float) -> Tail:
+        return Tail(-value if tested == true else -value / 2, 0.01)
+
+    def quantile(self, tested: float, true: float, p: float) -> tuple[float, float, float]:
+        return 1.0, 0.9, 1.1
+
+
+def test_the_error_of_an_expected_cls_has_two_parts() -> None:
+    """Of the tail with signal, and of the quantile without: .5 (exp(-.9) - exp(-1.1)) / exp(-1) = sinh(.1)."""
+    found = Exclusion(prepare(counting(30.0)), "mu", "qtilde", Known(), (0.0, 1.0)).ratio(5.0, 0)  # type: ignore[arg-type]
+    assert found.error == pytest.approx(math.hypot(math.sinh(0.1), 0.01 * math.e), rel=1e-9)

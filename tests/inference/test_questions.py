@@ -281,13 +281,15 @@ def test_impossible_hypothesis_is_explained() -> None:
 def test_flat_directions_are_named() -> None:
     double = build.sample("a", [10.0], build.modifier("normfactor", "x"), build.modifier("normfactor", "y"))
     other = build.sample("b", [10.0], build.modifier("normfactor", "z"))
-    result = fit(read(build.workspace({"A": [double], "B": [other]}, {"A": [12.0], "B": [9.0]}, "x")))
+    model = read(build.workspace({"A": [double], "B": [other]}, {"A": [12.0], "B": [9.0]}, "x"))
+    result = fit(model)
     assert result.valid
     assert result.covariance is None
     assert "x, y" in result.status
     assert math.isnan(result.errors["x"])
     assert result.errors["z"] == pytest.approx(0.3, rel=1e-5)
     assert result.to_dict()["errors"]["x"] is None
+    assert [channel.sum_error for channel in postfit(model).channels] == [0.0, pytest.approx(3.0, rel=1e-5)]
 
 
 def test_parameter_without_effect_is_held() -> None:
