@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bumpfit.errors import InputError
 from bumpfit.workspace import build, kernels, read
-from bumpfit.workspace.formula import Expression, derivative, evaluate, names_in, parse, resolve, written
+from bumpfit.workspace.formula import Expression, evaluate, names_in, parse, resolve, written
+from bumpfit.workspace.formula_slopes import derivative
 from bumpfit.workspace.model import Model
 
 VALUES = {"a": 0.7, "b": 1.9, "c.d": 0.31, "sf[1]": 1.2}

@@ -11,7 +11,8 @@ import numpy as np
 from bumpfit.workspace.correlations import Correlation
 from bumpfit.workspace.effect import PerBin, Scale, Shift, Use
 from bumpfit.workspace.effects import EFFECTS, Declared, interpolation_codes
-from bumpfit.workspace.formula import names_in, programs
+from bumpfit.workspace.formula import names_in
+from bumpfit.workspace.formula_slopes import programs
 from bumpfit.workspace.kernels import Compiled, Floats, Integers
 
 
