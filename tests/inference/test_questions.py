@@ -27,6 +27,7 @@ from bumpfit.inference import (
     limits,
     postfit,
     prefit,
+    prepare,
     scan,
 )
 from bumpfit.toys import Toys
@@ -318,6 +319,9 @@ def test_a_saddle_is_left() -> None:
         build.workspace({"SR": [build.sample("bkg", [100.0, 100.0], shape), signal]}, {"SR": [140.0, 105.0]}, "mu")
     )
     assert model.gradient({"mu": 0.5})[model.index("alpha")] == 0.0
+    problem = prepare(model)
+    alone = problem._newton(problem.start, "newton")  # the search for other valleys would leave it as well
+    assert alone.valid and abs(alone.x[model.index("alpha")]) > 0.5
     result = fit(model)
     grid = np.linspace(0, 3, 30_001)
     lowest = min(model.twice_nll({"mu": 0.5, "alpha": a}) for a in grid[::100])
