@@ -3,6 +3,7 @@
 from bumpfit.inference.asymptotic import Asymptotic
 from bumpfit.inference.blinding import asimov, blind
 from bumpfit.inference.breakdown import breakdown
+from bumpfit.inference.bump_hunter import bump_hunter
 from bumpfit.inference.contour import contour
 from bumpfit.inference.discovery import discovery
 from bumpfit.inference.feldman_cousins import feldman_cousins
@@ -24,6 +25,7 @@ __all__ = [
     "asimov",
     "blind",
     "breakdown",
+    "bump_hunter",
     "cls",
     "contour",
     "discoveries",
