@@ -183,9 +183,9 @@ def train(
     from bumpfit.higgsml.submission import export as write_entry
     from bumpfit.pages.higgsml import trained
 
-    check_outputs([data, *(member or [])], out)
     if export is not None and export.exists():
         raise InputError(f"{export} is there already; choose a new folder for the entry")
+    check_outputs([data, *(member or [])], out, export)
     if calibrate_with not in ("auto", "templates", "events"):
         raise InputError(f"--calibrate-with is '{calibrate_with}'; expected auto, templates or events")
     made = _made(method, option or [], mode, luminosity, member or [])
