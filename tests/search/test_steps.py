@@ -107,18 +107,12 @@ def test_the_third_iteration_is_another_approach(monkeypatch: pytest.MonkeyPatch
 
 def test_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     fits = Fits(monkeypatch, yield_fit(30.0))
-    held: list[Any] = []
     monkeypatch.setattr(steps, "template_scores", lambda d, b, *_, **__: template_scores(len(d), len(b)))
 
-    def fit(*_: Any, three_prong_fraction: float) -> YieldFit:
-        held.append(three_prong_fraction)
-        return yield_fit(12.0)
-
-    monkeypatch.setattr(steps, "fit_yield", fit)
+    monkeypatch.setattr(steps, "fit_generic", lambda *_: yield_fit(12.0))
     none = steps.describe_nothing(searched(0))
     assert (none.signal.value, none.upper_95, none.signal.origin) == (12, 72, "generic templates")
     assert none.probability is None and none.steps == () and none.first is None
-    assert held == [0.5]  # a fraction that is free without signal adds positive fluctuations
     two = steps.describe_nothing(searched(2))
     assert (two.signal.value, two.upper_95) == (12, 72)  # the closer look was chosen after looking: it is only shown
     assert [s.kind for s in two.steps] == ["cross-check", "closer look"]

@@ -181,7 +181,7 @@ def shapes(findings: Findings) -> Picture:
     return picture(
         "background_shape",
         background_shapes(rows, axis_label(findings.data.mass_name)),
-        "Background after each selection over its share of the whole table. Points that scatter about 1 mean that the "
+        "Tested background after each selection over its share of all of it. Points that scatter about 1 mean that the "
         "selection does not carve a peak into a smooth spectrum; bars show the expected statistical error. The "
         "outermost bins hold the tails and are drawn shortened.",
     )

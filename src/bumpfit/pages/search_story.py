@@ -293,7 +293,7 @@ def excess(findings: Told) -> list[Block]:
             Subheading("Does a selection shape the background?"),
             Paragraph(
                 "A selection that prefers some masses could make a peak of a smooth spectrum. {@background_shape} "
-                "compares the mass spectrum of selected background events with that of all of them by χ^{2}; the "
+                "compares the mass spectrum of selected background events with that of all tested ones by χ^{2}; the "
                 f"smallest of {len(findings.shapes)} probabilities is {probability(worst.p)}."
             ),
             drawings.shapes(findings),

@@ -26,7 +26,8 @@ ORIGINS = {
         "fit of signal-like (simulated decays at the fitted masses) and background templates to the score of all events"
     ),
     "generic templates": (
-        "template fit of a generic signal (all masses of the library alike), chosen before the data were seen"
+        "template fit of a generic signal (all masses of the library alike), chosen before the data were seen; "
+        "interval and limit hold on average over the decays of the library"
     ),
     "spectrum": (
         "yield of the peak in the m_JJ spectrum, largest excess of the mass scan; its lower error takes that choice "

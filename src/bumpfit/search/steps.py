@@ -34,7 +34,7 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import generic
-from bumpfit.search.template import TemplateScores, YieldFit, fit_yield, template_scores
+from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, template_scores
 from bumpfit.search.two_sample import SelectionResult, TwoSampleTest
 from bumpfit.search.windows import Window
 
@@ -216,7 +216,7 @@ def describe_nothing(known: Searched) -> Described:
         jet_features(data), jet_features(background), cloud, config.template_trees,
         folds=config.templates.folds, seed=seed, executor=executor,
     )  # fmt: skip
-    fitted = fit_yield(templates, cloud, config.templates, three_prong_fraction=0.5)
+    fitted = fit_generic(templates, cloud, config.templates)
     if known.iterations >= 1:
         steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))
         log.write("iteration", task=steps[-1].kind)

@@ -36,7 +36,8 @@ class Masses:
 class Surrogate:
     """Signal-like events: features (K, 4) named `FEATURES`, dijet mass (K,), weights (K,) that sum to 1, prongs (K,).
 
-    `extrapolated` says that a mass ratio lies outside the library, whose nearest point was taken.
+    `extrapolated` says that a mass ratio lies outside the library, whose nearest point was taken. `kinds` (K,): number
+    of the library's point (daughters' masses and prongs) that an event of many kinds is from; empty where they are one.
     """
 
     features: Array
@@ -44,6 +45,7 @@ class Surrogate:
     weights: Array
     prongs: NDArray[np.int64]
     extrapolated: bool = False
+    kinds: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     def inside(self, low: float, high: float) -> Surrogate:
         """Events with low <= mass < high, weights summing to 1 again."""
@@ -54,6 +56,7 @@ class Surrogate:
             mass=self.mass[keep],
             weights=self.weights[keep] / self.weights[keep].sum(),
             prongs=self.prongs[keep],
+            kinds=self.kinds[keep] if len(self.kinds) else self.kinds,
         )
 
     def fraction_inside(self, low: float, high: float) -> float:
@@ -152,7 +155,9 @@ def generic(resonances: Array, rng: np.random.Generator) -> Surrogate:
     )
     n = len(table)
     mass = table.resonance.to_numpy(np.float64) * resonance
-    return Surrogate(features, mass, np.full(n, 1 / n), table.prongs.to_numpy(np.int64))
+    points = np.column_stack([table.x_B.round(4), table.x_C.round(4), table.prongs])
+    kinds = np.unique(points, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return Surrogate(features, mass, np.full(n, 1 / n), table.prongs.to_numpy(np.int64), kinds=kinds)
 
 
 def _linear(grid: Array, x: float) -> Array:

@@ -1,0 +1,57 @@
+"""The yield of a signal of unknown kind: its interval allows for kinds that the classifier hardly sees."""
+
+import numpy as np
+import pytest
+
+from bumpfit.search.surrogate import Surrogate, generic
+from bumpfit.search.template import TemplateScores, TemplateSettings, fit_generic, fit_yield
+
+PLACES = (3.0, 1.2)
+"""Mean scores of two kinds of decays; the background's is 0."""
+
+
+def toy(n_signal: int, kind: int, kinds: int, seed: int) -> tuple[TemplateScores, Surrogate]:
+    rng = np.random.default_rng(seed)
+    of_kind = np.arange(4000) % kinds
+    cloud = Surrogate(
+        np.zeros((4000, 4)), np.zeros(4000), np.full(4000, 1 / 4000), np.arange(4000) // 2 % 2 + 2, kinds=of_kind
+    )
+    data = np.r_[rng.normal(0, 1, 20_000), rng.normal(PLACES[kind], 1, n_signal)]
+    like = rng.normal(np.array(PLACES)[of_kind], 1)
+    return TemplateScores(data, rng.normal(0, 1, 12_000), like), cloud
+
+
+def test_one_kind_is_the_fit_itself() -> None:
+    scores, cloud = toy(300, 0, 1, 1)
+    settings = TemplateSettings(template_error=0.0)
+    alone = fit_yield(scores, cloud, settings, three_prong_fraction=0.5)
+    found = fit_generic(scores, cloud, settings)
+    assert (found.n_signal, found.fitted) == (alone.n_signal, 1)  # a free mixture of prongs adds positive fluctuations
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=2)
+    assert found.upper_95 == pytest.approx(alone.upper_95, abs=2)
+
+
+@pytest.mark.parametrize("n_signal", [0, 100, 300])
+def test_either_kind_is_allowed_for(n_signal: int) -> None:
+    """The mixture gives about half of a signal that it hardly sees; interval and limit hold it nevertheless."""
+    held = limits = alone = 0
+    for seed in range(4):
+        for kind in (0, 1):
+            scores, cloud = toy(n_signal, kind, 2, 10 + seed)
+            found = fit_generic(scores, cloud)
+            held += found.low <= n_signal <= found.high
+            limits += n_signal <= found.upper_95
+            mixed = fit_yield(scores, cloud, three_prong_fraction=0.5)
+            alone += mixed.low <= n_signal <= mixed.high
+            assert 0 <= found.low <= found.n_signal <= found.high <= found.upper_95
+    assert held >= 5 and limits >= 7
+    if n_signal == 300:
+        assert alone < held
+
+
+def test_kinds_of_the_library() -> None:
+    drawn = generic(np.full(4000, 3000.0), np.random.default_rng(1))
+    assert len(np.unique(drawn.kinds)) == 72
+    assert all(len(set(drawn.prongs[drawn.kinds == kind])) == 1 for kind in range(72))
+    part = drawn.inside(2900.0, 3100.0)
+    assert len(part.kinds) == len(part.mass) < 4000
