@@ -62,12 +62,11 @@ print(cutflow.text(flows, n_minus_1=True))
 # %%
 from pathlib import Path
 
-from bumpfit.events import show
-from bumpfit.report import png
+from bumpfit.report import datasets, png
 from bumpfit.report.cutflows import cut_flow
 
 Path("cutflow.png").write_bytes(png(cut_flow(flows)))
-Path("observables.png").write_bytes(png(show.observables(data)))
+Path("observables.png").write_bytes(png(datasets.observables(data)))
 
 # %% [markdown]
 # Images of what is inside the leading fat jet: the hardest subjet in the middle, the second below.
@@ -76,7 +75,7 @@ Path("observables.png").write_bytes(png(show.observables(data)))
 image = Image("constituent.phi", "constituent.eta", "constituent.pt").with_subjets("constituent", "kt", 0.3)
 image = image.translate("SubJet0").rotate("SubJet1").pixelate((33, 33), ((-1.6, 1.6), (-1.6, 1.6)))
 images = dataset.build(files, image, cuts=cuts).split(0.7, 0.3, seed=1)
-Path("images.png").write_bytes(png(show.images(images)))
+Path("images.png").write_bytes(png(datasets.images(images)))
 
 # %% [markdown]
 # ## Approaches

@@ -151,4 +151,4 @@ def test_starts_of_a_peak() -> None:
 
 def test_the_lighter_daughter_is_first() -> None:
     found = describe.peak_masses((peak("m_JJ", 3000.0), peak("m_J1", 420.0), peak("m_J2", 180.0)))
-    assert (found.resonance, found.light, found.heavy) == (3000, 180, 420)
+    assert (found.resonance, found.light, found.heavy) == pytest.approx((3000, 180, 420))
