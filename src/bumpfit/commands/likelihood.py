@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
 
+if TYPE_CHECKING:
+    from bumpfit.inference.summary import Summary
+    from bumpfit.workspace import Model
+
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Side = Literal["both", "low", "high"]
 Goodness = Literal["saturated", "chi2", "ks"]
@@ -45,6 +49,10 @@ def fit(
     drawing: Drawing,
     correlation: Annotated[bool, typer.Option("--correlation", help="Show the correlations of parameters.")] = False,
     yields: Annotated[bool, typer.Option("--yields", help="Add yields before and after the fit.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page: fit, pulls, impacts, limit, goodness."),
+    ] = None,
 ) -> None:
     """Fit all parameters, and test the background-only hypothesis (q0, local p-value and significance).
 
@@ -61,6 +69,8 @@ def fit(
 
     drawing.check()
     if published.wanted(Path(source)):
+        if report is not None:
+            raise InputError("--report is for workspaces and tables of scored events; a spectrum has --figure")
         check_outputs([source], output.out, drawing.figure, published.limits_figure)
         fit_spectrum(Path(source), published, building, output, drawing)
         return
@@ -76,7 +86,7 @@ def fit(
     else:
         model = reading.model(require(source))
     files: list[str | Path] = [source, *reading.files, *fitting.files, *building.files]
-    check_outputs(files, output.out, drawing.figure)
+    check_outputs(files, output.out, drawing.figure, report)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)
     if not best.valid:
@@ -96,8 +106,11 @@ def fit(
     names = ("q0", "p", "z", "p_is_upper_bound")
     found |= {name: None if tested is None else getattr(tested, name) for name in names}
     found |= {"at_bounds": (tested or best).at_bounds, "notes": () if tested is None else tested.notes}
+    head = provenance("fit", files, {**building.given(), **fitting.given()})
+    if report is not None:
+        _write_report(report, inference.summary(model, data, **settings), model, Path(source).name, head)
     result = {
-        **provenance("fit", files, {**building.given(), **fitting.given()}),
+        **head,
         **best.to_dict(), "poi": model.poi, **found,
         "discovery": "asymptotic" if tested is not None else f"not available: {reason}",
         "built": None if built is None else built.to_dict(),
@@ -123,6 +136,14 @@ def fit(
         ),
         show.notes(best if tested is None else tested) + ([] if tested else [f"no discovery test: {reason}"]),
     )  # fmt: skip
+
+
+def _write_report(path: Path, found: Summary, model: Model, name: str, head: dict[str, Any]) -> None:
+    from bumpfit.files import write_text
+    from bumpfit.pages.likelihood_report import document
+    from bumpfit.report import html
+
+    write_text(path, html.render(document(found, model, name, head)))
 
 
 @grouped

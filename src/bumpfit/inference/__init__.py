@@ -16,12 +16,14 @@ from bumpfit.inference.limit import cls, limit
 from bumpfit.inference.masses import discoveries, limits
 from bumpfit.inference.on_off import on_off
 from bumpfit.inference.scan import scan
+from bumpfit.inference.summary import Summary, summary
 from bumpfit.inference.yields import postfit, prefit
 
 __all__ = [
     "Asymptotic",
     "FitOptions",
     "Settings",
+    "Summary",
     "asimov",
     "blind",
     "breakdown",
@@ -42,4 +44,5 @@ __all__ = [
     "prefit",
     "prepare",
     "scan",
+    "summary",
 ]

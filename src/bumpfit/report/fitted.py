@@ -170,5 +170,6 @@ def ranking(found: Impacts, top: int) -> Figure:
     axis.patch.set_visible(False)
     axis.set_xlabel(r"Pull, $(\hat\theta - \theta_0)/\sigma_0$")
     shifts.set_xlabel(f"Impact on {plain_text(found.parameter)}")
-    shifts.legend(loc="upper center", ncols=2, fontsize="xx-small")
+    if shifts.get_legend_handles_labels()[0]:  # an end of a range lets none move
+        shifts.legend(loc="upper center", ncols=2, fontsize="xx-small")
     return figure
