@@ -9,7 +9,7 @@ JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test studies lint format site setup clean
+.PHONY: demo test studies lint format site notebooks setup clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ studies: setup  ## the statistical experiments at full size, as the documentatio
 
 site: setup  ## the documentation as a site, broken links being errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+notebooks: setup  ## run all notebooks and keep what they show: some minutes
+	$(PIP) install --quiet '.[notebooks]'
+	$(BIN)/python notebooks/execute.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

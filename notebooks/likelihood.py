@@ -15,6 +15,9 @@
 # Two regions: a signal region with a peak, and a control region that knows how much background there is. Every record
 # shows itself as a table; `plot()` draws it.
 
+# %% tags=["parameters"]
+TOYS = 100_000
+
 # %%
 import numpy as np
 
@@ -72,8 +75,10 @@ bumpfit.inference.impacts(model).plot()
 
 # %%
 found = bumpfit.inference.discovery(model)
+found
+
+# %%
 limit = bumpfit.inference.limit(model)
-print(f"Z = {found.z:.2f}, mu = {found.mu:.2f} +- {found.mu_error:.2f}, limit {limit.observed:.2f}")
 limit.plot(label="CMS Private", lumi=138, com=13)
 
 # %%
@@ -81,11 +86,10 @@ bumpfit.inference.scan(model, "mu").plot()
 
 # %% [markdown]
 # ## The same without formulae
-# A hundred thousand worlds without signal; the p-value has its statistical error.
+# Worlds without signal; the p-value has its statistical error.
 
 # %%
-toys = bumpfit.toys.throw(model, 100_000, seed=1)
+toys = bumpfit.toys.throw(model, TOYS, seed=1)
 p, error = toys.p_value(found.q0)
 print(f"p = {p:.1e} +- {error:.0e} from toys, {found.p:.1e} by formula")
-assert abs(p - found.p) < 5 * error + 0.2 * found.p
 toys.plot()

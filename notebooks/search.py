@@ -11,44 +11,78 @@
 # ---
 
 # %% [markdown]
-# # A search from two tables
-# The packaged example: 20 400 simulated two-jet events, some of them signal, and 12 000 background events.
+# # The search in ten minutes
+# Two tables of simulated two-jet events come with the package: 20 400 events of data, some of them signal, and 12 000
+# that are background only. Is there a new particle, where, and how many events of it?
 
 # %%
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 import bumpfit
 
-data = files("bumpfit") / "data" / "example_data.parquet"
-background = files("bumpfit") / "data" / "example_background.parquet"
+# %% tags=["parameters"]
+ROWS = None  # so many rows of each table; None: all
+
+# %%
+data, background = (
+    pd.read_parquet(files("bumpfit") / "data" / f"example_{name}.parquet")[:ROWS] for name in ("data", "background")
+)
+data.head()
+
+# %% [markdown]
+# ## One call
+# `quick` makes fewer and smaller trainings: a first look. With a folder everything that was found is written there, the
+# report as one page.
+
+# %%
 folder = TemporaryDirectory()
 out = Path(folder.name) / "out"
 answers = bumpfit.run(data, background, out, quick=True, seed=1)
-print(f"global p = {answers.p_value.overall:.1e}, Z = {answers.p_value.z_global:.1f}, claim: {answers.claim}")
+answers
+
+# %% [markdown]
+# The global p-value holds for everything that was tried: mass windows, selections, training. What it rests on are the
+# significances of the selections; each was fixed before the data were seen.
+
+# %%
+answers.plot()
 
 # %% [markdown]
 # ## What was found
-# Peak positions, and the number of signal events before any selection.
+# Masses, and the number of signal events before any selection. Where nothing is claimed there are no masses, and an
+# upper limit on the number.
 
 # %%
-print(f"resonance {answers.resonance_mass.value:.0f} +- {answers.resonance_mass.error:.0f} GeV")
-for daughter in answers.daughter_masses:
-    print(f"{daughter.name}: {daughter.value:.0f} +- {daughter.error:.0f} GeV")
 n = answers.n_signal
-print(f"signal events: {n.value:.0f} +{n.error_high:.0f} -{n.error_low:.0f}")
+if answers.claim:
+    print(f"resonance at {answers.resonance_mass.value:.0f} +- {answers.resonance_mass.error:.0f} GeV, {answers.decay}")
+    print(f"signal events: {n.value:.0f} +{n.error_high:.0f} -{n.error_low:.0f}")
+print(f"fewer than {answers.n_signal_upper_limit_95:.0f} at 95 %")
 
 # %% [markdown]
 # ## The likelihood of the best selection, by hand
-# The same workspace loads in plain pyhf.
+# The run keeps its likelihoods as HistFactory workspaces, which plain pyhf loads too.
 
 # %%
 model = bumpfit.workspace.read(out / "workspaces" / "selection.json")
 found = bumpfit.inference.discovery(model)
-interval = bumpfit.inference.interval(model, "mu")
-print(f"q0 = {found.q0:.1f}, Z = {found.z:.2f}, mu = {found.mu:.0f} in [{interval.low:.0f}, {interval.high:.0f}]")
-assert answers.claim and found.z > 3
+found
+
+# %%
+bumpfit.inference.scan(model, "mu").plot()
+
+# %% [markdown]
+# ## Scores
+# Every event has a score, the probability that it is signal. They can be cut on: `bumpfit build scores_updated.csv`
+# makes a workspace of the events that pass.
+
+# %%
+scores = pd.read_csv(out / "scores_updated.csv", index_col=0)
+scores.sort_values("score", ascending=False).head()
 
 # %%
 folder.cleanup()

@@ -16,16 +16,20 @@
 # `N = 10_000` and `MPI = True` it is the table of docs/methods/tagging.md, which `benchmarks/tagging.py` prints.
 # Needs the extra `simulate`; networks need `deep` and are left out without it.
 
+# %% tags=["parameters"]
+N = 1500
+MPI = False  # multi-parton interactions: more soft particles, and seven times the time
+EPOCHS = 20
+
 # %%
 import importlib.util
 import sys
-
-N = 1500
-MPI = False  # multi-parton interactions: more soft particles, and seven times the time
+from tempfile import TemporaryDirectory
 
 missing = [name for name in ("pythia8mc", "fastjet", "awkward") if importlib.util.find_spec(name) is None]
 if missing:
     sys.exit("this notebook needs: pip install 'bumpfit[simulate]'")
+folder = TemporaryDirectory()
 deep = importlib.util.find_spec("torch") is not None
 
 # %% [markdown]
@@ -36,7 +40,7 @@ deep = importlib.util.find_spec("torch") is not None
 # %%
 from bumpfit import simulate
 
-files = {"background": "background.root", "signal": "signal.root"}
+files = {name: f"{folder.name}/{name}.root" for name in ("background", "signal")}
 for name, file in files.items():
     made = simulate.events(simulate.wtag(name, mpi=MPI), N, file, seed=1, show=False)
     print(f"{name}: {made.events} events, cross-section {made.cross_section.value:.4g} pb")
@@ -54,19 +58,17 @@ names = ["fatjet0.mass", "fatjet0.tau21", "jet0,jet1.delta_r"]
 data = dataset.build(files, names, cuts=cuts).split(0.7, 0.3, seed=1)
 flows = [cutflow.cutflow(file, cuts, name=name) for name, file in files.items()]
 print(cutflow.text(flows))
-print(cutflow.text(flows, n_minus_1=True))
 
 # %% [markdown]
 # Figures: the cut flow beside N-1, and the observables.
 
 # %%
-from pathlib import Path
+from bumpfit import report
 
-from bumpfit.report import datasets, png
-from bumpfit.report.cutflows import cut_flow
+report.cut_flow(flows)
 
-Path("cutflow.png").write_bytes(png(cut_flow(flows)))
-Path("observables.png").write_bytes(png(datasets.observables(data)))
+# %%
+data.plot()
 
 # %% [markdown]
 # Images of what is inside the leading fat jet: the hardest subjet in the middle, the second below.
@@ -75,7 +77,7 @@ Path("observables.png").write_bytes(png(datasets.observables(data)))
 image = Image("constituent.phi", "constituent.eta", "constituent.pt").with_subjets("constituent", "kt", 0.3)
 image = image.translate("SubJet0").rotate("SubJet1").pixelate((33, 33), ((-1.6, 1.6), (-1.6, 1.6)))
 images = dataset.build(files, image, cuts=cuts).split(0.7, 0.3, seed=1)
-Path("images.png").write_bytes(png(datasets.images(images)))
+images.plot()
 
 # %% [markdown]
 # ## Approaches
@@ -92,9 +94,9 @@ approaches = {
     "trees": (BoostedTrees(models=2), data),
 }
 if deep:
-    approaches["MLP"] = (MLP(epochs=20), data)
-    approaches["CNN, max"] = (CNN(normalisation="max", epochs=8), images)
-    approaches["CNN, log"] = (CNN(normalisation="log", epochs=8), images)
+    approaches["MLP"] = (MLP(epochs=EPOCHS), data)
+    approaches["CNN, max"] = (CNN(normalisation="max", epochs=max(1, EPOCHS // 3)), images)
+    approaches["CNN, log"] = (CNN(normalisation="log", epochs=max(1, EPOCHS // 3)), images)
 trained, merits = {}, {}
 for name, (approach, events) in approaches.items():
     trained[name] = models.train(approach, events, seed=1)
@@ -103,21 +105,17 @@ for name, (approach, events) in approaches.items():
     found = merits[name]
     print(f"{name:20} accuracy {found.accuracy.value:.3f}  AUC {found.auc.value:.3f} +- {found.auc.error:.3f}")
 print(approaches["cuts, significance"][0].sentence(data.features))
-assert merits["trees"].accuracy.value > 0.85 > merits["cuts, parallel"].accuracy.value > 0.65
-if deep:
-    assert merits["CNN, log"].accuracy.value > 0.65
 
 # %% [markdown]
 # Score, significance over the threshold, ROC curve.
 
 # %%
-from bumpfit.report.classifiers import performance
 from bumpfit.scoring.curves import curves
 
 test = data.get("test")
 lines = curves(test.targets, trained["trees"].probabilities(test)[:, 1], test.classes)
 best = {"significance": merits["trees"].significance, "asimov": merits["trees"].asimov}
-Path("trees.png").write_bytes(png(performance(lines, best, f"AUC {merits['trees'].auc.value:.3f}")))
+report.performance(lines, best, f"AUC {merits['trees'].auc.value:.3f}")
 
 # %% [markdown]
 # ## On to a likelihood
@@ -125,11 +123,9 @@ Path("trees.png").write_bytes(png(performance(lines, best, f"AUC {merits['trees'
 # statistical errors of the simulation, and a jet mass known to 3 %: a HistFactory workspace, and what it can say.
 
 # %%
-from bumpfit.report.classifiers import templates
 from bumpfit.tagging import Setup, Variation, Varied, prospects, scaled
 
 setup = Setup(events={"background": 20_000, "signal": 300}, background_error=0.1)
-reach = {}
 for name in ("cuts, parallel", "trees"):
 
     def score(events, model=trained[name]):
@@ -137,10 +133,8 @@ for name in ("cuts, parallel", "trees"):
 
     mass = Variation(score(scaled(data, "fatjet0.mass", 1.03)), score(scaled(data, "fatjet0.mass", 0.97)))
     found = prospects(data, score(data).values, setup, variations={"jet_mass": mass})
-    reach[name] = found.expected.z
     print(f"{name:20} expected significance {found.expected.z:.2f}, limit on mu {found.limit.expected[2]:.3f}")
-assert reach["trees"] > reach["cuts, parallel"] > 0
-figure = templates(
-    found.edges, found.yields, found.errors, found.signal, "score of the trees", variations=found.totals()
-)
-Path("templates.png").write_bytes(png(figure))
+report.templates(found.edges, found.yields, found.errors, found.signal, "score of the trees", variations=found.totals())
+
+# %%
+folder.cleanup()
