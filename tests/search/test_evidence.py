@@ -9,7 +9,7 @@ from small_records import TWO_WINDOWS, events, peak, peaks, template_scores, two
 from bumpfit.search import evidence
 from bumpfit.search.candidates import region, together
 from bumpfit.search.config import ParticleSettings, SearchConfig
-from bumpfit.search.equality import compare
+from bumpfit.search.equality import Equality, compare
 from bumpfit.search.findings import Check, Description, Particle, SignalEvents
 from bumpfit.search.particles import _no_particle
 from bumpfit.search.sensitivity import Shift, shifts
@@ -26,6 +26,14 @@ def test_verdicts() -> None:
     assert decide(2.99, 3.0, (bad,)) == decide(float("nan"), 3.0, ()) == "nothing"
     assert decide(3.0, 3.0, (good, beside, minor)) == "resonance"
     assert decide(9.0, 3.0, (good, bad)) == "difference"
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.5, "nothing"), (1e-4, "nothing"), (1e-20, "difference")])
+def test_tables_that_differ_by_themselves_are_called_so_without_an_excess(p: float, verdict: str) -> None:
+    found = evidence.checks_of(evidence.Evidence(Equality(9000, 9000, 0.0, p, ())), CONFIG, decisive=False)
+    assert [check.kind for check in found] == ["equality"]
+    assert found[0].passed is (p > 1e-3)
+    assert decide(1.0, CONFIG.claim_z, found) == verdict
 
 
 def test_a_peak_is_told_from_an_excess_like_the_background() -> None:

@@ -98,10 +98,16 @@ def _headline(findings: Told) -> tuple[str, str]:
         return heading, text
     if answers.verdict == "difference":
         failed = "; ".join(f"{c.name} ({c.detail})" for c in answers.checks if c.decisive and c.passed is False)
+        heading = "The tables differ, but not like a resonance"
+        quoted = "No resonance is claimed, and no masses or signal events are quoted."
+        if not answers.p_value.z_global >= answers.claim_z:
+            return heading, (
+                f"The primary test, of excesses in windows of the dijet mass, gives {value} ({z}); {needs}. But the "
+                f"tables differ elsewhere: {failed}. {quoted}"
+            )
         return (
-            f"The tables differ, but not like a resonance: {z} after all trials",
-            f"The data differ from the background table with {value} ({z}). Decisive checks fail: {failed}. No "
-            "resonance is claimed, and no masses or signal events are quoted.",
+            f"{heading}: {z} after all trials",
+            f"The data differ from the background table with {value} ({z}). Decisive checks fail: {failed}. {quoted}",
         )
     text = f"The primary test gives {value} ({z}) over everything that was tried; {needs}."
     n = answers.n_signal

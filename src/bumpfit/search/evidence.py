@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from bumpfit.events.tables import Events
+from bumpfit.normal import upper_tail
 from bumpfit.poisson import deviance
 from bumpfit.results import Record
 from bumpfit.search.candidates import Region, region, together
@@ -229,7 +230,7 @@ def sensitivity(
 def checks_of(
     evidence: Evidence, config: SearchConfig, *, inside: bool = True, decisive: bool = True
 ) -> tuple[Check, ...]:
-    """The checks that this evidence allows; without a significant excess none of them decides.
+    """The checks that this evidence allows; without a significant excess only a difference as clear as a claim decides.
 
     A candidate that is not `inside` the library must be a peak in the dijet mass by that alone.
     """
@@ -242,7 +243,8 @@ def checks_of(
 def _equality(found: Equality | None, config: SearchConfig, decisive: bool) -> Check:
     if found is None:
         return Check("equality", None, {"fewest": FEWEST}, decisive=decisive)
-    return Check("equality", found.p >= config.equality.differ, found.to_dict(), decisive=decisive)
+    clear = found.p < upper_tail(config.claim_z)  # also without an excess: the background is another one
+    return Check("equality", found.p >= config.equality.differ, found.to_dict(), decisive=decisive or clear)
 
 
 def _localised(found: Localisation | None, least: float = -SPREAD_OUT) -> Check:

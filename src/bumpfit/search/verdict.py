@@ -14,10 +14,13 @@ from bumpfit.search.windows import Window
 
 
 def decide(z_global: float, claim_z: float, checks: Iterable[Check]) -> Verdict:
-    """Nothing below `claim_z`, a difference where a decisive check fails, a resonance otherwise."""
-    if not z_global >= claim_z:
-        return "nothing"
-    return "difference" if any(c.decisive and c.passed is False for c in checks) else "resonance"
+    """A resonance from `claim_z` on, or a difference where a decisive check fails; below it nothing, or a difference
+    where the tables differ by themselves that clearly (a decisive check of their equality fails).
+    """
+    failed = [c for c in checks if c.decisive and c.passed is False]
+    if z_global >= claim_z:
+        return "difference" if failed else "resonance"
+    return "difference" if any(c.kind == "equality" for c in failed) else "nothing"
 
 
 def particle(
