@@ -27,13 +27,15 @@ class EqualitySettings:
 
     `bins`: bins of a feature, with equal numbers of events; `least`: events (both tables together) that a bin of a mass
     interval needs to count; `differ`: probability, all comparisons together, below which the tables are said to
-    differ; `leftover`: share of a candidate's signal that may be left among the compared events; `leftover_error`:
-    relative uncertainty of what is left.
+    differ; `clearly`: below which that decides also where there is no excess (5 sigma); `leftover`: share of a
+    candidate's signal that may be left among the compared events; `leftover_error`: relative uncertainty of what is
+    left.
     """
 
     bins: int = 10
     least: int = 20
     differ: float = 1e-3
+    clearly: float = 2.9e-7
     leftover: float = 0.05
     leftover_error: float = 0.5
 

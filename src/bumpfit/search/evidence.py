@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from bumpfit.events.tables import Events
-from bumpfit.normal import upper_tail
 from bumpfit.poisson import deviance
 from bumpfit.results import Record
 from bumpfit.search.candidates import Region, region, together
@@ -230,7 +229,7 @@ def sensitivity(
 def checks_of(
     evidence: Evidence, config: SearchConfig, *, inside: bool = True, decisive: bool = True
 ) -> tuple[Check, ...]:
-    """The checks that this evidence allows; without a significant excess only a difference as clear as a claim decides.
+    """The checks that this evidence allows; without a significant excess only a clear difference of the tables decides.
 
     A candidate that is not `inside` the library must be a peak in the dijet mass by that alone.
     """
@@ -243,7 +242,7 @@ def checks_of(
 def _equality(found: Equality | None, config: SearchConfig, decisive: bool) -> Check:
     if found is None:
         return Check("equality", None, {"fewest": FEWEST}, decisive=decisive)
-    clear = found.p < upper_tail(config.claim_z)  # also without an excess: the background is another one
+    clear = found.p < config.equality.clearly
     return Check("equality", found.p >= config.equality.differ, found.to_dict(), decisive=decisive or clear)
 
 
