@@ -102,8 +102,8 @@ def _headline(findings: Told) -> tuple[str, str]:
         quoted = "No resonance is claimed, and no masses or signal events are quoted."
         if not answers.p_value.z_global >= answers.claim_z:
             return heading, (
-                f"The primary test, of excesses in windows of the dijet mass, gives {value} ({z}); {needs}. But the "
-                f"tables differ elsewhere: {failed}. {quoted}"
+                f"The primary test, of excesses in windows of the dijet mass, gives {value} ({z}); {needs}. But "
+                f"decisive checks fail: {failed}. {quoted}"
             )
         return (
             f"{heading}: {z} after all trials",
