@@ -1,5 +1,6 @@
 """Data and background table fitted together: a peak in a spectrum without sidebands, and the law without one."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import kstest
 
+from bumpfit import toys
 from bumpfit.search.joint_spectra import joint_spectra
 from bumpfit.search.mass_range import SpectrumSettings
 from bumpfit.search.spectra import combined
-from bumpfit.search.spectrum import SpectrumTest, spectrum_test
+from bumpfit.search.spectrum import SpectrumTest, spectrum_test, upper_limits
 from bumpfit.workspace import read, write
 
 Array = NDArray[np.float64]
@@ -73,6 +75,21 @@ def test_a_table_that_is_too_small_makes_no_test() -> None:
     tests = joint(0, m=50)
     assert not any(t.usable for t in tests) and "need 100" in tests[0].reason
     assert combined(tests) is None
+
+
+def test_limits_do_not_know_which_mass_is_the_first() -> None:
+    """Data that end where the table goes on (another scale of the mass): a wide first signal leaves no background."""
+    x = np.linspace(0.0, 1.0, 12)
+    rate, seen = 800.0 * np.exp(-x), np.where(x < 0.7, 1000.0 * np.exp(-0.5 * x), 0.0).round()
+    basis = np.column_stack([np.ones(24), np.r_[x, x], np.r_[x, x] ** 2, np.repeat([0.5, -0.5], 12)])
+    signals = np.exp(-0.5 * ((x - np.array([[0.3], [0.5], [0.9]])) / np.array([[0.25], [0.1], [0.1]])) ** 2)
+    signals = np.column_stack([signals / signals.sum(axis=1, keepdims=True), np.zeros((3, 12))])
+    model = toys.LogLinear(np.r_[rate, rate], basis, signals, (0.0, np.inf), observed=np.r_[seen, rate.round()])
+    guess = np.array([1.4 * seen.sum(), 60.0, 60.0])
+    limits = upper_limits(model, guess)
+    assert np.isfinite(limits).all() and (limits > 0).all()
+    turned = upper_limits(dataclasses.replace(model, signal=signals[::-1]), guess[::-1])
+    np.testing.assert_allclose(turned[::-1], limits, rtol=1e-3)
 
 
 @pytest.mark.statistics

@@ -263,7 +263,9 @@ def _log_cls(model: toys.LogLinear, numbers: Array) -> Array:
     The Asimov data are the fitted background.
     """
     assert model.observed is not None
-    engine = toys.engine(model.with_signal(model.signals * numbers[:, None]), statistic="qtilde", mu=1.0)
+    # without the data, or the engine would begin at the background that fits them beside the first signal alone
+    tested = dataclasses.replace(model, signal=model.signals * numbers[:, None], observed=None)
+    engine = toys.engine(tested, statistic="qtilde", mu=1.0)
     q, asimov = np.maximum(engine.fit_data(np.stack([model.observed, model.rate])).statistic, 0.0)
     root = np.sqrt(np.maximum(asimov, 1e-300))
     inside = q <= root**2
