@@ -37,16 +37,9 @@ INPUTS = {
 }  # fmt: skip
 """Parameters that are files to read."""
 OUTPUTS = {
-    "out",
-    "output",
-    "target",
-    "export",
-    "figure",
-    "limits_figure",
-    "template_figure",
-    "cutflow_figure",
-    "cutflow_html",
-}
+    "out", "output", "target", "export", "figure", "limits_figure", "template_figure", "cutflow_figure", "cutflow_html",
+    "report",
+}  # fmt: skip
 """Parameters that are files or folders to write."""
 BOTH = {"workspace": ("train", "metrics"), "model": ("train",)}
 """Parameters to write in these commands only."""
@@ -76,7 +69,7 @@ CASES = {
     "convert": Case("convert {workspace} OUT --to hs3", {"OUT": "out.json"}),
     "combine": one("combine {workspace} {other}"),
     "validate": one("validate {workspace}"),
-    "fit": one("fit {workspace}", figure="f.png"),
+    "fit": one("fit {workspace}", figure="f.png", report="r.html"),
     "fit spectrum": one("fit {spectrum} --family dijet --order 3 --signal gauss:3% --scan-masses 4000:4100:99 --limits",
                         figure="f.png", limits_figure="l.png"),
     "scan": one("scan {workspace} --points 3", figure="f.png"),
