@@ -93,7 +93,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("masses agree one-sided", "search/checks.py", "max(abs(v) for v", "max(v for v", CHECKS),
     ("reversed: library", "search/checks.py", "not near.surrogate.extrapolated", "near.surrogate.extrapolated", CHECKS),
     ("reversed: claim", "search/chain.py", "significant = test.overall.z >=", "significant = test.overall.z <", CHAIN),
-    ("reversed: claim found", "search/verdict.py", "not z_global >= claim_z", "z_global >= claim_z", CHAIN),
+    ("reversed: claim found", "search/verdict.py", "if z_global >= claim_z", "if z_global < claim_z", CHAIN),
     ("claim in spite of a check", "search/verdict.py", "c.passed is False", "c.passed is None", CHAIN),
     ("reversed: few events", "search/chain.py", "len(table) < needed", "len(table) <= needed", CHAIN),
     ("reversed: beyond the collision energy", "search/chain.py", "max() >= SQRT_S", "max() < SQRT_S", CHAIN),
