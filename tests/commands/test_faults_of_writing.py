@@ -63,7 +63,6 @@ SET = "{set} --bootstrap 0 --luminosity 10 --cross-section qcd=0.2 --expected w=
 FEW = "--set models=1 --set iterations=5"
 CASES = {
     "run": Case("run {events} --background {table} --quick --iterations 0 --workers 1", {"--out": "out"}, slow=True),
-    "demo": Case("demo --quick --iterations 0 --workers 1", {"--out": "out"}, slow=True),
     "score": Case("score {events} --background {table} --workers 1", {"--out": "out.csv"}, slow=True),
     "build": one("build {scored} --keep 0.01", figure="f.png"),
     "convert": Case("convert {workspace} OUT --to hs3", {"OUT": "out.json"}),
@@ -111,6 +110,7 @@ CASES = {
     "higgsml coverage": one("higgsml coverage --templates {grid} -n 50", slow=True),
 }  # fmt: skip
 UNTRIED = {
+    "demo": "is run on the packaged example",
     "report": "writes into the folder of a finished run, as run does",
     "simulate madgraph": "MadGraph itself writes; its log is tried in tests/simulate/test_madgraph.py",
     "higgsml train": "takes minutes; what is refused before it is tried below",

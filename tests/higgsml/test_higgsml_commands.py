@@ -98,10 +98,13 @@ def test_the_packaged_sample_is_written(tmp_path: Path, capsys: pytest.CaptureFi
     code, text, _ = command(capsys, "sample", "-o", str(out), "--json")
     assert code == 0 and json.loads(text)["written"] == len(pd.read_parquet(out))
     assert Dataset(out).rows == len(pd.read_parquet(out))
-    for name, says in (("events.parquet", "there already"), ("events.csv", "ends with .parquet")):
+    assert command(capsys, "sample", "-o", str(out))[0] == 0  # the same again: as after an interruption
+    (tmp_path / "other.parquet").write_bytes(b"of somebody else")
+    for name, says in (("other.parquet", "there already"), ("events.csv", "ends with .parquet")):
         code, _, err = command(capsys, "sample", "-o", str(tmp_path / name))
         assert code == 2 and says in " ".join(err.split())
-    assert command(capsys, "sample", "-o", str(out), "--overwrite")[0] == 0
+    assert (tmp_path / "other.parquet").read_bytes() == b"of somebody else"
+    assert command(capsys, "sample", "-o", str(tmp_path / "other.parquet"), "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize(

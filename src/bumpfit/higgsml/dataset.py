@@ -8,6 +8,7 @@ rescaled so that they sum to the metadata's `sum_weights`, as in the official co
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import math
 import os
 import shutil
@@ -64,7 +65,7 @@ def write_packaged(out: str | os.PathLike[str], overwrite: bool = False) -> tupl
     """Copy the packaged sample to `out` with its metadata beside it: the number of rows and the metadata's path.
 
     Raises:
-        InputError: no `.parquet` ending, or one of the files is there and `overwrite` is not given.
+        InputError: no `.parquet` ending, or one of the files is there with other content and no `overwrite`.
     """
     target = Path(out)
     if target.suffix != ".parquet":
@@ -72,12 +73,12 @@ def write_packaged(out: str | os.PathLike[str], overwrite: bool = False) -> tupl
     source = packaged()
     described = source.with_name(f"{source.stem}_metadata.json")
     beside = target.with_name(f"{target.stem}_metadata.json")
-    unfinished = not target.exists() and beside.is_file() and beside.read_bytes() == described.read_bytes()
-    if not (overwrite or unfinished):
-        for file in (target, beside):
-            if file.exists():
-                raise InputError(f"{file} is there already; choose another name, or give --overwrite")
-    for origin, file in ((described, beside), (source, target)):
+    wanted = ((described, beside), (source, target))
+    for origin, file in wanted:
+        # what an interrupted copy left is the same
+        if file.exists() and not (overwrite or (file.is_file() and filecmp.cmp(origin, file, shallow=False))):
+            raise InputError(f"{file} is there already; choose another name, or give --overwrite")
+    for origin, file in wanted:
         with atomic(file) as temporary:
             shutil.copyfile(origin, temporary)
     rows = read_metadata(target).total_rows
