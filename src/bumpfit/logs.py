@@ -99,8 +99,11 @@ def told(file: str | None = None, *, verbose: bool = False) -> Iterator[None]:
 def _opened(path: Path) -> File:
     """The handler of a log file, which goes on at the end of one that is there."""
     try:
-        if path.is_file() and path.stat().st_size and LINE.match(path.read_bytes()[:200]) is None:
-            raise InputError(f"{path} exists and is no log of bumpfit; give --log another name")
+        if path.is_file():
+            with path.open("rb") as stream:
+                head = stream.read(200)
+            if head and LINE.match(head) is None:
+                raise InputError(f"{path} exists and is no log of bumpfit; give --log another name")
         return File(path, encoding="utf-8")
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
