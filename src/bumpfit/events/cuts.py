@@ -15,6 +15,7 @@ pass what follows it; of a list, those in which not all entries pass: write `vet
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,7 @@ class Cut:
         return np.asarray(ak.to_numpy(passed), dtype=np.bool_)
 
 
+@functools.lru_cache(maxsize=128)  # every range of events asks again
 def compile(text: str, *, empty: bool = False) -> Cut:
     """Parse a cut sentence once for many sources; CutError (an InputError) shows the place of a mistake by a caret."""
     return Cut(text, grammar.parse(text), empty)
