@@ -160,11 +160,12 @@ class OnOff:
             if self.n.size == 1 and self.free[1] and self.low[1] <= self.m[0] / self.tau[0] <= self.high[1]:
                 return self._ended(near, calls)
             step = 1.0 + float((self.n / np.where(self.signal > 0, self.signal, np.inf)).max())
-            if rise(near) > 0:
+            slope = rise(near)
+            if slope > 0:
                 found = outward(rise, near, -step, low, TOLERANCE)
                 mu = low if found is None else found
             else:
-                found = outward(lambda value: -rise(value), near, step, high, TOLERANCE) if rise(near) < 0 else near
+                found = outward(lambda value: -rise(value), near, step, high, TOLERANCE) if slope < 0 else near
                 mu = high if found is None else found
         return self._ended(mu, calls)
 
