@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, gammaln, xlogy
+from scipy.special import betainc, gammaln
 
 from bumpfit.errors import InputError
+from bumpfit.poisson import deviance
 
 Array = NDArray[np.float64]
 NEGLIGIBLE = 230.0  # ln 1e100: terms this far below the largest of a law are left out of convolutions
@@ -96,9 +97,5 @@ def profile_on_off(n: ArrayLike, m: ArrayLike, tau: ArrayLike, signal: ArrayLike
     # the form without cancellation where half is negative
     stable = 2 * m * s / (1 + tau) / np.maximum(root - half, 1e-300)
     b = np.where(half >= 0, 0.5 * (half + root), np.maximum(stable, 0.0))
-
-    def deviance(count: Array, mean: Array) -> Array:
-        safe = np.maximum(mean, 1e-300)
-        return np.asarray(2 * (mean - count + xlogy(count, count / safe)))
 
     return deviance(n, s + b) + deviance(m, tau * b), b
