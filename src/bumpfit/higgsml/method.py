@@ -17,6 +17,7 @@ import dataclasses
 import importlib
 import math
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from bumpfit import __version__, archives
 from bumpfit.errors import InputError
-from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, checked
+from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, checked, matrix
 from bumpfit.higgsml.interval import Calibration, RangeCalibration, with_interval
 from bumpfit.higgsml.likelihood import Model
 from bumpfit.higgsml.measurement import Measurement
@@ -80,9 +81,15 @@ class Method(abc.ABC):
     def fit(self, train: pd.DataFrame, seed: int = 0) -> Self:
         """Train on weighted, labelled events before the biasing; returns itself."""
 
-    @abc.abstractmethod
     def measure(self, events: pd.DataFrame) -> Measurement:
-        """The measurement of selected events without labels, with the asymptotic interval and the profile curve."""
+        """The measurement of selected events without labels, with the asymptotic interval and the profile curve.
+
+        Here: of their summaries. A method writes this, or `summaries` and `measure_summaries`.
+        """
+        begin = time.perf_counter()
+        summaries = self.summaries(matrix(events, FEATURES))
+        found = self.measure_summaries(summaries, np.ones(len(summaries), dtype=np.int64))
+        return dataclasses.replace(found, seconds=time.perf_counter() - begin)
 
     def summaries(self, features: NDArray[np.float32]) -> NDArray[Any]:
         """What a measurement needs of selected events (28, N), one row an event. Here: the features themselves."""

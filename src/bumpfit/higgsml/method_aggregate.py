@@ -153,13 +153,6 @@ class Aggregate(Method):
         score = self.classifier.raw(inputs(features)).astype(np.float32)
         return np.column_stack([score, features.T])
 
-    def measure(self, events: pd.DataFrame) -> Measurement:
-        """The measurement of selected events."""
-        begin = time.perf_counter()
-        summaries = self.summaries(matrix(events, FEATURES))
-        found = self.measure_summaries(summaries, np.ones(len(summaries), dtype=np.int64))
-        return dataclasses.replace(found, seconds=time.perf_counter() - begin)
-
     def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
         """The measurement of events of which each appears `times` (N,)."""
         begin = time.perf_counter()

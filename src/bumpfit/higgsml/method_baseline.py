@@ -199,13 +199,6 @@ class Baseline(Method):
         """The bin of each event (28, N), shape (N,)."""
         return np.searchsorted(self.edges, self.score(features), side="right")
 
-    def measure(self, events: pd.DataFrame) -> Measurement:
-        """Count and fit."""
-        begin = time.perf_counter()
-        place = self.summaries(matrix(events, FEATURES))
-        found = self.measure_summaries(place, np.ones(len(place), dtype=np.int64))
-        return dataclasses.replace(found, seconds=time.perf_counter() - begin)
-
     def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
         """The measurement of events of which each appears `times` (N,)."""
         counts = np.bincount(summaries, times, len(self.nominal)).astype(np.float64)

@@ -20,7 +20,6 @@ from bumpfit.errors import InputError
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.binning import Bins, fine_bins, merged, region
 from bumpfit.higgsml.columns import (
-    FEATURES,
     LUMINOSITY,
     PROCESS,
     PROCESSES,
@@ -157,17 +156,6 @@ class Binned(Method):
         if self.summary is None or self.binning is None:
             raise InputError("this method is not fitted")
         return self.binning(self.summary(features), region(features))
-
-    def counts(self, events: pd.DataFrame) -> Floats:
-        """Events in the bins."""
-        place = self.summaries(matrix(events, FEATURES))
-        assert self.binning is not None
-        return np.bincount(place, minlength=self.binning.count).astype(np.float64)
-
-    def measure(self, events: pd.DataFrame) -> Measurement:
-        """Count and fit."""
-        begin = time.perf_counter()
-        return self._measure(self.counts(events), begin)
 
     def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
         """Count and fit events that are binned already."""
