@@ -49,7 +49,7 @@ def document(found: Summary, model: Model, name: str, result: Mapping[str, Any])
         *_strength(found),
         *_made(found, result),
     ]
-    size = f"{len(model.channels)} channels, {model.compiled.n_bins} bins, {len(model.parameters)} parameters"
+    size = f"Channels: {len(model.channels)}, bins: {model.compiled.n_bins}, parameters: {len(model.parameters)}"
     return Document(f"Fit of {verbatim(name)}", f"bumpfit {result['version']}. {size}.", tuple(blocks))
 
 
