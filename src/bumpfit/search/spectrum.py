@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
+from scipy.stats import chi2
 
 from bumpfit import inference, shapes, toys
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, fill, mass_edges
 from bumpfit.normal import at_least, significance_of_log
 from bumpfit.results import Record
+from bumpfit.search import falling
 from bumpfit.search.mass_range import (
     MassRange,
     SpectrumSettings,
@@ -30,7 +32,7 @@ from bumpfit.search.mass_range import (
     smooth_range,
 )
 from bumpfit.shapes import LogLinear
-from bumpfit.shapes.order import Order
+from bumpfit.shapes.order import Order, likelihood_chi2
 from bumpfit.workspace.build import spectrum_of
 
 __all__ = ["MassRange", "SpectrumSettings", "SpectrumTest", "mass_range", "smooth_range", "spectrum_test"]
@@ -53,10 +55,11 @@ class SpectrumTest(Record):
 
     `usable` is False when there is no test, for the reason in `reason`; then only the histogram is filled.
     `masses`, `q0`, `yields`, `errors`, `limits` (K,) are the scan: signal events at the best fit and their error with
-    the mass held, and the 95 % CLs upper limit. `mass` is that of the largest q0, with `p_local`; `p_global` is the
-    union bound over the scan points. A probability below 1e-300 is given as that, an upper bound. `goodness_p`: chi2
-    probability of the background-only fit. `inflation`: error of the yield with free over that with fixed background
-    at `mass`.
+    the mass held, and the 95 % CLs upper limit. A background that would have a peak of its own has to fall in all fits
+    (`bumpfit.search.falling`), but where `low` of the settings gives the range. `mass` is that of the largest q0, with
+    `p_local`; `p_global` is the union bound over the scan points. A probability below 1e-300 is given as that, an upper
+    bound. `goodness_p`: chi2 probability of the background-only fit. `inflation`: error of the yield with free over
+    that with fixed background at `mass`.
 
     `n_signal` with `n_signal_low` and `n_signal_high` are of the largest excess of the scan. The interval takes the
     choice of the largest one into account: its low end is at none when the global significance is below one (which is
@@ -134,6 +137,11 @@ def spectrum_test(
         return dataclasses.replace(empty, reason=f"no dijet function can be fitted to it: {error}")
     masses, signals = scan_points(edges, settings)
     model = fitted_around(histogram, order.shape, order.fit, signals)
+    if not settings.low and falling.peaks_by_itself(model.rate, edges):
+        try:
+            order, model, fitness = _without_peak(histogram, masses, signals, settings)
+        except (BumpfitError, InputError) as error:
+            return dataclasses.replace(empty, reason=f"no falling dijet function can be fitted to it: {error}")
     inflation = np.array([error_inflation(model.rate, model.basis, s) for s in signals])
     tested = inflation < settings.sidebands
     filled = dataclasses.replace(empty, n_parameters=order.n_parameters, fitted=model.rate, goodness_p=fitness)
@@ -147,23 +155,46 @@ def spectrum_test(
                 f"(limit {settings.sidebands:g})"
             ),
         )
-    return _scanned(filled, histogram, order, masses[tested], signals[tested], inflation[tested], settings)
+    model = model.with_signal(signals[tested])
+    return _scanned(filled, histogram, order, model, masses[tested], inflation[tested], settings)
+
+
+def _without_peak(
+    histogram: Histogram, masses: Array, signals: Array, settings: SpectrumSettings
+) -> tuple[Order, toys.LogLinear, float]:
+    """A background that falls, where the function that is fitted to all bins follows the peak itself.
+
+    The F-test chooses the order without the bins around the largest excess over a falling function of the fewest
+    parameters. Returns the order with its fit, the model around that fit, and the goodness of the falling fit without
+    a signal.
+    """
+    simple = choose(histogram, dataclasses.replace(settings, orders=settings.orders[:1]))
+    found = falling.falling_scan(fitted_around(histogram, simple.shape, simple.fit, signals), histogram.edges)
+    if found is None:
+        raise BumpfitError("its fits did not converge")
+    peak, width = float(masses[int(np.argmax(found.q0))]), settings.left_out * settings.resolution
+    order = choose(histogram.blind(peak * (1 - width), peak * (1 + width)), settings)
+    model = fitted_around(histogram, order.shape, order.fit, signals)
+    null = falling.falling_null(model, histogram.edges)
+    if null is None:
+        raise BumpfitError("its fit without a signal did not converge")
+    freedom = max(int((null > 1).sum()) - order.n_parameters, 1)
+    return order, model, float(chi2.sf(likelihood_chi2(histogram.counts, null), freedom))
 
 
 def _scanned(
     test: SpectrumTest,
     histogram: Histogram,
     order: Order,
+    model: toys.LogLinear,
     masses: Array,
-    signals: Array,
     inflation: Array,
     settings: SpectrumSettings,
 ) -> SpectrumTest:
-    model = fitted_around(histogram, order.shape, order.fit, signals)
-    found = toys.engine(model).fit_data(histogram.counts[None])
-    q0, yields = found.statistic[0], found.strength[0]
-    if not np.isfinite(q0).all():
+    found = falling.free_scan(model) if settings.low else falling.scan(model, histogram.edges)
+    if found is None:
         return dataclasses.replace(test, reason="the signal fits of the mass scan did not converge")
+    q0, yields = found.q0, found.yields
     best = int(np.argmax(q0))
     log_local = float(log_ndtr(-np.sqrt(q0[best])))
     log_global = min(0.0, log_local + float(np.log(len(masses))))
@@ -195,8 +226,8 @@ def _scanned(
         peak_mass=peak[0],
         peak_low=peak[1],
         peak_high=peak[2],
-        signal=signals[best],
-        workspace=spectrum_of(histogram, order.shape, order.fit.values, signals[best]),
+        signal=model.signals[best],
+        workspace=spectrum_of(histogram, order.shape, order.fit.values, model.signals[best]),
     )
 
 
