@@ -23,7 +23,7 @@ DEPTH = 0.003
 TINY = 1e-3
 """Signal events that the scores sum to where none are measured, so that events keep their order."""
 
-SUMMED = 0.9
+SUMMED = 0.95
 """Share of what the best evidence tells (ln L on other halves) from which the sum of all is taken instead of it."""
 
 STEPS = 200
