@@ -78,3 +78,28 @@ class Law(Protocol):
         """P(goodness-of-fit statistic >= value) where the best fit is true (None where the law is not known), and the
         number of toys that were thrown and fitted (None without toys).
         """
+
+
+def estimate(weight: float, squares: float, n: int, *, plain: bool) -> tuple[float, float]:
+    """Probability and its standard error from the sums of weights, and of their squares, of those of n toys that are
+    as extreme.
+
+    Of `plain` toys, which weigh one, h hits give (h + 1) / (n + 1): the data are one more world, so p is never 0 and is
+    at most alpha with probability alpha where the hypothesis is true, whatever n (Davison, Hinkley, Bootstrap Methods
+    and their Application, 1997, eq. 4.11). What the true probability is at most says `upper_limit`.
+    """
+    if plain:
+        p = (weight + 1) / (n + 1)
+        # no p is known better than to one toy
+        return p, math.sqrt(p * max(1 - p, 1 / (n + 1)) / (n + 1))
+    p = weight / n
+    return min(1.0, p), math.sqrt(max(squares / n - p * p, 0.0) / n)
+
+
+def upper_limit(hits: int, n: int, confidence: float = 0.95) -> float:
+    """Largest true probability for which h or fewer hits of n toys happen with 1 - confidence: 3 / n without hits
+    (Clopper, Pearson, Biometrika 26 (1934) 404).
+    """
+    from scipy.special import betaincinv  # here, for a quicker start
+
+    return 1.0 if hits >= n else float(betaincinv(hits + 1, n - hits, confidence))

@@ -22,10 +22,10 @@ from toy_models import dijet
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.law import estimate, upper_limit
 from bumpfit.runs import Pieces
 from bumpfit.toys.engine import LogLinearEngine
 from bumpfit.toys.tally import Tally, merge, missing, read
-from bumpfit.toys.throw import estimate, upper_limit
 
 runs = importlib.import_module("bumpfit.toys.run")
 N = 5000

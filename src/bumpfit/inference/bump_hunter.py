@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.histograms import HistogramLike, as_histogram, observed_counts
+from bumpfit.law import estimate
 from bumpfit.normal import at_least, significance, significance_of_log
 from bumpfit.results import Record
 
@@ -101,7 +102,7 @@ def bump_hunter(
         random = np.random.default_rng([seed, chunk])
         thrown = random.poisson(mean, (min(CHUNK, toys - start), len(mean))).astype(np.float64)
         exceeding += int((_scan(thrown, mean, widths, sidebands)[0] >= t[0]).sum())
-    p = (exceeding + 1) / (toys + 1)
+    p, error = estimate(exceeding, exceeding, toys, plain=True)
     first, last = int(place[0]), int(place[0] + width[0])
     inside, there = counts[first:last].sum(), mean[first:last].sum()
     if sidebands:
@@ -109,7 +110,7 @@ def bump_hunter(
     return Bump(
         float(edges[first]), float(edges[last]), int(width[0]), float(inside), float(there), float(t[0]),
         at_least(-float(t[0])), significance_of_log(-float(t[0])) if t[0] > 0 else 0.0, p,
-        float(np.sqrt(p * (1 - p) / toys)), significance(p), exceeding, toys, seed,
+        error, significance(p), exceeding, toys, seed,
     )  # fmt: skip
 
 

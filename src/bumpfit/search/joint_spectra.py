@@ -25,6 +25,7 @@ from scipy.stats import norm
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, from_counts, mass_edges
+from bumpfit.law import estimate
 from bumpfit.normal import at_least
 from bumpfit.search.mass_range import SpectrumSettings, choose, fitted_around, goodness, scan_points
 from bumpfit.search.spectrum import SpectrumTest, error_inflation, upper_limits, yield_errors
@@ -156,7 +157,7 @@ def _filled(joint: _Joint, counts: Array, table: Array, largest: Array) -> Spect
     best = int(np.argmax(q0))
     z = float(np.sqrt(max(q0[best], 0.0)))
     hits = int((largest >= z * (1 - 1e-9)).sum())
-    p_global = (hits + 1) / (len(largest) + 1)
+    p_global, _ = estimate(hits, hits, len(largest), plain=True)
     errors = yield_errors(joint.model, yields)
     limits = upper_limits(joint.model, yields + 2 * errors)
     z_global, n, error = float(norm.isf(p_global)), float(yields[best]), float(errors[best])

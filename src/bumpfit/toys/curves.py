@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bumpfit.errors import BumpfitError
+from bumpfit.law import estimate
 from bumpfit.results import Record
 from bumpfit.toys.look_elsewhere import GlobalToys
 from bumpfit.toys.tally import Tally, course
-from bumpfit.toys.throw import TIE, ToySample, estimate
+from bumpfit.toys.throw import TIE, ToySample
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ def _convergence(toys: ToySample, value: float, points: int) -> Curve:
 
 
 def estimates(sums: Floats, squares: Floats, x: Floats, *, plain: bool) -> tuple[Floats, Floats]:
-    """`throw.estimate` after each number of toys."""
+    """`law.estimate` after each number of toys."""
     pairs = [estimate(float(a), float(b), int(n), plain=plain) for a, b, n in zip(sums, squares, x, strict=True)]
     p, error = np.array(pairs).reshape(-1, 2).T
     return p, error

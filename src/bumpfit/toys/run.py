@@ -18,10 +18,11 @@ from pathlib import Path
 from bumpfit import runs
 from bumpfit.errors import InputError
 from bumpfit.execute import ordered_map
+from bumpfit.law import estimate
 from bumpfit.progress import bar
 from bumpfit.toys.engine import Source
 from bumpfit.toys.tally import SAME, TALLIES, Range, Tally, coarser, course, empty, merge, missing, read, tally
-from bumpfit.toys.throw import check_run, estimate
+from bumpfit.toys.throw import check_run
 
 CHUNKS = 8
 """Chunks of an engine in one piece: less than a second or so of work is lost by an interruption."""

@@ -23,9 +23,10 @@ from bumpfit import __version__
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.files import atomic
 from bumpfit.foreign import parse_json
+from bumpfit.law import estimate, upper_limit
 from bumpfit.results import Record
 from bumpfit.toys.engine import FITTED, Batch, Source
-from bumpfit.toys.throw import EXTREME, TIE, estimate, upper_limit
+from bumpfit.toys.throw import EXTREME, TIE
 
 Floats = NDArray[np.float64]
 Range = tuple[int, int]
