@@ -1,4 +1,4 @@
-"""JSON and TOML of others: bounded, unambiguous, one sentence for each fault."""
+"""JSON, TOML and YAML of others: bounded, unambiguous, one sentence for each fault."""
 
 import json
 import time
@@ -76,3 +76,37 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         foreign.parse_json(text, "x")
     except InputError as error:
         assert str(error)
+
+
+LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BAD_YAML = {
+    "deep": "[" * 3000 + "]" * 3000, "blocks": "".join(" " * k + f"a{k}:\n" for k in range(200)), "laughs": LAUGHS,
+    "twice": "a: 1\nb: {c: 1, c: 2}\n", "object": "a: !!python/object/apply:os.getcwd []\n",
+    "sexagesimal": "a: " + ":".join(["1"] * 30_000), "digits": "a: " + "9" * 20_000, "date": "a: 2020-99-99\n",
+    "documents": "---\na: 1\n---\nb: 2\n", "key": "? [a]\n: 1\n", "half": "a: [1,\n", "tab": "a:\n\t- 1\n",
+    "itself": "a: &a [*a]\nb: *nobody\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_YAML)
+def test_bad_yaml_is_one_sentence(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "a.yaml").write_text(BAD_YAML[name])
+    begun = time.perf_counter()
+    with pytest.raises(InputError) as refusal:
+        foreign.read_yaml(tmp_path / "a.yaml", "a table")
+    assert len(str(refusal.value)) < 400 + len(str(tmp_path)) and "\n" not in str(refusal.value)
+    assert time.perf_counter() - begun < 1
+
+
+def test_yaml_with_anchors_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    nines = "9" * 20_000
+    text = f"base: &base {{x: 1, y: [1, 2.5]}}\nother:\n  <<: *base\n  x: 3\nlist: [*base, 'a: b', '{nines}']\n"
+    (tmp_path / "a.yaml").write_text(text)
+    base = {"x": 1, "y": [1, 2.5]}
+    assert foreign.read_yaml(tmp_path / "a.yaml") == {
+        "base": base, "other": {"x": 3, "y": [1, 2.5]}, "list": [base, "a: b", nines],
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""JSON and TOML that others wrote: the one door, which bounds size, depth and numbers and refuses what is ambiguous."""
+"""JSON, TOML and YAML that others wrote: the one door, which bounds size and depth and refuses what is ambiguous."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.files import require
 
 DEPTH = 100
@@ -19,6 +19,9 @@ DIGITS = 308
 """Digits of a whole number: the largest number of double precision has 309."""
 EXPANSION = 10
 """Bytes of memory that a byte of text can become."""
+
+SCALAR = 10_000
+"""Characters of a number or date in YAML, whose forms take more than linear time to read."""
 
 TEXTS = re.compile(r'"(?:[^"\\\n]|\\.)*"' + r"|'[^'\n]*'")
 JSON_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -65,6 +68,72 @@ def read_toml(path: str | os.PathLike[str], what: str = "") -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}{wanted}") from error
+
+
+def read_yaml(path: str | os.PathLike[str], what: str = "") -> Any:
+    """The plain data of a YAML file of one document; the safe loader makes no objects.
+
+    Raises InputError as `read_json`, for tags of objects too, and for aliases that expand the text to more than
+    `EXPANSION` values a character; MissingExtraError without pyyaml.
+    """
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtraError("pyyaml", "hepdata", "reading YAML") from error
+    wanted = f"; expected {what}" if what else ""
+    try:
+        text = _content(path).decode("utf-8-sig")
+        _bounded_yaml(yaml, text, str(path), wanted)
+        loader = _yaml_loader(yaml, str(path))(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is not a text file in UTF-8, so not YAML{wanted}") from error
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
+        raise InputError(f"'{path}' is not valid YAML: {' '.join(str(error).split())[:200]}{wanted}") from error
+
+
+def _yaml_loader(yaml: Any, label: str) -> Any:
+    """The safe loader, in C where it is there, that refuses the same key twice in one table."""
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            if len(set(map(str, keys))) != len(keys):
+                twice = next(key for key in keys if keys.count(key) > 1)
+                raise InputError(f"'{label}' has the key '{twice}' twice in one table; leave one of them out")
+            return super().construct_mapping(node, deep=deep)
+
+    return Loader
+
+
+def _bounded_yaml(yaml: Any, text: str, label: str, wanted: str) -> None:
+    """Raise InputError for what is nested too deeply, expands too far, or has too long numbers, before it is built."""
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []
+    values = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            values += sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            if event.anchor is not None:
+                sizes[event.anchor] = 1
+            if event.implicit[0] and len(event.value) > SCALAR and not event.value[:1].isalpha():
+                raise InputError(f"'{label}' holds a value of {len(event.value)} characters without quotes{wanted}")
+        elif isinstance(event, yaml.CollectionStartEvent):
+            values += 1
+            open_nodes.append((event.anchor, values))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor is not None:
+                sizes[anchor] = values - before + 1
+        if len(open_nodes) > DEPTH:
+            raise InputError(f"'{label}' is nested more than {DEPTH} levels deep{wanted}")
+        if values > EXPANSION * len(text):
+            raise InputError(f"the aliases of '{label}' expand it to more than {values} values{wanted}")
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:

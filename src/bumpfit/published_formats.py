@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.errors import InputError, MissingExtraError
+from bumpfit.errors import InputError
+from bumpfit.foreign import read_yaml
 from bumpfit.foreign_histograms import SCHEMA
 
 Array = NDArray[np.float64]
@@ -220,14 +221,7 @@ def _chosen(names: list[str], chosen: str | None, where: str, numbers: list[int]
 
 def from_yaml(path: Path, chosen: str | None) -> Table:
     """A table of HEPData: one independent variable with low and high ends, one of its dependent variables."""
-    try:
-        import yaml  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("pyyaml", "hepdata", "reading YAML of HEPData") from error
-    try:
-        content = _plain_data(yaml, text_of(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"'{path}' is not valid YAML: {' '.join(str(error).split())[:200]}") from error
+    content = read_yaml(path, "a table of HEPData")
     if not (isinstance(content, dict) and isinstance(content.get("independent_variables"), list)
             and isinstance(content.get("dependent_variables"), list)):  # fmt: skip
         raise InputError(f"'{path}' is no table of HEPData: it has no independent_variables and dependent_variables")
@@ -261,15 +255,6 @@ def from_yaml(path: Path, chosen: str | None) -> Table:
         unit=str(_header(axis).get("units") or unit_in(str(_header(axis).get("name", "")))),
         value_unit=str(_header(which).get("units") or unit_in(str(_header(which).get("name", "")))),
     )  # fmt: skip
-
-
-def _plain_data(yaml: Any, text: str) -> Any:
-    """The plain data of a YAML text; the safe loader, in C where it is there, makes no objects."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
 
 
 def _header(variable: Any) -> dict[str, Any]:
