@@ -64,7 +64,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("q-tilde at its kink", "inference/asymptotic.py",
      "return (value - root**2 * (1 - 2 * true / tested)) / (2 * root)",
      "return signed - root * (1 - true / tested)", RANGES),
-    ("hits of toys", "toys/throw.py", "p = (weight + 1) / (n + 1)", "p = weight / n", TOYS),
+    ("hits of toys", "law.py", "p = (weight + 1) / (n + 1)", "p = weight / n", TOYS),
     ("least extreme toys", "toys/law.py", "else tail_of(found >= value - TIE)",
      "else tail_of(found <= value - TIE)", TOYS),
     ("trials of Gross and Vitells", "toys/look_elsewhere.py", "+ self.crossings * decay)", "+ decay)", TOYS),

@@ -97,7 +97,8 @@ def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) ->
                     return bad
                 total = max(abs(total), repair[i])
             lower[i, i] = np.sqrt(total)
-            lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
+            with np.errstate(divide="ignore", invalid="ignore"):  # a pivot of 0 ends the fit by nan, as when compiled
+                lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
             work[i + 1 :, i + 1 : last] -= np.outer(lower[i + 1 :, i], lower[i + 1 : last, i])
         work[last:, last:] -= lower[last:, first:last] @ lower[last:, first:last].T
     return bad
