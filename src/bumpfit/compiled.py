@@ -224,6 +224,12 @@ class Kernel:
             )
         return made
 
+    @functools.cached_property
+    def kept(self) -> bool:
+        """Whether an earlier process has compiled it and left it on disk."""
+        cache = self.dispatcher._cache
+        return isinstance(cache, _cache_class()) and Path(cache._cache_file._index_path).exists()
+
     @property
     def _numba_type_(self) -> Any:
         """How compiled functions see it."""

@@ -113,23 +113,8 @@ def test_more_starts_never_end_higher() -> None:
 
 
 def test_the_careful_minimiser_is_compiled_where_that_is_worth_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the place of a toy in its run: the same toys in one piece and in two, late ones by the compiled form."""
+    monkeypatch.setattr(fit_carefully, "kept", False)
     model = general(False)
     engine = HistFactoryEngine(model, "mu", model.array({}))
-    assert engine.uncompiled == (COMPILE_AFTER / engine.lost_share if engine.lost_share else np.inf)
-    calls: list[int] = []
-
-    def form(*arguments: object) -> None:
-        calls.append(len(arguments[9]))  # type: ignore[arg-type]
-        fit_carefully(*arguments)
-
-    monkeypatch.setattr(HistFactoryEngine, "uncompiled", 300)
-    engine = HistFactoryEngine(model, "mu", model.array({}))
-    monkeypatch.setattr(fit_carefully, "dispatcher", form)
-    whole = engine.run(0, 600, 3)
-    first = calls.copy()
-    calls.clear()
-    again = [engine.run(0, 350, 3), engine.run(350, 250, 3)]
-    assert np.allclose(np.concatenate([b.statistic for b in again]), whole.statistic, atol=1e-9, equal_nan=True)
-    lanes = engine._lanes(*engine._split(engine.data(np.arange(600), 3)))
-    assert sum(calls) == sum(first) == (lanes[300:, 3] > 0).sum() > 0
+    assert engine.careful(COMPILE_AFTER) is fit_carefully
+    assert engine.careful(1) is fit_carefully.dispatcher

@@ -7,9 +7,9 @@ fluctuate with the counts: Gaussian ones by their width, Poisson ones as counts.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,8 @@ TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""
 RETRY_ITERATIONS = 5000
 ITERATIONS = 200
-COMPILE_AFTER, PILOT = 2000, 256
-"""Toys for the careful minimiser from which it is compiled, which takes as long as some thousands of them; and toys
-that tell how many of a run those are.
-"""
+COMPILE_AFTER = 5000
+"""Toys that the careful minimiser of an engine takes as it stands before it is compiled, which costs as much."""
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
 REFLECTED, LEAST_BEND = 5, 0.01
@@ -248,7 +246,7 @@ class HistFactoryEngine(Sendable):
     def run(self, first: int, n: int, seed: int) -> Batch:
         """Toys first .. first + n of the seed."""
         data = self.data(np.arange(first, first + n), seed)
-        return self._run(*self._split(data), before=first)
+        return self.fit_data(data)
 
     def fit(self, counts: Floats, pulls: Floats) -> Batch:
         """Toys with counts, shape (n, B), and pulls of the Gaussian constraints of the free parameters, shape (n,
@@ -291,11 +289,8 @@ class HistFactoryEngine(Sendable):
 
     def fit_data(self, data: Floats) -> Batch:
         """Given toys: counts and auxiliary measurements, shape (n, B + A), as `data` makes them."""
-        return self._run(*self._split(data))
-
-    def _split(self, data: Floats) -> tuple[Floats, Floats]:
         bins = self.model.compiled.n_bins
-        return np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:])
+        return self._run(np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:]))
 
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data."""
@@ -354,30 +349,27 @@ class HistFactoryEngine(Sendable):
         return out
 
     @cached_property
-    def lost_share(self) -> float:
-        """Share of toys that the lanes leave to the careful minimiser."""
-        return float((self._lanes(*self._split(self.data(np.arange(PILOT), 0)))[:, 3] > 0).mean())
+    def taken(self) -> list[int]:
+        """Numbers of toys that the careful minimiser has had in this process."""
+        return []
 
-    @cached_property
-    def uncompiled(self) -> float:
-        """Toys of a run whose lost ones the careful minimiser takes as it stands; after them it is compiled.
+    def careful(self, n: int) -> Any:
+        """`fit_carefully` for n toys more; compiled where that was done before or is worth its time.
 
-        Both forms reach the same minima to rounding. The place of a toy in its run decides, not what has been compiled
-        before, so that toys are the same in any number of pieces and processes.
+        Both forms reach the same minima to rounding.
         """
-        return COMPILE_AFTER / self.lost_share if self.lost_share else math.inf
+        self.taken.append(n)
+        return fit_carefully.dispatcher if fit_carefully.kept or sum(self.taken) > COMPILE_AFTER else fit_carefully
 
-    def _run(self, mains: Floats, auxs: Floats, before: int = 0) -> Batch:
+    def _run(self, mains: Floats, auxs: Floats) -> Batch:
         problem = self.problem
         out = self._lanes(mains, auxs)
         lost = np.flatnonzero(out[:, 3] > 0)
-        late = before + lost >= (self.uncompiled if lost.size else math.inf)
-        for minimise, toys in ((fit_carefully, lost[~late]), (fit_carefully.dispatcher, lost[late])):
-            if toys.size:
-                minimise(
-                    self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
-                    mains, auxs, toys, self.model.bends, out,
-                )  # fmt: skip
+        if lost.size:
+            self.careful(lost.size)(
+                self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
+                mains, auxs, lost, self.model.bends, out,
+            )  # fmt: skip
         failed = np.flatnonzero(out[:, 3] > 0)
         route = np.full(len(out), NEWTON, np.int8)
         route[failed] = MINUIT
