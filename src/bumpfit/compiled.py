@@ -82,8 +82,7 @@ class _Progress:
 
     def say(self, text: str) -> None:
         """A sentence on standard error, once, and not from workers."""
-        asked = sys.modules.get("bumpfit.progress")  # without it nobody has asked for silence
-        if text not in self.said and not (asked and asked.is_silent()) and multiprocessing.parent_process() is None:
+        if text not in self.said and multiprocessing.parent_process() is None:
             self.said.add(text)
             print(f"bumpfit: {text}", file=sys.stderr, flush=True)
 
@@ -223,12 +222,6 @@ class Kernel:
                 "NUMBA_CACHE_DIR to one"
             )
         return made
-
-    @functools.cached_property
-    def kept(self) -> bool:
-        """Whether an earlier process has compiled it and left it on disk."""
-        cache = self.dispatcher._cache
-        return isinstance(cache, _cache_class()) and Path(cache._cache_file._index_path).exists()
 
     @property
     def _numba_type_(self) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bumpfit import workspace
-from bumpfit.toys.histfactory import COMPILE_AFTER, HistFactoryEngine, fit_carefully
+from bumpfit.toys.histfactory import HistFactoryEngine, fit_carefully
 from bumpfit.workspace import Model
 
 
@@ -110,11 +110,3 @@ def test_more_starts_never_end_higher() -> None:
     assert (many.fixed[good] <= single.fixed[good] + 1e-7).all()
     assert (many.free[good] <= single.free[good] + 1e-7).all()
     assert (many.fixed[good] < single.fixed[good] - 1e-3).any()  # otherwise this tests nothing
-
-
-def test_the_careful_minimiser_is_compiled_where_that_is_worth_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_carefully, "kept", False)
-    model = general(False)
-    engine = HistFactoryEngine(model, "mu", model.array({}))
-    assert engine.careful(COMPILE_AFTER) is fit_carefully
-    assert engine.careful(1) is fit_carefully.dispatcher

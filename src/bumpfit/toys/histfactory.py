@@ -21,8 +21,7 @@ from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.poisson import deviance
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
-from bumpfit.toys.general_lanes import MEASURED, MIRRORED, THROWN, draw_toys, fit_toys
-from bumpfit.toys.general_likelihood import MEMORY, Shared, places_of
+from bumpfit.toys.general_lanes import MEASURED, MEMORY, MIRRORED, THROWN, Shared, draw_toys, fit_toys, places_of
 from bumpfit.toys.lanes import WIDTH
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.toys.poisson import AliasTables, alias_tables
@@ -35,8 +34,10 @@ TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""
 RETRY_ITERATIONS = 5000
 ITERATIONS = 200
-COMPILE_AFTER = 5000
-"""Toys that the careful minimiser of an engine takes as it stands before it is compiled, which costs as much."""
+PILOT, FEW = 256, 0.05
+"""Of so many toys, the fraction that may be left to the careful minimiser without it being compiled, which takes as
+long as some 300 of its toys.
+"""
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
 REFLECTED, LEAST_BEND = 5, 0.01
@@ -349,24 +350,24 @@ class HistFactoryEngine(Sendable):
         return out
 
     @cached_property
-    def taken(self) -> list[int]:
-        """Numbers of toys that the careful minimiser has had in this process."""
-        return []
+    def careful(self) -> Any:
+        """`fit_carefully`, compiled where more than a few toys need it: that takes half a minute, once.
 
-    def careful(self, n: int) -> Any:
-        """`fit_carefully` for n toys more; compiled where that was done before or is worth its time.
-
-        Both forms reach the same minima to rounding.
+        Both forms reach the same minima to rounding; which one is taken is a matter of the engine alone, so that the
+        toys of a seed are the same in any number of pieces.
         """
-        self.taken.append(n)
-        return fit_carefully.dispatcher if fit_carefully.kept or sum(self.taken) > COMPILE_AFTER else fit_carefully
+        data = self.data(np.arange(PILOT), 0)
+        bins = self.model.compiled.n_bins
+        out = self._lanes(np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:]))
+        many = (out[:, 3] > 0).mean() > FEW
+        return fit_carefully.dispatcher if many else fit_carefully
 
     def _run(self, mains: Floats, auxs: Floats) -> Batch:
         problem = self.problem
         out = self._lanes(mains, auxs)
         lost = np.flatnonzero(out[:, 3] > 0)
         if lost.size:
-            self.careful(lost.size)(
+            self.careful(
                 self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
                 mains, auxs, lost, self.model.bends, out,
             )  # fmt: skip
