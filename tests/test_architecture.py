@@ -191,8 +191,6 @@ WIDE: tuple[str, ...] = (
     "workspace/build.py:selection",
     "workspace/build.py:spectrum",
     "workspace/kernels.py:derivatives",
-    "toys/general_lanes.py:evaluate",
-    "toys/general_lanes.py:fit_toys",
     "workspace/kernels.py:of_rates",
     "workspace/vectorised.py:of_rates",
 )
