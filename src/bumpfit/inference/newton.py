@@ -84,8 +84,14 @@ def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) ->
             return n
     except np.linalg.LinAlgError:
         pass
-    bad = n
     work = matrix.copy()
+    with np.errstate(divide="ignore", invalid="ignore"):  # a pivot of 0 ends the fit by nan, as when compiled
+        return _by_columns(work, lower, least, repair)
+
+
+def _by_columns(work: Floats, lower: Floats, least: Floats, repair: Floats) -> int:
+    n: int = len(work)
+    bad = n
     for first in range(0, n, BLOCK):
         last = min(first + BLOCK, n)
         for i in range(first, last):
@@ -97,8 +103,7 @@ def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) ->
                     return bad
                 total = max(abs(total), repair[i])
             lower[i, i] = np.sqrt(total)
-            with np.errstate(divide="ignore", invalid="ignore"):  # a pivot of 0 ends the fit by nan, as when compiled
-                lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
+            lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
             work[i + 1 :, i + 1 : last] -= np.outer(lower[i + 1 :, i], lower[i + 1 : last, i])
         work[last:, last:] -= lower[last:, first:last] @ lower[last:, first:last].T
     return bad
