@@ -70,9 +70,7 @@ def scan(model: toys.LogLinear, edges: Array) -> Scan | None:
 
 def falling_null(model: toys.LogLinear, edges: Array) -> Array | None:
     """The background that falls and fits the data best without a signal, (B,); None where there is no minimum."""
-    assert model.observed is not None
-    widths = np.diff(edges)
-    found = _fitted(model, widths, None, [(_guess(model, widths, model.observed, None), 0.0)])
+    found = _null(model, np.diff(edges))
     return None if found is None else _rate(model, found[0])
 
 
@@ -80,7 +78,7 @@ def falling_scan(model: toys.LogLinear, edges: Array) -> Scan | None:
     """The scan with backgrounds that fall from bin to bin; sequential quadratic programming (scipy's SLSQP)."""
     assert model.observed is not None
     widths, counts = np.diff(edges), model.observed
-    null = _fitted(model, widths, None, [(_guess(model, widths, counts, None), 0.0)])
+    null = _null(model, widths)
     if null is None:
         return None
     q0, yields, backgrounds = np.zeros(len(model.signals)), np.zeros(len(model.signals)), []
@@ -93,6 +91,12 @@ def falling_scan(model: toys.LogLinear, edges: Array) -> Scan | None:
         q0[k], yields[k] = max(2 * (null[2] - found[2]), 0.0), found[1]
         backgrounds.append(_rate(model, found[0]))
     return Scan(q0, yields, backgrounds[int(np.argmax(q0))])
+
+
+def _null(model: toys.LogLinear, widths: Array) -> tuple[Array, float, float] | None:
+    """`_fitted` without a signal."""
+    assert model.observed is not None
+    return _fitted(model, widths, None, [(_guess(model, widths, model.observed, None), 0.0)])
 
 
 def _rate(model: toys.LogLinear, z: Array) -> Array:
