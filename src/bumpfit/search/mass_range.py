@@ -173,15 +173,20 @@ def goodness(histogram: Histogram, order: Order) -> tuple[float, float]:
 
     Raises BumpfitError where bins are too few.
     """
+    return goodness_of(histogram, order.shape.integrate(histogram.edges, order.fit.values), order.n_parameters)
+
+
+def goodness_of(histogram: Histogram, expected: Array, n_parameters: int) -> tuple[float, float]:
+    """`goodness` of a fit that expects so many events in the bins, (B,), by so many parameters."""
     merged = histogram.merge_until(5)
     seen = ~merged.blinded
-    expected = order.shape.integrate(merged.edges, order.fit.values)[seen]
-    value = float(likelihood_chi2(merged.counts[seen], expected))
-    freedom = int(seen.sum()) - order.n_parameters
+    summed = np.add.reduceat(expected, np.searchsorted(histogram.edges, merged.edges[:-1]))
+    value = float(likelihood_chi2(merged.counts[seen], summed[seen]))
+    freedom = int(seen.sum()) - n_parameters
     if freedom < 1:
         raise BumpfitError(
             f"a spectrum of {int(histogram.total)} events fills {int(seen.sum())} bins, too few for a function of "
-            f"{order.n_parameters} parameters; select more events"
+            f"{n_parameters} parameters; select more events"
         )
     return value, float(chi2.sf(value, freedom))
 

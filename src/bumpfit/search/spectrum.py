@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
-from scipy.stats import chi2
 
 from bumpfit import inference, shapes, toys
 from bumpfit.errors import BumpfitError, InputError
@@ -27,12 +26,13 @@ from bumpfit.search.mass_range import (
     choose,
     fitted_around,
     goodness,
+    goodness_of,
     mass_range,
     scan_points,
     smooth_range,
 )
 from bumpfit.shapes import LogLinear
-from bumpfit.shapes.order import Order, likelihood_chi2
+from bumpfit.shapes.order import Order
 from bumpfit.workspace.build import spectrum_of
 
 __all__ = ["MassRange", "SpectrumSettings", "SpectrumTest", "mass_range", "smooth_range", "spectrum_test"]
@@ -55,11 +55,11 @@ class SpectrumTest(Record):
 
     `usable` is False when there is no test, for the reason in `reason`; then only the histogram is filled.
     `masses`, `q0`, `yields`, `errors`, `limits` (K,) are the scan: signal events at the best fit and their error with
-    the mass held, and the 95 % CLs upper limit. A background that would have a peak of its own has to fall in all fits
-    (`bumpfit.search.falling`), but where `low` of the settings gives the range. `mass` is that of the largest q0, with
-    `p_local`; `p_global` is the union bound over the scan points. A probability below 1e-300 is given as that, an upper
-    bound. `goodness_p`: chi2 probability of the background-only fit. `inflation`: error of the yield with free over
-    that with fixed background at `mass`.
+    the mass held, and the 95 % CLs upper limit. A background that would have a peak of its own has to fall in the fits
+    of the scan (`bumpfit.search.falling`), but where `low` of the settings gives the range; limits and the interval of
+    the mass are of the free function. `mass` is that of the largest q0, with `p_local`; `p_global` is the union bound
+    over the scan points. A probability below 1e-300 is given as that, an upper bound. `goodness_p`: chi2 probability of
+    the background-only fit. `inflation`: error of the yield with free over that with fixed background at `mass`.
 
     `n_signal` with `n_signal_low` and `n_signal_high` are of the largest excess of the scan. The interval takes the
     choice of the largest one into account: its low end is at none when the global significance is below one (which is
@@ -178,8 +178,7 @@ def _without_peak(
     null = falling.falling_null(model, histogram.edges)
     if null is None:
         raise BumpfitError("its fit without a signal did not converge")
-    freedom = max(int((null > 1).sum()) - order.n_parameters, 1)
-    return order, model, float(chi2.sf(likelihood_chi2(histogram.counts, null), freedom))
+    return order, model, goodness_of(histogram, null, order.n_parameters)[1]
 
 
 def _scanned(
