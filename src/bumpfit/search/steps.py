@@ -145,7 +145,7 @@ def _updated(
     """P(signal) of all events, shape (N,); the sum is the fitted yield.
 
     Near the candidate's mass from the ranks of the data-driven score, of the templates (dijet mass included), or of
-    both, whichever tells data from background best in data that it did not learn from; elsewhere from the ranks of the
+    both (`posterior.combined` chooses); elsewhere from the ranks of the
     score alone, for the part of the signal that is expected there.
     """
     data, background = known.data, known.background
