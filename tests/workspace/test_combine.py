@@ -98,3 +98,36 @@ def test_a_combination_counts_on() -> None:
     again = prune(both, ["0"])
     x = np.linspace(0.9, 1.1, 5)
     assert read(again).twice_nll(x) == pytest.approx(read(late).twice_nll(x), abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["normsys", "histosys", "normfactor"])
+def test_parameters_that_only_a_formula_still_names_keep_range_and_constraint(kind: str) -> None:
+    spec = workspace("A", "B")
+    shapes = {"hi_data": [110.0, 90.0], "lo_data": [90.0, 105.0]}
+    data = {"normsys": {"hi": 1.1, "lo": 0.9}, "histosys": shapes, "normfactor": None}[kind]
+    background = spec["channels"][0]["samples"][1]["modifiers"]
+    background.append({"name": "t", "type": kind, "data": data})
+    spec["channels"][1]["samples"][1]["modifiers"].append(build.modifier("normformula", "f", "1 + 0.1 * t"))
+    assert spec["channels"][0]["name"] == "A"
+    before = {p.name: p for p in read(spec).parameters}["t"]
+    left = prune(spec, ["A"])
+    assert {p.name: p for p in read(left).parameters}["t"] == before
+    assert before.constraint == ("none" if kind == "normfactor" else "normal")
+
+
+def test_parameters_of_bins_do_not_outlive_their_modifiers() -> None:
+    spec = workspace("A", "B")
+    spec["channels"][0]["samples"][1]["modifiers"].append(build.modifier("shapesys", "s", [9.0, 8.0]))
+    spec["channels"][1]["samples"][1]["modifiers"].append(build.modifier("normformula", "f", "s[1]"))
+    with pytest.raises(InputError, match="the modifiers of 's' go, but a formula names it"):
+        prune(spec, ["A"])
+
+
+def test_settings_of_bins_are_those_of_their_own_workspaces() -> None:
+    one, other = workspace("B"), workspace("C", "A")
+    configs_of(one)[0]["parameters"].append({"name": "stat", "sigmas": [0.5, 0.6], "inits": [1.1, 1.2]})
+    configs_of(other)[0]["parameters"].append({"name": "stat", "bounds": [[0.1, 2.0]] * 3 + [[0.2, 3.0]]})
+    known = {p.width: (p.init, p.low, p.high) for spec in (one, other) for p in read(spec).parameters if p.width}
+    both = {p.width: (p.init, p.low, p.high) for p in read(combine([one, other])).parameters if p.width}
+    assert len(known) == 6
+    assert both == known

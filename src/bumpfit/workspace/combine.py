@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.workspace.effects import EFFECTS, PYHF_SETTINGS
+from bumpfit.workspace.effects import EFFECTS, PYHF_SETTINGS, declare
 from bumpfit.workspace.effects_scale import NORMFORMULA
 from bumpfit.workspace.formula import names_in, parse, written
+from bumpfit.workspace.parameters import ParameterSet
 
 
 def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> dict[str, Any]:
@@ -78,7 +79,43 @@ def _counted_on(workspaces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     for spec in copies:
         moved = _numbers(bins_over_channels(spec), after)
         _refer(spec, lambda name, moved=moved: moved.get(name, name))  # type: ignore[misc]
+    for name, bins in after.items():
+        users = [spec for spec in copies if name in bins_over_channels(spec)]
+        if len(users) > 1:
+            _set_all_bins(name, bins, users)
     return copies
+
+
+def _set_all_bins(name: str, bins: Sequence[tuple[str, int]], users: Sequence[dict[str, Any]]) -> None:
+    """Settings that some workspaces give the bins of a parameter become, in each, those of all bins.
+
+    Bins have one parameter each, so that nothing can be contradicted; `bins` are those of the combination.
+    """
+    entries = []
+    for spec in users:
+        settings = spec["measurements"][0]["config"]["parameters"]
+        entry = next((e for e in settings if e["name"] == name), None)
+        if entry is None:
+            entry = {"name": name}
+            settings.append(entry)
+        entries.append(entry)
+    keys = {key for entry in entries for key in set(PYHF_SETTINGS) & entry.keys() if isinstance(entry[key], list)}
+    if not keys:
+        return
+    found: dict[tuple[str, int], tuple[ParameterSet, int]] = {}
+    for spec in users:
+        group = declare(spec["channels"], spec["measurements"][0]["config"]["parameters"]).sets[name]
+        found |= {where: (group, i) for i, where in enumerate(bins_over_channels(spec)[name])}
+    values: dict[str, list[Any]] = {key: [] for key in keys}
+    for group, i in map(found.__getitem__, bins):
+        every = {
+            "inits": group.inits, "bounds": [list(b) for b in group.bounds],
+            "auxdata": group.auxdata, "sigmas": group.widths, "factors": group.widths,
+        }  # fmt: skip
+        for key in keys:
+            values[key].append(every[key][i])
+    for entry in entries:
+        entry |= copy.deepcopy(values)
 
 
 def _merge(merged: dict[str, Any], entry: Mapping[str, Any]) -> None:
@@ -275,9 +312,10 @@ def settle(rest: dict[str, Any], whole: Mapping[str, Any]) -> None:
     def there(name: str) -> bool:
         return name not in gone and name.partition("[")[0] in used
 
-    for config in configs_of(rest):
+    for config, as_it_was in zip(configs_of(rest), _configs_kept(rest, whole), strict=True):
         if "parameters" in config:
             config["parameters"] = [entry for entry in config["parameters"] if entry["name"] in used]
+        _keep_constraints(config, rest, whole, as_it_was)
         for entry in config.get("parameters", []):
             for key in set(PYHF_SETTINGS) & entry.keys() if entry["name"] in before else ():
                 if isinstance(entry[key], list):
@@ -297,6 +335,42 @@ def settle(rest: dict[str, Any], whole: Mapping[str, Any]) -> None:
         return left.get(name, name)
 
     _refer(rest, new)
+
+
+def _configs_kept(rest: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Any]:
+    """The configurations in the whole workspace of those that are left, in their order."""
+    if "measurements" not in rest:
+        return configs_of(whole)
+    by_name = {m["name"]: m["config"] for m in whole["measurements"]}
+    return [by_name[m["name"]] for m in rest["measurements"]]
+
+
+def _keep_constraints(
+    config: dict[str, Any], rest: Mapping[str, Any], whole: Mapping[str, Any], as_it_was: Mapping[str, Any]
+) -> None:
+    """Write start, range and constraint of parameters whose modifiers went while formulas still name them.
+
+    Raises InputError for one a bin, whose number of bins nothing tells any more, and for a Poisson constraint.
+    """
+    orphans = _parameter_names(rest) - {m["name"] for m in modifiers_of(rest)}
+    had = {m["name"] for m in modifiers_of(whole)}
+    lost = sorted(orphans & had)
+    if not lost:
+        return
+    sets = declare(whole["channels"], as_it_was.get("parameters", [])).sets
+    for name in lost:
+        group = sets[name]
+        if not group.scalar or group.constraint == "poisson":
+            raise InputError(
+                f"the modifiers of '{name}' go, but a formula names it; keep one of them, or take out both"
+            )
+        entry = next((e for e in config.setdefault("parameters", []) if e["name"] == name), None)
+        if entry is None:
+            entry = {"name": name}
+            config["parameters"].append(entry)
+        entry |= {"inits": list(group.inits), "bounds": [list(b) for b in group.bounds]}
+        if group.constraint == "normal":
+            entry |= {"auxdata": list(group.auxdata), "sigmas": list(group.widths)}
 
 
 def _correlations_left(entries: Sequence[Mapping[str, Any]], there: Callable[[str], bool]) -> list[dict[str, Any]]:
