@@ -8,11 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from bumpfit import compiled
+from bumpfit import compiled, progress
 
 INNER = """
 from bumpfit.compiled import njit
@@ -107,3 +108,14 @@ def test_kernels_take_constants_from_compiled_sources_only() -> None:
 def test_the_hash_of_a_minimiser_covers_the_rates() -> None:
     assert "bumpfit.workspace.kernels" in compiled._sources()["bumpfit.inference.newton"][1]
     assert compiled.source_hash("bumpfit.inference.newton") != compiled.source_hash("bumpfit.workspace.kernels")
+
+
+def test_a_user_who_asked_for_silence_gets_it(capsys: pytest.CaptureFixture[str]) -> None:
+    said = compiled._Progress()
+    with progress.silent(True):
+        timer = threading.Thread(target=said.say, args=["compiling, once"])
+        timer.start()
+        timer.join()
+    assert capsys.readouterr().err == ""
+    said.say("compiling, once")
+    assert capsys.readouterr().err == "bumpfit: compiling, once\n"

@@ -82,7 +82,8 @@ class _Progress:
 
     def say(self, text: str) -> None:
         """A sentence on standard error, once, and not from workers."""
-        if text not in self.said and multiprocessing.parent_process() is None:
+        asked = sys.modules.get("bumpfit.progress")  # without it nobody has asked for silence
+        if text not in self.said and not (asked and asked.is_silent()) and multiprocessing.parent_process() is None:
             self.said.add(text)
             print(f"bumpfit: {text}", file=sys.stderr, flush=True)
 

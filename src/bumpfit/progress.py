@@ -25,17 +25,23 @@ class Advance(Protocol):
         """Add steps of work, and a note at the end of the line."""
 
 
-_quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("quiet", default=False)
+_quiet = [False]
+"""Whether the user wants no progress, one entry a block of `silent`; of the process, since its threads compile too."""
+
+
+def is_silent() -> bool:
+    """Whether the user wants no progress and no notices."""
+    return _quiet[-1]
 
 
 @contextlib.contextmanager
 def silent(quiet: bool) -> Iterator[None]:
     """Inside the block no bar is drawn, on a terminal neither, unless it is asked for."""
-    token = _quiet.set(quiet)
+    _quiet.append(quiet)
     try:
         yield
     finally:
-        _quiet.reset(token)
+        _quiet.pop()
 
 
 _display: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("display", default=None)
@@ -64,7 +70,7 @@ def bar(
 
 @contextlib.contextmanager
 def _drawn(description: str, total: float | None, show: bool | None, console: Console) -> Iterator[Advance]:
-    if not (console.is_terminal and not _quiet.get() if show is None else show):
+    if not (console.is_terminal and not is_silent() if show is None else show):
         yield _silent
         return
     outer = _display.get()
