@@ -66,10 +66,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.parent not in _swept:
         _swept.add(target.parent)
         sweep(target.parent)
-    ending = SUFFIX.search(target.name)
-    name = f".bumpfit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{ending.group() if ending else ''}"
-    temporary = target.with_name(name)
-    _open.add(name)
+    temporary = _temporary(target)
+    _open.add(temporary.name)
     try:
         with _refusals(path, temporary):
             yield temporary
@@ -81,7 +79,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             log.info("wrote %s", target)
     finally:
         _remove(temporary)
-        _open.discard(name)
+        _open.discard(temporary.name)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -101,6 +99,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise InputError(f"cannot make the folder {target.parent} ({place} is a file); choose another output")
     if not os.access(place, os.W_OK):
         raise InputError(f"cannot write into the folder {place} (permission denied); choose another output")
+
+
+def discard(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; raises OSError.
+
+    A folder disappears at once: whoever is killed meanwhile leaves a temporary one, which `sweep` removes.
+    """
+    if path.is_dir() and not path.is_symlink():
+        temporary = _temporary(path)
+        os.replace(path, temporary)
+        shutil.rmtree(temporary)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_temporary(name: str) -> bool:
@@ -156,6 +167,11 @@ def _target(path: str | os.PathLike[str]) -> Path:
     if folder:
         raise InputError(f"{path} is a folder; expected the name of a file to write")
     return target
+
+
+def _temporary(target: Path) -> Path:
+    ending = SUFFIX.search(target.name)
+    return target.with_name(f".bumpfit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{ending.group() if ending else ''}")
 
 
 def _special(target: Path) -> bool:

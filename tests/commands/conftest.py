@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from command_line import EXAMPLES, Done, Run
+from writing_commands import Commands, Inputs, Make
 
 from bumpfit.cli import main
 
@@ -86,6 +87,22 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("counting") / "counting.json"
     path.write_text(json.dumps(spec))
     return path
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory, scored: Path) -> Inputs:
+    """Small inputs by name."""
+    return Inputs(tmp_path_factory.mktemp("inputs"), {"scored": scored})
+
+
+@pytest.fixture
+def commands(bumpfit: Run, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Command lines in an empty folder of their own."""
+    import sklearn.ensemble  # noqa: F401  (joblib asks the system for a semaphore, and warns where there is no room)
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return lambda case: Commands(case, bumpfit, inputs, tmp_path / "here")
 
 
 @pytest.fixture(autouse=True)

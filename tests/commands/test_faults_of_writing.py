@@ -7,28 +7,22 @@ until it is written down here.
 import contextlib
 import errno
 import itertools
-import json
 import os
-import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import typer
-from command_line import Done, Run, refused
+from command_line import Run, refused
+from writing_commands import CASES, Inputs, Make, numbers, tree
 
 from bumpfit import files
-from bumpfit.cli import application, main
-from bumpfit.workspace import build
+from bumpfit.cli import application
 
 INPUTS = {
     "background", "card", "config", "data", "files", "first", "member", "method", "methods", "observed", "patch",
@@ -45,70 +39,6 @@ BOTH = {"workspace": ("train", "metrics"), "model": ("train",)}
 """Parameters to write in these commands only."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """A command line without its outputs; inputs are `{name}`."""
-
-    words: str
-    outputs: dict[str, str] = field(default_factory=dict)
-    slow: bool = False
-
-
-def one(words: str, out: str = "out.json", *, slow: bool = False, **more: str) -> Case:
-    """A command with `--out` and other outputs."""
-    return Case(words, {"--out": out, **{f"--{name.replace('_', '-')}": file for name, file in more.items()}}, slow)
-
-
-SET = "{set} --bootstrap 0 --luminosity 10 --cross-section qcd=0.2 --expected w=20"
-FEW = "--set models=1 --set iterations=5"
-CASES = {
-    "run": Case("run {events} --background {table} --quick --iterations 0 --workers 1", {"--out": "out"}, slow=True),
-    "score": Case("score {events} --background {table} --workers 1", {"--out": "out.csv"}, slow=True),
-    "build": one("build {scored} --keep 0.01", figure="f.png"),
-    "convert": Case("convert {workspace} OUT --to hs3", {"OUT": "out.json"}),
-    "combine": one("combine {workspace} {other}"),
-    "validate": one("validate {workspace}"),
-    "fit": one("fit {workspace}", figure="f.png", report="r.html"),
-    "fit spectrum": one("fit {spectrum} --family dijet --order 3 --signal gauss:3% --scan-masses 4000:4100:99 --limits",
-                        figure="f.png", limits_figure="l.png"),
-    "scan": one("scan {workspace} --points 3", figure="f.png"),
-    "limit": one("limit {workspace}", figure="f.png"),
-    "impacts": one("impacts {workspace}", figure="f.png"),
-    "gof": one("gof {workspace}"),
-    "contour": one("contour {workspace} mu xs --level 0.68 --points 8", figure="f.png"),
-    "toys": one("toys {workspace} -n 200 --workers 1", "out.parquet", figure="f.png"),
-    "toys to JSON": one("toys {workspace} -n 200 --workers 1"),
-    "toys jobs": Case("toys {workspace} -n 2000 --submit slurm --shards 2", {"--out": "jobs"}),
-    "interval": one("interval {workspace}"),
-    "coverage": one("coverage {workspace} --strengths 1 -n 50 --workers 1", figure="f.png"),
-    "sensitivity": one("sensitivity {workspace} --strengths 1 -n 50 --workers 1", figure="f.png"),
-    "dataset": one("dataset --class qcd={qcd} --class w={w} --observable mass --observable tau21 --cut mass>20",
-                   "out.ds", figure="f.png", cutflow_figure="c.png", cutflow_html="c.html"),
-    "train": one(f"train {SET} {FEW}", model="m.model", workspace="w.json", figure="f.png", template_figure="t.png"),
-    "metrics": one(f"metrics {SET} -m {{model}}", workspace="w.json", figure="f.png", template_figure="t.png"),
-    "workspace inspect": one("workspace inspect {workspace}"),
-    "workspace prune": one("workspace prune {workspace} -m side"),
-    "workspace rename": one("workspace rename {workspace} -m side=other"),
-    "workspace sort": one("workspace sort {workspace}"),
-    "workspace diff": one("workspace diff {workspace} {workspace}"),
-    "workspace combine": one("workspace combine {workspace} {other}"),
-    "patchset inspect": one("patchset inspect {patchset}"),
-    "patchset extract": one("patchset extract {patchset} --name one"),
-    "patchset apply": one("patchset apply {workspace} {patchset} --name one"),
-    "simulate dijet": one("simulate dijet -n 2 --workers 1 --seed 3", "out.parquet", slow=True),
-    "simulate wtag": one("simulate wtag signal -n 2 --workers 1", "out.root", slow=True),
-    "simulate process": one("simulate process --settings {settings} -n 2 --workers 1", "out.parquet", slow=True),
-    "simulate higgs": one("simulate higgs -n 2 --scale 0.001 --workers 1", "out.parquet", slow=True),
-    "simulate taus": one("simulate taus --leptonic 5 --hadronic 5", "out.npz", slow=True),
-    "simulate response": one("simulate response --grid 0.3 -n 20 --workers 1", "out.parquet", slow=True),
-    "higgsml sample": one("higgsml sample", "out.parquet"),
-    "higgsml bias": one("higgsml bias {higgs} --tes 1.02", "out.parquet"),
-    "higgsml pseudo": one("higgsml pseudo {higgs} --mu 1", "out.parquet"),
-    "higgsml fit": one("higgsml fit --templates {grid} --counts 905,120,60"),
-    "higgsml score": one("higgsml score {result} --mu 1"),
-    "higgsml bounds": one("higgsml bounds --templates {grid} --mu 1"),
-    "higgsml coverage": one("higgsml coverage --templates {grid} -n 50", slow=True),
-}  # fmt: skip
 UNTRIED = {
     "demo": "is run on the packaged example",
     "report": "writes into the folder of a finished run, as run does",
@@ -154,121 +84,6 @@ def test_every_command_that_writes_is_tried() -> None:
         assert {"TARGET" if word == "OUT" else word for word in tried} >= options, f"bumpfit {name} is not tried"
 
 
-def spectra_of(names: tuple[str, ...]) -> dict[str, Any]:
-    """A workspace of two bins a channel."""
-    channels = {
-        name: [
-            build.sample("signal", [4.0, 6.0], build.modifier("normfactor", "mu")),
-            build.sample("bkg", [50.0, 30.0], build.modifier("normsys", "xs", (0.9, 1.1)),
-                         build.modifier("normsys", "side", (0.95, 1.1))),
-        ]
-        for name in names
-    }  # fmt: skip
-    return build.workspace(channels, {name: [57.0, 33.0] for name in names}, "mu", {"mu": {"bounds": [[0, 20]]}})
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory, scored: Path) -> "Inputs":
-    return Inputs(tmp_path_factory.mktemp("inputs"), {"scored": scored})
-
-
-class Inputs:
-    """Small inputs by name, made when they are asked for."""
-
-    def __init__(self, folder: Path, made: dict[str, Path]) -> None:
-        self.folder, self.made = folder, made
-
-    def __getitem__(self, name: str) -> Path:
-        if name not in self.made:
-            self.made[name] = getattr(self, f"make_{name}")()
-        return self.made[name]
-
-    def json(self, name: str, content: Any) -> Path:
-        path = self.folder / f"{name}.json"
-        path.write_text(json.dumps(content))
-        return path
-
-    def frame(self, name: str, table: pd.DataFrame) -> Path:
-        table.to_parquet(self.folder / f"{name}.parquet")
-        return self.folder / f"{name}.parquet"
-
-    def make_workspace(self) -> Path:
-        return self.json("workspace", spectra_of(("SR",)))
-
-    def make_other(self) -> Path:
-        return self.json("other", spectra_of(("CR",)))
-
-    def make_spectrum(self) -> Path:
-        return Path(__file__).parents[1] / "data" / "cms_dijet_137fb.csv"
-
-    def make_patchset(self) -> Path:
-        import pyhf
-
-        digest = pyhf.utils.digest(spectra_of(("SR",)))
-        patch = [{"op": "replace", "path": "/channels/0/samples/0/data/0", "value": 5.0}]
-        return self.json("patchset", {
-            "metadata": {"references": {"hepdata": "ins1"}, "description": "d", "digests": {"sha256": digest},
-                         "labels": ["m"]},
-            "patches": [{"metadata": {"name": "one", "values": [1]}, "patch": patch}], "version": "1.0.0",
-        })  # fmt: skip
-
-    def make_qcd(self) -> Path:
-        rng = np.random.default_rng(1)
-        return self.frame("qcd", pd.DataFrame({"mass": rng.exponential(60, 600), "tau21": rng.beta(4, 3, 600)}))
-
-    def make_w(self) -> Path:
-        rng = np.random.default_rng(2)
-        return self.frame("w", pd.DataFrame({"mass": rng.normal(80, 12, 600), "tau21": rng.beta(2, 5, 600)}))
-
-    def make_set(self) -> Path:
-        out = self.folder / "set.ds"
-        self.call(f"dataset --class qcd={self['qcd']} --class w={self['w']} --observable mass --observable tau21 "
-                  f"-o {out}")  # fmt: skip
-        return out
-
-    def make_model(self) -> Path:
-        self.call(f"train {self['set']} {FEW} --bootstrap 0 -m {self.folder / 'm.model'}")
-        return self.folder / "m.model"
-
-    def make_events(self, seed: int = 1) -> Path:
-        rng, n = np.random.default_rng(seed), 1200
-        table = pd.DataFrame({
-            "m_JJ": 3000 * (1 - rng.random(n) * 0.6) ** -0.25, "m_J1": rng.gamma(4, 40, n),
-            "delta_m_J": rng.gamma(3, 60, n), "tau_2_over_tau_1_J1": rng.beta(5, 2, n),
-            "tau_2_over_tau_1_J2": rng.beta(5, 2, n),
-        })  # fmt: skip
-        return self.frame(f"events{seed}", table)
-
-    def make_table(self) -> Path:
-        return self.make_events(2)
-
-    def make_settings(self) -> Path:
-        path = self.folder / "z.cmnd"
-        path.write_text("WeakSingleBoson:ffbar2gmZ = on\nPartonLevel:all = off\nHadronLevel:all = off\n")
-        return path
-
-    def make_higgs(self) -> Path:
-        from bumpfit.higgsml.dataset import packaged
-
-        table = pd.read_parquet(packaged()).iloc[:4000]
-        table["weights"] *= np.float32(2000.0 / table["weights"].sum())
-        return self.frame("higgs", table)
-
-    def make_grid(self) -> Path:
-        return self.json("grid", {
-            f"({t}, {j})": {"sig": [5.0 * t, 20.0, 40.0 * j], "bg": [900.0 * t, 100.0 * j, 20.0]}
-            for t in (0.98, 1.0, 1.02) for j in (0.97, 1.0, 1.03)
-        })  # fmt: skip
-
-    def make_result(self) -> Path:
-        return self.json("result", {"p16": [0.8, 0.9, 1.1], "p84": [1.2, 1.3, 1.4]})
-
-    def call(self, words: str) -> None:
-        with pytest.raises(SystemExit) as done:
-            main(words.split())
-        assert not done.value.code
-
-
 @contextlib.contextmanager
 def no_room() -> Iterator[None]:
     """The system refuses every byte that is written into a file (EFBIG, as of a quota), whoever writes it."""
@@ -278,28 +93,6 @@ def no_room() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Files below a folder, by name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def numbers(contents: dict[str, bytes]) -> dict[str, Any]:
-    """Contents without what may differ from run to run: seconds, and the log."""
-
-    def plain(name: str, content: bytes) -> Any:
-        if name.endswith(".root"):  # which holds its date and a number of its own
-            return None
-        if not name.endswith(".json"):
-            return content
-        return json.loads(content, object_hook=lambda d: {k: v for k, v in d.items() if k not in VARYING})
-
-    return {name: plain(name, content) for name, content in contents.items() if not name.endswith(UNEQUAL)}
-
-
-VARYING = {"runtime_s", "seconds"}
-UNEQUAL = ("log.jsonl", "report.html", "report.md")
 
 
 class System:
@@ -320,48 +113,12 @@ class System:
         return call
 
 
-class Commands:
-    """A case in a folder of its own."""
-
-    def __init__(self, case: Case, bumpfit: Run, inputs: Inputs, folder: Path) -> None:
-        self.outputs, self._bumpfit, self.folder = case.outputs, bumpfit, folder
-        needed = {word: inputs[word] for word in INPUT.findall(case.words)}
-        self._words = [word.format(**needed) for word in case.words.split()]
-
-    def line(self, outputs: dict[str, str]) -> list[str]:
-        """The words after `bumpfit`."""
-        line = [outputs.get(word, word) for word in self._words]
-        named = [part for option, file in outputs.items() if option[0] == "-" for part in (option, file)]
-        return [*line, *named, "--quiet"]
-
-    def __call__(self, outputs: dict[str, str]) -> Done:
-        return self._bumpfit(*self.line(outputs))
-
-    def clear(self) -> None:
-        shutil.rmtree(self.folder)
-        self.folder.mkdir()
-        os.chdir(self.folder)
-
-
-INPUT = re.compile(r"{(\w+)}")
-Make = Callable[[str], Commands]
-
-
-@pytest.fixture
-def commands(bumpfit: Run, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    import sklearn.ensemble  # noqa: F401  (joblib asks the system for a semaphore, and warns where there is no room)
-
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return lambda name: Commands(CASES[name], bumpfit, inputs, tmp_path / "here")
-
-
 SOME = [pytest.param(name, marks=[pytest.mark.slow] if case.slow else []) for name, case in CASES.items()]
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_a_full_disk_and_a_place_that_is_none(name: str, commands: Make, tmp_path: Path) -> None:
-    command = commands(name)
+    command = commands(CASES[name])
     (tmp_path / "file").write_text("")
     for option, file in command.outputs.items():  # told before anything is made
         refused(command({**command.outputs, option: f"{tmp_path}/file/{file}"}))
@@ -391,7 +148,7 @@ def test_a_training_is_refused_before_it_starts(bumpfit: Run, inputs: Inputs, tm
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.slow])
 def test_every_call_of_the_system_may_fail(name: str, commands: Make) -> None:
     """Each renaming and each flush of a command; the same command then goes on. Figures, written in one place, once."""
-    command = commands(name)
+    command = commands(CASES[name])
     some = {option: file for option, file in command.outputs.items() if name == "fit" or not file.endswith(".png")}
     assert command(some).code == 0
     whole = tree(command.folder)
@@ -432,10 +189,10 @@ main(sys.argv[2:])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "k"),
-    [("fit", 1), ("dataset", 1), ("toys", 2), ("run", 1), ("run", 5), ("simulate process", 1), ("simulate process", 2)],
+    [("fit", 1), ("dataset", 1), ("toys", 2), ("simulate process", 1), ("simulate process", 2)],
 )  # fmt: skip
 def test_a_killed_process_is_no_obstacle(name: str, k: int, commands: Make) -> None:
-    command = commands(name)
+    command = commands(CASES[name])
     assert command(command.outputs).code == 0
     whole = tree(command.folder)
     command.clear()

@@ -1,6 +1,7 @@
 """The store of finished pieces: resumed, damaged, refused, locked, and nothing left over."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,36 @@ def test_a_run_stopped_while_it_tidied_up_ends(tmp_path: Path) -> None:
     interrupt(tmp_path / "out")
     (tmp_path / "out" / "result.json").write_text("{}")
     assert resume(tmp_path / "out") == 0
+
+
+def test_a_run_killed_while_its_pieces_are_removed_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "run.json").unlink()
+        raise StopError
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(StopError):
+        resume(tmp_path / "out")
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="already holds another run"), started(tmp_path / "out"):
+        raise AssertionError("not reached")
+    assert os.listdir(tmp_path / "out") == ["result.json"]
+
+
+def test_a_run_killed_while_it_is_overwritten_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resume(tmp_path / "out")
+    (tmp_path / "out" / "scores.csv").write_text("old")
+
+    def killed(path: Path) -> None:
+        path.unlink()
+        raise StopError
+
+    monkeypatch.setattr("bumpfit.runs.folder.discard", killed)
+    with pytest.raises(StopError), started(tmp_path / "out", overwrite=True):
+        raise AssertionError("not reached")
+    monkeypatch.undo()
+    with started(tmp_path / "out") as run:  # no result is complete any more
+        assert run.folder is not None
 
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ import errno
 import json
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 from bumpfit import __version__
 from bumpfit.errors import BumpfitError, InputError, UnfinishedError
 from bumpfit.execute import ordered_map
-from bumpfit.files import check_writable, is_temporary, sweep, write_json
+from bumpfit.files import check_writable, discard, is_temporary, sweep, write_json
 from bumpfit.results import plain
 from bumpfit.runs.lock import LOCK, Lock
 from bumpfit.runs.log import Log
@@ -138,7 +137,7 @@ def in_folder(
                 f"{folder} already holds another run; choose another folder, or overwrite it (--overwrite)"
             )
         if complete or (overwrite and there):
-            _clear(folder, known - {LOCK})
+            _clear(folder, (result, *sorted(known - {LOCK, result})))  # without its result no run is complete
         _agree(stages, settings, key, f"{folder} holds an unfinished run", "start anew with --overwrite")
         run = Run(folder, stages / key, Log(folder / LOG, time.monotonic() if started is None else started))
         try:
@@ -307,14 +306,11 @@ def _ours(folder: Path) -> set[str]:
     }
 
 
-def _clear(folder: Path, names: set[str]) -> None:
+def _clear(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         path = folder / name
         try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            discard(path)
         except OSError as error:
             raise UnfinishedError(f"cannot remove {path} ({error.strerror})") from error
 
