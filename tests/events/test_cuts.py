@@ -368,3 +368,18 @@ def test_of_many_bounds_the_tightest_decides() -> None:
 def test_places_of_mistakes_next_to_simple_conditions(cut: str) -> None:
     with pytest.raises(InputError, match=r"\^"):
         events.mask(cut, {"x": np.ones(3), "y": np.ones(3)})
+
+
+def test_values_of_an_expression_are_those_of_numpy() -> None:
+    table = {"pt": np.array([1.0, 4.0, 9.0]), "n": np.array([1, 2, 3])}
+    assert cuts.values("0.7 * pt / n + sqrt(pt)", table) == pytest.approx(0.7 * table["pt"] / table["n"] + [1, 2, 3])
+    assert cuts.values("2", table).tolist() == [2.0, 2.0, 2.0]
+    assert np.isnan(cuts.values("pt / (n - 2)", table)).tolist() == [False, True, False]
+    for text, message in {
+        "pt > 2": "a condition",
+        "": "is empty",
+        "pt n": "not expected here",
+        "q": "no column",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            cuts.values(text, table)

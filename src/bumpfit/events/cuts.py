@@ -100,6 +100,26 @@ def mask(text: str | Cut, events: Source | Chunk | Any, *, empty: bool = False) 
     return cut(events)
 
 
+def values(text: str, events: Source | Chunk | Any) -> NDArray[np.float64]:
+    """The value of an expression, as `0.7 * weight`, for every event; `events` as of `mask`.
+
+    Returns:
+        numbers, shape (n,); NaN where one is missing or not finite.
+
+    Raises:
+        CutError: a mistake in the expression, a condition, an unknown name, or a list of values an event.
+    """
+    cut = Cut(text, grammar.parse_value(text))
+
+    def of_chunk(chunk: Chunk) -> Jagged:
+        value = _Evaluation(cut, chunk).node(cut.tree)
+        if value.axes:
+            raise CutError(f"{value.of} is a list; expected one value an event, as jet0.pt", text, 0)
+        return np.broadcast_to(np.asarray(_wide(value.array)), (len(chunk),))
+
+    return np.asarray(ak.to_numpy(over_chunks(of_chunk, events)), dtype=np.float64)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Value:
     array: Jagged

@@ -173,6 +173,13 @@ def parse(text: str) -> Node:
     return _Parser(text).whole()
 
 
+def parse_value(text: str) -> Node:
+    """Parse an expression that is a number, as `0.7 * weight`; raises CutError as `parse`, for conditions too."""
+    if not isinstance(text, str):
+        raise InputError(f"the expression is {type(text).__name__}; expected a text as '0.7 * weight'")
+    return _Parser(text).alone()
+
+
 def _tokens(text: str) -> list[_Token]:
     found: list[_Token] = []
     at = 0
@@ -261,14 +268,23 @@ class _Parser:
     def whole(self) -> Node:
         if self.token.kind == "end":
             raise self.fail("the cut is empty; expected a condition as jet0.pt > 100")
+        node = self.to_the_end()
+        return self.truth(
+            node, "this is a value, not a condition; compare it to something, as in jet0.pt > 100", self.tokens[0].at
+        )
+
+    def alone(self) -> Node:
+        if self.token.kind == "end":
+            raise self.fail("the expression is empty; expected a value as 0.7 * weight")
+        return self.value(self.to_the_end())
+
+    def to_the_end(self) -> Node:
         node = self.sentence()
         if self.token.kind != "end":
             if self.is_(")"):
                 raise self.fail("this bracket closes nothing")
             raise self.fail(f"'{self.token.text}' is not expected here; missing 'and', 'or' or an operator before it")
-        return self.truth(
-            node, "this is a value, not a condition; compare it to something, as in jet0.pt > 100", self.tokens[0].at
-        )
+        return node
 
     def sentence(self) -> Node:
         with self.deeper("brackets inside each other"):
