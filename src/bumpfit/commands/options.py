@@ -32,11 +32,16 @@ if TYPE_CHECKING:
 Minimiser = Literal["newton", "minuit"]
 
 Workspace = Annotated[
-    Path, typer.Argument(help="Workspace: HistFactory or HS3 JSON, HistFactory XML, or a Combine datacard.")
+    Path,
+    typer.Argument(
+        help="Workspace: HistFactory or HS3 JSON, HistFactory XML, Combine datacard, cabinetry configuration."
+    ),
 ]
 Workspaces = Annotated[
     list[Path],
-    typer.Argument(help="Workspace (HistFactory or HS3 JSON, HistFactory XML, Combine datacard), or one a mass."),
+    typer.Argument(
+        help="Workspace (HistFactory or HS3 JSON, HistFactory XML, datacard, configuration), or one a mass."
+    ),
 ]
 Masses = Annotated[
     str | None, typer.Option(metavar="M1,M2,...", help="Masses in GeV of several workspaces, in their order.")
@@ -50,7 +55,7 @@ Dask = Annotated[
     typer.Option(metavar="ADDRESS", help="Work on the workers of a Dask scheduler (docs/how-to/long-runs.md)."),
 ]
 
-FORMATS = (".json", ".xml")
+FORMATS = (".json", ".xml", ".yml", ".yaml")
 
 PARSER: dict[str, str] = {
     "fix": "NAME or NAME=VALUE",

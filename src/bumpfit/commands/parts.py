@@ -203,7 +203,7 @@ def digest(
     algorithm: Annotated[Names, typer.Option("-a", "--algorithm", help="May be repeated; default: sha256.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The digest of a workspace's JSON with sorted keys, as patchsets state it.
+    """The digest of a workspace's JSON with sorted keys, as patchsets state it; of another format, that of its JSON.
 
     Example: bumpfit workspace digest w.json
     """
@@ -211,7 +211,7 @@ def digest(
     from bumpfit.foreign import read_json
     from bumpfit.workspace.edit import digest as of
 
-    content = read_json(require(workspace))
+    content = read_json(require(workspace)) if workspace.suffix.lower() == ".json" else _spec(workspace)
     found = {name: of(content, name) for name in algorithm or ["sha256"]}
     Output(None, as_json).give(found, lambda: pairs([(f"{name}:", value) for name, value in found.items()]))
 

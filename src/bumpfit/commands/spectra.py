@@ -42,10 +42,13 @@ class Published:
     def wanted(self, source: Path) -> bool:
         """Whether a file is a published spectrum; raises InputError for options of one where it is none."""
         from bumpfit.published_formats import is_published
+        from bumpfit.workspace.cabinetry import looks_like_cabinetry
 
-        if self.family is not None or is_published(source):
+        if (self.family is not None or is_published(source)) and not looks_like_cabinetry(source):
             return True
         given = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        if given and looks_like_cabinetry(source):
+            raise InputError(f"--{given[0].replace('_', '-')} belongs to a published spectrum, not to {source}")
         if given and source.suffix.lower() == ".root":  # without such an option: a table of events
             return True
         if given:

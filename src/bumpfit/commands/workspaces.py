@@ -46,13 +46,14 @@ def build(
 @grouped
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="HistFactory or HS3 JSON, HistFactory XML, or a Combine datacard.")
+        Path,
+        typer.Argument(metavar="IN", help="HistFactory or HS3 JSON, HistFactory XML, Combine datacard, cabinetry."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Workspace to write.")],
     to: Annotated[Format, typer.Option(help="Format to write.")],
     reading: Reading,
 ) -> None:
-    """Convert a workspace between HistFactory JSON, HS3 JSON and datacards (from XML too), with a patch applied.
+    """Convert a workspace between HistFactory JSON, HS3 JSON and datacards; from XML and cabinetry too.
 
     Example: bumpfit convert workspace.json workspace_hs3.json --to hs3
     """

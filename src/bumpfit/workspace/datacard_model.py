@@ -23,11 +23,12 @@ from bumpfit.errors import InputError, InputWarning
 from bumpfit.types import Floats
 from bumpfit.workspace.datacard import GMN, LNN, SHAPES, Column, Datacard, Quantity, Row, read_card
 from bumpfit.workspace.datacard_statistics import bin_uncertainties
-from bumpfit.workspace.datacard_templates import DATA, Template, Templates
+from bumpfit.workspace.datacard_templates import DATA, Templates
 from bumpfit.workspace.effects_combine import CONTROLCOUNT, JOINED_WITHIN, LOGNORMAL, SYMMETRIC
 from bumpfit.workspace.effects_scale import NORMFACTOR, NORMFORMULA
 from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.formula import Expression, Name, names_in, parse, replaced, written
+from bumpfit.workspace.templates import Template
 
 STRENGTH = "r"
 """Combine's name for the strength of all signals."""
@@ -147,7 +148,7 @@ class _Builder:
 
     def _sample(self, column: Column) -> _Sample | None:
         """Template or rate of a column; None where it predicts nothing."""
-        nominal = self.templates.find(column.channel, column.process)
+        nominal = self.templates.template(column.channel, column.process)
         line = self.templates.line(column.channel, column.process)
         if nominal is None:
             if line is not None:
@@ -189,7 +190,7 @@ class _Builder:
 
     def _data(self, channel: str, bins: int) -> list[float]:
         said = self.card.observed[channel]
-        found = self.templates.find(channel, DATA) if channel in self.edges else None
+        found = self.templates.template(channel, DATA) if channel in self.edges else None
         if found is None:
             if channel in self.edges or said < 0 or bins != 1:
                 raise InputError(f"channel '{channel}' of the datacard '{self.card.path}' has no histogram '{DATA}'")
@@ -293,7 +294,9 @@ class _Builder:
             if kind.endswith("?"):
                 return False
             raise self.wrong(row.line, f"'{row.name}' is a template uncertainty, but there are no histograms {where}")
-        up, down = (self.templates.find(column.channel, column.process, f"{row.name}{end}") for end in ("Up", "Down"))
+        up, down = (
+            self.templates.template(column.channel, column.process, f"{row.name}{end}") for end in ("Up", "Down")
+        )
         if kind.endswith("?") and up is None and down is None:
             return False
         for template, end in ((up, "Up"), (down, "Down")):

@@ -16,8 +16,8 @@ import numpy as np
 
 from bumpfit.types import Floats
 from bumpfit.workspace.datacard import Statistics
-from bumpfit.workspace.datacard_templates import Template
 from bumpfit.workspace.effects_bins import SHAPESYS, STATERROR
+from bumpfit.workspace.templates import Template
 
 PREFIX = "prop_bin"
 """What the names of the parameters of bins begin with, as in Combine."""

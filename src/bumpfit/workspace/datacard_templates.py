@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 
-from bumpfit.errors import InputError, MissingExtraError
-from bumpfit.types import Floats
+from bumpfit.errors import InputError
 from bumpfit.workspace.datacard import Datacard
+from bumpfit.workspace.templates import RootHistograms, Template
 
 DATA = "data_obs"
 """Name of the process that the data have in lines 'shapes'."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Template:
-    """Edges (B + 1,), contents (B,) and their errors (B,)."""
-
-    edges: Floats
-    values: Floats
-    errors: Floats
-
-
-class Templates:
+class Templates(RootHistograms):
     """The histograms of a card; files are opened once, in a `with` block."""
 
     def __init__(self, card: Datacard, mass: str) -> None:
+        super().__init__("shapes of datacards")
         self.card, self.mass = card, mass
-        self.stack = contextlib.ExitStack()
-        self.files: dict[str, Any] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stack.close()
 
     def line(self, channel: str, process: str) -> tuple[int, tuple[str, ...]] | None:
         """Number and words (file, histogram, its variations) of the line for a process; None without one."""
@@ -51,7 +29,7 @@ class Templates:
                 return None if found[1][0] == "FAKE" else found
         return None
 
-    def find(self, channel: str, process: str, systematic: str | None = None) -> Template | None:
+    def template(self, channel: str, process: str, systematic: str | None = None) -> Template | None:
         """The histogram of a process, or of a variation (its name with Up or Down); None if it is not there.
 
         Raises InputError for files that cannot be read and objects that are no one-dimensional histograms.
@@ -71,45 +49,14 @@ class Templates:
         ):  # fmt: skip
             pattern = pattern.replace(word, value)
         file = words[0].replace("$CHANNEL", channel).replace("$MASS", self.mass).replace("$PROCESS", process)
-        return self._histogram(file, pattern, number)
-
-    def _histogram(self, file: str, name: str, line: int) -> Template | None:
-        where = f"line {line} of the datacard '{self.card.path}'"
-        opened = self._open(file, where)
-        try:
-            if ":" in name:
-                raise InputError(
-                    f"{where} takes '{name}' from a RooFit workspace; only histograms are read (TH1); for functions of "
-                    "mass see bumpfit fit --family"
-                )
-            if name not in opened:
-                return None
-            histogram = opened[name]
-            if len(getattr(histogram, "axes", ())) != 1 or not hasattr(histogram, "errors"):
-                raise InputError(
-                    f"'{name}' of '{file}' ({where}) is no histogram with one axis, but {type(histogram).__name__}"
-                )
-            edges, values, errors = (
-                np.asarray(part, dtype=np.float64)
-                for part in (histogram.axes[0].edges(), histogram.values(), histogram.errors())
+        where = f"line {number} of the datacard '{self.card.path}'"
+        if ":" in pattern:
+            raise InputError(
+                f"{where} takes '{pattern}' from a RooFit workspace; only histograms are read (TH1); for functions of "
+                "mass see bumpfit fit --family"
             )
-        except InputError:
-            raise
-        except Exception as error:  # uproot passes on whatever a damaged file makes of it
-            raise InputError(f"cannot read '{name}' of '{file}' ({where}): {str(error)[:200]}") from error
-        if not (np.isfinite(values).all() and np.isfinite(errors).all()):
-            raise InputError(f"the histogram '{name}' of '{file}' ({where}) has contents that are not finite")
-        return Template(edges, values, errors)
-
-    def _open(self, file: str, where: str) -> Any:
-        if file not in self.files:
-            try:
-                import uproot
-            except ImportError as error:
-                raise MissingExtraError("uproot", "root", "reading the shapes of datacards") from error
-            path = Path(file) if Path(file).is_absolute() else self.card.path.parent / file
-            try:
-                self.files[file] = self.stack.enter_context(uproot.open(path))
-            except (OSError, ValueError) as error:
-                raise InputError(f"cannot open the file '{file}' of {where}: {str(error)[:200]}") from error
-        return self.files[file]
+        path = Path(file) if Path(file).is_absolute() else self.card.path.parent / file
+        template = self.find(path, pattern, where, file)
+        if template is not None and not np.isfinite(template.errors).all():
+            raise InputError(f"the histogram '{pattern}' of '{file}' ({where}) has errors that are not finite")
+        return template

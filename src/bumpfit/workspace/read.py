@@ -1,4 +1,6 @@
-"""Read workspaces: HistFactory JSON with patches and patchsets, HS3 JSON, HistFactory XML, datacards of Combine."""
+"""Read workspaces: HistFactory JSON with patches and patchsets, HS3 JSON, HistFactory XML, datacards of Combine,
+configurations of cabinetry.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ import numpy as np
 
 from bumpfit.errors import InputError, InputWarning
 from bumpfit.foreign import read_json
+from bumpfit.workspace.cabinetry import SUFFIXES
+from bumpfit.workspace.cabinetry_model import from_cabinetry
 from bumpfit.workspace.compile import compile_spec
 from bumpfit.workspace.datacard import looks_like_card
 from bumpfit.workspace.datacard_model import from_card
@@ -63,7 +67,8 @@ def read(
     """Read a workspace and compile it.
 
     `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; a top-level
-    XML file of HistFactory with its ROOT files; or a datacard of Combine (`from_card` has options for it).
+    XML file of HistFactory with its ROOT files; a datacard of Combine (`from_card` has options for it); or a
+    configuration of cabinetry (`.yml`, `.yaml`).
     `patch`: a JSON patch or a patchset (file or content), with
     `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
     analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":
@@ -115,6 +120,8 @@ def _load(source: Source) -> Any:
         return from_card(source)
     if Path(source).suffix.lower() == ".xml":
         return read_xml(source)
+    if Path(source).suffix.lower() in SUFFIXES:
+        return from_cabinetry(source)
     return load_json(source)
 
 
