@@ -35,6 +35,7 @@ test: lint  ## lint, types and every test that a gate needs
 
 studies: setup  ## the statistical experiments at full size, as the documentation quotes them: hours
 	BUMPFIT_STUDIES=1 $(BIN)/pytest -m statistics
+	BUMPFIT_FUZZ=500 $(BIN)/pytest tests/fuzz
 
 site: setup  ## the documentation as a site, broken links being errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

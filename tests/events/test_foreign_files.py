@@ -17,7 +17,7 @@ def at_hand() -> list[Path]:
     names = [name for name in sorted(testdata.known_files) if name.endswith((".root", ".lhe", ".lhe.gz", ".parquet"))]
     try:
         return [Path(testdata.data_path(name)) for name in names]
-    except Exception:  # no network: what was fetched earlier
+    except OSError:  # no network (errors of requests are OSErrors, too): what was fetched earlier
         folders = {Path(testdata.__file__).parent / "data", Path.home() / ".local" / "skhepdata"}
         return [folder / name for folder in folders for name in names if (folder / name).is_file()]
 

@@ -1,6 +1,7 @@
 """Nonsense of every kind, bounded and seeded: each input ends in a result or in one sentence.
 
-BUMPFIT_FUZZ multiplies the numbers of inputs (1 in the usual tests; 500 gives 1e5 cut sentences).
+BUMPFIT_FUZZ multiplies the numbers of inputs (1 in the usual tests; 500, as in `make studies`, gives 1e5 cut
+sentences, 4e4 workspaces, and 5e4 archives and files of toys each).
 """
 
 import copy
@@ -135,32 +136,142 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
     return bytes(made)
 
 
-def test_archives(tmp_path: Path) -> None:
+def members_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, inner in members.items():
+            archive.writestr(name, inner)
+    return stream.getvalue()
+
+
+def changed(whole: Path, draw: random.Random) -> bytes:
+    """An archive whose bytes, a member of it (with the right checksum), or its JSON description is changed."""
+    kind = draw.randrange(4)
+    if kind == 0:
+        return damaged(whole.read_bytes(), draw)
+    members = members_of(whole)
+    descriptions = [name for name in members if name.endswith(".json")]
+    if kind < 3 and descriptions:
+        name = draw.choice(descriptions)
+        tree = mutated(json.loads(members[name]), draw)
+        members[name] = json.dumps(tree).encode()
+    else:
+        name = draw.choice(list(members))
+        members[name] = damaged(members[name], draw)
+    return packed(members)
+
+
+def write_archive(kind: str, path: Path) -> None:
+    """A small archive of a kind."""
+    from bumpfit import runs, scoring
     from bumpfit.events import dataset
+    from bumpfit.scoring import models
 
     rng = np.random.default_rng(3)
+    if kind == "piece":
+        with runs.in_folder(path.parent / "out", {}, outputs=(), result="r.json") as run:
+            run.piece("a", lambda: {"x": rng.random(30), "n": np.arange(3)})
+            os.replace(run.pieces(runs.ARRAYS).path("a"), path)
+        return
     made = dataset.Dataset(
         rng.random((30, 2)).astype("f4"), np.repeat([0, 1], 15).astype("i4"), np.ones(30), ("x", "y"), ("b", "s")
     )
-    made.split().save(tmp_path / "a.ds")
-    whole = (tmp_path / "a.ds").read_bytes()
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    made.split().save(path)
+    if kind == "hml":
+        numbers = io.BytesIO()
+        np.savez(numbers, samples=made.samples, targets=made.targets)
+        configs = {"been_split": False, "observable_configs": {
+            name: {"config": {"physics_object": "jet0", "class_name": name}} for name in ("pt", "mass")
+        }}  # fmt: skip
+        path.write_bytes(packed({"configs.json": json.dumps(configs).encode(), "data.npz": numbers.getvalue()}))
+    elif kind in ("trees", "cuts"):
+        settings = {"models": 1, "iterations": 3} if kind == "trees" else {"min_background": 2}
+        models.train(scoring.approach(kind, **settings), made).save(path)
+
+
+def read_archive(kind: str, path: Path) -> None:
+    """What a user does with an archive."""
+    from bumpfit import runs
+    from bumpfit.events import dataset
+    from bumpfit.scoring import models
+
+    if kind == "piece":
+        runs.ARRAYS.read(path)
+    elif kind in ("trees", "cuts"):
+        model = models.read(path)
+        model.classifier.predict_proba(np.zeros((2, len(model.features))))
+    else:
+        found = dataset.read(path)
+        assert len(found) == found.samples.shape[0] == found.targets.shape[0]
+        repr(found)
+
+
+@pytest.mark.parametrize("kind", ["ours", "hml", "trees", "cuts", "piece"])
+def test_archives(kind: str, tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.zip", tmp_path / "a.zip"
+    write_archive(kind, whole)
+    read_archive(kind, whole)
     draw = random.Random(3)
-    before = {path.name for path in tmp_path.iterdir()}
-    for place in range(number(60)):
-        if place % 2:
-            content = damaged(whole, draw)
-        else:  # inside a member, so that checksums are right
-            stream = io.BytesIO()
-            changed = draw.choice(list(members))
-            with zipfile.ZipFile(stream, "w") as archive:
-                for name, inner in members.items():
-                    archive.writestr(name, damaged(inner, draw) if name == changed else inner)
-            content = stream.getvalue()
-        (tmp_path / "a.ds").write_bytes(content)
-        ends_well(lambda: dataset.read(tmp_path / "a.ds"))
-    assert {path.name for path in tmp_path.iterdir()} == before
+    before = {file.name for file in tmp_path.iterdir()} | {path.name}
+    for _ in range(number(20)):
+        path.write_bytes(changed(whole, draw))
+        ends_well(lambda: read_archive(kind, path))
+    assert {file.name for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_toys_files(weighted: bool, tmp_path: Path) -> None:
+    """Bytes are changed, and, inside an intact Parquet file, the provenance and the columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bumpfit import toys
+
+    path, n = tmp_path / "a.parquet", 40
+    value, counts = np.arange(n) * 0.5, np.full(n, 3)
+    squares = {"weight": np.full(n, 0.1), "squares": np.full(n, 0.01)} if weighted else {}
+    made = toys.Tally(
+        "ab" * 32, "q0", 0.0, 0.0, 1, 4.0, ((0, 3 * n),), 0, value, counts, 2.5, course=((3.0 * n, 9.0, 9.0),),
+        sums=((1.0, 2.0),), wanted=3 * n, **squares,
+    )  # fmt: skip
+    made.write(path)
+    whole, table = path.read_bytes(), pq.read_table(path)
+    provenance = json.loads(table.schema.metadata[b"bumpfit"])
+    strange = [None, -1, 0, 2**62, float("nan"), float("inf"), 1e300, "x"]
+    draw = random.Random(6)
+
+    def use() -> None:
+        found = toys.read(path)
+        repr(found), found.to_dict(), found.quantile(0.5)
+        found.p_value(draw.choice((0.0, 3.3, 1e9)))
+        toys.merge([found, found])
+
+    use_well = toys.read(path)
+    assert use_well.p_value()[0] > 0
+    for _ in range(number(50)):
+        kind = draw.randrange(3)
+        if kind == 0:
+            path.write_bytes(damaged(whole, draw))
+        else:
+            content, columns = provenance, table.to_pydict()
+            if kind == 1:
+                content = mutated(provenance, draw)
+            else:
+                name = draw.choice(list(columns))
+                columns[name][draw.randrange(n)] = draw.choice(strange)
+                if draw.random() < 0.3:
+                    columns[draw.choice((name, "zz", "value"))] = columns.pop(name)
+            try:
+                changed = pa.table(columns).replace_schema_metadata({"bumpfit": json.dumps(content)})
+            except (pa.ArrowException, OverflowError):  # numbers and a text in one column
+                changed = pa.table({name: [str(entry) for entry in entries] for name, entries in columns.items()})
+            pq.write_table(changed, path)
+        ends_well(use)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".feather", ".h5", ".root", ".lhco"])
