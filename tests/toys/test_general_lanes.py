@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bumpfit import workspace
-from bumpfit.toys.histfactory import HistFactoryEngine, fit_carefully
+from bumpfit.toys.histfactory import COMPILE_AFTER, HistFactoryEngine, fit_carefully
 from bumpfit.workspace import Model
 
 
@@ -110,3 +110,34 @@ def test_more_starts_never_end_higher() -> None:
     assert (many.fixed[good] <= single.fixed[good] + 1e-7).all()
     assert (many.free[good] <= single.free[good] + 1e-7).all()
     assert (many.fixed[good] < single.fixed[good] - 1e-3).any()  # otherwise this tests nothing
+
+
+def test_the_careful_minimiser_is_compiled_where_that_is_worth_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the place of a toy in its run: the same toys in one piece and in two, late ones by the compiled form."""
+    model = general(False)
+    one = HistFactoryEngine(model, "mu", model.array({}))
+    one.__dict__["effort"] = 0.5
+    assert one.uncompiled == COMPILE_AFTER / 0.5
+    calls: list[int] = []
+
+    def form(*arguments: Any) -> None:
+        calls.append(arguments[9].size)
+        fit_carefully(*arguments)
+
+    def lanes(engine: HistFactoryEngine, mains: Any, auxs: Any) -> Any:
+        out = kept(engine, mains, auxs)
+        out[mains[:, 0] % 5 == 0, 3] = 1.0
+        return out
+
+    kept = HistFactoryEngine._lanes
+    monkeypatch.setattr(HistFactoryEngine, "_lanes", lanes)
+    monkeypatch.setattr(HistFactoryEngine, "uncompiled", 60)
+    monkeypatch.setattr(fit_carefully, "dispatcher", form)
+    one = HistFactoryEngine(model, "mu", model.array({}))
+    whole = one.run(0, 100, 3)
+    first = calls.copy()
+    calls.clear()
+    again = [one.run(0, 70, 3), one.run(70, 30, 3)]
+    assert np.allclose(np.concatenate([b.statistic for b in again]), whole.statistic, atol=1e-9, equal_nan=True)
+    lost = one._lanes(*one._split(one.data(np.arange(100), 3)))[:, 3] > 0
+    assert sum(calls) == sum(first) == lost[60:].sum() > 0

@@ -101,8 +101,10 @@ class Engine(Source, Protocol):
     def data(self, toys: NDArray[np.int64], seed: int) -> Floats:
         """Counts and auxiliary measurements of the listed toys, shape (n, B + A)."""
 
-    def fit_data(self, data: Floats) -> Batch:
-        """Given toys, shape (n, B + A), as `data` makes them."""
+    def fit_data(self, data: Floats, before: int = 0) -> Batch:
+        """Given toys, shape (n, B + A), as `data` makes them; `before`: the place of the first in a run, by which some
+        engines choose how they fit, never what they find.
+        """
 
     def tangent(self) -> tuple[Floats, Floats]:
         """Derivatives of `center` in the strength, shape (B + A,), and in the other free parameters, (B + A, K)."""
@@ -267,7 +269,7 @@ class LogLinearEngine(Sendable):
         """Counts and pulls of the listed toys, shape (n, B + J)."""
         return np.hstack(self.draw(toys, seed))
 
-    def fit_data(self, data: Floats) -> Batch:
+    def fit_data(self, data: Floats, before: int = 0) -> Batch:
         """Given toys: counts and pulls, shape (n, B + J)."""
         bins = self.model.rate.size
         return self.fit(data[:, :bins], data[:, bins:])

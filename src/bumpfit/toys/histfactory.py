@@ -7,9 +7,9 @@ fluctuate with the counts: Gaussian ones by their width, Poisson ones as counts.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,9 @@ TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""
 RETRY_ITERATIONS = 5000
 ITERATIONS = 200
-PILOT, FEW = 256, 0.05
-"""Of so many toys, the fraction that may be left to the careful minimiser without it being compiled, which takes as
-long as some 300 of its toys.
+COMPILE_AFTER, PILOT, TRIED = 25_000, 256, 8
+"""Evaluations of the likelihood (half a millisecond each) by the careful minimiser after which it is compiled, which
+takes a minute; toys that tell how many of a run need it; and how many of these are fitted to tell what one takes.
 """
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
@@ -247,7 +247,7 @@ class HistFactoryEngine(Sendable):
     def run(self, first: int, n: int, seed: int) -> Batch:
         """Toys first .. first + n of the seed."""
         data = self.data(np.arange(first, first + n), seed)
-        return self.fit_data(data)
+        return self.fit_data(data, first)
 
     def fit(self, counts: Floats, pulls: Floats) -> Batch:
         """Toys with counts, shape (n, B), and pulls of the Gaussian constraints of the free parameters, shape (n,
@@ -288,10 +288,15 @@ class HistFactoryEngine(Sendable):
         """-2 ln L of each toy at the tested strength relative to the saturated model, (n,); NaN where it failed."""
         return np.where(batch.status == FITTED, 2 * batch.fixed[:, 0], np.nan)
 
-    def fit_data(self, data: Floats) -> Batch:
-        """Given toys: counts and auxiliary measurements, shape (n, B + A), as `data` makes them."""
+    def fit_data(self, data: Floats, before: int = 0) -> Batch:
+        """Given toys: counts and auxiliary measurements, shape (n, B + A), as `data` makes them; `before`: their place
+        in a run.
+        """
+        return self._run(*self._split(data), before)
+
+    def _split(self, data: Floats) -> tuple[Floats, Floats]:
         bins = self.model.compiled.n_bins
-        return self._run(np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:]))
+        return np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:])
 
     def observed(self) -> float | None:
         """The statistic of the observed data; None without data."""
@@ -350,27 +355,44 @@ class HistFactoryEngine(Sendable):
         return out
 
     @cached_property
-    def careful(self) -> Any:
-        """`fit_carefully`, compiled where more than a few toys need it: that takes half a minute, once.
+    def effort(self) -> float:
+        """Evaluations of the likelihood by the careful minimiser for a toy of a run, most of which need none."""
+        mains, auxs = self._split(self.data(np.arange(PILOT), 0))
+        lost = np.flatnonzero(self._lanes(mains, auxs)[:, 3] > 0)
+        p, begin = self.problem, self.values.copy()
+        begin[self.poi] = self.plan.mu
+        held = p.free.copy()
+        held[self.poi] = False
+        evaluations = [
+            newton.minimise(begin, held, p.low, p.high, mains[i], auxs[i], self.model.compiled, TOLERANCE, ITERATIONS)[
+                4
+            ]
+            for i in lost[:TRIED]
+        ]
+        fits = 4 if self.model.bends else 2
+        return fits * float(np.mean(evaluations)) * lost.size / PILOT if evaluations else 0.0
 
-        Both forms reach the same minima to rounding; which one is taken is a matter of the engine alone, so that the
-        toys of a seed are the same in any number of pieces.
+    @cached_property
+    def uncompiled(self) -> float:
+        """Toys of a run whose lost ones the careful minimiser takes as it stands; after them it is compiled.
+
+        Both forms reach the same minima to rounding. The place of a toy in its run decides, not what has been compiled
+        before, so that toys are the same in any number of pieces and processes.
         """
-        data = self.data(np.arange(PILOT), 0)
-        bins = self.model.compiled.n_bins
-        out = self._lanes(np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:]))
-        many = (out[:, 3] > 0).mean() > FEW
-        return fit_carefully.dispatcher if many else fit_carefully
+        return COMPILE_AFTER / self.effort if self.effort else math.inf
 
-    def _run(self, mains: Floats, auxs: Floats) -> Batch:
+    def _run(self, mains: Floats, auxs: Floats, before: int = 0) -> Batch:
         problem = self.problem
         out = self._lanes(mains, auxs)
         lost = np.flatnonzero(out[:, 3] > 0)
-        if lost.size:
-            self.careful(
-                self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
-                mains, auxs, lost, self.model.bends, out,
-            )  # fmt: skip
+        late = before + lost >= (self.uncompiled if lost.size else math.inf)
+        for compiled, toys in ((False, lost[~late]), (True, lost[late])):
+            if toys.size:
+                minimise = fit_carefully.dispatcher if compiled else fit_carefully
+                minimise(
+                    self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
+                    mains, auxs, toys, self.model.bends, out,
+                )  # fmt: skip
         failed = np.flatnonzero(out[:, 3] > 0)
         route = np.full(len(out), NEWTON, np.int8)
         route[failed] = MINUIT
