@@ -31,6 +31,9 @@ NEAR = 0.25
 ROUNDING = 3.0
 """Standard deviations of the factor within which the roundest number is taken: published values have few digits."""
 
+TABLES = {".yaml": from_yaml, ".yml": from_yaml, ".yoda": from_yoda, ".csv": from_csv}
+"""Readers of tables by suffix."""
+
 UNITS = {"": 1.0, "gev": 1.0, "tev": 1000.0, "mev": 1e-3}
 """Units of the masses in GeV."""
 
@@ -67,15 +70,28 @@ def read(
         return Published(as_histogram(file), chosen or source.stem, "counts of the histogram")
     if kind == ".root":
         return _root(source, chosen)
-    readers = {".yaml": from_yaml, ".yml": from_yaml, ".yoda": from_yoda, ".csv": from_csv}
-    if kind not in readers:
-        raise InputError(f"'{path}' is no published spectrum; known are {', '.join((*readers, '.root', '.json'))}")
-    found = readers[kind](source, chosen)
+    if kind not in TABLES:
+        raise InputError(f"'{path}' is no published spectrum; known are {', '.join((*TABLES, '.root', '.json'))}")
+    found = TABLES[kind](source, chosen)
     said = (unit or found.unit).lower()
     if said not in UNITS:
         raise InputError(f"the masses of '{path}' are in '{unit or found.unit}'; expected GeV or TeV (--unit)")
     counts, how = counts_of(found, luminosity, UNITS[said], str(path))
     return Published(from_counts(found.edges * UNITS[said], counts), found.name or source.stem, how)
+
+
+def as_written(path: str | Path, chosen: str | None = None) -> Histogram:
+    """The values of a table (CSV, HEPData YAML, YODA) between its edges as they are, and any other file as
+    `histograms.as_histogram` reads it: counts, or expected events of a model. `chosen` as of `read`.
+
+    Raises InputError for files that cannot be read and negative values.
+    """
+    source = Path(path)
+    reader = TABLES.get(source.suffix.lower())
+    if reader is None:
+        return as_histogram(str(path) if chosen is None else f"{path}:{chosen}")
+    found = reader(source, chosen)
+    return from_counts(found.edges, found.values)
 
 
 def _root(path: Path, chosen: str | None) -> Published:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bumpfit.inference.bump_hunter import Bump
 from bumpfit.inference.spectra import SpectrumScan
+from bumpfit.law import upper_limit
 from bumpfit.pages.likelihood import discoveries, limits
-from bumpfit.pages.terminal import number, pairs, probability, stacked, table
+from bumpfit.pages.terminal import measured, number, pairs, probability, stacked, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
+
+
+FEW = 10
+"""Toys as extreme as the data below which the global p-value is said to be at most something."""
 
 
 def told(found: SpectrumScan) -> RenderableType:
@@ -38,6 +44,25 @@ def told(found: SpectrumScan) -> RenderableType:
     if found.limits is not None:
         parts.append(limits(found.limits))
     return stacked(*parts)
+
+
+def bump(found: Bump, *, deficits: bool = False) -> RenderableType:
+    """The window of a BumpHunter with its p-values."""
+    return pairs([
+        ("deficit" if deficits else "excess", f"{found.low:.6g} to {found.high:.6g} ({found.bins} bins)"),
+        ("events", f"{found.data:.10g}, expected {found.background:.6g}"),
+        ("local p-value", f"{probability(found.p_local)}, Z = {number(found.z_local, 4)}"),
+        ("global p-value", f"{measured(found.p, found.error)}, Z = {number(found.z, 4)}"),
+        ("toys", f"{found.exceeding} of {found.toys} at least as extreme"),
+    ])  # fmt: skip
+
+
+def bump_notes(found: Bump) -> list[str]:
+    """What the global p-value does not hold for."""
+    if found.exceeding >= FEW:
+        return []
+    most = upper_limit(found.exceeding, found.toys)
+    return [f"{found.exceeding} toys are few: at 95 % the global p-value is at most {probability(most)}; give more"]
 
 
 def figure(found: SpectrumScan, name: str) -> Figure:

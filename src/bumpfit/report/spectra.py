@@ -54,7 +54,7 @@ def spectrum(
 ) -> Figure:
     """Events a bin with the fitted background and signal, shapes (B,), and pulls against the background-only fit.
 
-    Pulls are (data - fit) / sqrt(fit). Without a fit there is one panel.
+    Pulls are (data - fit) / sqrt(fit), where events are expected. Without a fit there is one panel.
     """
     figure, axes = panels((1.0,) if fitted is None else (3.0, 1.15))
     main, edges, n = axes[0], counts.edges, counts.counts
@@ -70,10 +70,19 @@ def spectrum(
     main.set_xlim(edges[0], edges[-1])
     main.legend(loc="upper right", title=note or None, alignment="right")
     if fitted is not None:
-        pulls(axes[1], (n - fitted) / np.sqrt(np.maximum(fitted, 1e-9)), edges)
+        pulls(axes[1], np.where(fitted > 0, (n - fitted) / np.sqrt(np.maximum(fitted, 1e-9)), np.nan), edges)
         if signal is not None:
             stairs(axes[1], signal / np.sqrt(np.maximum(fitted, 1e-9)), edges, color=VERMILION, linestyle="--")
     axes[-1].set_xlabel(label)
+    return figure
+
+
+@styled
+def window(counts: Histogram, expected: Array, low: float, high: float, label: str, note: str = "") -> Figure:
+    """A spectrum over what is expected, (B,), with the window `low` to `high` of a BumpHunter shaded."""
+    figure = spectrum(counts, expected, None, label, fit_name="Background", note=note)
+    for axis in figure.axes:
+        axis.axvspan(low, high, color=VERMILION, alpha=0.15, linewidth=0)
     return figure
 
 

@@ -263,9 +263,10 @@ def band(axis: Axes, low: Array, high: Array, edges: Array, **how: Any) -> None:
 
 
 def pulls(axis: Axes, values: Array, edges: Array) -> None:
-    """A panel of pulls, with lines at 0 and +-2."""
+    """A panel of pulls, with lines at 0 and +-2; NaN where there is none."""
     stairs(axis, values, edges, histtype="fill", color=GREY, alpha=0.55)
-    axis.set_ylim(min(-3.0, 1.15 * float(values.min())), max(3.0, 1.15 * float(values.max())))
+    known = values[np.isfinite(values)]
+    axis.set_ylim(min(-3.0, 1.15 * float(known.min(initial=0.0))), max(3.0, 1.15 * float(known.max(initial=0.0))))
     axis.axhline(0.0, color=BLACK, linewidth=0.8)
     for z in (-2, 2):
         axis.axhline(z, color=GREY, linestyle=":", linewidth=1.0)
