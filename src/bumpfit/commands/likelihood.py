@@ -21,14 +21,13 @@ from bumpfit.commands.options import (
     grouped,
     law_of,
 )
-from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.output import Drawing, Output, Page, check_outputs, provenance
 from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
 
 if TYPE_CHECKING:
-    from bumpfit.inference.summary import Summary
-    from bumpfit.workspace import Model
+    pass
 
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Side = Literal["both", "low", "high"]
@@ -47,12 +46,9 @@ def fit(
     published: Published,
     output: Output,
     drawing: Drawing,
+    page: Page,
     correlation: Annotated[bool, typer.Option("--correlation", help="Show the correlations of parameters.")] = False,
     yields: Annotated[bool, typer.Option("--yields", help="Add yields before and after the fit.")] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write a page: fit, pulls, impacts, limit, goodness."),
-    ] = None,
 ) -> None:
     """Fit all parameters, and test the background-only hypothesis (q0, local p-value and significance).
 
@@ -69,7 +65,7 @@ def fit(
 
     drawing.check()
     if published.wanted(Path(source)):
-        if report is not None:
+        if page.report is not None:
             raise InputError("--report is for workspaces and tables of scored events; a spectrum has --figure")
         check_outputs([source], output.out, drawing.figure, published.limits_figure)
         fit_spectrum(Path(source), published, building, output, drawing)
@@ -86,7 +82,7 @@ def fit(
     else:
         model = reading.model(require(source))
     files: list[str | Path] = [source, *reading.files, *fitting.files, *building.files]
-    check_outputs(files, output.out, drawing.figure, report)
+    check_outputs(files, output.out, drawing.figure, page.report)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)
     if not best.valid:
@@ -107,8 +103,11 @@ def fit(
     found |= {name: None if tested is None else getattr(tested, name) for name in names}
     found |= {"at_bounds": (tested or best).at_bounds, "notes": () if tested is None else tested.notes}
     head = provenance("fit", files, {**building.given(), **fitting.given()})
-    if report is not None:
-        _write_report(report, inference.summary(model, data, **settings), model, Path(source).name, head)
+    if page.report is not None:
+        from bumpfit.pages.likelihood_report import document
+
+        summary = inference.summary(model, data, **settings)
+        page.write(lambda: document(summary, model, Path(source).name, head))
     result = {
         **head,
         **best.to_dict(), "poi": model.poi, **found,
@@ -136,14 +135,6 @@ def fit(
         ),
         show.notes(best if tested is None else tested) + ([] if tested else [f"no discovery test: {reason}"]),
     )  # fmt: skip
-
-
-def _write_report(path: Path, found: Summary, model: Model, name: str, head: dict[str, Any]) -> None:
-    from bumpfit.files import write_text
-    from bumpfit.pages.likelihood_report import document
-    from bumpfit.report import html
-
-    write_text(path, html.render(document(found, model, name, head)))
 
 
 @grouped

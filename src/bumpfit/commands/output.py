@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from bumpfit.report.document import Document
+
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write the result to this JSON file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it (png, pdf or svg).")]
@@ -75,6 +77,26 @@ class Drawing:
             figure = make()
             as_texts(figure)
             figure.savefig(temporary, dpi=DOTS_PER_INCH)
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Where a report goes."""
+
+    PANEL: ClassVar[str] = "Output"
+
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page: answer, figures, tables, how it was made.")
+    ] = None
+
+    def write(self, make: Callable[[], Document]) -> None:
+        """Write the page when it was asked for."""
+        if self.report is None:
+            return
+        from bumpfit.files import write_text
+        from bumpfit.report import html
+
+        write_text(self.report, html.render(make()))
 
 
 def check_outputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:

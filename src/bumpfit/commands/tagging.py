@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bumpfit.commands.options import Seed, grouped
-from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.output import Drawing, Output, Page, check_outputs, provenance
 from bumpfit.commands.tagging_data import dataset
 from bumpfit.commands.tagging_options import Judging, Likelihood, Repeated, settings
 from bumpfit.errors import InputError
 from bumpfit.pages.terminal import stacked
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bumpfit.events.dataset import Dataset
     from bumpfit.scoring.merits import Merits
     from bumpfit.tagging import Prospects, Variation
@@ -76,7 +80,7 @@ def train(
     if model is not None:
         trained.save(model)
         told.append(f"model written to {model}")
-    _answer(trained, data, "test", judging, likelihood, output, drawing, head, told, seed)
+    _answer(trained, data, "test", judging, likelihood, output, drawing, Page(), head, told, seed)
 
 
 @grouped
@@ -86,6 +90,7 @@ def metrics(
     likelihood: Likelihood,
     output: Output,
     drawing: Drawing,
+    page: Page,
     model: Annotated[Path | None, typer.Option("-m", "--model", help="Trained model, of `bumpfit train`.")] = None,
     observable: Annotated[
         str | None, typer.Option(help="Go on to a likelihood of this feature of the data set, without a model.")
@@ -102,7 +107,7 @@ def metrics(
     from bumpfit.scoring import models
 
     files = [source, *([] if model is None else [model]), *likelihood.files]
-    check_outputs(files, output.out, drawing.figure, *likelihood.outputs)
+    check_outputs(files, output.out, drawing.figure, page.report, *likelihood.outputs)
     drawing.check()
     if (model is None) == (observable is None):
         raise InputError("give --model or --observable, one of the two")
@@ -119,14 +124,16 @@ def metrics(
             )
         found = _prospects(data, None, observable, part, judging, likelihood)
         notes = [*found.notes, *likelihood.written]
-        output.give({**head, "likelihood": found.to_dict()}, lambda: _table(found), notes)
+        result = {**head, "likelihood": found.to_dict()}
+        _page(page, None, found, result, {"templates": partial(_templates, found, observable)}, notes)
+        output.give(result, lambda: _table(found), notes)
         return
     trained = models.read(model)
     if data.part is None and part != "all":
         raise InputError(
             f"{source} is not split; take all its events with --part all, unless the model was trained on them"
         )
-    _answer(trained, data, part, judging, likelihood, output, drawing, head, [], seed)
+    _answer(trained, data, part, judging, likelihood, output, drawing, page, head, [], seed)
 
 
 def _answer(
@@ -137,6 +144,7 @@ def _answer(
     likelihood: Likelihood,
     output: Output,
     drawing: Drawing,
+    page: Page,
     head: dict[str, Any],
     told: list[str],
     seed: int,
@@ -160,13 +168,17 @@ def _answer(
     result = {**head, "part": part, "metrics": found.to_dict(), "likelihood": None}
     shown = [show.merits(found, part)]
     notes = [*found.notes]
+    draw = {"performance": partial(_performance, chosen, probabilities, found)}
+    asked = None
     if likelihood.wanted:
         asked = _prospects(data, trained, "score", part, judging, likelihood)
         result["likelihood"] = asked.to_dict()
         shown.append(show.likelihood(asked))
         notes += [*asked.notes, *likelihood.written]
+        draw["templates"] = partial(_templates, asked, "score")
+    _page(page, found, asked, result, draw, [*notes, *told])
     if drawing.figure is not None:
-        _draw(drawing, chosen, probabilities, found)
+        drawing.draw(draw["performance"])
         told = [*told, f"figure written to {drawing.figure}"]
     output.give(result, lambda: stacked(*shown), [*notes, *told])
 
@@ -184,7 +196,23 @@ def _seen(trained: Any, chosen: Dataset, part: Part) -> list[str]:
     return [f"{found} trained the model: what is shown is better than it would be for others"]
 
 
-def _draw(drawing: Drawing, chosen: Dataset, probabilities: Any, found: Merits) -> None:
+def _page(
+    page: Page,
+    found: Merits | None,
+    asked: Prospects | None,
+    result: dict[str, Any],
+    draw: Mapping[str, Callable[[], Figure]],
+    notes: list[str],
+) -> None:
+    """The report, when it was asked for."""
+    if page.report is not None:
+        from bumpfit.pages.metrics_report import document
+
+        name, figures = Path(result["inputs"][0]["path"]).name, {key: make() for key, make in draw.items()}
+        page.write(lambda: document(found, asked, name, result, figures, notes))
+
+
+def _performance(chosen: Dataset, probabilities: Any, found: Merits) -> Figure:
     """The figure of a score."""
     from bumpfit.report.classifiers import performance
     from bumpfit.scoring.curves import curves
@@ -197,7 +225,15 @@ def _draw(drawing: Drawing, chosen: Dataset, probabilities: Any, found: Merits) 
     largest = {"significance": found.significance, "asimov": found.asimov}
     error = "" if found.auc.error is None else f" ± {found.auc.error:.3f}"
     marked = {name: merit for name, merit in largest.items() if merit is not None}
-    drawing.draw(lambda: performance(lines, marked, f"AUC {found.auc.value:.3f}{error}"))
+    return performance(lines, marked, f"AUC {found.auc.value:.3f}{error}")
+
+
+def _templates(found: Prospects, name: str) -> Figure:
+    """The histogram of a likelihood."""
+    from bumpfit.report.classifiers import templates
+
+    data = found.data if found.has_data else None
+    return templates(found.edges, found.yields, found.errors, found.signal, name, data=data, variations=found.totals())
 
 
 def _prospects(
@@ -246,14 +282,7 @@ def _prospects(
     if likelihood.workspace is not None:
         write_json(likelihood.workspace, found.workspace)
     if likelihood.template_figure is not None:
-        from bumpfit.report.classifiers import templates
-
-        Drawing(likelihood.template_figure).draw(
-            lambda: templates(
-                found.edges, found.yields, found.errors, found.signal, name,
-                data=found.data if found.has_data else None, variations=found.totals(),
-            )
-        )  # fmt: skip
+        Drawing(likelihood.template_figure).draw(partial(_templates, found, name))
     return dataclasses.replace(found, notes=(*found.notes, *dict.fromkeys(told)))
 
 

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bumpfit.commands.output import Drawing, Output
+from bumpfit.commands.output import Drawing, Output, Page
 from bumpfit.normal import significance, upper_tail
 from bumpfit.pages.terminal import measured, number, pairs, probability, statistic
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bumpfit.toys import Curve, GlobalToys, Tally
 
 POINTS = 40
 """Points of the curves in figures."""
 
 
-def give(
-    found: Tally, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output, notes: tuple[str, ...] = ()
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """Where what is told of toys goes; `keep`: the file of toys that was written."""
+
+    drawing: Drawing
+    page: Page
+    keep: Path | None
+    output: Output
+
+    def give(
+        self, found: Tally | GlobalToys, result: dict[str, Any], draw: Callable[[], Figure],
+        rows: list[tuple[str, str]], notes: list[str],
+    ) -> None:  # fmt: skip
+        """Figure, report, and the answer."""
+        self.drawing.draw(draw)
+        if self.page.report is not None:
+            from bumpfit.pages.toys_report import document
+
+            names = [Path(one["path"]).name for one in result["inputs"]]
+            self.page.write(lambda: document(found, result, draw(), names, notes))
+        written = [] if self.keep is None else [f"toys written to {self.keep}"]
+        self.output.give(result, lambda: pairs(rows), [*notes, *written])
+
+
+def give(found: Tally, head: dict[str, Any], told: Told, notes: tuple[str, ...] = ()) -> None:
     """Give a tally: p-value with its error, the asymptotic one beside it; as a figure the distribution (of weighted
     toys the tail probability) and running p.
     """
@@ -33,8 +59,7 @@ def give(
             return _tail_probability(found, result["p_asymptotic"])
         return tally(found, _running(found) if found.fitted else None, result["p_asymptotic"])
 
-    drawing.draw(draw)
-    output.give(result, lambda: pairs(_rows(result)), [*notes, *_lost(found), *_written(keep)])
+    told.give(found, result, draw, _rows(result), [*notes, *_lost(found)])
 
 
 def _tail_probability(found: Tally, expected: float | None) -> Any:
@@ -49,10 +74,6 @@ def _tail_probability(found: Tally, expected: float | None) -> Any:
     end = min(float(finite.max(initial=0.0)), reach_of(found.observed) ** 2)
     curve = tail_curve(found, np.linspace(0.0, end, POINTS))
     return tail_probability(curve, found.observed, found.statistic, _running(found), expected)
-
-
-def _written(keep: Path | None) -> list[str]:
-    return [] if keep is None else [f"toys written to {keep}"]
 
 
 def _lost(found: Tally) -> list[str]:
@@ -109,16 +130,12 @@ def _p_and_z(kind: str, p: float, error: float, upper: float | None, *, bound: b
     return rows
 
 
-def give_scan(
-    found: GlobalToys, head: dict[str, Any], drawing: Drawing, keep: Path | None, output: Output,
-    notes: tuple[str, ...] = (),
-) -> None:  # fmt: skip
+def give_scan(found: GlobalToys, head: dict[str, Any], told: Told, notes: tuple[str, ...] = ()) -> None:
     """Give scans: global p-value and the bound of Gross and Vitells; both over the largest significance as a figure."""
     result: dict[str, Any] = {**head, **found.to_dict()}
     p, tally = result["p_global"], found.tally
     bound = None if p is None or found.observed is None else tally.hits(found.observed) == 0
     result |= {"z_global": None if p is None else significance(p), "p_is_upper_bound": bound}
-    drawing.draw(found.plot)
     rows = [
         ("toys", f"{result['toys']} ({result['fitted']} fitted with all signals of the scan)"),
         ("largest q0", number(result["observed"])),
@@ -127,4 +144,4 @@ def give_scan(
         rows += _p_and_z("global ", p, result["p_global_error"], result["p_global_upper"], bound=bool(bound))
         bounds = number(result["gross_vitells"]), number(result["gross_vitells_error"], 2)
         rows.append(("Gross-Vitells bound", " ± ".join(bounds)))
-    output.give(result, lambda: pairs(rows), [*notes, *_lost(tally), *_written(keep)])
+    told.give(found, result, found.plot, rows, [*notes, *_lost(tally)])

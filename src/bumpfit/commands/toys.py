@@ -13,8 +13,8 @@ import typer
 
 from bumpfit.commands import toy_studies
 from bumpfit.commands.options import Reading, Seed, grouped
-from bumpfit.commands.output import Drawing, Json, Output, check_outputs, provenance
-from bumpfit.commands.toy_results import give, give_scan
+from bumpfit.commands.output import Drawing, Json, Output, Page, check_outputs, provenance
+from bumpfit.commands.toy_results import Told, give, give_scan
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages.terminal import pairs
 
@@ -40,6 +40,7 @@ def toys(
     ],
     reading: Reading,
     drawing: Drawing,
+    page: Page,
     n: Annotated[int | None, typer.Option("-n", "--number", help="Number of toys; with --until the most.")] = None,
     statistic: Annotated[str, typer.Option(help="q0, qmu, qtilde, tmu or ttilde.")] = "q0",
     mu: Annotated[float, typer.Option(help="Strength that toys are thrown at.")] = 0.0,
@@ -87,7 +88,7 @@ def toys(
     if submit is not None:
         refused = {
             "--merge": merge, "--shard": shard, "--until": until,
-            "--dask": dask, "--workers (give --cores)": workers, "--figure": drawing.figure,
+            "--dask": dask, "--workers (give --cores)": workers, "--figure": drawing.figure, "--report": page.report,
         }  # fmt: skip
         wrong = [name for name, value in refused.items() if value]
         if wrong:
@@ -102,7 +103,7 @@ def toys(
         return
     if shards is not None:
         raise InputError("--shards belongs to --submit; to throw one part here, give --shard I/N")
-    check_outputs([*files, *reading.files], drawing.figure, out)
+    check_outputs([*files, *reading.files], drawing.figure, page.report, out)
     if merge:
         settings = {
             "--until": until is not None, "--shard": shard is not None, "--dask": dask is not None, "--tail": tail,
@@ -111,7 +112,7 @@ def toys(
         unfit = [name for name, asked in settings.items() if asked]
         if unfit:
             raise InputError(f"--merge joins toys that were thrown; leave out {', '.join(unfit)}")
-        _merge(files, n, observed, out, as_json, drawing)
+        _merge(files, n, observed, out, as_json, drawing, page)
         return
     if n is None:
         raise InputError("give the number of toys, for example -n 100000")
@@ -147,9 +148,9 @@ def toys(
             path=keep, part=part, until=until, observed=observed,
         )  # fmt: skip
     if isinstance(source, ScanEngine):
-        give_scan(GlobalToys(found, source.level, source.scan), head, drawing, keep, output)
+        give_scan(GlobalToys(found, source.level, source.scan), head, Told(drawing, page, keep, output))
     else:
-        give(found, head, drawing, keep, output)
+        give(found, head, Told(drawing, page, keep, output))
 
 
 def _source(
@@ -238,8 +239,9 @@ def _options(values: dict[str, Any]) -> list[str]:
 
 
 def _merge(
-    files: list[Path], n: int | None, observed: float | None, out: Path | None, as_json: bool, drawing: Drawing
-) -> None:
+    files: list[Path], n: int | None, observed: float | None, out: Path | None, as_json: bool, drawing: Drawing,
+    page: Page,
+) -> None:  # fmt: skip
     """Join result files; `n`: how many toys the whole run has."""
     from bumpfit.toys import GlobalToys, merge, read
     from bumpfit.toys.scan import LARGEST
@@ -271,9 +273,9 @@ def _merge(
     gaps = tuple(f"toys {a} to {b - 1} are missing" for a, b in missing(0, end, found.ranges))
     output = Output(None if keep is not None else out, as_json)
     if found.statistic == LARGEST:
-        give_scan(GlobalToys(found), head, drawing, keep, output, gaps)
+        give_scan(GlobalToys(found), head, Told(drawing, page, keep, output), gaps)
     else:
-        give(found, head, drawing, keep, output, gaps)
+        give(found, head, Told(drawing, page, keep, output), gaps)
 
 
 def add_to(app: typer.Typer) -> None:

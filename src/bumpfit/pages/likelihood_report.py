@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bumpfit.inference.summary import Summary
 from bumpfit.pages.likelihood import notes, signals
+from bumpfit.pages.origin import made
 from bumpfit.pages.terminal import measured, number, rounded_pair, statistic
 from bumpfit.report import pictures
 from bumpfit.report.document import (
@@ -15,7 +15,6 @@ from bumpfit.report.document import (
     Document,
     Gallery,
     Heading,
-    Items,
     Paragraph,
     Picture,
     Table,
@@ -36,6 +35,10 @@ NAMES = {
     "impacts": "impacts",
     "goodness": "goodness of fit",
 }
+METHOD = (
+    "Errors come from the second derivatives of -ln L at the best fit, tests and limits from asymptotic formulae "
+    "(Cowan, Cranmer, Gross, Vitells, Eur. Phys. J. C 71 (2011) 1554)."
+)
 MANY = 40
 """Parameters in the table, those that the fit moved most first."""
 
@@ -47,7 +50,7 @@ def document(found: Summary, model: Model, name: str, result: Mapping[str, Any])
         *_fitted(found, model),
         *_parameters(found, model),
         *_strength(found),
-        *_made(found, result),
+        *made(result, METHOD, [f"No {NAMES[name]}: {verbatim(why)}" for name, why in found.refused.items()]),
     ]
     size = f"Channels: {len(model.channels)}, bins: {model.compiled.n_bins}, parameters: {len(model.parameters)}"
     return Document(f"Fit of {verbatim(name)}", f"bumpfit {result['version']}. {size}.", tuple(blocks))
@@ -144,17 +147,3 @@ def _strength(found: Summary) -> list[Block]:
     blocks: list[Block] = [Heading(f"The strength {verbatim(found.parameter)}", "strength")]
     blocks += [Gallery(tuple(told))] if told else []
     return [*blocks, Table("tests", "Tests by asymptotic formulae.", ("Quantity", "Value"), tuple(rows))]
-
-
-def _made(found: Summary, result: Mapping[str, Any]) -> list[Block]:
-    rows = [("bumpfit", str(result["version"]))]
-    rows += [(verbatim(Path(one["path"]).name), f"SHA-256 {verbatim(one['sha256'])}") for one in result["inputs"]]
-    rows += [(verbatim(f"--{name.replace('_', '-')}"), verbatim(value)) for name, value in result["options"].items()]
-    missing = tuple(f"No {NAMES[name]}: {verbatim(reason)}" for name, reason in found.refused.items())
-    return [
-        Heading("How it was made", "made"),
-        *([Items(missing)] if missing else []),
-        Table("made_with", "Version, inputs, and options that were given.", ("Item", "Value"), tuple(rows)),
-        Paragraph("Errors come from the second derivatives of -ln L at the best fit, tests and limits from asymptotic "
-                  "formulae (Cowan, Cranmer, Gross, Vitells, Eur. Phys. J. C 71 (2011) 1554)."),
-    ]  # fmt: skip

@@ -1,4 +1,8 @@
-"""A document as one HTML file: style and figures inside, no script, nothing fetched; light, dark and on paper."""
+"""A document as one HTML file: style and figures inside, no script, nothing fetched; light, dark and on paper.
+
+The contents stand at the side where the page is wide enough. Tables cannot be sorted, which needs a script: their rows
+come in the order that matters, and the numbers are in the JSON file.
+"""
 
 from __future__ import annotations
 
@@ -65,12 +69,17 @@ th { border-bottom: 2px solid var(--line); font-weight: 600; }
 thead th { border-top: 1px solid var(--line); } .n { text-align: right; } .n, .k { white-space: nowrap; }
 tr.strong td { font-weight: 650; background: var(--card); }
 figure { margin: 1.3rem 0; break-inside: avoid; max-width: 600px; }
+figure.broad { max-width: none; overflow-x: auto; } figure.broad img { min-width: 38rem; }
 figure img { display: block; width: 100%; height: auto; background: var(--paper); border-radius: 6px;
   border: 1px solid var(--line); padding: .5rem; }
 figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-top: .45rem; }
 .gallery { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1.4rem; }
 @media (max-width: 46rem) { .gallery { grid-template-columns: 1fr; } }
 .gallery figure { margin: .8rem 0; max-width: none; }
+@media screen and (min-width: 76rem) {
+  main { margin-left: max(16rem, 50vw - 490px); }
+  nav { position: fixed; top: 2.4rem; bottom: 1rem; left: max(1.4rem, 50vw - 490px - 15rem); width: 13.5rem; margin: 0;
+    overflow-y: auto; } nav a { display: block; margin: 0 0 .5rem; line-height: 1.35; } }
 @media (prefers-color-scheme: dark) { figure img { filter: brightness(.92); } }
 @media print { html { font-size: 12px; } body { font-size: 10pt; }
   main { max-width: none; padding: 0; } nav { display: none; }
@@ -78,6 +87,8 @@ figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-to
   tr { break-inside: avoid; } .wide { overflow: visible; } .gallery { grid-template-columns: 1fr 1fr; } }
 """
 
+BROAD = 2.0
+"""Width over height from which a figure, of panels side by side, takes the width of the page."""
 SHORT = 32
 """Characters of a table's cell up to which it is not broken into lines."""
 
@@ -176,7 +187,9 @@ def _picture(block: Picture, numbers: dict[str, str]) -> str:
     content = base64.b64encode(block.content).decode("ascii")
     alternative = html.escape(inline(block.caption, str, str, str, lambda name: numbers[name]), quote=True)
     alternative = alternative.replace("&lt;sub&gt;", "").replace("&lt;/sub&gt;", "")
+    width, height = (int.from_bytes(block.content[k : k + 4]) for k in (16, 20))  # the first chunk of every PNG file
+    kind = " class=broad" if width > BROAD * height else ""
     return (
-        f'<figure id="{block.name}"><img alt="{alternative}" src="data:image/png;base64,{content}">'
+        f'<figure id="{block.name}"{kind}><img alt="{alternative}" src="data:image/png;base64,{content}">'
         f"<figcaption><b>{numbers[block.name]}.</b> {_text(block.caption, numbers)}</figcaption></figure>"
     )
