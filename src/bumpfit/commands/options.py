@@ -34,7 +34,7 @@ Minimiser = Literal["newton", "minuit"]
 Workspace = Annotated[
     Path,
     typer.Argument(
-        help="Workspace: HistFactory or HS3 JSON, HistFactory XML, Combine datacard, cabinetry configuration."
+        help="Workspace: HistFactory or HS3 JSON, HistFactory XML, Combine datacard, cabinetry or TRExFitter."
     ),
 ]
 Workspaces = Annotated[

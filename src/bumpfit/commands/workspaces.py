@@ -47,13 +47,13 @@ def build(
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(metavar="IN", help="HistFactory or HS3 JSON, HistFactory XML, Combine datacard, cabinetry."),
+        typer.Argument(metavar="IN", help="HistFactory or HS3 JSON, HistFactory XML, datacard, cabinetry, TRExFitter."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Workspace to write.")],
     to: Annotated[Format, typer.Option(help="Format to write.")],
     reading: Reading,
 ) -> None:
-    """Convert a workspace between HistFactory JSON, HS3 JSON and datacards; from XML and cabinetry too.
+    """Convert a workspace between HistFactory JSON, HS3 JSON and datacards; from XML, cabinetry, TRExFitter too.
 
     Example: bumpfit convert workspace.json workspace_hs3.json --to hs3
     """

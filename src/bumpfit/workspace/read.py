@@ -1,5 +1,5 @@
 """Read workspaces: HistFactory JSON with patches and patchsets, HS3 JSON, HistFactory XML, datacards of Combine,
-configurations of cabinetry.
+configurations of cabinetry and TRExFitter.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from bumpfit.workspace.effects import DEFAULT_INTERPOLATION, correlations_of, de
 from bumpfit.workspace.hs3_read import from_hs3, is_hs3
 from bumpfit.workspace.model import Channel, Model
 from bumpfit.workspace.patchsets import Patch, apply_patch
+from bumpfit.workspace.trexfitter import looks_like_trexfitter
+from bumpfit.workspace.trexfitter_model import from_trexfitter
 from bumpfit.workspace.validate import check_content, check_schema
 from bumpfit.workspace.xml import read_xml
 
@@ -68,7 +70,7 @@ def read(
 
     `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; a top-level
     XML file of HistFactory with its ROOT files; a datacard of Combine (`from_card` has options for it); or a
-    configuration of cabinetry (`.yml`, `.yaml`).
+    configuration of cabinetry (`.yml`, `.yaml`) or TRExFitter (`.config`).
     `patch`: a JSON patch or a patchset (file or content), with
     `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
     analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":
@@ -122,6 +124,8 @@ def _load(source: Source) -> Any:
         return read_xml(source)
     if Path(source).suffix.lower() in SUFFIXES:
         return from_cabinetry(source)
+    if looks_like_trexfitter(source):
+        return from_trexfitter(source)
     return load_json(source)
 
 

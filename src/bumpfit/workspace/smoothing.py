@@ -63,3 +63,105 @@ def _means(y: Floats) -> Floats:
     z = y.copy()
     z[1:-1] = 0.25 * y[:-2] + 0.5 * y[1:-1] + 0.25 * y[2:]
     return z
+
+
+TOLERANCE = 0.08
+"""Relative statistical error below which neighbouring bins need not be joined (TRExFitter's default)."""
+
+SAME = 1e-7
+"""Ratios closer than this do not go up or down."""
+
+EQUAL = 1e-5
+"""Ratios closer than this are equal, as bins that were joined are."""
+
+MOST_REPEATS = 8
+"""How often the ratio is smoothed at most."""
+
+
+def smooth_variations(nominal: Floats, errors: Floats, varied: Floats, most: int) -> Floats:
+    """A varied template with at most `most` changes of slope (TRExFitter's MAXVARIATION; its README, "Smoothing").
+
+    nominal, errors, varied (B,). Neighbouring bins are joined until the nominal error of each group is below
+    `TOLERANCE`, which is halved until the ratio changes its slope often enough at most; then 353QH, twice, takes the
+    steps away. The sum stays, and nothing is negative.
+    """
+    if len(nominal) < 2:
+        return varied
+    tolerance, joined = TOLERANCE, varied
+    while True:
+        joined, ratios = _joined(nominal, errors, joined, tolerance)
+        if _slope_changes(ratios) <= most or tolerance == 0.0:
+            break
+        tolerance /= 2.0
+    ratio = _over(joined, nominal)
+    filled = np.flatnonzero(ratio)
+    if not filled.size:
+        return varied
+    first, last = int(filled[0]), int(filled[-1])
+    repeats = 2 * min(_shortest_run(ratio), MOST_REPEATS // 2)
+    shift = _over(joined - nominal, nominal) + 100.0  # 353QH cuts at 0, as ROOT's does
+    if repeats < last - first:
+        for _ in range(repeats):
+            shift[first : last + 1] = smooth_353qh_twice(shift[first : last + 1])
+    result = (shift - 100.0) * nominal + nominal
+    total = float(result.sum())
+    if total != 0.0:
+        result = result * (float(varied.sum()) / total)
+    return np.maximum(result, 0.0)
+
+
+def _over(numerator: Floats, denominator: Floats) -> Floats:
+    """The ratio, 0 where the denominator is 0, as ROOT has it."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
+
+
+def _joined(nominal: Floats, errors: Floats, varied: Floats, tolerance: float) -> tuple[Floats, Floats]:
+    """The varied template with the ratio of its group in each bin, and the ratios of the groups."""
+    group = np.zeros(len(nominal), dtype=np.int64)
+    groups, seen, squares, shifted = 0, 0.0, 0.0, 0.0
+    start = 0
+    for i in range(len(nominal)):
+        seen += abs(nominal[i])
+        squares += errors[i] ** 2
+        shifted += varied[i]
+        error = np.sqrt(squares) / seen if seen != 0 and shifted != 0 else np.inf
+        error = np.inf if error == 0 else error
+        if error <= tolerance or i == len(nominal) - 1:
+            if error < tolerance or groups == 0:
+                groups += 1
+            group[start : i + 1] = groups - 1
+            start, seen, squares = i + 1, 0.0, 0.0
+    inside = group[:, None] == np.arange(groups)
+    ratios = _over(varied @ inside, nominal @ inside)
+    return nominal * ratios[group], ratios
+
+
+def _slope_changes(ratios: Floats) -> int:
+    """Changes between going up and going down; each right after another counts twice."""
+    changes, used, before, last, up_before = 0, 0, False, 0.0, True
+    for value in ratios:
+        if value == 0:
+            continue
+        previous, last = last, float(value)
+        if abs(last - previous) < SAME:
+            continue
+        used += 1
+        up = last > previous
+        changed = used > 2 and up != up_before
+        changes += (2 if before else 1) if changed else 0
+        before, up_before = changed, up
+    return changes
+
+
+def _shortest_run(ratio: Floats) -> int:
+    """The smallest number of neighbouring bins with equal ratios."""
+    runs, count, previous = [], 1, 0.0
+    for value in ratio[ratio != 0]:
+        if previous != 0:
+            if abs(previous - value) < EQUAL:
+                count += 1
+            else:
+                runs.append(count)
+                count = 1
+        previous = float(value)
+    return min([*runs, count])

@@ -94,7 +94,13 @@ class RootHistograms:
 
 
 def filled(
-    paths: Sequence[str], variable: str, edges: Floats, *, weight: str | None = None, selection: str | None = None
+    paths: Sequence[str],
+    variable: str,
+    edges: Floats,
+    *,
+    weight: str | None = None,
+    selection: str | None = None,
+    with_flow: bool = False,
 ) -> Template:
     """A histogram of an expression of the branches of trees.
 
@@ -103,6 +109,7 @@ def filled(
     edges       (B + 1,); a bin holds its lower edge
     weight      expression of the events' weights; 1 without one
     selection   cut sentence
+    with_flow   put what is below the first edge into the first bin, and what is above the last one into the last
 
     Raises InputError for what cannot be read; MissingExtraError without uproot.
     """
@@ -116,5 +123,9 @@ def filled(
     filling = bh.Histogram(bh.axis.Variable(edges), storage=bh.storage.Weight())
     weights = None if weight is None else values(weight, source)[taken]
     filling.fill(values(variable, source)[taken], weight=weights)
-    view = filling.view()
-    return Template(np.asarray(edges, dtype=np.float64), np.array(view["value"]), np.sqrt(view["variance"]))
+    sums, squares = (np.array(filling.view(flow=True)[part]) for part in ("value", "variance"))
+    if with_flow:
+        for part in (sums, squares):
+            part[1] += part[0]
+            part[-2] += part[-1]
+    return Template(np.asarray(edges, dtype=np.float64), sums[1:-1], np.sqrt(squares[1:-1]))
