@@ -17,9 +17,9 @@
 # Needs the extra `simulate`; networks need `deep` and are left out without it.
 
 # %% tags=["parameters"]
-N = 1500
+N = 1000
 MPI = False  # multi-parton interactions: more soft particles, and seven times the time
-EPOCHS = 20
+EPOCHS = 24
 
 # %%
 import importlib.util
