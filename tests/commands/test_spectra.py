@@ -39,6 +39,27 @@ def test_another_family_and_order(bumpfit: Run) -> None:
     assert found["fit"]["twice_nll"] == pytest.approx(direct.twice_nll, abs=1e-6)
 
 
+def test_the_envelope_of_families_is_the_lowest_of_direct_fits(bumpfit: Run, tmp_path: Path) -> None:
+    figure = tmp_path / "envelope.png"
+    found = bumpfit("fit", CMS, "--family", "dijet,power_law", "--envelope", "--order", "3", "--penalty", "2",
+                    "--signal", "gauss:3%", "--scan-masses", "5000:5000:1", "--figure", figure,
+                    "--json").json  # fmt: skip
+    spectrum, peak = published.read(CMS).histogram, shapes.tie(shapes.gaussian(), sigma=(0.0, 0.03))
+    middle = float(np.sqrt(1530.0 * 8752.0))
+    rows = {}
+    for made in (shapes.dijet(3, reference=middle), shapes.power_law(3, reference=middle)):
+        both = shapes.add(made, peak)
+        least = [shapes.fit(both, spectrum, fixed={"mass": 5000.0, **more}) for more in ({}, {"n_signal": 0.0})]
+        rows[made.name] = [fit.twice_nll + 2 * 3 for fit in least], least[0]
+    best = min(rows, key=lambda name: rows[name][0][0])
+    one = found["peaks"][0]
+    assert found["functions"] == list(rows) and one["family"] == best
+    assert one["interval"]["best"] == pytest.approx(rows[best][1].values["n_signal"], rel=1e-4)
+    wanted = min(values[1] for values, _ in rows.values()) - rows[best][0][0]
+    assert one["q0"] == pytest.approx(wanted, abs=1e-4) and one["z"] == pytest.approx(np.sqrt(wanted), abs=1e-4)
+    assert figure.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -52,6 +73,10 @@ def test_another_family_and_order(bumpfit: Run) -> None:
         (("--family", "dijet", "--keep", "0.1"), "belongs to a table of scored events"),
         (("--family", "dijet", "--sqrt-s", "8000"), "between 0 and sqrt"),
         (("--order", "3"), "belongs to a published spectrum"),
+        (("--family", "all"), "--family all needs --envelope"),
+        (("--family", "all", "--envelope"), "--envelope needs --signal"),
+        (("--family", "dijet", "--envelope", "--signal", "gauss:3%"), "two or more different families, got dijet"),
+        (("--family", "dijet,ua2", "--envelope", "--signal", "gauss:3%", "--penalty", "-1"), "must be 0 or more"),
         (("--family", "dijet", "--limits-figure", "x.png"), "needs --limits"),
     ],
 )

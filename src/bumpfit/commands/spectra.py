@@ -13,7 +13,8 @@ from bumpfit.commands.output import Drawing, Output, provenance
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
-    from bumpfit.inference.spectra import SpectrumScan
+    from bumpfit.inference.spectra import Peak, SpectrumScan
+    from bumpfit.published import Published as Spectrum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +25,16 @@ class Published:
 
     family: Annotated[
         str | None,
-        typer.Option(help="Background family, dijet (default), ua2, exponential or power_law."),
+        typer.Option(
+            help="Background family, dijet (default), ua2, exponential or power_law; with --envelope several, or all."
+        ),
     ] = None
+    envelope: Annotated[
+        bool, typer.Option("--envelope", help="Profile the families (discrete profiling); needs --signal.")
+    ] = False
+    penalty: Annotated[
+        float, typer.Option(help="Units of -2 ln L that a parameter of a family costs, with --envelope.")
+    ] = 1.0
     order: Annotated[str, typer.Option(metavar="auto|N", help="Number of parameters; auto: F-test.")] = "auto"
     scan_masses: Annotated[
         str | None, typer.Option(metavar="LOW:HIGH:STEP", help="Masses of the peak; default: a width apart.")
@@ -77,6 +86,12 @@ class Published:
             raise InputError(f"cannot read --order {self.order}; expected auto or a number of parameters")
         return int(self.order)
 
+    def families(self) -> list[str]:
+        """The families of --family with --envelope."""
+        from bumpfit.inference.spectra import FAMILIES
+
+        return list(FAMILIES) if self.family in (None, "all") else str(self.family).split(",")
+
     def given(self) -> dict[str, Any]:
         """What differs from the defaults, for the record."""
         values = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self)}
@@ -103,7 +118,15 @@ def fit_spectrum(source: Path, published: Published, building: Building, output:
         raise InputError(
             "limits and scans need the form of the peak: --signal gauss:3% (of the mass) or gauss:100 (GeV)"
         )
+    if published.envelope and (peak is None or published.limits):
+        raise InputError("--envelope needs --signal, and has no --limits; its intervals are in the table")
+    if not published.envelope and (published.family == "all" or "," in (published.family or "")):
+        raise InputError(f"--family {published.family} needs --envelope; otherwise give one family")
     found = read(require(source), published.object, luminosity=published.luminosity, unit=building.unit)
+    if published.envelope:
+        assert peak is not None
+        _envelope(source, found, peak, published, building, output, drawing)
+        return
     scanned = scan_spectrum(
         found.histogram, family=published.family or "dijet", order=published.number(), peak=peak,
         masses=published.masses(), with_limits=published.limits, sqrt_s=building.sqrt_s,
@@ -118,6 +141,26 @@ def fit_spectrum(source: Path, published: Published, building: Building, output:
         "spectrum": {"name": found.name, "how": found.how}, **scanned.to_dict(),
     }  # fmt: skip
     output.give(result, lambda: page.told(scanned), [found.how, *_notes(scanned)])
+
+
+def _envelope(
+    source: Path, found: Spectrum, peak: Peak, published: Published, building: Building, output: Output,
+    drawing: Drawing,
+) -> None:  # fmt: skip
+    """`bumpfit fit --envelope`: signal events at each mass with the background family profiled."""
+    from bumpfit.inference.families import scan_envelope
+    from bumpfit.pages import spectra as page
+
+    scanned = scan_envelope(
+        found.histogram, published.families(), peak, order=published.number(), masses=published.masses(),
+        penalty=published.penalty, sqrt_s=building.sqrt_s, points=25 if drawing.figure else 0,
+    )  # fmt: skip
+    drawing.draw(lambda: page.envelope_figure(scanned))
+    result = {
+        **provenance("fit", [source], {**published.given(), **building.given()}),
+        "spectrum": {"name": found.name, "how": found.how}, **scanned.to_dict(),
+    }  # fmt: skip
+    output.give(result, lambda: page.envelope(scanned), [found.how, *page.envelope_notes(scanned)])
 
 
 def _notes(scanned: SpectrumScan) -> list[str]:

@@ -34,6 +34,7 @@ from bumpfit.shapes import (
     likelihood_chi2,
     order_by_f_test,
     power_law,
+    tie,
     ua2,
 )
 from bumpfit.types import Floats
@@ -70,6 +71,10 @@ class Peak:
     def width(self, mass: float) -> float:
         """Its sigma at a mass."""
         return self.relative * mass + self.absolute
+
+    def shape(self) -> Shape:
+        """A Gaussian with this width at every mass; its parameters are `n_signal` and `mass`."""
+        return tie(gaussian(), sigma=(self.absolute, self.relative))
 
     def content(self, edges: Floats, mass: float) -> Floats:
         """The part of its events in each bin, shape (B,)."""
@@ -132,19 +137,8 @@ def scan_spectrum(
     `masses`: where it is looked for, by default one width apart. Strengths are events of the whole peak.
     Raises InputError for unknown families, weighted histograms and masses outside, BumpfitError where no order fits.
     """
-    if family not in FAMILIES:
-        raise InputError(f"unknown family '{family}'; choose from {', '.join(FAMILIES)}")
     histogram = as_histogram(histogram)
-    middle = float(np.sqrt(histogram.edges[0] * histogram.edges[-1])) if histogram.edges[0] > 0 else None
-    if middle is None or histogram.edges[-1] > sqrt_s:
-        raise InputError(
-            f"the spectrum goes from {histogram.edges[0]:g} to {histogram.edges[-1]:g}; masses must lie between 0 and "
-            f"sqrt(s) = {sqrt_s:g} (--sqrt-s)"
-        )
-
-    def shape_of(number: int) -> LogLinear:
-        return FAMILIES[family](number, sqrt_s=sqrt_s, reference=middle)
-
+    shape_of = functions(family, histogram.edges, sqrt_s)
     chosen = order_by_f_test(histogram, shape_of, ORDERS if order is None else (order,))
     assert isinstance(chosen.shape, LogLinear)
     shape = chosen.shape
@@ -153,7 +147,7 @@ def scan_spectrum(
     found: MassScan | None = None
     bounds: MassScan | None = None
     if peak is not None:
-        points = _masses(histogram.edges, peak, masses)
+        points = masses_of(histogram.edges, peak, masses)
         models = {mass: _model(histogram, shape, chosen, peak, mass) for mass in points}
         found = discoveries(models)
         bounds = limits(models) if with_limits else None
@@ -161,6 +155,22 @@ def scan_spectrum(
         family, chosen.n_parameters, chosen.reason, trials, chosen.fit, histogram.edges, histogram.counts, expected,
         found, bounds, **_significance(found),
     )  # fmt: skip
+
+
+def functions(family: str, edges: Floats, sqrt_s: float) -> Callable[[int], LogLinear]:
+    """The functions of a family over a spectrum, by their number of parameters.
+
+    Raises InputError for unknown families and masses outside 0 to sqrt(s).
+    """
+    if family not in FAMILIES:
+        raise InputError(f"unknown family '{family}'; choose from {', '.join(FAMILIES)}")
+    if not edges[0] > 0 or edges[-1] > sqrt_s:
+        raise InputError(
+            f"the spectrum goes from {edges[0]:g} to {edges[-1]:g}; masses must lie between 0 and "
+            f"sqrt(s) = {sqrt_s:g} (--sqrt-s)"
+        )
+    middle = float(np.sqrt(edges[0] * edges[-1]))
+    return lambda number: FAMILIES[family](number, sqrt_s=sqrt_s, reference=middle)
 
 
 def _trial(shape: Shape, fit: Fit, p_f: float | None, histogram: Any) -> Trial:
@@ -171,7 +181,7 @@ def _trial(shape: Shape, fit: Fit, p_f: float | None, histogram: Any) -> Trial:
     return Trial(len(shape.parameters), value, left, float(chdtrc(left, value)), p_f)
 
 
-def _masses(edges: Floats, peak: Peak, wanted: ArrayLike | None) -> tuple[float, ...]:
+def masses_of(edges: Floats, peak: Peak, wanted: ArrayLike | None) -> tuple[float, ...]:
     """Masses a width apart, with the peak inside the spectrum; or those that were asked for."""
     if wanted is not None:
         points = tuple(float(m) for m in np.atleast_1d(np.asarray(wanted, dtype=np.float64)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bumpfit.inference.bump_hunter import Bump
+from bumpfit.inference.families import EnvelopeScan
 from bumpfit.inference.spectra import SpectrumScan
 from bumpfit.law import upper_limit
-from bumpfit.pages.likelihood import discoveries, limits
+from bumpfit.pages.likelihood import bounds, discoveries, limits
 from bumpfit.pages.terminal import measured, number, pairs, probability, stacked, table
 
 if TYPE_CHECKING:
@@ -44,6 +45,32 @@ def told(found: SpectrumScan) -> RenderableType:
     if found.limits is not None:
         parts.append(limits(found.limits))
     return stacked(*parts)
+
+
+def envelope(found: EnvelopeScan) -> RenderableType:
+    """A row for each mass: events of the peak, their interval, the likeliest function, and the test of no peak."""
+    rows = [
+        [f"{peak.mass:.6g}", number(peak.interval.best, 5), bounds(peak.interval), peak.family, number(peak.q0, 4),
+         probability(peak.p), number(peak.z, 3)]
+        for peak in found.peaks
+    ]  # fmt: skip
+    head = ["mass [GeV]", "events", f"{found.level:.2%} interval", "function", "q0", "local p", "Z"]
+    return table("background family profiled", head, rows)
+
+
+def envelope_notes(found: EnvelopeScan) -> list[str]:
+    """Which functions were profiled, and what the p-values do not know."""
+    return [
+        f"functions: {', '.join(found.functions)}; a parameter costs {found.penalty:g} units of -2 ln L",
+        "p-values are local and asymptotic",
+    ]
+
+
+def envelope_figure(found: EnvelopeScan) -> Figure:
+    """The curves of all families at the most significant mass."""
+    from bumpfit.report.spectra import envelope as draw
+
+    return draw(found.best.envelope, f"{found.best.mass:.6g} GeV")
 
 
 def bump(found: Bump, *, deficits: bool = False) -> RenderableType:

@@ -15,6 +15,7 @@ from scipy.stats import norm
 from bumpfit.errors import BumpfitError
 from bumpfit.histograms import Histogram
 from bumpfit.report.style import (
+    BLACK,
     BLUE,
     CYCLE,
     GREY,
@@ -28,6 +29,7 @@ from bumpfit.report.style import (
     styled,
 )
 from bumpfit.results import Discovery, MassScan
+from bumpfit.shapes import Envelope
 
 Array = NDArray[np.float64]
 
@@ -75,6 +77,30 @@ def spectrum(
             stairs(axes[1], signal / np.sqrt(np.maximum(fitted, 1e-9)), edges, color=VERMILION, linestyle="--")
     axes[-1].set_xlabel(label)
     return figure
+
+
+@styled
+def envelope(found: Envelope, note: str = "") -> Figure:
+    """The rise of -2 ln L with the number of signal events, for each family and for the likeliest of all."""
+    figure, (axis,) = panels()
+    known = [value for value in found.envelope if value is not None]
+    if not known:
+        raise BumpfitError("no family has a curve of -2 ln L to draw")
+    x = np.array(found.points)
+    for (name, curve), color in zip(found.curves.items(), CYCLE * len(found.curves), strict=False):
+        axis.plot(x, _rise(curve, min(known)), color=color, linestyle="--", label=name)
+    axis.plot(x, _rise(found.envelope, min(known)), color=BLACK, label="Envelope")
+    top = float(np.nanmax(_rise(found.envelope, min(known))))
+    axis.set_ylim(0.0, 1.4 * max(top, 1.0))
+    axis.set_xlim(x.min(), x.max())
+    axis.set_xlabel("Signal events")
+    axis.set_ylabel(r"$-2\,\Delta\ln L$ with penalty")
+    axis.legend(loc="upper center", ncols=2, fontsize="small", title=note or None)
+    return figure
+
+
+def _rise(curve: Sequence[float | None], least: float) -> Array:
+    return np.array([np.nan if value is None else value - least for value in curve])
 
 
 @styled
