@@ -34,6 +34,7 @@ MODULES = {
     "workspaces": Part("Workspaces", ("build", "convert", "combine", "validate")),
     "parts": Part("Workspaces", ("workspace", "patchset")),
     "likelihood": Part("Questions to a likelihood", ("fit", "scan", "limit", "impacts", "gof", "contour")),
+    "functions": Part("Questions to a likelihood", ("spurious", "bias")),
     "windows": Part("Questions to a likelihood", ("bumphunter",)),
     "toys": Part("Toys", ("toys", "interval", "coverage", "sensitivity")),
     "simulate": Part("Events and classifiers", ("simulate",)),

@@ -148,12 +148,13 @@ def _envelope(
     drawing: Drawing,
 ) -> None:  # fmt: skip
     """`bumpfit fit --envelope`: signal events at each mass with the background family profiled."""
-    from bumpfit.inference.families import scan_envelope
+    from bumpfit.inference.families import functions_of, scan_envelope
     from bumpfit.pages import spectra as page
 
+    shapes = functions_of(found.histogram, published.families(), order=published.number(), sqrt_s=building.sqrt_s)
     scanned = scan_envelope(
-        found.histogram, published.families(), peak, order=published.number(), masses=published.masses(),
-        penalty=published.penalty, sqrt_s=building.sqrt_s, points=25 if drawing.figure else 0,
+        found.histogram, shapes, peak, masses=published.masses(), penalty=published.penalty,
+        points=25 if drawing.figure else 0,
     )  # fmt: skip
     drawing.draw(lambda: page.envelope_figure(scanned))
     result = {

@@ -18,7 +18,7 @@ from bumpfit.inference.spectra import ORDERS, Peak, functions, masses_of
 from bumpfit.normal import upper_tail
 from bumpfit.progress import bar
 from bumpfit.results import Interval, Record
-from bumpfit.shapes import Envelope, Shape, envelope, order_by_f_test
+from bumpfit.shapes import Envelope, LogLinear, Shape, envelope, order_by_f_test
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,40 +51,50 @@ class EnvelopeScan(Record):
         return max(self.peaks, key=lambda peak: peak.q0)
 
 
-def scan_envelope(
-    histogram: HistogramLike,
-    families: Sequence[str],
-    peak: Peak,
-    *,
-    order: int | None = None,
-    masses: ArrayLike | None = None,
-    penalty: float = 1.0,
-    level: float = 0.6827,
-    sqrt_s: float = 13000.0,
-    points: int = 0,
-) -> EnvelopeScan:
-    """The number of signal events at each mass with the background family profiled.
+def functions_of(
+    histogram: HistogramLike, families: Sequence[str], *, order: int | None = None, sqrt_s: float = 13000.0
+) -> list[LogLinear]:
+    """One function of each family for a spectrum, with `order` parameters or as many as its F-test chooses.
 
-    families  names of `inference.spectra.FAMILIES`, at least two
-    order     number of parameters of all, by default chosen for each by F-test
-    masses    where a peak is looked for, by default one width apart
-    penalty   units of -2 ln L a free parameter of a family costs
-    level     confidence level of the intervals
-    points    how many numbers of events the curves of the most significant mass are recorded at, besides none
-
-    Raises InputError for unknown or repeated families and masses outside, BumpfitError where none can be fitted.
+    Raises InputError for fewer than two families, unknown or repeated ones, BumpfitError where none can be fitted.
     """
     if len(families) < 2 or len(set(families)) < len(families):
         raise InputError(f"an envelope needs two or more different families, got {', '.join(families) or 'none'}")
+    histogram = as_histogram(histogram)
+    found = []
+    for family in families:
+        made = functions(family, histogram.edges, sqrt_s)
+        shape = made(order) if order is not None else order_by_f_test(histogram, made, ORDERS).shape
+        assert isinstance(shape, LogLinear)
+        found.append(shape)
+    return found
+
+
+def scan_envelope(
+    histogram: HistogramLike,
+    shapes: Sequence[Shape],
+    peak: Peak,
+    *,
+    masses: ArrayLike | None = None,
+    penalty: float = 1.0,
+    level: float = 0.6827,
+    points: int = 0,
+) -> EnvelopeScan:
+    """The number of signal events at each mass with the background function profiled.
+
+    shapes    background functions of different names (`functions_of`)
+    masses    where a peak is looked for, by default one width apart
+    penalty   units of -2 ln L a free parameter of a function costs
+    level     confidence level of the intervals
+    points    how many numbers of events the curves of the most significant mass are recorded at, besides none
+
+    Raises InputError for masses outside and a negative penalty, BumpfitError where no function can be fitted.
+    """
     if points == 1 or points < 0:
         raise InputError(f"curves need two or more points, got {points}")
     if not (math.isfinite(penalty) and penalty >= 0):
         raise InputError(f"the penalty of a parameter must be 0 or more, got {penalty:g}")
     histogram = as_histogram(histogram)
-    shapes: list[Shape] = []
-    for family in families:
-        made = functions(family, histogram.edges, sqrt_s)
-        shapes.append(order_by_f_test(histogram, made, ORDERS).shape if order is None else made(order))
     fixed = [{"mass": mass} for mass in masses_of(histogram.edges, peak, masses)]
     asked = {"penalty": penalty, "level": level}
     found = []
