@@ -85,6 +85,13 @@ class Reading:
         bool, typer.Option("--allow-negative", help="Accept samples with negative yields (from event weights).")
     ] = False
 
+    interpolation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TYPE=CODE",
+            help="Interpolation: normsys=4 or 1, histosys=4p or 0; default: 4 and 4p, or HS3's. May be repeated.",
+        ),
+    ] = None
     card_strength: Annotated[
         list[str] | None,
         typer.Option(metavar="PROCESS=NAME", help="Datacard: strength of the signals like PROCESS; may be repeated."),
@@ -116,8 +123,24 @@ class Reading:
         return read(
             source, None if self.patch is None else require(self.patch), patch_name=self.patch_name,
             measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,
-            any_workspace=self.patch_any,
+            any_workspace=self.patch_any, interpolation=self._codes(),
         )  # fmt: skip
+
+    def _codes(self) -> dict[str, str]:
+        """Interpolation codes by type; raises InputError for types that do not interpolate and unknown codes."""
+        from bumpfit.workspace.effects import DEFAULT_INTERPOLATION, interpolation_codes
+
+        result: dict[str, str] = {}
+        for text in self.interpolation or ():
+            kind, mark, code = text.partition("=")
+            if kind not in DEFAULT_INTERPOLATION or not (mark and code) or kind in result:
+                raise InputError(
+                    f"cannot read --interpolation {text}; expected TYPE=CODE, each type once "
+                    f"({', '.join(DEFAULT_INTERPOLATION)})"
+                )
+            result[kind] = code if code.startswith("code") else f"code{code}"
+        interpolation_codes(result)
+        return result
 
     def _strengths(self) -> dict[str, str]:
         result: dict[str, str] = {}
