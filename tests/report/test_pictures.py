@@ -1,5 +1,7 @@
 """Every record has a short line, a table and a figure; figures draw on given axes and carry an experiment's label."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -141,3 +143,17 @@ def test_what_cannot_be_drawn(model: Model) -> None:
     assert drawn is not None
     with pytest.raises(InputError, match="importance sampling"):
         drawn()
+
+
+def test_without_optional_packages_fits_are_drawn() -> None:
+    code = """
+import sys
+sys.modules["awkward"] = sys.modules["uproot"] = None
+import bumpfit
+from bumpfit.pages import likelihood_report
+from bumpfit.results import Scan
+from bumpfit.report import pictures
+assert pictures.picture.dispatch(Scan) is not pictures.picture.dispatch(object)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

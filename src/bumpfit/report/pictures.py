@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bumpfit.errors import BumpfitError, InputError
-from bumpfit.events.cutflow import CutFlow
-from bumpfit.events.dataset import Dataset
 from bumpfit.histograms import Histogram
-from bumpfit.report.cutflows import cut_flow
-from bumpfit.report.datasets import images, observables
 from bumpfit.report.fitted import ranking, yields
 from bumpfit.report.profiles import brazil, contours, expected_bands, plain_text, profile
 from bumpfit.report.spectra import p_values
@@ -120,14 +117,21 @@ def _(record: Contour) -> Figure:
     return contours([record])
 
 
-@picture.register
-def _(record: CutFlow) -> Figure:
-    return cut_flow([record])
+def _register_events() -> None:
+    from bumpfit.events.cutflow import CutFlow
+    from bumpfit.events.dataset import Dataset
+    from bumpfit.report.cutflows import cut_flow
+    from bumpfit.report.datasets import images, observables
+
+    def dataset(record: Dataset, **options: Any) -> Figure:
+        return observables(record, **options) if record.samples.ndim == 2 else images(record, **options)
+
+    picture.register(CutFlow, lambda record: cut_flow([record]))
+    picture.register(Dataset, dataset)
 
 
-@picture.register
-def _(record: Dataset, **options: Any) -> Figure:
-    return observables(record, **options) if record.samples.ndim == 2 else images(record, **options)
+if find_spec("awkward") is not None:  # an optional package, without which there is neither
+    _register_events()
 
 
 @picture.register
