@@ -8,8 +8,9 @@ import threadpoolctl
 from scipy.stats import norm
 
 from bumpfit import inference, threads, workspace
-from bumpfit.inference import newton, roots
+from bumpfit.inference import histfactory, newton, roots
 from bumpfit.inference.limit import exclusion
+from bumpfit.inference.valleys import Lines
 
 CHANNELS, BINS, SYSTEMATICS = 10, 10, 31
 
@@ -123,3 +124,60 @@ def test_linear_algebra_of_middling_size_takes_one_thread() -> None:
         with threads.matched(work):
             assert counted() == wanted
     assert counted() == before
+
+
+def bending(seed: int, shapes: int) -> workspace.Model:
+    """Shapes whose two ends move yields differently, most of them to one side, and data that are not at the centre."""
+    r = np.random.default_rng(seed)
+    b, s = r.uniform(20, 120, 4), r.uniform(2, 15, 4)
+    modifiers = [
+        workspace.build.modifier(
+            "histosys",
+            f"h{k}",
+            ((b * (1 + r.uniform(0.02, 0.25, 4))).tolist(), (b * r.uniform(0.95, 1.25, 4)).tolist()),
+        )
+        for k in range(shapes)
+    ]
+    mu = workspace.build.modifier("normfactor", "mu")
+    samples = [workspace.build.sample("s", s, mu), workspace.build.sample("b", b, *modifiers)]
+    return workspace.read(workspace.build.workspace({"c": samples}, {"c": r.poisson(b * 1.1 + s)}, "mu"))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_held_fits_of_many_bending_parameters_are_those_of_a_search_on_all_sides(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = bending(seed, 7)
+    problem = histfactory.prepare(model)
+    assert len(problem.bent) > histfactory.EVERY_SIDE
+    best = problem.solve()
+    held = [problem.at("mu", mu).begin(best.x).solve().value for mu in (0.0, 1.0, 3.0)]
+    monkeypatch.setattr(histfactory, "EVERY_SIDE", 7)
+    monkeypatch.setattr("bumpfit.inference.valleys.EVERY_SIDE", 7)
+    whole = histfactory.prepare(model)
+    assert best.value == pytest.approx(whole.solve().value, abs=1e-6)
+    assert held == pytest.approx([whole.at("mu", mu).solve().value for mu in (0.0, 1.0, 3.0)], abs=1e-6)
+
+
+def test_heights_along_a_shape_are_those_of_the_likelihood() -> None:
+    problem = histfactory.prepare(bending(1, 5))
+    x = problem.start + np.random.default_rng(0).normal(0, 0.3, problem.start.size)
+    lines = Lines(problem.model, problem.main, problem.aux, x)
+    places = np.linspace(-3, 3, 25)
+    assert lines.takes == {i for i, name in enumerate(problem.names) if name.startswith("h")}
+    for p in lines.takes:
+        heights = []
+        for place in places:
+            y = x.copy()
+            y[p] = place
+            heights.append(problem.value(y))
+        found = lines.heights(p, places)
+        np.testing.assert_allclose(found - found[0], np.array(heights) - heights[0], atol=1e-9)
+
+
+def test_a_triangle_with_a_pivot_that_elements_below_dwarf_is_solved() -> None:
+    lower = np.array([[1.0, 0.0, 0.0], [1e200, 1e-120, 0.0], [3.0, 1e180, 2.0]])
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.inv(lower)
+    right = np.array([1.0, 2.0, 3.0])
+    assert not np.isfinite(newton.solve_triangular(lower, right))  # which ends a descent, and not the program

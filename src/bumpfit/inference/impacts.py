@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from typing import Unpack
 
+import numpy as np
+
 from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
 from bumpfit.inference.profile import Profile, require_poi
 from bumpfit.likelihood import Likelihood, Minimum, ZeroLikelihoodError, at_ends
 from bumpfit.results import Impact, Impacts
+from bumpfit.types import Floats
 from bumpfit.workspace import Model, Parameter
 from bumpfit.workspace.model import Data
 
@@ -69,7 +72,7 @@ def impacts(
 def _rows(profile: Profile, described: dict[str, Parameter]) -> tuple[list[Impact], list[Minimum]]:
     """Impacts in the order of the parameters, and the fits behind them."""
     likelihood, best = profile.likelihood, profile.best
-    _, errors, _ = covariance_at(likelihood, best)
+    covariance, errors, _ = covariance_at(likelihood, best)
     rows, fits = [], []
     for i, name in enumerate(likelihood.names):
         if i == profile.index or not likelihood.free[i]:
@@ -78,10 +81,12 @@ def _rows(profile: Profile, described: dict[str, Parameter]) -> tuple[list[Impac
         centre = prefit_centre(described[name]) if name in described else None
         error = float(errors[i]) if math.isfinite(errors[i]) and errors[i] > 0 else None
         value = float(best.x[i])
+        # where the others go when this one moves by one, as far as -ln L is a parabola
+        slope = None if covariance is None or error is None else covariance[:, i] / covariance[i, i]
         shifts: list[float | None] = []
         for distance in (error, width):
             for sign in (1, -1):
-                held = None if distance is None else _held(profile, i, value + sign * distance)
+                held = None if distance is None else _held(profile, i, value + sign * distance, slope)
                 shifts.append(None if held is None else float(held.x[profile.index] - best.x[profile.index]))
                 fits += [] if held is None else [held]
         rows.append(
@@ -100,13 +105,15 @@ def _rows(profile: Profile, described: dict[str, Parameter]) -> tuple[list[Impac
     return rows, fits
 
 
-def _held(profile: Profile, index: int, value: float) -> Minimum | None:
-    """The fit with another parameter held at a value; None where it cannot be."""
-    likelihood = profile.likelihood
+def _held(profile: Profile, index: int, value: float, slope: Floats | None) -> Minimum | None:
+    """The fit with another parameter held at a value, begun along `slope` (P,); None where it cannot be."""
+    likelihood, start = profile.likelihood, profile.best.x
     if not likelihood.low[index] <= value <= likelihood.high[index]:
         return None
+    if slope is not None:
+        start = np.clip(start + slope * (value - start[index]), likelihood.low, likelihood.high)
     try:
-        found = likelihood.at(likelihood.names[index], value).begin(profile.best.x).solve()
+        found = likelihood.at(likelihood.names[index], value).begin(start).solve()
     except ZeroLikelihoodError:  # a value in a batch, not a failure of the question
         return None
     if not found.valid:

@@ -18,7 +18,7 @@ from bumpfit.workspace import kernels
 from bumpfit.workspace.kernels import Compiled, Floats
 from bumpfit.workspace.model import scratch
 
-MANY = 400
+MANY = 150
 """Free parameters from which on steps are taken this way."""
 
 BINS = 0.5

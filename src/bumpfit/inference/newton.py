@@ -138,13 +138,29 @@ def _solve_triangular(lower: Floats, right: Floats) -> float:
         right[:] = np.nan
         return float("inf")
     blocks = [slice(first, min(first + BLOCK, right.size)) for first in range(0, right.size, BLOCK)]
-    inverses = [np.linalg.inv(lower[block, block]) for block in blocks]
-    for block, inverse in zip(blocks, inverses, strict=True):
-        right[block] = inverse @ (right[block] - lower[block, : block.start] @ right[: block.start])
-    square = float(right @ right)
-    for block, inverse in zip(blocks[::-1], inverses[::-1], strict=True):
-        right[block] = (right[block] - right[block.stop :] @ lower[block.stop :, block]) @ inverse
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the fit
+        inverses = [_inverse(lower[block, block]) for block in blocks]
+        for block, inverse in zip(blocks, inverses, strict=True):
+            right[block] = inverse @ (right[block] - lower[block, : block.start] @ right[: block.start])
+        square = float(right @ right)
+        for block, inverse in zip(blocks[::-1], inverses[::-1], strict=True):
+            right[block] = (right[block] - right[block.stop :] @ lower[block.stop :, block]) @ inverse
     return square
+
+
+def _inverse(lower: Floats) -> Floats:
+    """Of a triangle. By rows where numpy, which takes it for any matrix and exchanges rows, loses a small pivot above a
+    large element.
+    """
+    try:
+        inverse = np.asarray(np.linalg.inv(lower), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        inverse = np.zeros_like(lower)
+        for i in range(len(lower)):
+            inverse[i] = -lower[i, :i] @ inverse[:i]
+            inverse[i, i] += 1.0
+            inverse[i] /= lower[i, i]
+    return inverse
 
 
 solve_triangular.from_python(_solve_triangular)
