@@ -145,8 +145,8 @@ LONG: tuple[str, ...] = (
     "inference/newton.py:descend",
     "scoring/merits.py:evaluate",
     "tagging/prospects.py:prospects",
-    "toys/general_lanes.py:evaluate",
     "toys/general_lanes.py:fit_toys",
+    "toys/general_likelihood.py:evaluate",
     "workspace/kernels.py:of_rates",
 )
 """Functions of more than `LINES` lines without their docstring, sorted. This list may only get shorter."""

@@ -21,7 +21,8 @@ from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.poisson import deviance
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
-from bumpfit.toys.general_lanes import MEASURED, MEMORY, MIRRORED, THROWN, Shared, draw_toys, fit_toys, places_of
+from bumpfit.toys.general_lanes import MEASURED, MIRRORED, THROWN, draw_toys, fit_toys
+from bumpfit.toys.general_likelihood import MEMORY, Shared, places_of
 from bumpfit.toys.lanes import WIDTH
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.toys.poisson import AliasTables, alias_tables
