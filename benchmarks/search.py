@@ -3,7 +3,8 @@
 sets FOLDER...           each FOLDER holds data, background (.csv or .parquet), labels.csv and maybe truth.json; prints
                          answers beside the truth, significance improvements of both scores, time and memory
 nulls POOL -n 60         POOL is a table of background events alone; n whole-chain searches on random splits of it
-injections POOL SIGNAL   signal events from SIGNAL added to random splits of POOL; pulls and coverage of the yield
+injections POOL SIGNAL   signal events from SIGNAL added to random splits of POOL; coverage of the yield and of its
+                         limit, sums of the scores (--sizes 0: tables without signal)
 power POOL SIGNAL        significance of every statistic of the primary test against the number of injected events,
                          beside counting in selections and a plain 5-fold chain (which is not valid); --whole runs the
                          whole search and adds masses, yields and improvements; --figure FILE draws it
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -122,11 +124,17 @@ def injections(arguments: argparse.Namespace) -> None:
             data, background = split(pool, arguments.data, arguments.background, rng)
             data = pd.concat([data, signal.iloc[rng.permutation(len(signal))[:n]]])
             data = data.iloc[rng.permutation(len(data))].reset_index(drop=True)
-            answers = bumpfit.run(data, background, seed=draw, workers=arguments.workers).to_dict()
-            y = answers["n_signal"]
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder) / "out"
+                answers = bumpfit.run(data, background, out, seed=draw, workers=arguments.workers).to_dict()
+                scores = [pd.read_csv(path).score for path in sorted(out.glob("scores*.csv"))]
+            y, limit = answers["n_signal"], answers.get("n_signal_upper_limit_95")
             inside = y["value"] - y["error_low"] <= n <= y["value"] + y["error_high"]
             covered.append(inside)
             row = {"injected": n, "draw": draw, "covered": inside, "z_global": answers["p_value"]["z_global"]}
+            row |= {"limit": limit, "below_limit": limit is None or n <= limit, "verdict": answers["verdict"]}
+            row |= {"sums_of_scores": [float(score.sum()) for score in scores]}
+            row |= {"scores_above_half": [int((score > 0.5).sum()) for score in scores]}
             report(
                 row | {k: answers[k] for k in ("claim", "n_signal", "resonance_mass", "daughter_masses")},
                 arguments.json,
