@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 EXTRAS ?= dev,root,simulate
 PIP := $(BIN)/python -m pip --disable-pip-version-check --timeout 30 --retries 5
 OUT ?= demo
+LOWEST ?= tests/commands/test_likelihood.py tests/events tests/inference/test_questions.py tests/pages tests/report tests/scoring tests/workspace
 JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test studies lint format site notebooks setup clean
+.PHONY: demo test lowest studies lint format site notebooks setup clean
 
 setup: $(READY)
 
@@ -33,6 +34,12 @@ format: setup
 test: lint  ## lint, types and every test that a gate needs
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
+lowest:  ## unit tests with the lowest versions that pyproject.toml promises, which use what their own dependencies deprecate
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) tests/lowest_versions.py root > $(VENV)-lowest/requirements.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet -r $(VENV)-lowest/requirements.txt pytest pytest-timeout hypothesis tables --editable .
+	$(VENV)-lowest/bin/python -m pytest -W default -m 'not slow and not statistics' $(LOWEST)
+
 studies: setup  ## the statistical experiments at full size, as the documentation quotes them: hours
 	BUMPFIT_STUDIES=1 $(BIN)/pytest -m statistics
 	BUMPFIT_FUZZ=500 $(BIN)/pytest tests/fuzz
@@ -45,4 +52,4 @@ notebooks: setup  ## run all notebooks and keep what they show: some minutes
 	$(BIN)/python notebooks/execute.py
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(VENV)-lowest $(OUT)

@@ -17,6 +17,9 @@ from bumpfit.events.locations import is_remote, local
 from bumpfit.events.suffixes import ARROW, CSV, PARQUET, RECORDS, ROOT, SHOWN, SUFFIXES, TSV, kind, split_tree
 from bumpfit.files import require
 
+PRECISION = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+"""Numbers to the last digit, which later versions of pandas read by themselves and do not want to be asked for."""
+
 
 def read_frame(
     path: str | os.PathLike[str] | pd.DataFrame,
@@ -120,7 +123,7 @@ def _load(name: str, key: str | None, columns: Sequence[str] | None) -> pd.DataF
 
 def _csv(path: Path, name: str, mark: str = ",") -> pd.DataFrame:
     try:
-        reading: dict[str, Any] = {"sep": mark, "encoding": "utf-8-sig"}
+        reading: dict[str, Any] = {"sep": mark, "encoding": "utf-8-sig", **PRECISION}
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **reading)
         names = header.iloc[0].tolist()
         _check_header(name, names)
