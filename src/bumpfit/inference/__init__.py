@@ -15,6 +15,7 @@ from bumpfit.inference.interval import interval
 from bumpfit.inference.limit import cls, limit
 from bumpfit.inference.masses import discoveries, limits
 from bumpfit.inference.on_off import on_off
+from bumpfit.inference.posterior import posterior
 from bumpfit.inference.scan import scan
 from bumpfit.inference.summary import Summary, summary
 from bumpfit.inference.yields import postfit, prefit
@@ -40,6 +41,7 @@ __all__ = [
     "limit",
     "limits",
     "on_off",
+    "posterior",
     "postfit",
     "prefit",
     "prepare",

@@ -115,6 +115,11 @@ class Problem:
         kernels.rates(x, c, rate, *scratch(c))
         return float(kernels.objective(x, self.main, self.aux, c, rate))
 
+    def values(self, points: Floats) -> Floats:
+        """`value` at many parameters, (N, P) to (N,): compiled, for thousands of them."""
+        found: Floats = kernels.objectives(points, self.main, self.aux, self.model.compiled)
+        return found
+
     def slope(self, x: Floats) -> Floats:
         """First derivatives of `value`."""
         return self.model.gradient(x, self.data) / 2

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from bumpfit.inference.posterior import Posterior
     from bumpfit.law import Law
     from bumpfit.likelihood import Likelihood
     from bumpfit.results import (
@@ -137,6 +138,20 @@ def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
     facts = [("best fit", f"{found.parameter} = {number(found.best, 6)}")]
     facts += [(f"interval at {interval.level:.2%}", bounds(interval)) for interval in intervals]
     return stacked(table("", [found.parameter, "rise of -2 ln L", ""], lines), pairs(facts))
+
+
+def posterior(found: Posterior) -> RenderableType:
+    """What is known about a parameter, with its prior."""
+    return pairs([
+        ("parameter", f"{found.parameter}, {found.prior} prior from {found.range_low:g} to {found.range_high:g}"),
+        ("mode", number(found.mode, 4)),
+        ("mean", f"{number(found.mean, 5)}, standard deviation {number(found.deviation, 4)}"),
+        ("median", number(found.median, 5)),
+        (f"central interval at {found.level:.2%}", f"{number(found.low, 5)} to {number(found.high, 5)}"),
+        (f"shortest interval at {found.level:.2%}",
+         f"{number(found.shortest_low, 5)} to {number(found.shortest_high, 5)}"),
+        (f"upper limit at {found.limit_level:.2%}", with_error(found.upper, found.upper_error or None, 5)),
+    ])  # fmt: skip
 
 
 def bounds(interval: Interval) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError
+from bumpfit.inference.posterior import Posterior
 from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, panels, styled
 from bumpfit.results import CLs, Contour, Limit, MassScan, Scan
 
@@ -44,6 +45,23 @@ def profile(scan: Scan) -> Figure:
     axis.set_xlim(x.min(), x.max())
     axis.set_xlabel(plain_text(scan.parameter))
     axis.set_ylabel(r"$-2\,\Delta\ln L$")
+    return figure
+
+
+@styled
+def posterior(found: Posterior) -> Figure:
+    """The posterior of a parameter with its central interval shaded and its upper limit."""
+    figure, (axis,) = panels()
+    x, y = found.points, found.density
+    axis.plot(x, y, color=BLUE)
+    inside = np.concatenate([[found.low], x[(x > found.low) & (x < found.high)], [found.high]])
+    axis.fill_between(inside, np.interp(inside, x, y), color=BLUE, alpha=0.25, label=f"{found.level:.2%} central")
+    axis.axvline(found.upper, color=VERMILION, linestyle="--", label=f"{found.limit_level:.2%} upper limit")
+    axis.set_xlim(x[0], x[-1])
+    axis.set_ylim(0.0, 1.35 * float(y.max()))
+    axis.set_xlabel(plain_text(found.parameter))
+    axis.set_ylabel("Posterior density")
+    axis.legend(loc="upper right")
     return figure
 
 

@@ -313,6 +313,18 @@ def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     return value
 
 
+@njit()
+def objectives(points, main, aux, m):  # type: ignore[no-untyped-def]
+    """`objective` at many parameters, (N, P) to (N,)."""
+    rate, shifted, factor = np.empty(m.n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
+    shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
+    values = np.empty(points.shape[0])
+    for n in range(points.shape[0]):
+        rates(points[n], m, rate, shifted, factor, shift, scale)
+        values[n] = objective(points[n], main, aux, m, rate)
+    return values
+
+
 @njit(plain=True, fastmath=SUMS_IN_ANY_ORDER)
 def derivatives(  # type: ignore[no-untyped-def]
     x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal
