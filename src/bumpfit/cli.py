@@ -35,6 +35,7 @@ MODULES = {
     "parts": Part("Workspaces", ("workspace", "patchset")),
     "likelihood": Part("Questions to a likelihood", ("fit", "scan", "limit", "impacts", "gof", "contour")),
     "functions": Part("Questions to a likelihood", ("spurious", "bias")),
+    "averages": Part("Questions to a likelihood", ("blue",)),
     "bayesian": Part("Questions to a likelihood", ("posterior",)),
     "windows": Part("Questions to a likelihood", ("bumphunter",)),
     "toys": Part("Toys", ("toys", "interval", "coverage", "sensitivity")),

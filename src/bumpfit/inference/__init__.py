@@ -2,6 +2,7 @@
 
 from bumpfit.inference.asymptotic import Asymptotic
 from bumpfit.inference.blinding import asimov, blind
+from bumpfit.inference.blue import Combination, blue
 from bumpfit.inference.breakdown import breakdown
 from bumpfit.inference.bump_hunter import bump_hunter
 from bumpfit.inference.contour import contour
@@ -22,11 +23,13 @@ from bumpfit.inference.yields import postfit, prefit
 
 __all__ = [
     "Asymptotic",
+    "Combination",
     "FitOptions",
     "Settings",
     "Summary",
     "asimov",
     "blind",
+    "blue",
     "breakdown",
     "bump_hunter",
     "cls",
