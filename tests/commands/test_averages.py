@@ -56,3 +56,9 @@ def test_wrong_files_are_one_sentence(bumpfit: Run, tmp_path: Path, old: str, ne
     assert old in FILE
     (tmp_path / "m.toml").write_text(FILE.replace(old, new))
     assert message in refused(bumpfit("blue", tmp_path / "m.toml"))
+
+
+def test_brackets_of_help_are_no_markup(bumpfit: Run) -> None:
+    shown = bumpfit("blue", "--help").out
+    assert "[[measurement]]" in shown
+    assert "[correlation]" in shown

@@ -24,10 +24,12 @@ def blue(
     measurements: Annotated[Path, typer.Argument(help="TOML file of measurements with their errors by source.")],
     output: Output,
 ) -> None:
-    """Combine measurements of one quantity with correlated errors: the best linear unbiased estimate.
+    r"""Combine measurements of one quantity with correlated errors: the best linear unbiased estimate.
 
-    The file has a table for each measurement, [[measurement]] name = "A", value = 17, errors = {stat = 0.3, jes = 0.5},
-    and [correlation] with a number for all pairs or a matrix for a source: jes = 0.8. Example: bumpfit blue masses.toml
+    The file has a table for each measurement, \[\[measurement]] name = "A", value = 17, errors = {stat = 0.3,
+    jes = 0.5}, and \[correlation] with a number for all pairs or a matrix for a source: jes = 0.8.
+
+    Example: bumpfit blue masses.toml
     """
     from bumpfit.files import require
     from bumpfit.foreign import read_toml
