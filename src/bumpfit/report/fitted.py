@@ -122,6 +122,10 @@ def _channels(main: Axes, lower: Axes, found: Yields) -> None:
         first += width
 
 
+ROW, LEGEND = 0.24, 0.42
+"""Inches of a row of a ranking, and of the legend above its rows."""
+
+
 @styled
 def ranking(found: Impacts, top: int) -> Figure:
     """Pulls with constraints (points, lower axis) and impacts on the parameter of interest (bars, upper axis).
@@ -132,7 +136,7 @@ def ranking(found: Impacts, top: int) -> Figure:
     if not rows:
         raise BumpfitError("the model has no free nuisance parameter, so there is no ranking to draw")
     longest = max(len(row.parameter) for row in rows)
-    height = 1.5 + 0.24 * len(rows)
+    height = 1.24 + ROW * (len(rows) + 0.4) + LEGEND
     figure, (axis,) = panels(height=height, width=WIDTH)
     places = np.arange(len(rows))[::-1]
     shifts = axis.twiny()
@@ -160,7 +164,7 @@ def ranking(found: Impacts, top: int) -> Figure:
     bottom, top_row = -0.7, len(rows) - 0.3
     for z in (-1, 0, 1):  # not through the legend above the rows
         axis.vlines(z, bottom, top_row, color=GREY, linewidth=0.8, linestyle="-" if z == 0 else ":", zorder=0)
-    axis.set_ylim(bottom, top_row + 0.12 * len(rows) + 1.2)
+    axis.set_ylim(bottom, top_row + LEGEND / ROW)
     axis.set_yticks(places, [plain_text(row.parameter) for row in rows], fontsize="x-small")
     axis.yaxis.set_minor_locator(NullLocator())
     axis.tick_params(axis="y", length=0)
