@@ -1,5 +1,6 @@
 """Figures: what is drawn is what was given, with units, free legends, and no trace in matplotlib's state."""
 
+import io
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from bumpfit import inference, workspace
 from bumpfit.histograms import from_counts
 from bumpfit.report import (
     Bins,
@@ -28,6 +30,7 @@ from bumpfit.report import (
 )
 from bumpfit.report.distributions import shape_label
 from bumpfit.report.style import event_scale, poisson_errors, style
+from bumpfit.workspace import build
 
 EDGES = np.linspace(2800.0, 3200.0, 21)
 LABEL = "$m_{JJ}$ [GeV]"
@@ -224,3 +227,14 @@ def test_no_display_and_no_open_figures() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_figure_that_is_saved_later_keeps_the_fonts_of_its_style(caplog: pytest.LogCaptureFixture) -> None:
+    samples = [
+        build.sample("s", [5.0, 9.0], build.modifier("normfactor", "mu")),
+        build.sample("b", [50.0, 60.0], {"name": "norm", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}),
+    ]
+    model = workspace.read(build.workspace({"c": samples}, {"c": [58, 66]}, "mu"))
+    axes = inference.impacts(model).plot()
+    axes.figure.savefig(io.BytesIO())
+    assert not caplog.records

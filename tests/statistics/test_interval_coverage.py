@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from scipy.stats import binomtest
+
 from study_size import FULL
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

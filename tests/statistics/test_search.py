@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from study_size import FULL
 
 from bumpfit.events.tables import Events, read
 from bumpfit.scoring import BoostedTrees, ForwardPlan, forward_scores, train
 from bumpfit.search.two_sample import RankSettings, two_sample_test
 from bumpfit.search.windows import Window
+from study_size import FULL
 
 EXPERIMENTS, SIZE = (1400, (6000, 4000)) if FULL else (24, (1500, 1000))
 ALARM = 1e-3 if FULL else 1e-4

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from study_size import FULL
 
 from bumpfit import histograms, shapes
+from study_size import FULL
 
 pytestmark = pytest.mark.statistics
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from study_size import FULL
 
 from bumpfit import inference, toys, workspace
 from bumpfit.workspace import build
+from study_size import FULL
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "toys"))
 from toy_models import dijet

@@ -19,6 +19,7 @@ import matplotlib.style
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
@@ -65,7 +66,12 @@ OWN = {
 
 
 class Canvas(Figure):
-    """A figure that a notebook shows without pyplot."""
+    """A figure that a notebook shows without pyplot, and that has its style also where it is drawn later."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """In the style that its texts were made for: matplotlib would look for other fonts of their formulas."""
+        with style():
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         return png(self)
