@@ -25,9 +25,9 @@ from bumpfit import files
 from bumpfit.cli import application
 
 INPUTS = {
-    "background", "card", "config", "data", "files", "first", "member", "method", "methods", "observed", "patch",
-    "patchset", "read", "regions", "results", "sample", "second", "settings", "source", "split_as", "submission",
-    "templates", "workspaces",
+    "background", "card", "config", "data", "files", "first", "measurements", "member", "method", "methods", "observed",
+    "patch", "patchset", "read", "regions", "results", "sample", "second", "settings", "source", "split_as",
+    "submission", "templates", "workspaces",
 }  # fmt: skip
 """Parameters that are files to read."""
 OUTPUTS = {

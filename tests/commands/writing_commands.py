@@ -44,6 +44,11 @@ CASES = {
     "fit": one("fit {workspace}", figure="f.png", report="r.html"),
     "fit spectrum": one("fit {spectrum} --family dijet --order 3 --signal gauss:3% --scan-masses 4000:4100:99 --limits",
                         figure="f.png", limits_figure="l.png"),
+    "spurious": one("spurious {spectrum} --function dijet:3 --signal gauss:3% --scan-masses 4000:4100:99"),
+    "bias": one("bias {spectrum} --truth dijet:4 --function dijet:3 --signal gauss:3% --mass 4000 --toys 4"),
+    "bumphunter": one("bumphunter {counted} {counted} --widest 3 --toys 20", figure="f.png"),
+    "posterior": one("posterior {workspace}", figure="f.png"),
+    "blue": one("blue {measurements}"),
     "scan": one("scan {workspace} --points 3", figure="f.png"),
     "limit": one("limit {workspace}", figure="f.png"),
     "impacts": one("impacts {workspace}", figure="f.png"),
@@ -126,6 +131,19 @@ class Inputs:
 
     def make_spectrum(self) -> Path:
         return Path(__file__).parents[1] / "data" / "cms_dijet_137fb.csv"
+
+    def make_counted(self) -> Path:
+        path = self.folder / "counted.csv"
+        path.write_text("low,high,count\n" + "".join(f"{k},{k + 1},{90 - 7 * k}\n" for k in range(8)))
+        return path
+
+    def make_measurements(self) -> Path:
+        path = self.folder / "measurements.toml"
+        path.write_text("".join(
+            f'[[measurement]]\nname = "{name}"\nvalue = {value}\nerrors = {{stat = 0.5}}\n'
+            for name, value in (("A", 172), ("B", 173))
+        ))  # fmt: skip
+        return path
 
     def make_patchset(self) -> Path:
         import pyhf
