@@ -86,19 +86,22 @@ def _counted_on(workspaces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return copies
 
 
+def _settings_of(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The settings of a parameter in a configuration, new and empty where it has none."""
+    entries: list[dict[str, Any]] = config.setdefault("parameters", [])
+    for entry in entries:
+        if entry["name"] == name:
+            return entry
+    entries.append({"name": name})
+    return entries[-1]
+
+
 def _set_all_bins(name: str, bins: Sequence[tuple[str, int]], users: Sequence[dict[str, Any]]) -> None:
     """Settings that some workspaces give the bins of a parameter become, in each, those of all bins.
 
     Bins have one parameter each, so that nothing can be contradicted; `bins` are those of the combination.
     """
-    entries = []
-    for spec in users:
-        settings = spec["measurements"][0]["config"]["parameters"]
-        entry = next((e for e in settings if e["name"] == name), None)
-        if entry is None:
-            entry = {"name": name}
-            settings.append(entry)
-        entries.append(entry)
+    entries = [_settings_of(spec["measurements"][0]["config"], name) for spec in users]
     keys = {key for entry in entries for key in set(PYHF_SETTINGS) & entry.keys() if isinstance(entry[key], list)}
     if not keys:
         return
@@ -364,10 +367,7 @@ def _keep_constraints(
             raise InputError(
                 f"the modifiers of '{name}' go, but a formula names it; keep one of them, or take out both"
             )
-        entry = next((e for e in config.setdefault("parameters", []) if e["name"] == name), None)
-        if entry is None:
-            entry = {"name": name}
-            config["parameters"].append(entry)
+        entry = _settings_of(config, name)
         entry |= {"inits": list(group.inits), "bounds": [list(b) for b in group.bounds]}
         if group.constraint == "normal":
             entry |= {"auxdata": list(group.auxdata), "sigmas": list(group.widths)}
