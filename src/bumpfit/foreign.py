@@ -6,6 +6,8 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,22 @@ EXPANSION = 10
 SCALAR = 10_000
 """Characters of a number or date in YAML, whose forms take more than linear time to read."""
 
+HEAD = 1_000_000
+"""Bytes of a file by which its format is recognised."""
+
 TEXTS = re.compile(r'"(?:[^"\\\n]|\\.)*"' + r"|'[^'\n]*'")
 JSON_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 LONG = re.compile(rf"(?<![\d.])\d{{{DIGITS + 1},}}")
 BRACKETS = re.compile(r"[^\[\]{}]+")
+
+
+def head_of(path: str | os.PathLike[str], suffixes: Collection[str]) -> str:
+    """The beginning of a text file by which its format is recognised; empty without a file, and for another ending."""
+    source = Path(path)
+    if source.suffix.lower() not in suffixes or not source.is_file():
+        return ""
+    with source.open("rb") as file:
+        return file.read(HEAD).decode("utf-8", errors="replace")
 
 
 def read_json(path: str | os.PathLike[str], what: str = "") -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bumpfit.errors import InputError
-from bumpfit.foreign import read_yaml
+from bumpfit.foreign import head_of, read_yaml
 
 SUFFIXES = (".yml", ".yaml")
 """Endings of the names of configurations."""
@@ -98,11 +98,7 @@ LISTS = ("Regions", "Samples", "NormFactors", "Systematics")
 
 def looks_like_cabinetry(path: str | Path) -> bool:
     """Whether a file is a cabinetry configuration: by its ending, and a key `General` at the top."""
-    source = Path(path)
-    if source.suffix.lower() not in SUFFIXES or not source.is_file():
-        return False
-    with source.open("rb") as file:
-        return _GENERAL.search(file.read(1_000_000).decode("utf-8", errors="replace")) is not None
+    return _GENERAL.search(head_of(path, SUFFIXES)) is not None
 
 
 def read_cabinetry(path: str | Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bumpfit.errors import InputError
+from bumpfit.foreign import head_of
 from bumpfit.workspace.effects_combine import CONTROLCOUNT, LOGNORMAL
 
 SUFFIXES = (".txt", ".card", ".dat")
@@ -130,12 +131,7 @@ def read_card(path: str | Path) -> Datacard:
 
 def looks_like_card(path: str | Path) -> bool:
     """Whether a file is a datacard: by its ending, and a line that begins with imax, or bin, process and rate."""
-    source = Path(path)
-    if source.suffix.lower() not in SUFFIXES or not source.is_file():
-        return False
-    with source.open("rb") as file:
-        head = file.read(1_000_000).decode("utf-8", errors="replace")
-    words = {line.split()[0] for line in head.splitlines() if line.split()}
+    words = {line.split()[0] for line in head_of(path, SUFFIXES).splitlines() if line.split()}
     return "imax" in words or {"process", "rate"} <= words
 
 

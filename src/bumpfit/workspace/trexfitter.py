@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bumpfit.errors import InputError
+from bumpfit.foreign import head_of
 
 SUFFIXES = (".config", ".cfg", ".conf", ".txt")
 """Endings of the names of configurations."""
@@ -191,11 +192,7 @@ def chosen(name: str, patterns: Sequence[str], *, empty: bool = True) -> bool:
 
 def looks_like_trexfitter(path: str | Path) -> bool:
     """Whether a file is a TRExFitter configuration: by its ending, and a block `Job`."""
-    source = Path(path)
-    if source.suffix.lower() not in SUFFIXES or not source.is_file():
-        return False
-    with source.open("rb") as file:
-        return _JOB.search(file.read(1_000_000).decode("utf-8", errors="replace")) is not None
+    return _JOB.search(head_of(path, SUFFIXES)) is not None
 
 
 def read_blocks(path: str | Path) -> list[Block]:
