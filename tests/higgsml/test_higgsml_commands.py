@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from higgs_events import table
 
+from browser import Chromium, is_well_made
 from bumpfit import higgsml
 from bumpfit.cli import main
 from bumpfit.console import Console
@@ -351,6 +352,14 @@ def test_a_small_simulation_is_told_loudly(gaussian: Path, tmp_path: Path) -> No
     assert found.largest_multiplicity > 50
     report = (tmp_path / "a" / "report.md").read_text()
     assert "Do not believe these numbers" in report and "repeat simulated events up to" in report
+
+
+def test_the_report_in_a_browser(chromium: Chromium, gaussian: Path, tmp_path: Path) -> None:
+    sample = tmp_path / "sample.parquet"
+    table(600, 3, total=600.0).to_parquet(sample)
+    plan = Plan(str(sample), (str(gaussian),), (), higgsml.Settings((0.5, 1.0, 1.5), 3), points=2)
+    benchmark(plan, tmp_path / "a", write=higgsml_benchmark.write)
+    is_well_made(chromium.see(tmp_path / "a" / "report.html"), len(list((tmp_path / "a" / "figures").iterdir())))
 
 
 def test_a_method_is_trained_for_a_lowered_luminosity_and_written(

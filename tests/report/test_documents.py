@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bumpfit.report import html, markdown
+from bumpfit.report import html, markdown, rounding, sorting
 from bumpfit.report.document import (
     Document,
     Gallery,
@@ -138,3 +138,40 @@ def test_no_text_can_make_other_elements(text: str) -> None:
         assert "{@" in text
         return
     assert set(body(page).tags) <= {"p", "code", "strong", "sub", "sup"}
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-12, 1e9))
+def test_what_a_cell_is_worth(value: float, error: float) -> None:
+    """Every form of `report.rounding` is read back to its own digits."""
+    shown = sorting.worth(rounding.significant(value, 3))
+    assert shown is not None and abs(shown - value) <= 0.0051 * abs(value)
+    places = rounding.decimals(error)
+    for text in (rounding.measured(value, error, "GeV"), rounding.interval(value, error, error)):
+        assert sorting.worth(text) == pytest.approx(round(value, places), rel=1e-12, abs=1e-300)
+    assert sorting.worth(rounding.count(value)) == round(value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        (rounding.probability(0.0), 1e-300), (rounding.probability(3.2e-9), 3.2e-9), ("(3.2 ± 0.1) × 10^{−9}", 3.2e-9),
+        ("> 37", 37.0), ("∞", float("inf")), ("−∞", float("-inf")), ("95 %", 95.0), ("**12\u202f345**", 12345.0),
+        ("640 +81 −75", 640.0), ("0.5 to 2", 0.5), ("e4", None), ("—", None), ("", None), ("`jet1`", None),
+        ("1e-05", 1e-5), ("-3.5", -3.5),
+    ],
+)  # fmt: skip
+def test_cells(cell: str, value: float | None) -> None:
+    assert sorting.worth(cell) == value
+
+
+def test_a_column_with_a_word_is_sorted_as_texts() -> None:
+    assert sorting.worths(("2", "—", "10")) == [2.0, None, 10.0] and sorting.worths(("2", "b", "")) == [None] * 3
+    assert sorting.worths(("—", "")) == [None, None]
+
+
+def test_tables_that_sort() -> None:
+    rows = (("a", "2"), ("b", "∞"), ("c", "—"))
+    page = html.render(document(Table("t", "Cap.", ("x", "y"), rows, (1,))))
+    assert page.count("<script>") == 1 and sorting.POLICY in page and 'class="sorts"' in page
+    assert '<td class="n" data-v="2.0">2</td>' in page and 'data-v="Infinity"' in page
+    assert "<script" not in html.render(document(Table("t", "Cap.", ("x", "y"), rows[:2], (1,))))

@@ -1,7 +1,7 @@
-"""A document as one HTML file: style and figures inside, no script, nothing fetched; light, dark and on paper.
+"""A document as one HTML file: style and figures inside, nothing fetched; light, dark and on paper.
 
-The contents stand at the side where the page is wide enough. Tables cannot be sorted, which needs a script: their rows
-come in the order that matters, and the numbers are in the JSON file.
+The contents stand at the side where the page is wide enough. Rows of tables come in the order that matters; the page's
+one script (`report.sorting`) lets a reader sort them otherwise, and no other script can run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bumpfit.report.document import (
     Verdict,
     inline,
 )
+from bumpfit.report.sorting import FEWEST, POLICY, SCRIPT, worths
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5b6167; --page: #ffffff; --card: #f4f5f7; --line: #d5d9de;
@@ -67,6 +68,12 @@ caption b, figcaption b { color: var(--ink); }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid var(--line); font-weight: 600; }
 thead th { border-top: 1px solid var(--line); } .n { text-align: right; } .n, .k { white-space: nowrap; }
+th button { all: unset; cursor: pointer; } th button:hover { text-decoration: underline; }
+th button:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+th button::after { content: "\\2195"; color: var(--soft); font-size: .8em; padding-left: .25em; opacity: .55; }
+th[aria-sort] button::after { opacity: 1; color: var(--link); }
+th[aria-sort=ascending] button::after { content: "\\2191"; }
+th[aria-sort=descending] button::after { content: "\\2193"; }
 tr.strong td { font-weight: 650; background: var(--card); }
 figure { margin: 1.3rem 0; break-inside: avoid; max-width: 600px; }
 figure.broad { max-width: none; overflow-x: auto; } figure.broad img { min-width: 38rem; }
@@ -84,7 +91,8 @@ figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-to
 @media print { html { font-size: 12px; } body { font-size: 10pt; }
   main { max-width: none; padding: 0; } nav { display: none; }
   figure img { filter: none; border: 0; padding: 0; } h2, h3 { break-after: avoid; } table { break-inside: auto; }
-  tr { break-inside: avoid; } .wide { overflow: visible; } .gallery { grid-template-columns: 1fr 1fr; } }
+  tr { break-inside: avoid; } .wide { overflow: visible; }
+  th:not([aria-sort]) button::after { content: none; } .gallery { grid-template-columns: 1fr 1fr; } }
 """
 
 BROAD = 2.0
@@ -105,10 +113,14 @@ def render(document: Document) -> str:
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<title>{html.escape(document.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f'<header><h1>{_text(document.title, numbers)}</h1>\n<p class="subtitle">{_text(document.subtitle, numbers)}'
-        f"</p>\n<nav>{contents}</nav></header>\n{body}\n</main>\n</body>\n</html>\n"
+        f"</p>\n<nav>{contents}</nav></header>\n{body}\n</main>\n"
     )
+    if 'class="sorts"' in body:
+        page += f"<script>{SCRIPT}</script>\n"
+    page += "</body>\n</html>\n"
     return printable(page, lines=True)
 
 
@@ -160,20 +172,33 @@ def _verdict(block: Verdict, numbers: dict[str, str]) -> str:
 
 
 def _table(block: Table, numbers: dict[str, str]) -> str:
-    def cells(row: tuple[str, ...], tag: str) -> str:
+    sorts = len(block.rows) >= FEWEST
+    columns = [worths(column) for column in zip(*block.rows, strict=True)] if sorts else []
+
+    def cells(row: tuple[str, ...], tag: str, place: int | None = None) -> str:
         return "".join(
-            f"<{tag}{_cell_class(cell, i in block.numeric)}>{_text(cell, numbers)}</{tag}>"
+            f"<{tag}{_cell_class(cell, i in block.numeric)}"
+            f"{_value(columns[i][place]) if columns and place is not None else ''}>{_text(cell, numbers)}</{tag}>"
             for i, cell in enumerate(row)
         )
 
     rows = "\n".join(
-        f"<tr{' class=strong' if i in block.strong else ''}>{cells(row, 'td')}</tr>" for i, row in enumerate(block.rows)
+        f"<tr{' class=strong' if i in block.strong else ''}>{cells(row, 'td', i)}</tr>"
+        for i, row in enumerate(block.rows)
     )
+    kind = ' class="sorts"' if sorts else ""
     return (
-        f'<div class="wide" id="{block.name}"><table><caption><b>{numbers[block.name]}.</b> '
+        f'<div class="wide" id="{block.name}"><table{kind}><caption><b>{numbers[block.name]}.</b> '
         f"{_text(block.caption, numbers)}</caption>\n<thead><tr>{cells(block.header, 'th')}</tr></thead>\n"
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _value(worth: float | None) -> str:
+    """What a cell is sorted by; JavaScript has another word for inf."""
+    if worth is None:
+        return ""
+    return f' data-v="{worth!r}"'.replace("inf", "Infinity")
 
 
 def _cell_class(cell: str, numeric: bool) -> str:
