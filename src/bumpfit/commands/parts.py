@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +16,9 @@ from bumpfit.pages.terminal import number, pairs, stacked, table
 if TYPE_CHECKING:
     from bumpfit.workspace.survey import Systematic
 
-app = typer.Typer(no_args_is_help=True, help="Look into a workspace, prune, rename, sort, digest, compare, combine.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look into a workspace, prune, rename, decorrelate, sort, digest, compare, combine."
+)
 patchsets = typer.Typer(no_args_is_help=True, help="Look into a patchset, take a patch out, verify and apply it.")
 
 Names = list[str] | None
@@ -183,6 +185,34 @@ def rename(
         _spec(workspace), channels=_pairs(channel, "channel"), samples=_pairs(sample, "sample"),
         modifiers=_pairs(modifier, "modifier"), measurements=_pairs(measurement, "measurement"),
     )  # fmt: skip
+    _written(result, out, [workspace])
+
+
+@app.command()
+def decorrelate(
+    workspace: Workspace,
+    parameter: Annotated[str, typer.Option("-p", "--parameter", help="The parameter that is shared.")],
+    by: Annotated[Literal["channel", "sample"], typer.Option(help="One parameter for each of these.")] = "channel",
+    group: Annotated[
+        Names, typer.Option(metavar="NAME=PATTERN,...", help="Channels (or samples) that go on sharing one.")
+    ] = None,
+    correlation: Annotated[
+        float | None, typer.Option(help="Correlation of the Gaussian constraints of the new parameters; default: none.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Split a parameter that channels or samples share into one for each, independent or partly correlated.
+
+    Example: bumpfit workspace decorrelate w.json -p JES --group run2=SR_2016,SR_2017 --correlation 0.5 -o split.json
+    """
+    from bumpfit.commands.likelihood import groups_of
+    from bumpfit.workspace import read
+    from bumpfit.workspace.decorrelate import decorrelate as split
+
+    check_outputs([workspace], out)
+    result = split(_spec(workspace), parameter, by, groups=groups_of(group), correlation=correlation)
+    if correlation is not None:
+        read(result, poi="", allow_negative=True)  # whose constraints and matrix are looked at
     _written(result, out, [workspace])
 
 
