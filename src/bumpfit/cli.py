@@ -36,6 +36,7 @@ MODULES = {
     "likelihood": Part("Questions to a likelihood", ("fit", "scan", "limit", "impacts", "gof", "contour")),
     "functions": Part("Questions to a likelihood", ("spurious", "bias")),
     "averages": Part("Questions to a likelihood", ("blue",)),
+    "channels": Part("Questions to a likelihood", ("compatibility",)),
     "bayesian": Part("Questions to a likelihood", ("posterior",)),
     "windows": Part("Questions to a likelihood", ("bumphunter",)),
     "toys": Part("Toys", ("toys", "interval", "coverage", "sensitivity")),

@@ -55,6 +55,21 @@ class Distribution(Protocol):
         """
 
 
+class Nested(Protocol):
+    """A likelihood, and a wider one that has it as a special case, with the ratio of both as a statistic."""
+
+    @property
+    def null(self) -> Likelihood:
+        """The special case, with the data."""
+
+    @property
+    def freedom(self) -> int:
+        """How many parameters the wider one has more."""
+
+    def statistic(self, toy: Likelihood) -> float:
+        """-2 ln of the ratio for a toy of `null`; raises BumpfitError where a fit does not converge."""
+
+
 class Law(Protocol):
     """Where probabilities come from."""
 
@@ -77,6 +92,11 @@ class Law(Protocol):
     ) -> tuple[Tail | None, int | None]:
         """P(goodness-of-fit statistic >= value) where the best fit is true (None where the law is not known), and the
         number of toys that were thrown and fitted (None without toys).
+        """
+
+    def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
+        """P(-2 ln ratio >= value) where `best`, the fit of the special case, is true, and the number of toys as in
+        `fitness`.
         """
 
 

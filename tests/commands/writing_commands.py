@@ -47,6 +47,7 @@ CASES = {
     "spurious": one("spurious {spectrum} --function dijet:3 --signal gauss:3% --scan-masses 4000:4100:99"),
     "bias": one("bias {spectrum} --truth dijet:4 --function dijet:3 --signal gauss:3% --mass 4000 --toys 4"),
     "bumphunter": one("bumphunter {counted} {counted} --widest 3 --toys 20", figure="f.png"),
+    "compatibility": one("compatibility {shared}", figure="f.png"),
     "posterior": one("posterior {workspace}", figure="f.png"),
     "blue": one("blue {measurements}"),
     "scan": one("scan {workspace} --points 3", figure="f.png"),
@@ -68,6 +69,7 @@ CASES = {
     "workspace inspect": one("workspace inspect {workspace}"),
     "workspace prune": one("workspace prune {workspace} -m side"),
     "workspace rename": one("workspace rename {workspace} -m side=other"),
+    "workspace decorrelate": one("workspace decorrelate {shared} -p side"),
     "workspace sort": one("workspace sort {workspace}"),
     "workspace diff": one("workspace diff {workspace} {workspace}"),
     "workspace combine": one("workspace combine {workspace} {other}"),
@@ -125,6 +127,9 @@ class Inputs:
 
     def make_workspace(self) -> Path:
         return self.json("workspace", spectra_of(("SR",)))
+
+    def make_shared(self) -> Path:
+        return self.json("shared", spectra_of(("SR", "VR")))
 
     def make_other(self) -> Path:
         return self.json("other", spectra_of(("CR",)))

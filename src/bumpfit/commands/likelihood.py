@@ -295,7 +295,7 @@ def impacts(
     if breakdown or group:
         from bumpfit.inference.breakdown import breakdown as split
 
-        parts = split(model, data, groups=_groups(group), parameter=parameter, **settings)
+        parts = split(model, data, groups=groups_of(group), parameter=parameter, **settings)
         result["breakdown"] = parts.to_dict()
 
     def tell() -> Any:
@@ -309,7 +309,7 @@ def impacts(
     output.give(result, tell, show.notes(found))
 
 
-def _groups(texts: list[str] | None) -> dict[str, list[str]]:
+def groups_of(texts: list[str] | None) -> dict[str, list[str]]:
     """NAME=PATTERN,PATTERN as a mapping."""
     result: dict[str, list[str]] = {}
     for text in texts or ():

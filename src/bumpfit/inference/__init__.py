@@ -5,6 +5,7 @@ from bumpfit.inference.blinding import asimov, blind
 from bumpfit.inference.blue import Combination, blue
 from bumpfit.inference.breakdown import breakdown
 from bumpfit.inference.bump_hunter import bump_hunter
+from bumpfit.inference.compatibility import compatibility
 from bumpfit.inference.contour import contour
 from bumpfit.inference.discovery import discovery
 from bumpfit.inference.feldman_cousins import feldman_cousins
@@ -33,6 +34,7 @@ __all__ = [
     "breakdown",
     "bump_hunter",
     "cls",
+    "compatibility",
     "contour",
     "discoveries",
     "discovery",

@@ -13,7 +13,7 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.inference.profile import Profile
-from bumpfit.law import Fitness, Statistic, Tail
+from bumpfit.law import Fitness, Nested, Statistic, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
 from bumpfit.normal import significance
 
@@ -49,10 +49,19 @@ class Asymptotic:
                 f"{freedom + int(likelihood.free.sum())} bins and measurements and {int(likelihood.free.sum())} free "
                 "parameters leave no degree of freedom, so every data set fits; fix parameters or take more bins"
             )
-        from scipy.special import chdtrc  # here, for a quicker start
+        return _chi2_tail(freedom, value), None
 
-        p = float(chdtrc(freedom, value))
-        return Tail(math.log(p) if p > 0 else -math.inf), None
+    def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
+        """Chi-squared with as many degrees of freedom as the wider likelihood has more parameters."""
+        return _chi2_tail(ratio.freedom, value), None
+
+
+def _chi2_tail(freedom: int, value: float) -> Tail:
+    """P(chi2 >= value)."""
+    from scipy.special import chdtrc  # here, for a quicker start
+
+    p = float(chdtrc(freedom, value))
+    return Tail(math.log(p) if p > 0 else -math.inf)
 
 
 def degrees_of_freedom(likelihood: Likelihood, best: Minimum) -> int:

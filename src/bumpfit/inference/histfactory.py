@@ -194,6 +194,10 @@ class Problem:
         aux[c.poisson_aux] = generator.poisson(aux[c.poisson_aux])
         return self._with(generator.poisson(self.model.expected(x)).astype(np.float64), aux, x)
 
+    def facing(self, main: Floats, aux: Floats) -> Problem:
+        """The same with other data, shapes (B,) and (A,)."""
+        return self._with(main, aux, self.start)
+
     def _with(self, main: Floats, aux: Floats, x: Floats) -> Problem:
         start = np.where(self.free, x, self.start)
         constant = self.model.saturated_twice_nll(np.concatenate([main, aux]))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+    from bumpfit.inference.compatibility import Compatibility
     from bumpfit.inference.posterior import Posterior
     from bumpfit.law import Law
     from bumpfit.likelihood import Likelihood
@@ -152,6 +153,29 @@ def posterior(found: Posterior) -> RenderableType:
          f"{number(found.shortest_low, 5)} to {number(found.shortest_high, 5)}"),
         (f"upper limit at {found.limit_level:.2%}", with_error(found.upper, found.upper_error or None, 5)),
     ])  # fmt: skip
+
+
+def compatibility(found: Compatibility) -> RenderableType:
+    """The strengths of the channels beside the common one, and the test of them."""
+
+    def row(name: str, strength: float, low: float | None, high: float | None, pull: float | None) -> list[str]:
+        ends = [number(low, 4), number(high, 4)]
+        return [name, number(strength, 4), *ends, "—" if pull is None else f"{pull:+.2f}"]
+
+    lines = [row(c.name, c.strength, c.low, c.high, c.pull) for c in found.channels]
+    lines.append(row("all channels", found.strength, found.low, found.high, None))
+    error = "" if found.p_error is None else f" ± {number(found.p_error, 2)}"
+    facts = [
+        ("-2 ln of the likelihood ratio", statistic(found.statistic)),
+        ("degrees of freedom", str(found.degrees_of_freedom)),
+        ("p-value", f"{probability(found.p)}{error} ({found.method})"),
+    ]
+    if found.p_upper is not None:
+        facts.append(("at 95 % confidence", f"p < {number(found.p_upper, 3)}"))
+    if found.toys is not None:
+        facts.append(("toys", str(found.toys)))
+    head = ["channel", found.parameter, "low", "high", "pull"]
+    return stacked(table("Strengths with intervals at 68.27 %", head, lines), pairs(facts))
 
 
 def bounds(interval: Interval) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError
+from bumpfit.inference.compatibility import Compatibility
 from bumpfit.inference.posterior import Posterior
-from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, panels, styled
+from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, own_figure, panels, styled
 from bumpfit.results import CLs, Contour, Limit, MassScan, Scan
 
 Array = NDArray[np.float64]
@@ -62,6 +64,36 @@ def posterior(found: Posterior) -> Figure:
     axis.set_xlabel(plain_text(found.parameter))
     axis.set_ylabel("Posterior density")
     axis.legend(loc="upper right")
+    return figure
+
+
+@styled
+def compatibility(found: Compatibility) -> Figure:
+    """The strength of each channel with its interval, over the band of the common strength."""
+    rows = found.channels
+    longest = max(len(row.name) for row in rows)
+    figure, (axis,) = panels(height=1.6 + 0.28 * len(rows))
+    if own_figure():
+        height = figure.get_figheight()
+        left = min(0.5, 0.06 + 0.016 * longest)
+        axis.set_position((left, 0.6 / height, 0.97 - left, 1 - 0.75 / height))
+    places = np.arange(len(rows))[::-1]
+    if found.low is not None and found.high is not None:
+        axis.fill_betweenx((-0.6, len(rows) - 0.4), found.low, found.high, color=ONE_SIGMA, alpha=0.45, linewidth=0,
+                           label="Common strength")  # fmt: skip
+    axis.vlines(found.strength, -0.6, len(rows) - 0.4, color=BLACK, linewidth=1.0)
+    errors = np.array([
+        [0.0 if row.low is None else row.strength - row.low, 0.0 if row.high is None else row.high - row.strength]
+        for row in rows
+    ])  # fmt: skip
+    axis.errorbar([row.strength for row in rows], places, xerr=errors.T, fmt="o", color=BLUE, label="Channels")
+    axis.set_ylim(-0.6, len(rows) + 1.2)  # the legend stands above the rows
+    axis.set_yticks(places, [plain_text(row.name) for row in rows], fontsize="small")
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(plain_text(found.parameter))
+    axis.legend(loc="upper right", ncols=2, fontsize="small",
+                title=f"$t$ = {found.statistic:.3g}, $p$ = {found.p:.2g}", title_fontsize="small")  # fmt: skip
     return figure
 
 
@@ -138,4 +170,4 @@ def plain_text(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-__all__ = ["brazil", "cls_curve", "contours", "expected_bands", "plain_text", "profile"]
+__all__ = ["brazil", "cls_curve", "compatibility", "contours", "expected_bands", "plain_text", "profile"]

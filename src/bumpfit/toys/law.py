@@ -27,7 +27,7 @@ from bumpfit.execute import ordered_map
 from bumpfit.inference.goodness import fitness
 from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.profile import Profile, require_valid
-from bumpfit.law import Fitness, Statistic, Tail, estimate, upper_limit
+from bumpfit.law import Fitness, Nested, Statistic, Tail, estimate, upper_limit
 from bumpfit.likelihood import Floats, Likelihood, Minimum, position
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.throw import TIE, batches, check_run, engine, throw
@@ -70,6 +70,13 @@ class Toys:
         """Fraction of toys of the best fit, fitted again, at least as extreme, and how many were fitted."""
         fast = _saturated(likelihood, best, self) if statistic == "saturated" else None
         values = _misfits(likelihood, best, statistic, self) if fast is None else fast
+        values = values[np.isfinite(values)]
+        return tail_of(values >= value - TIE), int(values.size)
+
+    def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
+        """Fraction of toys of the special case at least as extreme, and how many were fitted."""
+        tasks = ((ratio, best.x, self.seed, i) for i in range(self.n))
+        values = np.array(list(_mapped(_ratio, tasks, self)))
         values = values[np.isfinite(values)]
         return tail_of(values >= value - TIE), int(values.size)
 
@@ -238,3 +245,12 @@ def _misfit(task: tuple[Likelihood, Floats, Fitness, int, int]) -> float:
     except BumpfitError:
         return math.nan
     return fitness(toy, found.x, statistic)[0] if found.valid else math.nan
+
+
+def _ratio(task: tuple[Nested, Floats, int, int]) -> float:
+    """The ratio of toy number i; NaN where a fit fails."""
+    ratio, x, seed, i = task
+    try:
+        return ratio.statistic(ratio.null.throw(x, np.random.default_rng([seed, i])))
+    except BumpfitError:
+        return math.nan

@@ -1,0 +1,62 @@
+"""`bumpfit compatibility`: do the channels agree on the strength of the signal?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bumpfit.commands.likelihood import groups_of
+from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workers, Workspace, grouped, law_of
+from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+
+
+@grouped
+def compatibility(
+    workspace: Workspace,
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    drawing: Drawing,
+    parameter: Parameter = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATTERN,...", help="Channels that share a strength; may be repeated."),
+    ] = None,
+    toys: Annotated[
+        int | None, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=1)
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+) -> None:
+    """Compatibility of channels: the fit with one strength a channel against the common strength.
+
+    Example: bumpfit compatibility workspace.json --range mu=-10:10 --group low=SR1,SR2 --figure channels.png
+    """
+    from bumpfit import inference
+    from bumpfit.pages import likelihood as show
+
+    drawing.check()
+    files = [workspace, *reading.files, *fitting.files]
+    check_outputs(files, output.out, drawing.figure)
+    model = reading.model(workspace)
+    data, settings = fitting.data(model), fitting.settings(model)
+    groups = groups_of(group)
+    found = inference.compatibility(
+        model, data, parameter=parameter, groups=groups, law=law_of(toys, seed, workers), **settings
+    )
+
+    def draw() -> Any:
+        from bumpfit.report.profiles import compatibility as figure
+
+        return figure(found)
+
+    drawing.draw(draw)
+    options = {**fitting.given(), "groups": groups, **({} if toys is None else {"toys": toys, "seed": seed})}
+    result = {**provenance("compatibility", files, options), **found.to_dict()}
+    output.give(result, lambda: show.compatibility(found), show.notes(found))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(compatibility)
