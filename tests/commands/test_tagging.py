@@ -224,6 +224,17 @@ def test_cuts_are_told_as_a_sentence(bumpfit: Run, data: Path) -> None:
     assert "mass" in told["cuts"] and told["metrics"]["accuracy"]["value"] > 0.7
 
 
+def test_a_figure_of_merit_of_ones_own(bumpfit: Run, data: Path, tmp_path: Path) -> None:
+    formula, model = "s / s_total / (1.5 + sqrt(b))", tmp_path / "c.model"
+    told = bumpfit("train", data, "--approach", "cuts", "--set", f"merit={formula}", "-m", model, "--bootstrap", 0,
+                   "--merit", formula, "--json").json  # fmt: skip
+    assert told["settings"]["merit"] == formula and told["metrics"]["formula"] == formula
+    page = tmp_path / "r.html"
+    again = bumpfit("metrics", data, "-m", model, "--merit", "s/sqrt(b)", "--bootstrap", 0, "--report", page)
+    assert "largest s/sqrt(b)" in again.out and "s/sqrt(b)" in page.read_text()
+    assert "names 'x'" in refused(bumpfit("metrics", data, "-m", model, "--merit", "s/x"))
+
+
 def test_on_to_a_likelihood(bumpfit: Run, data: Path, tmp_path: Path) -> None:
     model, workspace = tmp_path / "trees.model", tmp_path / "w.json"
     told = bumpfit("train", data, "-m", model, *QUICK, "--bootstrap", 0, "--json", *LIKELIHOOD,

@@ -163,7 +163,7 @@ def _answer(
     found = evaluate(
         chosen.targets, probabilities, chosen.classes, weights=chosen.weights, signal=judging.signal,
         background_error=judging.background_error, efficiencies=judging.efficiency or (0.5, 0.99),
-        bootstrap=judging.bootstrap, seed=seed,
+        bootstrap=judging.bootstrap, seed=seed, merit=judging.merit,
     )  # fmt: skip
     result = {**head, "part": part, "metrics": found.to_dict(), "likelihood": None}
     shown = [show.merits(found, part)]

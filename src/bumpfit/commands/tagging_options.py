@@ -32,6 +32,14 @@ class Judging:
         list[float] | None, typer.Option(help="Signal efficiency of a rejection; default: 0.5 and 0.99.")
     ] = None
     bootstrap: Annotated[int, typer.Option(help="Bootstrap replicas for the errors; 0 for none.", min=0)] = 100
+    merit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMULA",
+            help="Largest value over all thresholds of a formula of s, b, s_error, b_error, s_total, "
+            "b_total, as 's / sqrt(b + b_error**2)'.",
+        ),
+    ] = None
 
     def check(self, data: Dataset) -> str:
         """The signal class; raises InputError for an unknown one, and for numbers out of range."""
@@ -40,6 +48,10 @@ class Judging:
             raise InputError(f"there is no class '{label}'; the data set has {', '.join(data.classes)}")
         if not 0 <= self.background_error < 1:
             raise InputError(f"--background-error is {self.background_error:g}; expected a fraction from 0 to below 1")
+        if self.merit is not None:
+            from bumpfit.scoring.own_merit import FigureOfMerit
+
+            FigureOfMerit.read(self.merit)
         for efficiency in self.efficiency or ():
             if not 0 < efficiency <= 1:
                 raise InputError(f"the signal efficiency is {efficiency:g}; expected a number above 0 and at most 1")

@@ -89,6 +89,8 @@ def _model(found: Merits, figure: Figure) -> list[Block]:
     rows = [("largest S / √(S + B)", *at(found.significance))] if found.significance is not None else []
     if found.asimov is not None:
         rows.append((f"largest Z_{{A}}, background ± {100 * found.background_error:g} %", *at(found.asimov)))
+    if found.own is not None:
+        rows.append((f"largest {verbatim(str(found.formula))}", *at(found.own)))
     rows += [(f"rejection of all others at {e}", *at(merit)) for e, merit in found.rejections.items()]
     rows += [
         (f"rejection of {verbatim(label)} at {e}", *at(merit))

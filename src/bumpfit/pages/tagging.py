@@ -35,6 +35,8 @@ def merits(found: Merits, part: str) -> RenderableType:
         rows.append(["largest S / sqrt(S + B)", *at(found.significance)])
     if found.asimov is not None:
         rows.append([f"largest Asimov Z, background ± {100 * found.background_error:g} %", *at(found.asimov)])
+    if found.own is not None:
+        rows.append([f"largest {found.formula}", *at(found.own)])
     rows += [[f"rejection at {e}", *at(merit)] for e, merit in found.rejections.items()]
     rows += [[f"rejection of {c} at {e}", *at(m)] for c, each in found.by_class.items() for e, m in each.items()]
     rows += [[f"hml: {name}", f"{value:.4g}", "", "", ""] for name, value in (found.hml or {}).items()]

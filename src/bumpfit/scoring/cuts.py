@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.scoring.classifier import Array, Classifier, Labels, State
+from bumpfit.scoring.own_merit import FigureOfMerit, Own
 from bumpfit.scoring.significance import asimov
 
 Kind = Literal["none", "below", "above", "between", "outside"]
@@ -74,6 +75,9 @@ class CutAndCount(Classifier):
     events; "previous" (hml only) on the events that pass the one cut before, which is what hml's code does under
     the name sequential.
 
+    `merit`: what "significance" makes as large as possible: "asimov", or a formula of one's own (`own_merit`), as
+    "s / (1.5 + sqrt(b))"; cuts where it is negative or does not exist are not considered.
+
     `least_gain`: what each edge of a cut must add to the significance, relatively; without it cuts follow fluctuations
     of the training events ("outside" a small gap).
     `signal`, `background`: expected events to which the weights of the classes are scaled (None: weights as given);
@@ -90,6 +94,7 @@ class CutAndCount(Classifier):
     signal: float | None = None
     background: float | None = None
     min_background: int = 25
+    merit: str = "asimov"
 
     def sentence(self, features: Sequence[str]) -> str:
         """All cuts as one sentence of `bumpfit.events.mask`; empty when nothing is cut."""
@@ -131,6 +136,10 @@ class CutAndCount(Classifier):
                 f"{self.background_error}, least_gain {self.least_gain}; expected at least 2 bins (at most "
                 f"{MOST_BINS}), at least 1 event, and 0 or more"
             )
+        if self.merit != "asimov":
+            FigureOfMerit.read(self.merit)
+            if self.search == "hml":
+                raise InputError("the search of hml has no figure of merit; leave out merit, or take the other search")
         if not 0 < self.peel < 0.5:
             raise InputError(f"peel is {self.peel}; expected a fraction above 0 and below 0.5")
         for name in ("signal", "background"):
@@ -144,35 +153,39 @@ class CutAndCount(Classifier):
                 f"there are {(~signal).sum()} background events in training, and min_background says that cuts must "
                 f"leave {self.min_background}; lower it, or take more events"
             )
+        own = None
+        if self.merit != "asimov":
+            totals = float(weights[signal].sum()), float(weights[~signal].sum())
+            own = Own(FigureOfMerit.read(self.merit), *totals)
         nothing = (Cut(),) * features.shape[1]
         if self.topology == "parallel":
-            return tuple(self._best(x, signal, weights)[0] for x in features.T)
-        starts = [nothing, self._peeled(features, signal, weights)]
-        climbed = [self._climbed(start, features, signal, weights) for start in starts]
+            return tuple(self._best(x, signal, weights, own)[0] for x in features.T)
+        starts = [nothing, self._peeled(features, signal, weights, own)]
+        climbed = [self._climbed(start, features, signal, weights, own) for start in starts]
         return max(climbed, key=lambda pair: pair[1])[0]
 
-    def _best(self, x: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Cut, float]:
+    def _best(self, x: Array, signal: NDArray[np.bool_], weights: Array, own: Own | None) -> tuple[Cut, float]:
         counts = Steps.of(x, signal, weights)
-        return counts.best(self.background_error, self.min_background, self.n_bins, 1 + self.least_gain)
+        return counts.best(self.background_error, self.min_background, self.n_bins, 1 + self.least_gain, own)
 
-    def _value(self, kept: NDArray[np.bool_], signal: NDArray[np.bool_], weights: Array) -> float:
-        """Significance of the events that are kept; -1 where too little background is left."""
+    def _value(self, kept: NDArray[np.bool_], signal: NDArray[np.bool_], weights: Array, own: Own | None) -> float:
+        """Figure of merit of the events that are kept; -1 where too little background is left."""
         none = Steps.of(np.zeros(int(kept.sum())), signal[kept], weights[kept])
-        return none.best(self.background_error, self.min_background, self.n_bins)[1]
+        return none.best(self.background_error, self.min_background, self.n_bins, own=own)[1]
 
     def _climbed(
-        self, start: tuple[Cut, ...], features: Array, signal: NDArray[np.bool_], weights: Array
+        self, start: tuple[Cut, ...], features: Array, signal: NDArray[np.bool_], weights: Array, own: Own | None
     ) -> tuple[tuple[Cut, ...], float]:
         """Improve one cut after the other until no change of one of them helps; the cuts and their value."""
         cuts, price = list(start), 1 + self.least_gain
         passed = np.array([cut.passes(x) for cut, x in zip(cuts, features.T, strict=True)])
         edges = sum(EDGES[cut.kind] for cut in cuts)
-        best = self._value(np.asarray(passed.all(axis=0)), signal, weights) * price**-edges
+        best = self._value(np.asarray(passed.all(axis=0)), signal, weights, own) * price**-edges
         for _ in range(ROUNDS):
             before = best
             for f in range(len(cuts)):
                 rest = np.asarray(np.delete(passed, f, axis=0).all(axis=0))
-                cut, value = self._best(features[rest, f], signal[rest], weights[rest])
+                cut, value = self._best(features[rest, f], signal[rest], weights[rest], own)
                 value *= price ** -sum(EDGES[other.kind] for place, other in enumerate(cuts) if place != f)
                 if value > best * (1 + 1e-9):
                     cuts[f], passed[f], best = cut, cut.passes(features[:, f]), value
@@ -180,7 +193,7 @@ class CutAndCount(Classifier):
                 break
         return tuple(cuts), best
 
-    def _peeled(self, features: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Cut, ...]:
+    def _peeled(self, features: Array, signal: NDArray[np.bool_], weights: Array, own: Own | None) -> tuple[Cut, ...]:
         """A box found patiently: peel off thin slices, each time the one that leaves the highest purity.
 
         Patient rule induction, Friedman and Fisher, Stat. Comput. 9 (1999) 123. Tight cuts on the first feature, with
@@ -190,7 +203,7 @@ class CutAndCount(Classifier):
         best, box = -1.0, (low.copy(), high.copy())
         kept = np.ones(len(features), bool)
         while (kept & ~signal).sum() >= self.min_background:
-            value = self._value(kept, signal, weights)
+            value = self._value(kept, signal, weights, own)
             if value > best:
                 best, box = value, (low.copy(), high.copy())
             slices = []
@@ -237,29 +250,38 @@ def _box(low: float, high: float) -> Cut:
 class Steps:
     """What lies below every place between the V different values of a feature: shapes (V + 1,), place k after k values.
 
-    `signal`, `background` sums of weights, `squares` of squared background weights, `entries` background events;
-    `missing` the same sums of events without a value, which only "none" keeps.
+    `signal`, `background` sums of weights, `squares` of squared background weights, `entries` background events,
+    `signal_squares` of squared signal weights; `missing` the same sums of events without a value, which only "none"
+    keeps.
     """
 
     values: Array
-    sums: Array  # (4, V + 1): signal, background, squares, entries
-    missing: Array  # (4,)
+    sums: Array  # (5, V + 1): signal, background, squares, entries, signal_squares
+    missing: Array  # (5,)
 
     @classmethod
     def of(cls, x: Array, signal: NDArray[np.bool_], weights: Array) -> Steps:
         """Sort and add up."""
-        columns = np.stack([weights * signal, weights * ~signal, weights**2 * ~signal, (~signal).astype(np.float64)])
+        columns = np.stack([
+            weights * signal, weights * ~signal, weights**2 * ~signal, (~signal).astype(np.float64), weights**2 * signal
+        ])  # fmt: skip
         known = ~np.isnan(x)
         values, place = np.unique(x[known], return_inverse=True)
         sums = np.array([np.bincount(place, column[known], minlength=len(values)) for column in columns])
         return cls(values, np.pad(np.cumsum(sums, axis=1), ((0, 0), (1, 0))), columns[:, ~known].sum(axis=1))
 
-    def best(self, error: float, least: int, n_bins: int, price: float = 1.0) -> tuple[Cut, float]:
-        """The cut with the largest significance, divided by `price` for each of its edges, and that value."""
+    def best(
+        self, error: float, least: int, n_bins: int, price: float = 1.0, own: Own | None = None
+    ) -> tuple[Cut, float]:
+        """The cut with the largest figure of merit (Asimov significance, or one's own), divided by `price` for each of
+        its edges, and that value; -1 where there is none.
+        """
 
         def value(kept: Array) -> Array:
-            s, b, squares, entries = kept
-            z = asimov(np.maximum(s, 0), np.maximum(b, 0), np.sqrt(np.maximum((error * b) ** 2 + squares, 0)))
+            s, b, squares, entries, signal_squares = kept
+            s, b = np.maximum(s, 0), np.maximum(b, 0)
+            sigma = np.sqrt(np.maximum((error * b) ** 2 + squares, 0))
+            z = asimov(s, b, sigma) if own is None else own(s, b, np.sqrt(np.maximum(signal_squares, 0)), sigma)
             return np.where((entries >= least - 0.5) & np.isfinite(z), z, -1.0)
 
         total, last = self.sums[:, -1:], len(self.values)

@@ -15,6 +15,7 @@ from bumpfit.errors import InputError
 from bumpfit.results import Record
 from bumpfit.scoring.hml import hml_rejection, hml_significance
 from bumpfit.scoring.metrics import Found, Merit, curve, measured, rejection, spread
+from bumpfit.scoring.own_merit import FigureOfMerit
 from bumpfit.scoring.significance import asimov, simple
 
 Array = NDArray[np.float64]
@@ -33,7 +34,8 @@ class Merits(Record):
     """Metrics of one classifier on one part of a data set.
 
     `significance` is the largest S / sqrt(S + B) and `asimov` the largest Asimov significance with background error
-    over all thresholds on the probability of the signal class; `rejections` 1 / eps_B by signal efficiency, against
+    over all thresholds on the probability of the signal class, `own` that of a figure of merit of one's own, whose
+    formula is `formula`; `rejections` 1 / eps_B by signal efficiency, against
     all other classes; `by_class` the same against each class alone. `hml` repeats the definitions of HEP ML Lab
     (None unless there are two classes). `notes` say what could not be had.
     """
@@ -49,6 +51,8 @@ class Merits(Record):
     by_class: Mapping[str, Mapping[str, Merit]]
     hml: Mapping[str, float] | None
     notes: tuple[str, ...] = ()
+    own: Merit | None = None
+    formula: str | None = None
 
 
 def accuracy(
@@ -110,8 +114,9 @@ def max_significance(
 
     Args:
         labels, scores: shapes (N,), 1 for signal; higher scores are more signal-like.
-        kind: "asimov" (`significance.asimov`) or "simple" (S / sqrt(S + B)).
-        background_error: relative uncertainty of the background, for "asimov".
+        kind: "asimov" (`significance.asimov`), "simple" (S / sqrt(S + B)), or a formula of one's own (`own_merit`),
+            as "s / sqrt(b + b_error**2)"; thresholds where it does not exist are not considered.
+        background_error: relative uncertainty of the background, for "asimov" and formulas.
         signal, background: expected events before the threshold; the weights of each class are scaled to it. None takes
             the weights as they are.
         threshold: take this one instead of the best.
@@ -121,10 +126,10 @@ def max_significance(
         bootstrap: Poisson bootstrap replicas for the error; 0 gives None.
 
     Raises:
-        InputError: bad labels, scores or weights; an unknown kind; no threshold leaves `min_background` events.
+        InputError: bad labels, scores or weights; an unknown kind; no threshold leaves `min_background` events, or
+            has a value of the formula.
     """
-    if kind not in ("asimov", "simple"):
-        raise InputError(f"the kind of significance is '{kind}'; expected asimov or simple")
+    own = None if kind in ("asimov", "simple") else FigureOfMerit.read(kind)
     if not (np.isfinite(background_error) and background_error >= 0):
         raise InputError(f"the background error is {background_error}; expected a fraction of 0 or more")
     for name, total in (("signal", signal), ("background", background)):
@@ -135,10 +140,17 @@ def max_significance(
 
     def at(v: Array) -> Found:
         c = curve(y, x, v)
-        s = c.signal * (1.0 if signal is None else signal / c.total_signal)
-        b = c.background * (1.0 if background is None else background / c.total_background)
-        s, b = np.maximum(s, 0.0), np.maximum(b, 0.0)
-        value = simple(s, b) if kind == "simple" else asimov(s, b, background_error * b)
+        signals = 1.0 if signal is None else signal / c.total_signal
+        backgrounds = 1.0 if background is None else background / c.total_background
+        s, b = np.maximum(c.signal * signals, 0.0), np.maximum(c.background * backgrounds, 0.0)
+        if own is None:
+            value = simple(s, b) if kind == "simple" else asimov(s, b, background_error * b)
+        else:
+            value = own(
+                s=s, b=b, s_error=signals * np.sqrt(c.signal_squares),
+                b_error=np.sqrt((background_error * b) ** 2 + backgrounds**2 * c.background_squares),
+                s_total=signals * c.total_signal, b_total=backgrounds * c.total_background,
+            )  # fmt: skip
         if threshold is not None:
             passing = np.flatnonzero(c.threshold >= threshold)
             if not len(passing):
@@ -149,7 +161,12 @@ def max_significance(
             raise InputError(
                 f"no threshold leaves {min_background:g} background events; there are {c.background_entries[-1]:g}"
             )
-        return c, value, int(np.argmax(np.where(allowed, value, -1.0)))
+        if own is None:
+            return c, value, int(np.argmax(np.where(allowed, value, -1.0)))
+        allowed &= ~np.isnan(value)
+        if not allowed.any():
+            raise InputError(f"the figure of merit '{kind}' has a value at no threshold; look at its denominators")
+        return c, value, int(np.argmax(np.where(allowed, value, -np.inf)))
 
     return measured(at, y, w, bootstrap, seed)
 
@@ -167,6 +184,7 @@ def evaluate(
     min_background: float = 10,
     bootstrap: int = 100,
     seed: int = 0,
+    merit: str | None = None,
 ) -> Merits:
     """All metrics of class probabilities (N, K) for `targets` (N,), numbers of `classes`.
 
@@ -178,9 +196,11 @@ def evaluate(
         expected: expected events of each class; the weights of a class are scaled to it for the significances.
         min_background: entries that a threshold must leave for the significances.
         bootstrap: replicas for the errors.
+        merit: a figure of merit of one's own, a formula (`own_merit`).
 
     Raises:
-        InputError: shapes that do not match, unknown classes, a class without events, bad weights or probabilities.
+        InputError: shapes that do not match, a formula that cannot be read, unknown classes, a class without events,
+            bad weights or probabilities.
     """
     y, p = np.asarray(targets), np.asarray(probabilities, dtype=np.float64)
     if p.shape != (len(y), len(classes)):
@@ -202,6 +222,8 @@ def evaluate(
     for label, events in (expected or {}).items():
         place = list(classes).index(label)
         scale[place] = events / w[y == place].sum()
+    if merit is not None:
+        FigureOfMerit.read(merit)
     is_signal, score = (y == number).astype(np.int64), p[:, number]
     notes: list[str] = []
     options = {"bootstrap": bootstrap, "seed": seed}
@@ -209,11 +231,12 @@ def evaluate(
     def largest(kind: str) -> Merit | None:
         try:
             return max_significance(
-                is_signal, score, kind=kind, background_error=background_error if kind == "asimov" else 0.0,
+                is_signal, score, kind=kind, background_error=0.0 if kind == "simple" else background_error,
                 min_background=min_background, weights=w * scale[y], bootstrap=bootstrap, seed=seed,
             )  # fmt: skip
         except InputError as error:
-            notes.append(f"no significance: {error}")
+            what = "figure of merit" if kind == merit else "significance"
+            notes.append(f"no {what}: {error}")
             return None
 
     def rejections(against: NDArray[np.bool_]) -> dict[str, Merit]:
@@ -244,6 +267,8 @@ def evaluate(
         rejections=everything,
         by_class={label: rejections(rows) for label, rows in others.items()} if len(others) > 1 else {},
         hml=_hml(is_signal, score, efficiencies) if len(classes) == 2 else None,
+        own=None if merit is None else largest(merit),
+        formula=merit,
         notes=tuple(dict.fromkeys(notes)),
     )
 

@@ -32,7 +32,8 @@ class Curve:
     """Signal and background passing `score >= threshold` at each distinct score, from the highest; shapes (T,).
 
     With weights of either sign they need not grow with looser thresholds, and `background_entries` are the numbers of
-    equivalent events (sum w)^2 / sum w^2, 0 where the sum is not positive: what cancels is no event.
+    equivalent events (sum w)^2 / sum w^2, 0 where the sum is not positive: what cancels is no event. The squares are
+    sums of squared weights.
     """
 
     threshold: Array
@@ -41,6 +42,8 @@ class Curve:
     background_entries: Array
     total_signal: float
     total_background: float
+    signal_squares: Array
+    background_squares: Array
 
 
 Found = tuple[Curve, Array, int]
@@ -80,6 +83,8 @@ def curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
         background_entries=_entries(w, ~signal)[last],
         total_signal=float(passed_signal[-1]),
         total_background=float(passed_background[-1]),
+        signal_squares=np.cumsum(w**2 * signal)[last],
+        background_squares=np.cumsum(w**2 * ~signal)[last],
     )
 
 
