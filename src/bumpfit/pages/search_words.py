@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bumpfit.report.rounding import z_value
 from bumpfit.results import plain
 from bumpfit.search.describe import peak_masses
 from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
@@ -230,7 +231,7 @@ def needed(shift: Mapping[str, Any]) -> str:
 
 
 def _further(n: Mapping[str, Any]) -> str:
-    text = f"global Z = {n['z_global']:.2f} in the other events"
+    text = f"global Z = {z_value(n['z_global'])} in the other events"
     if not n["masses"]:
         return text
     places = ", ".join(f"{mass:.0f}" for mass in n["masses"])

@@ -63,7 +63,9 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
 .facts dd small { display: block; font-size: .78rem; font-weight: 400; color: var(--soft); }
 .wide { overflow-x: auto; margin: 1.1rem 0; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; min-width: 55%; }
-caption { text-align: left; color: var(--soft); padding-bottom: .45rem; font-size: .86rem; line-height: 1.4; }
+td code { overflow-wrap: break-word; }
+caption { position: sticky; left: 0; max-width: calc(100vw - 2.8rem);
+  text-align: left; color: var(--soft); padding-bottom: .45rem; font-size: .86rem; line-height: 1.4; }
 caption b, figcaption b { color: var(--ink); }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid var(--line); font-weight: 600; }
@@ -91,7 +93,8 @@ figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-to
 @media print { html { font-size: 12px; } body { font-size: 10pt; }
   main { max-width: none; padding: 0; } nav { display: none; }
   figure img { filter: none; border: 0; padding: 0; } h2, h3 { break-after: avoid; } table { break-inside: auto; }
-  tr { break-inside: avoid; } .wide { overflow: visible; }
+  tr { break-inside: avoid; } td code { overflow-wrap: anywhere; } caption { max-width: none; }
+  .wide { overflow: visible; }
   th:not([aria-sort]) button::after { content: none; } .gallery { grid-template-columns: 1fr 1fr; } }
 """
 
