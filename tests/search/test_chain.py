@@ -9,7 +9,7 @@ from small_records import TWO_WINDOWS, events, peaks, spectrum, two_sample, yiel
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.runs import nowhere
-from bumpfit.search import chain
+from bumpfit.search import chain, without_table
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Check, Description, Findings, Scores, ShapeCheck, SignalEvents
 from bumpfit.search.mass_range import MassRange
@@ -91,9 +91,10 @@ def test_a_claim_without_jets_has_no_masses(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def alone(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> Findings:
-    monkeypatch.setattr(chain, "mass_range", lambda *_: MassRange(2000.0, 6000.0, 0, 1))
-    monkeypatch.setattr(chain, "spectrum_test", lambda *_: spectrum(**changed))
-    return chain.search_spectrum(events(np.array([1500.0, 2500, 3500, 4500, 5500, 6500])), CONFIG, 7)
+    monkeypatch.setattr(without_table, "mass_range", lambda *_: MassRange(2000.0, 6000.0, 0, 1))
+    monkeypatch.setattr(without_table, "spectrum_test", lambda *_: spectrum(**changed))
+    table = events(np.array([1500.0, 2500, 3500, 4500, 5500, 6500]))
+    return without_table.search_without_table(table, CONFIG, 7, None, nowhere())
 
 
 def test_a_spectrum_alone(monkeypatch: pytest.MonkeyPatch) -> None:

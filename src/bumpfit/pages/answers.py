@@ -11,11 +11,12 @@ import numpy as np
 from bumpfit import __version__
 from bumpfit.display import Shown, Table
 from bumpfit.errors import BumpfitError
-from bumpfit.normal import SMALLEST
+from bumpfit.normal import SMALLEST, upper_tail
 from bumpfit.pages import search_words as words
 from bumpfit.report.rounding import interval, measured
 from bumpfit.results import plain
 from bumpfit.search.findings import Findings, Particle
+from bumpfit.search.sidebands import SidebandTest
 from bumpfit.search.spectra import combined
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class PValue:
     """Primary p-value: `local` of the best mass window, `global` (`overall` here) over everything that was tried.
 
     `overall` is an upper bound when `method` says union bound; otherwise `error` is its Monte Carlo error from `draws`
-    permutations. `floor`: the smallest value that the method can give.
+    permutations or toys. `floor`: the smallest value that the method can give.
     """
 
     local: float
@@ -309,6 +310,12 @@ def _p_value(findings: Findings) -> PValue:
             found.draws,
             found.error,
         )  # fmt: skip
+    if findings.sidebands is not None:
+        regions = findings.sidebands
+        return PValue(
+            regions.p_local, regions.p_global, regions.z_local, regions.z_global, method, SMALLEST, regions.trials,
+            regions.toys, regions.error,
+        )  # fmt: skip
     (spectrum,) = findings.spectra
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.masses is not None
     assert spectrum.z_local is not None and spectrum.z_global is not None
@@ -321,8 +328,30 @@ def _selections(findings: Findings) -> tuple[dict[str, Any], ...]:
         "name", "background_efficiency", "mass_low", "mass_high", "n_data", "n_background_expected",
         "background_error", "p_local", "z_local", "q0",
     )  # fmt: skip
+    if findings.sidebands is not None:
+        return _of_regions(findings.sidebands)
     selections = () if findings.test is None else findings.test.selections
     return tuple({key: getattr(s, key) for key in shown} for s in selections)
+
+
+def _of_regions(test: SidebandTest) -> tuple[dict[str, Any], ...]:
+    """Selections of signal regions whose spectra could be tested."""
+    return tuple(
+        {
+            "name": s.name,
+            "background_efficiency": s.efficiency,
+            "mass_low": test.regions[s.region].low,
+            "mass_high": test.regions[s.region].high,
+            "n_data": s.n_data,
+            "n_background_expected": s.n_background,
+            "background_error": s.background_error,
+            "p_local": upper_tail(s.z_local),
+            "z_local": s.z_local,
+            "q0": s.z_local**2,
+        }
+        for s in test.selections
+        if s.z_local is not None
+    )
 
 
 def _spectrum(findings: Findings) -> dict[str, Any]:
@@ -342,7 +371,7 @@ def _spectrum(findings: Findings) -> dict[str, Any]:
             "z_local": best.z_local,
             "p_global": found.p_global,
             "z_global": found.z_global,
-            "method": words.spectrum_method(found),
+            "method": words.spectrum_method(found) if findings.sidebands is None else words.method(findings),
             "n_signal": best.n_signal,
             "n_signal_error": best.n_signal_error,
             "n_parameters": best.n_parameters,

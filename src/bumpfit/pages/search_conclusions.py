@@ -108,6 +108,16 @@ def limitations(findings: Told) -> list[Block]:
                 "The data must differ from the table enough for a classifier to learn it: a few hundred signal events "
                 "among 10^{5} are about the least. No claim does not mean no signal; see the upper limit."
             )
+    elif findings.sidebands is not None:
+        entries.append(
+            "Without a background table everything rests on the dijet function, and on features that change slowly "
+            "with the mass: a feature that jumps at a mass, in the detector or by a trigger, looks like a resonance "
+            "there. The regions elsewhere are the check against classifiers that make peaks."
+        )
+        entries.append(
+            "The toys keep the trained models and the scores as they are. Masses without a sideband on each side are "
+            "searched in the spectrum of all events only."
+        )
     else:
         entries.append(
             "Without a background table everything rests on the dijet function: a spectrum that it does not follow "
@@ -181,8 +191,11 @@ def next_steps(findings: Told) -> list[Block]:
         )
     if findings.background is None:
         entries.append(
-            "Give a table of background events (`--background`): the two-sample test uses the features of the jets "
-            "and is far stronger than the spectrum alone."
+            "Give a table of background events (`--background`): the two-sample test learns from all of it, and "
+            "gives the decay and the number of signal events before any selection."
+            if findings.sidebands is not None
+            else "Give a table of background events (`--background`): the two-sample test uses the features of the "
+            "jets and is far stronger than the spectrum alone."
         )
     if not entries:
         entries.append("Nothing in these findings asks for a further step.")

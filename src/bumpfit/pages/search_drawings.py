@@ -26,6 +26,7 @@ from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png
 from bumpfit.search.findings import Description, Findings
 from bumpfit.search.peaks import PeakFit
+from bumpfit.search.sidebands import SidebandTest
 from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit
@@ -155,6 +156,25 @@ def selections(findings: Findings) -> Picture:
     )
 
 
+def regions(test: SidebandTest, claim_z: float) -> Picture:
+    """Local significance of all selections of all signal regions."""
+    efficiencies = np.array(sorted({s.efficiency for s in test.selections}))
+    z = np.full((len(test.regions), len(efficiencies)), np.nan)
+    for s in test.selections:
+        if s.z_local is not None:
+            z[s.region, int(np.searchsorted(efficiencies, s.efficiency))] = s.z_local
+    row, column = np.unravel_index(int(np.nanargmax(z)), z.shape)
+    names = [f"{region.centre / 1000:.2f} TeV" for region in test.regions]
+    figure = selection_significances(efficiencies, z, names, claim_z, (int(row), int(column)))
+    return picture(
+        "selections",
+        figure,
+        "Local significance of the largest peak inside every signal region, in the spectrum of every selection that "
+        "could be tested; the best is marked. A resonance shows in one region and its neighbours, a classifier that "
+        "makes peaks everywhere.",
+    )
+
+
 def evidence(findings: Findings) -> tuple[Picture, ...]:
     """What the answer rests on at a glance: the peak in the dijet mass, where one is claimed, and the selections."""
     found = []
@@ -162,6 +182,10 @@ def evidence(findings: Findings) -> tuple[Picture, ...]:
     if findings.claim and final is not None:
         stage = "updated" if findings.updated is not None else "first"
         found.append(_peak(final.resonance, "resonance", "m_JJ", stage))
+    if findings.sidebands is not None:
+        found.append(_spectrum(findings.sidebands.leading, findings.data.mass_name, "all events", name="leading"))
+        if any(s.z_local is not None for s in findings.sidebands.selections):
+            found.append(regions(findings.sidebands, findings.config.claim_z))
     if findings.test is not None:
         found.append(selections(findings))
     return tuple(found)
@@ -196,7 +220,7 @@ def spectra(findings: Findings) -> tuple[Picture, ...]:
     return tuple(_spectrum(test, findings.data.mass_name, everything) for test in tests)
 
 
-def _spectrum(test: SpectrumTest, mass: str, everything: str) -> Picture:
+def _spectrum(test: SpectrumTest, mass: str, everything: str, name: str = "") -> Picture:
     what = everything if test.background_efficiency >= 1 else f"selection {test.name}"
     signal = None
     if test.usable and test.signal is not None and test.n_signal is not None and test.n_signal > 0:
@@ -219,7 +243,7 @@ def _spectrum(test: SpectrumTest, mass: str, everything: str) -> Picture:
         text += f" ({relation('Z', z_value(test.z_local))})."
     else:
         text += f" Not usable as a test: {test.reason}."
-    return picture(f"spectrum_{_file(f'{test.background_efficiency:g}')}", figure, text)
+    return picture(f"spectrum_{name or _file(f'{test.background_efficiency:g}')}", figure, text)
 
 
 def mass_scan(findings: Findings) -> Picture | None:

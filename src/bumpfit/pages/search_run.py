@@ -19,9 +19,10 @@ from bumpfit.events.tables import FEATURES, MASS, read
 from bumpfit.execute import worker_pool
 from bumpfit.files import write_json
 from bumpfit.pages.answers import Answers, Told, told
-from bumpfit.search.chain import check_selections, check_table, search, search_spectrum
+from bumpfit.search.chain import check_selections, check_table, search
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.score_events import write_scores
+from bumpfit.search.without_table import search_without_table
 from bumpfit.search.workspaces import write_workspaces
 
 Table = str | os.PathLike[str] | pd.DataFrame
@@ -51,8 +52,8 @@ def run(
 
     Args:
         data, background: files (CSV, TSV, Parquet, Feather, HDF5, `file.root:tree`), URLs, or frames (pandas, polars,
-            Arrow). Without a background table only the m_JJ spectrum is
-            searched.
+            Arrow). Without a background table events of mass regions are told from those of their sidebands, where
+            there are sidebands, and peaks are searched in the m_JJ spectra.
         out: folder for scores, result.json, report, figures and workspaces; None writes nothing.
         seed: of every random choice; the same seed gives the same answers whatever `workers`.
         workers: processes.
@@ -91,10 +92,10 @@ def run(
         kept.log.write(
             "start", version=__version__, seed=seed, events=len(events), background=0 if table is None else len(table)
         )
-        if table is None:
-            findings = search_spectrum(events, config, seed)
-        else:
-            with worker_pool(workers) if executor is None else nullcontext(executor) as chosen:
+        with worker_pool(workers) if executor is None else nullcontext(executor) as chosen:
+            if table is None:
+                findings = search_without_table(events, config, seed, chosen, kept)
+            else:
                 findings = search(events, table, config, seed, chosen, iterations, kept)
         found = told(findings, started)
         if kept.folder is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from bumpfit.pages import search_drawings as drawings
+from bumpfit.pages import search_regions as regions
 from bumpfit.pages.answers import Input, ParticleAnswer, PValue, Told
 from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound
@@ -34,6 +35,7 @@ WEAK = 2.0
 def title(findings: Told) -> str:
     """Title of the report."""
     kind = "" if findings.background is not None else ", spectrum only"
+    kind = kind if findings.sidebands is None else ", against sidebands"
     return f"Search for a resonance in two-jet events{kind}"
 
 
@@ -192,6 +194,8 @@ def _library(findings: Told) -> str:
 
 def _trials(findings: Told) -> str:
     tried = findings.answers.p_value.trials
+    if findings.sidebands is not None:
+        return f"{tried} masses in all spectra tried"
     if findings.test is None:
         return f"{tried} mass{'' if tried == 1 else 'es'} tried"
     windows = len(findings.test.overall.tested)
@@ -202,6 +206,9 @@ def _trials(findings: Told) -> str:
 def _best_name(findings: Told) -> str:
     if findings.test is not None:
         return f"selection {findings.test.selections[findings.test.best].name}"
+    if findings.sidebands is not None:
+        leading = findings.sidebands.leading
+        return f"{leading.name}, {leading.mass:.0f} GeV"
     mass = findings.spectra[0].mass if findings.spectra else None
     return f"mass {mass:.0f} GeV" if mass is not None else "of the spectrum"
 
@@ -216,7 +223,14 @@ def _reading(findings: Told) -> str:
         )
     if findings.test is not None:
         text += "The two-sample test was named as the primary one beforehand, and only it decides about a claim. "
-    if p.error is not None:
+    if findings.sidebands is not None:
+        text += f"{count(p.draws)} toys were thrown. "
+        if findings.sidebands.extrapolated:
+            text += (
+                "Too few of them reach the data: p is p_{local} + c exp(−Z^{2}/2), whose c comes from the toys (Gross "
+                "and Vitells, Eur. Phys. J. C 70 (2010) 525), and its error holds that of c alone. "
+            )
+    elif p.error is not None:
         text += f"{count(p.draws)} permutations were drawn; they leave p an error of {significant(p.error, 1)}. "
     return text + "Nothing that was chosen after looking at the data enters this p-value."
 
@@ -232,7 +246,12 @@ def data(findings: Told) -> list[Block]:
         f"The search looks at {count(len(events))} events with the mass {verbatim(events.mass_name)} between "
         f"{events.mass.min():.0f} and {events.mass.max():.0f} GeV"
     )
-    if table is None:
+    if findings.sidebands is not None:
+        text += (
+            ". No background table was given; events of mass regions are told from those of their sidebands by "
+            f"{', '.join(verbatim(name) for name in events.names)}."
+        )
+    elif table is None:
         text += ". No background table was given, so that only the mass spectrum can be tested."
     else:
         text += (
@@ -257,6 +276,8 @@ def data(findings: Told) -> list[Block]:
 def excess(findings: Told) -> list[Block]:
     """The primary test: scores, selections, global p-value, and whether the selections shape the background."""
     test = findings.test
+    if findings.sidebands is not None:
+        return regions.against_sidebands(findings, findings.sidebands)
     if test is None:
         return []
     config, best = findings.config, test.selections[test.best]
@@ -370,14 +391,14 @@ def second_test(findings: Told) -> list[Block]:
     if not tests:
         return []
     usable = [test for test in tests if test.usable]
-    primary = findings.test is None
-    blocks: list[Block] = [Heading("Mass spectrum" if primary else "Second test: the mass spectrum", "spectrum")]
+    primary = findings.test is None and findings.sidebands is None
+    blocks: list[Block] = [Heading(_spectra_heading(findings, primary=primary), "spectrum")]
     text = (
         "A peak is searched over the dijet function f(x) = p_{0} (1 − x)^{p1} / x^{p2 + p3 ln x + …} with x = m / 13 "
         "TeV, integrated over the bins; an F-test chooses the number of parameters. The statistic is q_{0} of the "
         "profile likelihood (Cowan et al., Eur. Phys. J. C 71 (2011) 1554) with asymptotic p-values. "
     )
-    if not primary:
+    if findings.test is not None:
         text += "This test does not use the background table, but to find where the spectrum is smooth. "
     blocks.append(Paragraph(text + _spectrum_result(findings, usable)))
     blocks.append(_spectrum_table(tests))
@@ -386,6 +407,12 @@ def second_test(findings: Told) -> list[Block]:
         blocks.append(scan)
     blocks.append(Gallery(drawings.spectra(findings)))
     return blocks
+
+
+def _spectra_heading(findings: Told, *, primary: bool) -> str:
+    if findings.sidebands is not None:
+        return "Mass spectra of the leading region"
+    return "Mass spectrum" if primary else "Second test: the mass spectrum"
 
 
 def _spectrum_result(findings: Told, usable: list[SpectrumTest]) -> str:
@@ -404,7 +431,8 @@ def _spectrum_result(findings: Told, usable: list[SpectrumTest]) -> str:
     limited = p_global is not None and p_global < 1 and (best.bound or not dealt)
     text += relation("global p", probability(p_global), "<" if limited else "=")
     text += f" ({relation('Z', z_value(z_global), '>' if limited else '=')}; "
-    text += f"{best.permutations} permutations of the labels, over all" if dealt else "union bound over"
+    drawn = "permutations of the labels" if findings.sidebands is None else "toys of all regions"
+    text += f"{best.permutations} {drawn}, over all" if dealt else "union bound over"
     return text + " masses and spectra). {@scan} shows the scan, {@spectrum_table} the spectra."
 
 

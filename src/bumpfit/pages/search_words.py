@@ -34,6 +34,10 @@ ORIGINS = {
         "yield of the peak in the m_JJ spectrum, largest excess of the mass scan; its lower error takes that choice "
         "into account (it reaches zero where the global significance is below one); upper limit by CLs at this mass"
     ),
+    "regions": (
+        "yield of a peak in the m_JJ spectrum of all events at the mass that the best selection shows, and no fewer "
+        "events than are seen in that selection, whose efficiency is not known; upper limit by CLs at this mass"
+    ),
 }
 """How a number of signal events was had."""
 
@@ -63,6 +67,14 @@ STEPS = {
 
 def method(findings: Findings) -> str:
     """How the p-value was had."""
+    if findings.sidebands is not None:
+        number = len(findings.sidebands.regions)
+        beyond = ", its tail extrapolated beyond them" if findings.sidebands.extrapolated else ""
+        return (
+            f"profile likelihood of a peak over a dijet function in the spectra of all events and of selections in "
+            f"{number} signal region{'' if number == 1 else 's'} told from {'its' if number == 1 else 'their'} "
+            f"sidebands; joint law by {findings.sidebands.toys} toys{beyond}"
+        )
     if findings.test is None:
         return "profile likelihood of a peak over a dijet function, asymptotic; global by union bound over the masses"
     windows = len(findings.test.overall.tested)
@@ -141,6 +153,10 @@ def check(found: Check) -> tuple[str, str]:
             return "the m_JJ spectrum can be tested alone (sidebands)", _sidebands(found)
         case "mass range":
             return "the dijet function describes the range that is searched", _range(n)
+        case "features":
+            return "features among events of like mass say nothing of the mass", _features(n)
+        case "elsewhere":
+            return "signal regions away from the largest excess show none", _elsewhere(found)
         case "templates":
             detail = f"p = {n['p']:.2g} (deviance {n['deviance']:.1f} in {n['bins']} bins)"
             return "signal-like and background templates describe the score spectrum", detail
@@ -248,6 +264,23 @@ def _range(n: Mapping[str, Any]) -> str:
     if n["peak"] is not None:
         text += f"; the function describes it without the region around {n['peak']:.0f} GeV"
     return text
+
+
+def _features(n: Mapping[str, Any]) -> str:
+    """The largest rank correlations with the mass."""
+    given, ranked = (max(n[key].items(), key=lambda item: abs(item[1])) for key in ("given", "ranked"))
+    return (
+        f"largest rank correlation with the mass {ranked[1]:+.3f} ({variable(ranked[0])}); of the features as given "
+        f"{given[1]:+.3f} ({variable(given[0])})"
+    ).replace("-", "−")
+
+
+def _elsewhere(found: Check) -> str:
+    n = found.numbers
+    if found.passed is None:
+        return "every signal region touches the largest excess"
+    number = f"{n['regions']} region{'' if n['regions'] == 1 else 's'}"
+    return f"p = {n['p']:.2g} of {number}; there the scores tell region from sidebands with AUC ≤ {n['auc']:.3f}"
 
 
 def _sidebands(found: Check) -> str:

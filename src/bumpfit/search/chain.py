@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import InputError
 from bumpfit.events.tables import Events
 from bumpfit.runs import Run
 from bumpfit.scoring import ScoredBlock
@@ -32,12 +32,10 @@ from bumpfit.search.findings import (
     Particle,
     Scores,
     ShapeCheck,
-    SignalEvents,
     Value,
     Verdict,
 )
 from bumpfit.search.library_part import library_part
-from bumpfit.search.mass_range import mass_range
 from bumpfit.search.particles import further_particles
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import untied
@@ -52,7 +50,7 @@ from bumpfit.search.score_events import (
     shape_checks,
 )
 from bumpfit.search.spectra import selected_spectra
-from bumpfit.search.spectrum import SpectrumTest, spectrum_test
+from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.steps import Described, Searched, describe_candidate, describe_nothing
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.verdict import decide, particle
@@ -235,60 +233,3 @@ def _checks(
         if described.first is not None:
             found.append(checks.yield_covers_excess(test.selections[test.best], fitted, config))
     return (*found, *described.checks)
-
-
-def search_spectrum(data: Events, config: SearchConfig, seed: int) -> Findings:
-    """Without a background table: the peak over the dijet function is the primary test, if there are sidebands."""
-    span = mass_range(data.mass, config.spectrum)
-    spectrum = spectrum_test("no selection", data.mass, 1.0, (span.low, span.high), config.spectrum)
-    if not spectrum.usable:
-        raise BumpfitError(
-            f"without a background table only the m_JJ spectrum can be tested, and it cannot: {spectrum.reason}; "
-            "give a background table (--background)"
-        )
-    assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.mass is not None
-    assert spectrum.z_global is not None and spectrum.z_local is not None and spectrum.n_signal is not None
-    assert spectrum.fitted is not None and spectrum.signal is not None and spectrum.masses is not None
-    expected = spectrum.fitted + spectrum.n_signal * spectrum.signal
-    place = np.clip(np.searchsorted(spectrum.edges, data.mass, side="right") - 1, 0, len(expected) - 1)
-    inside = (data.mass >= spectrum.edges[0]) & (data.mass < spectrum.edges[-1])
-    probability = np.where(inside, (spectrum.n_signal * spectrum.signal / expected)[place], 0.0)
-    assert spectrum.n_signal_low is not None and spectrum.n_signal_high is not None and spectrum.limit is not None
-    yields = SignalEvents(
-        spectrum.n_signal, spectrum.n_signal - spectrum.n_signal_low, spectrum.n_signal_high - spectrum.n_signal,
-        "spectrum",
-    )  # fmt: skip
-    position = Value(spectrum.mass, config.spectrum.resolution * spectrum.mass)
-    if spectrum.peak_mass is not None and spectrum.peak_low is not None and spectrum.peak_high is not None:
-        position = Value(spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low))
-    ones = np.ones(len(data))
-    found = (
-        Check("sidebands", True, {"inflation": spectrum.inflation}),
-        checks.fitted_range(span, len(data)),
-    )
-    verdict = decide(spectrum.z_global, config.claim_z, found)
-    only = Particle(
-        spectrum.p_local, spectrum.z_local, spectrum.p_global, spectrum.z_global, float(spectrum.edges[0]),
-        float(spectrum.edges[-1]), position, (), yields, spectrum.limit,
-    )  # fmt: skip
-    return Findings(
-        config=config,
-        data=data,
-        background=None,
-        windows=(),
-        test=None,
-        scores=Scores(ones, np.empty(0), probability),
-        updated_probability=probability,
-        spectra=(spectrum,),
-        shapes=(),
-        first=None,
-        updated=None,
-        null_yield=None,
-        seed=seed,
-        verdict=verdict,
-        particles=(only,) if verdict == "resonance" else (),
-        signal=yields,
-        upper_95=spectrum.limit,
-        checks=found,
-        steps=(),
-    )

@@ -8,7 +8,9 @@ from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import Neighbourhood
 from bumpfit.search.findings import Check, Description, Further, ShapeCheck
+from bumpfit.search.local_ranks import correlations, decorrelated
 from bumpfit.search.mass_range import MassRange
+from bumpfit.search.sidebands import SidebandTest
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import YieldFit
 from bumpfit.search.two_sample import SelectionResult
@@ -57,6 +59,34 @@ def sidebands(spectra: tuple[SpectrumTest, ...]) -> Check:
 def fitted_range(found: MassRange, events: int) -> Check:
     """The function describes the range that was fitted; what lies outside of it was not searched."""
     return Check("mass range", found.smooth, {**found.to_dict(), "events": events}, decisive=True)
+
+
+def of_features(data: Events, found: MassRange, config: SearchConfig) -> Check:
+    """Features, ranked among events of like mass, say nothing of the mass: a classifier cannot make a peak of it.
+
+    Spearman's rank correlations with the mass, as given and ranked.
+    """
+    inside = (data.mass >= found.low) & (data.mass < found.high)
+    mass, features = data.mass[inside], data.features[inside]
+    given, ranked = (
+        dict(zip(data.names, (float(r) for r in correlations(x, mass)), strict=True))
+        for x in (features, decorrelated(features, mass, config.sidebands.width))
+    )
+    worst = max(abs(r) for r in ranked.values())
+    allowed = max(CORRELATED, FAR / np.sqrt(len(mass)))
+    return Check("features", worst < allowed, {"given": given, "ranked": ranked}, decisive=True)
+
+
+CORRELATED = 0.05
+"""Rank correlation with the mass from which a ranked feature is said to depend on it, in large tables."""
+
+
+def elsewhere(test: SidebandTest) -> Check:
+    """Regions that a resonance at the largest excess does not touch show none: classifiers make no peaks."""
+    p = test.elsewhere
+    auc = [test.auc[k] for k in test.away]
+    numbers = {"p": p, "regions": len(test.away), "auc": max(auc) if auc else None}
+    return Check("elsewhere", None if p is None else p > LEAST, numbers, decisive=True)
 
 
 def templates(fitted: YieldFit) -> Check:

@@ -15,6 +15,7 @@ from bumpfit.search.equality import EqualitySettings
 from bumpfit.search.hypotheses import LibrarySettings
 from bumpfit.search.peaks import PeakSettings
 from bumpfit.search.sensitivity import SensitivitySettings
+from bumpfit.search.sidebands import SidebandSettings
 from bumpfit.search.spectrum import SpectrumSettings
 from bumpfit.search.template import TemplateSettings
 from bumpfit.search.two_sample import RankSettings
@@ -58,6 +59,7 @@ class SearchConfig:
     `approaches`: settings of approaches by name (tables like [trees] or [mlp]; those of the registry
     where none are given); `template_trees`: tell simulated signal-like events from background; `forward`,
     `windows`, `peaks`, `spectrum`, `templates`, `equality`, `sensitivity`, `particles`: settings of those steps;
+    `sidebands`: signal regions and their sidebands, where there is no background table;
     `cross_check`: the approach that repeats the primary test as a check; `figures` of the report: all, or few, those of
     the answer.
     """
@@ -79,6 +81,7 @@ class SearchConfig:
     equality: EqualitySettings = EqualitySettings()
     sensitivity: SensitivitySettings = SensitivitySettings()
     particles: ParticleSettings = ParticleSettings()
+    sidebands: SidebandSettings = SidebandSettings()
     cross_check: str = "trees"
     figures: str = "all"
 
@@ -110,6 +113,7 @@ class SearchConfig:
             "templates": dataclasses.replace(default.templates, folds=2),
             "forward": ForwardPlan(first=0.4, blocks=3),
             "sensitivity": dataclasses.replace(default.sensitivity, steps=4, events=5000),
+            "sidebands": dataclasses.replace(default.sidebands, folds=2, step=default.sidebands.ratio, toys=500),
             "figures": "few",
         }
         chosen: dict[str, Any] = {k: v for k, v in smaller.items() if getattr(self, k) == getattr(default, k)}
@@ -222,6 +226,15 @@ def _check(config: SearchConfig, where: str) -> None:
             config.spectrum.low >= 0 and (not config.spectrum.high or config.spectrum.low < config.spectrum.high),
             "spectrum needs 0 <= low < high (0: found from the spectrum)",
         ),
+        (
+            min(config.sidebands.ratio, config.sidebands.side, config.sidebands.step) > 1,
+            "sidebands needs ratio, side and step above 1",
+        ),
+        (config.sidebands.min_events >= 100, "sidebands needs min_events of at least 100"),
+        (0.01 <= config.sidebands.width <= 1, "sidebands needs a width from 0.01 to 1"),
+        (2 <= config.sidebands.folds <= 100, "sidebands needs from 2 to 100 folds"),
+        (config.sidebands.toys >= 100, "sidebands needs at least 100 toys"),
+        (0 < config.spectrum.least_p <= config.spectrum.smooth_p < 1, "spectrum needs 0 < least_p <= smooth_p < 1"),
         (3 <= config.equality.bins <= 1000, "equality needs from 3 to 1000 bins"),
         (0 < config.equality.differ < 1 and 0 < config.equality.leftover < 1, "equality needs probabilities below 1"),
         (config.particles.most >= 1 and 0 < config.particles.leftover < 1, "particles needs most >= 1"),

@@ -13,6 +13,7 @@ from bumpfit.events.tables import Events
 from bumpfit.results import Record
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit
+from bumpfit.search.sidebands import SidebandTest
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit
 from bumpfit.search.two_sample import TwoSampleTest
@@ -72,7 +73,7 @@ class Description:
         return self.resonance, first, second
 
 
-Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum"]
+Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum", "regions"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +164,8 @@ class Findings:
     claimed, the leading one first, none unless the verdict is a resonance; `signal` and `upper_95`: signal events
     before any selection; `checks` and `steps` in the order in which they were made; `first`: description of the largest
     excess after the first answer, `updated`: after the iterations (both None below `config.claim_z`); `null_yield`: the
-    yield fit of a generic signal below it; `updated_probability` (N,): P(signal) after the iterations.
+    yield fit of a generic signal below it; `updated_probability` (N,): P(signal) after the iterations; `sidebands`: the
+    primary test where there is no background table but there are sidebands.
     """
 
     config: SearchConfig
@@ -185,6 +187,7 @@ class Findings:
     upper_95: float
     checks: tuple[Check, ...]
     steps: tuple[Step, ...]
+    sidebands: SidebandTest | None = None
 
     @property
     def claim(self) -> bool:

@@ -38,7 +38,8 @@ class SpectrumSettings:
     resonance, also the width of the bins; `orders`: parameters of the dijet function that the F-test chooses among;
     `min_events`: events that a spectrum needs; `per_sigma`: scan points per resolution; `sidebands`: largest factor by
     which the free background may inflate the error of the yield - beyond it the spectrum has no sidebands; `smooth_p`:
-    goodness of fit that a spectrum must reach above the low edge, and above the next `settle` edges; `left_out`:
+    goodness of fit that a spectrum must reach above the low edge, and above the next `settle` edges; `least_p`: what it
+    must reach where none reaches that, as a fluctuation far from the edge stays whatever the edge is; `left_out`:
     resolutions on each side of the largest excess that are left out where the fit is judged without it; `drift`:
     resolutions that this excess may move from edge to edge; `above`: events above the high edge; `permutations`: deals
     of the labels where data and background table are fitted together; `measured`: local significance from which the
@@ -53,6 +54,7 @@ class SpectrumSettings:
     per_sigma: float = 1.0
     sidebands: float = 2.0
     smooth_p: float = 0.05
+    least_p: float = 0.002
     settle: int = 3
     left_out: float = 3.0
     drift: float = 1.5
@@ -91,7 +93,8 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     The high edge leaves `above` events above it. The low edge climbs, bin by bin from the mode, until the fit has
     reached `smooth_p` from `settle` edges before it as well: a turn-on that a flexible function can just follow still
     makes false peaks next to it, so the range starts at the last of these edges. A spectrum that is smooth from its
-    lowest mass on is taken whole. Ends that the settings give are taken as they are.
+    lowest mass on is taken whole. Where no edge has reached `smooth_p`, those that reach `least_p` are taken. Ends that
+    the settings give are taken as they are.
     """
     ordered = np.sort(mass)
     high = float(ordered[-min(settings.above, len(ordered))]) if not settings.high else settings.high
@@ -101,9 +104,18 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
     counts = np.histogram(ordered, edges)[0]
     first = _mode(counts / np.diff(edges))
-    passed, before = 0, None
+    for goal in (settings.smooth_p, settings.least_p):
+        found = _climbed(ordered, edges, first, dataclasses.replace(settings, smooth_p=goal), given=given)
+        if found is not None:
+            return found
+    return dataclasses.replace(_range(ordered, float(edges[first]), high, given=given), smooth=False)
+
+
+def _climbed(ordered: Array, edges: Array, first: int, settings: SpectrumSettings, *, given: bool) -> MassRange | None:
+    """The range whose low edge has climbed from the first one until the function describes it; None at the end."""
+    passed, before, high = 0, None, float(edges[-1])
     begun = first
-    for start in range(first, max(first + 1, len(counts) - 8)):
+    for start in range(first, max(first + 1, len(edges) - 9)):
         smooth, peak = _judged(fill(ordered, edges[start:], name="m_JJ"), settings)
         moved = peak is not None and before is not None and abs(np.log(peak / before)) > _drift(settings)
         passed = 0 if not smooth else 1 if moved else passed + 1
@@ -114,7 +126,7 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
         if passed > settings.settle:
             low = float(edges[0 if begun == 0 else start])
             return _range(ordered, low, high, peak=before, given=given)
-    return dataclasses.replace(_range(ordered, float(edges[first]), high, given=given), smooth=False)
+    return None
 
 
 def _range(ordered: Array, low: float, high: float, *, peak: float | None = None, given: bool = False) -> MassRange:
@@ -141,12 +153,10 @@ def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, flo
             return True, None
         for _ in range(PASSES):
             peak = _largest_excess(histogram, order, settings)
-            width = settings.left_out * settings.resolution
-            low, high = peak * (1 - width), peak * (1 + width)
-            edges = histogram.edges
-            if low < edges[settings.settle] or high > edges[-3]:
+            if peak is None:
                 return False, None
-            hidden = histogram.blind(low, high)
+            width = settings.left_out * settings.resolution
+            hidden = histogram.blind(peak * (1 - width), peak * (1 + width))
             order = choose(hidden, settings)
             if goodness(hidden, order)[1] > settings.smooth_p:
                 return True, peak
@@ -155,9 +165,14 @@ def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, flo
     return False, None
 
 
-def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettings) -> float:
-    """Mass of the largest q0 over the background of the fit."""
+def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettings) -> float | None:
+    """Mass of the largest q0 over the background of the fit, of those with bins on both sides when it is left out."""
     masses, signals = scan_points(histogram.edges, settings)
+    width, edges = settings.left_out * settings.resolution, histogram.edges
+    inside = (masses * (1 - width) >= edges[settings.settle]) & (masses * (1 + width) <= edges[-3])
+    if not inside.any():
+        return None
+    masses, signals = masses[inside], signals[inside]
     found = toys.engine(fitted_around(histogram, order.shape, order.fit, signals)).fit_data(histogram.counts[None])
     return float(masses[int(np.nanargmax(found.statistic[0]))])
 

@@ -112,6 +112,21 @@ class SpectrumTest(Record):
         return {key: value for key, value in super().to_dict().items() if key != "workspace"}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scannable:
+    """A spectrum with its fitted background, the masses that can be tested, and one signal event at each.
+
+    `empty`: the result without the scan; `order`: the dijet function with its fit; `inflation` (K,): of the errors.
+    """
+
+    empty: SpectrumTest
+    histogram: Histogram
+    order: Order
+    model: toys.LogLinear
+    masses: Array
+    inflation: Array
+
+
 def spectrum_test(
     name: str,
     mass: Array,
@@ -123,6 +138,19 @@ def spectrum_test(
 
     A test that cannot be made is a result with `usable` False.
     """
+    prepared = scannable(name, mass, efficiency, span, settings)
+    return prepared if isinstance(prepared, SpectrumTest) else scanned(prepared, settings)
+
+
+def scannable(
+    name: str,
+    mass: Array,
+    efficiency: float,
+    span: tuple[float, float],
+    settings: SpectrumSettings = SpectrumSettings(),
+    inside: tuple[float, float] = (0.0, np.inf),
+) -> Scannable | SpectrumTest:
+    """What `scanned` needs, with the masses that lie `inside` (GeV); a result that says why, where there is no test."""
     edges = mass_edges(*span, resolution=settings.resolution, minimum_bins=12)
     histogram = fill(mass, edges, name="m_JJ")
     counts = histogram.counts
@@ -143,8 +171,8 @@ def spectrum_test(
         except (BumpfitError, InputError) as error:
             return dataclasses.replace(empty, reason=f"no falling dijet function can be fitted to it: {error}")
     inflation = np.array([error_inflation(model.rate, model.basis, s) for s in signals])
-    tested = inflation < settings.sidebands
     filled = dataclasses.replace(empty, n_parameters=order.n_parameters, fitted=model.rate, goodness_p=fitness)
+    tested = (inflation < settings.sidebands) & (masses >= inside[0]) & (masses < inside[1])
     if not tested.any():
         return dataclasses.replace(
             filled,
@@ -155,8 +183,7 @@ def spectrum_test(
                 f"(limit {settings.sidebands:g})"
             ),
         )
-    model = model.with_signal(signals[tested])
-    return _scanned(filled, histogram, order, model, masses[tested], inflation[tested], settings)
+    return Scannable(filled, histogram, order, model.with_signal(signals[tested]), masses[tested], inflation[tested])
 
 
 def _without_peak(
@@ -181,16 +208,11 @@ def _without_peak(
     return order, model, goodness_of(histogram, null, order.n_parameters)[1]
 
 
-def _scanned(
-    test: SpectrumTest,
-    histogram: Histogram,
-    order: Order,
-    model: toys.LogLinear,
-    masses: Array,
-    inflation: Array,
-    settings: SpectrumSettings,
-) -> SpectrumTest:
-    found = falling.free_scan(model) if settings.low else falling.scan(model, histogram.edges)
+def scanned(prepared: Scannable, settings: SpectrumSettings) -> SpectrumTest:
+    """The scan of a spectrum over its masses; `usable` is False where a fit does not converge."""
+    test, histogram, order, model = prepared.empty, prepared.histogram, prepared.order, prepared.model
+    masses, inflation = prepared.masses, prepared.inflation
+    found = scan_of(prepared, settings)
     if found is None:
         return dataclasses.replace(test, reason="the signal fits of the mass scan did not converge")
     q0, yields = found.q0, found.yields
@@ -228,6 +250,15 @@ def _scanned(
         signal=model.signals[best],
         workspace=spectrum_of(histogram, order.shape, order.fit.values, model.signals[best]),
     )
+
+
+def scan_of(prepared: Scannable, settings: SpectrumSettings) -> falling.Scan | None:
+    """q0 and signal events at all masses; a background with a peak of its own has to fall, but in a range that is
+    given.
+    """
+    if settings.low:
+        return falling.free_scan(prepared.model)
+    return falling.scan(prepared.model, prepared.histogram.edges)
 
 
 def yield_errors(model: toys.LogLinear, yields: Array) -> Array:

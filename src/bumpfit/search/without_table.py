@@ -1,0 +1,240 @@
+"""The whole search where there is no background table: signal regions against their sidebands, or the spectrum alone.
+
+Signal regions need a range of masses with sidebands and enough events. Where there are none, the peak over the dijet
+function in the spectrum of all events is the test.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bumpfit.errors import BumpfitError
+from bumpfit.events.tables import Events
+from bumpfit.runs import Run
+from bumpfit.search import checks
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.describe import FEWEST, has_jets
+from bumpfit.search.findings import Check, Findings, Particle, Scores, SignalEvents, Value
+from bumpfit.search.mass_range import MassRange, mass_range
+from bumpfit.search.peaks import fit_peak, unordered
+from bumpfit.search.posterior import TINY, calibrated, density_ratio, learned_law, scaled, untied
+from bumpfit.search.sidebands import SidebandTest, region_ranks, sideband_test, signal_regions
+from bumpfit.search.spectrum import SpectrumTest, spectrum_test
+from bumpfit.search.verdict import decide
+
+Array = NDArray[np.float64]
+
+
+def search_without_table(
+    data: Events, config: SearchConfig, seed: int, executor: Executor | None, kept: Run
+) -> Findings:
+    """Findings of one table alone.
+
+    Raises:
+        BumpfitError: not even the spectrum of all events can be tested.
+    """
+    found = mass_range(data.mass, config.spectrum)
+    span = found.low, found.high
+    regions = signal_regions(data.mass, span, config.sidebands) if data.names else ()
+    kept.log.write("signal regions", number=len(regions))
+    if not regions:
+        spectrum = spectrum_test("no selection", data.mass, 1.0, span, config.spectrum)
+        return _of_spectrum(data, spectrum, found, config, seed)
+    ranks = region_ranks(
+        data, span, regions, config.approach, config.sidebands, seed=seed, executor=executor, kept=kept
+    )
+    test = sideband_test(
+        data.mass, span, regions, ranks, config.efficiencies, config.spectrum, config.sidebands, seed=seed
+    )
+    if isinstance(test, SpectrumTest):
+        return _of_spectrum(data, test, found, config, seed)
+    kept.log.write("sideband test", p_global=test.p_global, z_global=test.z_global, toys=test.toys)
+    return _of_regions(data, test, found, config, seed)
+
+
+def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: SearchConfig, seed: int) -> Findings:
+    """The peak over the dijet function is the primary test, if there are sidebands."""
+    if not spectrum.usable:
+        raise BumpfitError(
+            f"without a background table only the m_JJ spectrum can be tested, and it cannot: {spectrum.reason}; "
+            "give a background table (--background)"
+        )
+    assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.limit is not None
+    assert spectrum.z_global is not None and spectrum.z_local is not None
+    probability = _by_mass(data, spectrum)
+    yields = _yield(spectrum)
+    found = (
+        Check("sidebands", True, {"inflation": spectrum.inflation}),
+        checks.fitted_range(span, len(data)),
+    )
+    verdict = decide(spectrum.z_global, config.claim_z, found)
+    only = Particle(
+        spectrum.p_local, spectrum.z_local, spectrum.p_global, spectrum.z_global, float(spectrum.edges[0]),
+        float(spectrum.edges[-1]), _position(spectrum, config), (), yields, spectrum.limit,
+    )  # fmt: skip
+    return Findings(
+        config=config,
+        data=data,
+        background=None,
+        windows=(),
+        test=None,
+        scores=Scores(np.ones(len(data)), np.empty(0), probability),
+        updated_probability=probability,
+        spectra=(spectrum,),
+        shapes=(),
+        first=None,
+        updated=None,
+        null_yield=None,
+        seed=seed,
+        verdict=verdict,
+        particles=(only,) if verdict == "resonance" else (),
+        signal=yields,
+        upper_95=spectrum.limit,
+        checks=found,
+        steps=(),
+    )
+
+
+def _of_regions(data: Events, test: SidebandTest, span: MassRange, config: SearchConfig, seed: int) -> Findings:
+    leading, whole = test.leading, test.spectra[0]
+    assert leading.mass is not None
+    found = (
+        Check("sidebands", True, {"inflation": whole.inflation}),
+        checks.fitted_range(span, len(data)),
+        checks.of_features(data, span, config),
+        checks.elsewhere(test),
+    )
+    verdict = decide(test.z_global, config.claim_z, found)
+    yields, limit = _before_selection(test)
+    region = test.regions[test.region]
+    daughters = _daughters(data, test, config) if verdict == "resonance" else ()
+    only = Particle(
+        test.p_local, test.z_local, test.p_global, test.z_global, region.low, region.high,
+        _position(leading, config), daughters, yields, limit, trials=test.trials, draws=test.toys, error=test.error,
+    )  # fmt: skip
+    survival = np.where(np.isnan(test.survival[test.region]), 1.0, test.survival[test.region])
+    total = 0.0 if verdict == "difference" else yields.value
+    probability = _probability(data, test, survival, total, learn=verdict == "resonance", config=config)
+    return Findings(
+        config=config,
+        data=data,
+        background=None,
+        windows=(),
+        test=None,
+        sidebands=test,
+        scores=Scores(survival, np.empty(0), probability),
+        updated_probability=probability,
+        spectra=test.spectra,
+        shapes=(),
+        first=None,
+        updated=None,
+        null_yield=None,
+        seed=seed,
+        verdict=verdict,
+        particles=(only,) if verdict == "resonance" else (),
+        signal=yields,
+        upper_95=limit,
+        checks=found,
+        steps=(),
+    )
+
+
+def _yield(spectrum: SpectrumTest) -> SignalEvents:
+    """Events of the largest excess; the choice of it is in the low end."""
+    n, low, high = spectrum.n_signal, spectrum.n_signal_low, spectrum.n_signal_high
+    assert n is not None and low is not None and high is not None
+    return SignalEvents(n, n - low, high - n, "spectrum")
+
+
+def _before_selection(test: SidebandTest) -> tuple[SignalEvents, float]:
+    """Signal events before any selection, and their 95 % limit, at the mass of the largest significance.
+
+    They are those of the spectrum of all events at that mass, and no fewer than a selection shows: its efficiency is
+    not known, and a signal has at least the events that are seen in it.
+    """
+    whole, leading = test.spectra[0], test.leading
+    if test.best is None:
+        assert whole.limit is not None
+        return _yield(whole), whole.limit
+    assert whole.masses is not None and whole.yields is not None and whole.errors is not None
+    assert whole.limits is not None and leading.n_signal is not None and leading.n_signal_error is not None
+    assert leading.mass is not None and leading.limit is not None
+    here = int(np.argmin(np.abs(np.log(whole.masses / leading.mass))))
+    n, error = float(whole.yields[here]), float(whole.errors[here])
+    seen, seen_error = leading.n_signal, leading.n_signal_error
+    value = max(n, seen)
+    low = max(n - error, seen - seen_error, 0.0) if test.z_global > 1 else 0.0
+    high = max(n + error, seen + seen_error)
+    limit = max(float(whole.limits[here]), leading.limit)
+    return SignalEvents(value, value - min(low, value), high - value, "regions"), limit
+
+
+def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
+    assert spectrum.mass is not None
+    if spectrum.peak_mass is not None and spectrum.peak_low is not None and spectrum.peak_high is not None:
+        return Value(spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low))
+    return Value(spectrum.mass, config.spectrum.resolution * spectrum.mass)
+
+
+def _by_mass(data: Events, spectrum: SpectrumTest) -> Array:
+    """P(signal) of every event from its mass alone, shape (N,)."""
+    assert spectrum.fitted is not None and spectrum.n_signal is not None and spectrum.signal is not None
+    expected = spectrum.fitted + spectrum.n_signal * spectrum.signal
+    place = np.clip(np.searchsorted(spectrum.edges, data.mass, side="right") - 1, 0, len(expected) - 1)
+    inside = (data.mass >= spectrum.edges[0]) & (data.mass < spectrum.edges[-1])
+    return np.where(inside, (spectrum.n_signal * spectrum.signal / expected)[place], 0.0)
+
+
+def _probability(
+    data: Events, test: SidebandTest, survival: Array, n_signal: float, *, learn: bool, config: SearchConfig
+) -> Array:
+    """P(signal) of every event, from its rank and, where a peak is claimed, from its mass; the sum is `n_signal`.
+
+    The density of signal in the rank is learned from the events of the signal region.
+    """
+    if not learn:
+        return untied(calibrated(survival, n_signal, learn=False))
+    leading, whole = test.leading, test.spectra[0]
+    assert whole.fitted is not None and leading.signal is not None
+    density = leading.signal / np.maximum(whole.fitted, 1e-300)
+    place = np.clip(np.searchsorted(whole.edges, data.mass, side="right") - 1, 0, len(density) - 1)
+    inside = (data.mass >= whole.edges[0]) & (data.mass < whole.edges[-1])
+    ratio = np.where(inside, np.maximum(density[place] * whole.fitted.sum(), 1e-9), 1e-9)
+    region = test.regions[test.region].inside(data.mass)
+    law = learned_law(survival[region], min(n_signal, 0.5 * float(region.sum())))
+    wanted = min(max(n_signal, TINY), 0.5 * len(data))
+    return untied(scaled(np.log(density_ratio(survival, law)) + np.log(ratio) + np.log(wanted / len(data)), wanted))
+
+
+def _daughters(data: Events, test: SidebandTest, config: SearchConfig) -> tuple[Value, ...]:
+    """Masses of the daughters, the lighter first: peaks of selected events of the region over those of its sidebands.
+
+    Where these are few, all selected events outside of the region are taken.
+
+    Empty where the features do not describe two jets, or no selection leads.
+    """
+    if test.best is None or not has_jets(data):
+        return ()
+    chosen, region = test.selections[test.best], test.regions[test.region]
+    passed = test.survival[test.region] <= chosen.efficiency
+    lower, upper = region.beside(data.mass)
+    there, beside = passed & region.inside(data.mass), passed & (lower | upper)
+    if beside.sum() < FEWEST:
+        beside = passed & ~region.inside(data.mass)
+    if there.sum() < FEWEST or beside.sum() < FEWEST:
+        return ()
+    assert chosen.n_background is not None
+    tau = float(beside.sum()) / max(chosen.n_background, 1.0)
+    light = data.column("m_J1")
+    heavy = light + data.column("delta_m_J")
+    peaks = [
+        fit_peak(name, values[there], values[beside], tau, settings=config.peaks)
+        for name, values in (("m_J1", light), ("m_J2", heavy))
+    ]
+    if not all(peak.valid and "mass" not in peak.at_bounds for peak in peaks):
+        return ()
+    masses = unordered(*peaks)
+    return tuple(Value(mass, peak.error) for mass, peak in zip(masses, peaks, strict=True))
