@@ -191,3 +191,18 @@ def test_patchsets_are_pyhfs(bumpfit: Run, path: Path, patchset: Path, tmp_path:
     for words in (("extract",), ("apply", path)):
         done = bumpfit("patchset", *words, tmp_path / "twice.json", "--name", "m100")
         assert "two patches of one name" in refused(done)
+
+
+def test_shapes_are_smoothed_and_made_symmetric(bumpfit: Run, path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = bumpfit("workspace", "smooth", path, "--noisy", "-o", out)
+    assert "JER" in done.err and "1 systematics changed" in done.err and "JES" not in done.err
+    assert survey(json.loads(out.read_text()))[0].parameter and not any(
+        "noisy" in s.flags for s in survey(json.loads(out.read_text()))
+    )
+    done = bumpfit("workspace", "symmetrise", path, "--method", "maximum", "--one-sided")
+    side = next(
+        m for s in json.loads(done.out)["channels"][0]["samples"] for m in s["modifiers"] if m["name"] == "side"
+    )
+    assert side["data"] == {"hi": pytest.approx(1.1), "lo": pytest.approx(0.9)} and "side" in done.err
+    assert "no systematic" in refused(bumpfit("workspace", "smooth", path, "-m", "nothing"))

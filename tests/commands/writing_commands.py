@@ -70,6 +70,8 @@ CASES = {
     "workspace prune": one("workspace prune {workspace} -m side"),
     "workspace rename": one("workspace rename {workspace} -m side=other"),
     "workspace decorrelate": one("workspace decorrelate {shared} -p side"),
+    "workspace smooth": one("workspace smooth {shaped}"),
+    "workspace symmetrise": one("workspace symmetrise {shaped}"),
     "workspace sort": one("workspace sort {workspace}"),
     "workspace diff": one("workspace diff {workspace} {workspace}"),
     "workspace combine": one("workspace combine {workspace} {other}"),
@@ -130,6 +132,15 @@ class Inputs:
 
     def make_shared(self) -> Path:
         return self.json("shared", spectra_of(("SR", "VR")))
+
+    def make_shaped(self) -> Path:
+        background = build.sample(
+            "bkg",
+            [50.0, 40.0, 30.0, 20.0],
+            build.modifier("normfactor", "mu"),
+            build.modifier("histosys", "jes", ([44.0, 41.0, 25.0, 19.0], [55.0, 38.0, 36.0, 22.0])),
+        )
+        return self.json("shaped", build.workspace({"SR": [background]}, {"SR": [50, 40, 30, 20]}, "mu"))
 
     def make_other(self) -> Path:
         return self.json("other", spectra_of(("CR",)))

@@ -14,6 +14,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages.terminal import number, pairs, stacked, table
 
 if TYPE_CHECKING:
+    from bumpfit.workspace.reshape import Changed
     from bumpfit.workspace.survey import Systematic
 
 app = typer.Typer(
@@ -214,6 +215,87 @@ def decorrelate(
     if correlation is not None:
         read(result, poi="", allow_negative=True)  # whose constraints and matrix are looked at
     _written(result, out, [workspace])
+
+
+ChannelLike = Annotated[Names, typer.Option("-c", "--channel", metavar="PATTERN", help="Only these channels.")]
+SampleLike = Annotated[Names, typer.Option("-s", "--sample", metavar="PATTERN", help="Only these samples.")]
+ModifierLike = Annotated[Names, typer.Option("-m", "--modifier", metavar="PATTERN", help="Only these systematics.")]
+
+
+@app.command()
+def smooth(
+    workspace: Workspace,
+    method: Annotated[
+        Literal["353qh", "lowess", "trexfitter"], typer.Option(help="How the ratio to the nominal yields is smoothed.")
+    ] = "353qh",
+    channel: ChannelLike = None,
+    sample: SampleLike = None,
+    modifier: ModifierLike = None,
+    noisy: Annotated[bool, typer.Option("--noisy", help="Only those that inspect flags as noisy.")] = False,
+    span: Annotated[float, typer.Option(help="lowess: part of the bins that a line is fitted to.")] = 0.5,
+    slopes: Annotated[int, typer.Option(help="trexfitter: changes of slope at most (MAXVARIATION).")] = 4,
+    out: Out = None,
+) -> None:
+    """Smooth systematic shapes; their sums stay. What changed is printed to standard error.
+
+    Example: bumpfit workspace smooth workspace.json --method lowess --noisy -o smooth.json
+    """
+    from bumpfit.workspace.reshape import Choice, smooth
+
+    check_outputs([workspace], out)
+    choice = Choice(channel or (), sample or (), modifier or (), "noisy" if noisy else None)
+    result, changed = smooth(_spec(workspace), method, choice, span=span, slopes=slopes)
+    _told(changed)
+    _written(result, out, [workspace])
+
+
+@app.command()
+def symmetrise(
+    workspace: Workspace,
+    method: Annotated[
+        Literal["twosided", "onesided", "absmean", "maximum"],
+        typer.Option(
+            help="Half the difference, the larger one mirrored, the mean size, or the larger one of each bin."
+        ),
+    ] = "twosided",
+    channel: ChannelLike = None,
+    sample: SampleLike = None,
+    modifier: ModifierLike = None,
+    one_sided: Annotated[bool, typer.Option("--one-sided", help="Only those that inspect flags as one-sided.")] = False,
+    out: Out = None,
+) -> None:
+    """Make systematic shapes and factors symmetric. What changed is printed to standard error.
+
+    Example: bumpfit workspace symmetrise workspace.json --method maximum --one-sided -o symmetric.json
+    """
+    from bumpfit.workspace.reshape import Choice, symmetrise
+
+    check_outputs([workspace], out)
+    choice = Choice(channel or (), sample or (), modifier or (), "one-sided" if one_sided else None)
+    result, changed = symmetrise(_spec(workspace), method, choice)
+    _told(changed)
+    _written(result, out, [workspace])
+
+
+def _told(changed: list[Changed]) -> None:
+    """A table of what changed, on standard error."""
+    from bumpfit.console import Console
+
+    rows = [
+        [
+            c.parameter,
+            c.channel,
+            c.sample,
+            *(f"{v:+.4f}" for v in (c.up, c.down, c.new_up, c.new_down)),
+            f"{c.most:.4f}",
+        ]
+        for c in changed
+    ]
+    head = ["systematic", "channel", "sample", "up", "down", "new up", "new down", "moved"]
+    console = Console(stderr=True)
+    if rows:
+        console.print(table("largest relative effect of a bin before and after, and how far a bin moved", head, rows))
+    console.print(f"{len(changed)} systematics changed", markup=False, highlight=False)
 
 
 @app.command()

@@ -1,4 +1,6 @@
-"""Smoothing of templates: 353QH, twice (J. Friedman, CERN 74-23, p. 292; as ROOT's TH1::Smooth and cabinetry)."""
+"""Smoothing of templates: 353QH, twice (J. Friedman, CERN 74-23, p. 292; as ROOT's TH1::Smooth and cabinetry), that
+of TRExFitter, and LOWESS.
+"""
 
 from __future__ import annotations
 
@@ -165,3 +167,27 @@ def _shortest_run(ratio: Floats) -> int:
                 count = 1
         previous = float(value)
     return min([*runs, count])
+
+
+def lowess(values: Floats, weights: Floats, span: float) -> Floats:
+    """Locally weighted regression (Cleveland, J. Am. Stat. Assoc. 74 (1979) 829), without its robust iterations.
+
+    values, weights (B,): each value becomes that of a straight line, fitted to the `span` B nearest bins (at least
+    three), which count by their weight and by (1 - (d / h)^3)^3, h being half a bin beyond the farthest. Straight lines
+    stay what they are.
+    """
+    size = len(values)
+    if size < LEAST:
+        return values
+    near = min(size, max(LEAST, int(span * size + 1e-9)))
+    place, result = np.arange(size, dtype=np.float64), np.empty(size)
+    for i in range(size):
+        distance = np.abs(place - i)
+        reach = np.sort(distance)[near - 1]
+        x, w = place - i, weights * np.clip(1.0 - (distance / (reach + 0.5)) ** 3, 0.0, None) ** 3
+        sums = [float((w * x**k).sum()) for k in range(3)]
+        level, tilt = float((w * values).sum()), float((w * values * x).sum())
+        determinant = sums[0] * sums[2] - sums[1] ** 2
+        line = determinant > SAME * sums[0] * sums[2]
+        result[i] = (sums[2] * level - sums[1] * tilt) / determinant if line else level / sums[0]
+    return result
