@@ -54,6 +54,15 @@ def test_training_rows_are_drawn_evenly_from_the_training_part(file: Path) -> No
     assert drawn["weights"].sum() == pytest.approx(4000.0, rel=1e-5)
 
 
+def test_rows_of_a_small_file_stand_for_the_same_luminosity(tmp_path: Path) -> None:
+    """Without metadata the weights of the whole table are the expected events, with the paper's names too."""
+    path = tmp_path / "small.parquet"
+    table(2000, 3, total=1234.0).rename(columns={"weights": "Weight"}).to_parquet(path)
+    for rows in (500, 1999):
+        assert training(path, rows, 1)["weights"].sum() == pytest.approx(1234.0, rel=1e-5)
+    assert len(training(path, 2000)) == 2000
+
+
 def test_a_benchmark_streams_a_large_file(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from test_higgsml_method import Gaussian
 

@@ -21,8 +21,18 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.events.formats import read_frame
 from bumpfit.higgsml.bias import biased, soft_noise
-from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, PRIMARY, PROCESS, PROCESSES, WEIGHTS, matrix, process_index
-from bumpfit.higgsml.dataset import Dataset, Part
+from bumpfit.higgsml.columns import (
+    FEATURES,
+    LUMINOSITY,
+    PRIMARY,
+    PROCESS,
+    PROCESSES,
+    WEIGHTS,
+    checked,
+    matrix,
+    process_index,
+)
+from bumpfit.higgsml.dataset import Dataset, Part, rescaled
 from bumpfit.higgsml.nuisances import Nuisances, random_state
 from bumpfit.higgsml.pseudo import ORDER, PseudoExperiment, check_mu
 
@@ -50,10 +60,13 @@ def _described(file: Path) -> bool:
 
 
 def training(path: str | os.PathLike[str], rows: int | None = None, seed: int = 0) -> pd.DataFrame:
-    """Training events: the whole table, or random training rows of a large file (`rows`; `LARGE` by default).
+    """Training events: the whole table, or random rows of it (`rows`; of a large file training rows, `LARGE` by
+    default).
+
+    Random rows have weights with the sum of the whole table: they stand for the same luminosity.
 
     Raises:
-        InputError: the metadata beside a Parquet file are those of another one.
+        InputError: the metadata beside a Parquet file are those of another one; random rows of a bad table.
     """
     if not large(path):
         if _described(Path(path)):
@@ -61,7 +74,10 @@ def training(path: str | os.PathLike[str], rows: int | None = None, seed: int = 
         table = read_frame(path)
         if rows is None or rows >= len(table):
             return table
-        return table.iloc[np.sort(np.random.default_rng(seed).choice(len(table), rows, replace=False))]
+        table = checked(table, weights=True, processes=True, what=str(path))
+        taken = table.iloc[np.sort(np.random.default_rng(seed).choice(len(table), rows, replace=False))]
+        total = math.fsum(table[WEIGHTS].to_numpy().tolist())
+        return taken.assign(**{WEIGHTS: rescaled(taken[WEIGHTS].to_numpy(), total)})
     dataset = Dataset(path)
     return dataset.sample(min(rows or LARGE, dataset.rows - dataset.test_rows), seed)
 
