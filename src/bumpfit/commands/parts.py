@@ -160,10 +160,12 @@ def prune(
     )  # fmt: skip
     if below is not None:
         result, gone = without_small(result, below)
+        _written(result, out, [workspace])
         for entry in gone:
             typer.echo(f"{entry.parameter} of {entry.sample} in {entry.channel}: {entry.largest_up:+.2g} "
                        f"{entry.largest_down:+.2g}", err=True)  # fmt: skip
         typer.echo(f"{len(gone)} modifiers taken out", err=True)
+        return
     _written(result, out, [workspace])
 
 
@@ -245,8 +247,8 @@ def smooth(
     check_outputs([workspace], out)
     choice = Choice(channel or (), sample or (), modifier or (), "noisy" if noisy else None)
     result, changed = smooth(_spec(workspace), method, choice, span=span, slopes=slopes)
-    _told(changed)
     _written(result, out, [workspace])
+    _told(changed)
 
 
 @app.command()
@@ -273,8 +275,8 @@ def symmetrise(
     check_outputs([workspace], out)
     choice = Choice(channel or (), sample or (), modifier or (), "one-sided" if one_sided else None)
     result, changed = symmetrise(_spec(workspace), method, choice)
-    _told(changed)
     _written(result, out, [workspace])
+    _told(changed)
 
 
 def _told(changed: list[Changed]) -> None:
