@@ -47,3 +47,14 @@ def test_what_cannot_be_read_or_written_is_told(bumpfit: Run, workspace: Path, t
         assert message in refused(bumpfit("fit", workspace, "--interpolation", text))
     words = ("--to", "histfactory", "--interpolation", "normsys=1")
     assert "try format='hs3'" in refused(bumpfit("convert", workspace, tmp_path / "out.json", *words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["fit {w}", "scan {w} --points 3", "limit {w}", "impacts {w}", "gof {w}", "contour {w} mu norm --points 4",
+     "posterior {w} --samples 2", "interval {w}", "coverage {w} --strengths 1 -n 5", "toys {w} -n 5", "validate {w}"],
+)  # fmt: skip
+def test_results_say_how_the_workspace_was_read(bumpfit: Run, workspace: Path, words: str) -> None:
+    given = ["--interpolation", "normsys=1", "--poi", "mu"]
+    found = bumpfit(*words.format(w=workspace).split(), *given, "--json").json
+    assert found["options"]["interpolation"] == ["normsys=1"] and found["options"]["poi"] == "mu"

@@ -52,7 +52,7 @@ def posterior(
         return figure(found)
 
     drawing.draw(draw)
-    options = {**fitting.given(), "prior": prior, "samples": samples, "seed": seed}
+    options = {**reading.given(), **fitting.given(), "prior": prior, "samples": samples, "seed": seed}
     result = {**provenance("posterior", files, options), **found.to_dict()}
     output.give(result, lambda: show.posterior(found), show.notes(found))
 

@@ -52,7 +52,12 @@ def compatibility(
         return figure(found)
 
     drawing.draw(draw)
-    options = {**fitting.given(), "groups": groups, **({} if toys is None else {"toys": toys, "seed": seed})}
+    options = {
+        **reading.given(),
+        **fitting.given(),
+        "groups": groups,
+        **({} if toys is None else {"toys": toys, "seed": seed}),
+    }
     result = {**provenance("compatibility", files, options), **found.to_dict()}
     output.give(result, lambda: show.compatibility(found), show.notes(found))
 

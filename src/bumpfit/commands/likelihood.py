@@ -102,7 +102,7 @@ def fit(
     names = ("q0", "p", "z", "p_is_upper_bound")
     found |= {name: None if tested is None else getattr(tested, name) for name in names}
     found |= {"at_bounds": (tested or best).at_bounds, "notes": () if tested is None else tested.notes}
-    head = provenance("fit", files, {**building.given(), **fitting.given()})
+    head = provenance("fit", files, {**reading.given(), **building.given(), **fitting.given()})
     if page.report is not None:
         from bumpfit.pages.likelihood_report import document
 
@@ -161,7 +161,7 @@ def scan(
     drawing.check()
     files = [*workspaces, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
-    head = provenance("scan", files, fitting.given())
+    head = provenance("scan", files, {**reading.given(), **fitting.given()})
     if len(workspaces) > 1 or masses is not None:
         over = inference.discoveries(by_mass(workspaces, masses, reading), **_common(fitting, workspaces, reading))
         drawing.draw(over.plot)
@@ -221,7 +221,7 @@ def limit(
     check_outputs(files, output.out, drawing.figure)
     law = law_of(toys, seed, workers)
     chosen = {"statistic": statistic, **({} if toys is None else {"toys": toys, "seed": seed})}
-    head = provenance("limit", files, {**fitting.given(), **chosen})
+    head = provenance("limit", files, {**reading.given(), **fitting.given(), **chosen})
     if len(workspaces) > 1 or masses is not None:
         if test is not None or parameter is not None:
             raise InputError("--test and --parameter take one workspace, got several with masses")
@@ -290,7 +290,7 @@ def impacts(
         return ranking(found, top)
 
     drawing.draw(draw)
-    result = {**provenance("impacts", files, fitting.given()), **found.to_dict()}
+    result = {**provenance("impacts", files, {**reading.given(), **fitting.given()}), **found.to_dict()}
     parts = None
     if breakdown or group:
         from bumpfit.inference.breakdown import breakdown as split
@@ -344,7 +344,7 @@ def gof(
         raise InputError("only toys know the distribution of the ks statistic; give --toys N")
     law = law_of(toys or None, seed, workers)
     found = inference.goodness(model, fitting.data(model), statistic, law=law, **fitting.settings(model))
-    options = {**fitting.given(), **({"toys": toys, "seed": seed} if toys else {})}
+    options = {**reading.given(), **fitting.given(), **({"toys": toys, "seed": seed} if toys else {})}
     result = {**provenance("gof", files, options), **found.to_dict()}
     output.give(result, lambda: show.goodness(found), show.notes(found))
 
@@ -383,7 +383,10 @@ def contour(
         return contours(lines)
 
     drawing.draw(draw)
-    result = {**provenance("contour", files, fitting.given()), "contours": [line.to_dict() for line in lines]}
+    result = {
+        **provenance("contour", files, {**reading.given(), **fitting.given()}),
+        "contours": [line.to_dict() for line in lines],
+    }
     output.give(result, lambda: show.contours(lines), show.notes(*lines))
 
 

@@ -151,6 +151,14 @@ class Reading:
             result[process] = name
         return result
 
+    def given(self) -> dict[str, Any]:
+        """What was asked for, for the record."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None and value is not False
+        }
+
     @property
     def files(self) -> list[Path]:
         """Files that were read beside the workspace."""

@@ -59,7 +59,7 @@ def interval(
     n = None if method == "profile" else 2000 if toys is None else toys
     law = law_of(n, seed, workers or available_cores())
     found = [inference.interval(model, parameter, chosen, data, law=law, **settings) for chosen in levels]
-    options = {**fitting.given(), **({} if n is None else {"toys": n, "seed": seed})}
+    options = {**reading.given(), **fitting.given(), **({} if n is None else {"toys": n, "seed": seed})}
     result = {
         **provenance("interval", files, {"method": method, **options}),
         "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
@@ -151,7 +151,7 @@ def _prepare(
     files = [workspace, *reading.files]
     check_outputs(files, output.out, drawing.figure)
     common = {"seed": seed, "workers": workers or available_cores(), "parameter": parameter}
-    return reading.model(workspace), common, provenance(command, files, {"seed": seed})
+    return reading.model(workspace), common, provenance(command, files, {**reading.given(), "seed": seed})
 
 
 def _numbers(text: str) -> list[float]:

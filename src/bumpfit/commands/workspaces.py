@@ -135,7 +135,7 @@ def validate(workspace: Workspace, reading: Reading, output: Output) -> None:
         "fixed": [p.name for p in model.parameters if p.fixed],
     }
     result = {
-        **provenance("validate", [workspace, *reading.files]),
+        **provenance("validate", [workspace, *reading.files], reading.given()),
         "valid": True, "poi": model.poi, "channels": channels, "parameters": kinds,
         "settings_without_parameter": list(model.unused),
     }  # fmt: skip
