@@ -57,6 +57,14 @@ def test_a_binned_measurement_finds_the_strength(fitted: Binned, tmp_path: Path)
     assert dataclasses.replace(again, seconds=0.0).to_dict() == dataclasses.replace(found, seconds=0.0).to_dict()
 
 
+def test_data_of_another_luminosity_are_refused(fitted: Binned) -> None:
+    events = higgsml.experiment(parts(strong())[1], 1.0, {}, 1).table
+    assert fitted.expected_events == pytest.approx(len(events), rel=0.05)
+    for other in (pd.concat([events] * 3, ignore_index=True), events.iloc[::3]):
+        with pytest.raises(InputError, match=r"made for 10 fb-1, expects .* about (29|30|3).* fb-1"):
+            fitted.predict(other)
+
+
 def test_the_same_seed_gives_the_same_method(fitted: Binned) -> None:
     learn, _ = parts(strong())
     again = fitted._learn(learn, 3)

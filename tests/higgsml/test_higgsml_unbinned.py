@@ -198,6 +198,11 @@ def test_the_strength_is_found_and_kept_in_the_file(fitted: Unbinned, tmp_path: 
     assert shuffled.mu_hat == pytest.approx(found.mu_hat, abs=1e-5)
 
 
+def test_data_of_another_luminosity_are_refused(fitted: Unbinned) -> None:
+    with pytest.raises(InputError, match="made for 10 fb-1, expects"):
+        fitted.predict(higgsml.bias(table(50, 1)))
+
+
 def test_the_surrogate_gives_the_yields_of_the_templates_events(fitted: Unbinned) -> None:
     """At the nominal point exactly, and at the points of the nuisances: what the calibrations are for."""
     _, templates = parts(strong())

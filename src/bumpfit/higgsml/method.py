@@ -123,12 +123,30 @@ class Method(abc.ABC):
             challenge_range: use that mu is in the range of the challenge: flat prior on it, calibrated.
 
         Raises:
-            InputError: columns are missing or have bad values, no range calibration.
+            InputError: columns are missing or have bad values, no range calibration; the number of events is that
+                of another luminosity.
         """
         if challenge_range and self.range_calibration is None:
             raise InputError(f"the method '{self.kind}' was not calibrated for the range of the challenge")
-        measured = self.measure(checked(events, FEATURES, what="the pseudo-experiment"))
-        return self.calibrated(measured, challenge_range)
+        table = checked(events, FEATURES, what="the pseudo-experiment")
+        self._check_size(len(table))
+        return self.calibrated(self.measure(table), challenge_range)
+
+    @property
+    def expected_events(self) -> float | None:
+        """Selected events expected at mu = 1 and the nominal nuisances; None where the method does not know."""
+        return None
+
+    def _check_size(self, events: int) -> None:
+        """No strength and no nuisance doubles or halves the events: such data are of another luminosity."""
+        expected = self.expected_events
+        if expected is None or expected / OTHER < events < expected * OTHER:
+            return
+        raise InputError(
+            f"the pseudo-experiment has {events} selected events where the method '{self.kind}', made for "
+            f"{self.luminosity:g} fb-1, expects {expected:.0f}: data of about "
+            f"{self.luminosity * events / expected:.3g} fb-1; train for it (--luminosity), or take other data"
+        )
 
     def calibrated(self, measured: Measurement, challenge_range: bool = False) -> Measurement:
         """A measurement with the calibrated interval, where there is a calibration; as published it stays as it is."""
@@ -141,6 +159,10 @@ class Method(abc.ABC):
     def settings(self) -> dict[str, Any]:
         """The settings by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+
+OTHER = 2.0
+"""Factor between the events of a pseudo-experiment and those expected from which its luminosity is another one."""
 
 
 def check_luminosity(value: float) -> None:

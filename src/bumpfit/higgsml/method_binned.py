@@ -172,6 +172,11 @@ class Binned(Method):
         return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
 
     @property
+    def expected_events(self) -> float | None:
+        """Selected events that are expected at mu = 1 and the nominal nuisances."""
+        return None if self.model is None else float(np.sum(self.model.expected(1.0)[0][0]))
+
+    @property
     def simulation(self) -> dict[str, Any]:
         """Whether the simulation of the templates is large enough for what the mode promises, and the numbers."""
         names = ("mode", "luminosity", "simulated_per_expected", "largest_response_deviation", "response_shift")

@@ -190,6 +190,13 @@ class Unbinned(Method):
         return dataclasses.replace(found, diagnostics=diagnostics, seconds=time.perf_counter() - begin)
 
     @property
+    def expected_events(self) -> float | None:
+        """Selected events that are expected at mu = 1 and the nominal nuisances."""
+        if self.regions is None:
+            return None
+        return float(self.report["unbinned_events"]) + float(np.sum(self.regions.expected(1.0)[0][0]))
+
+    @property
     def simulation(self) -> dict[str, Any]:
         """Whether the counted regions follow their responses, to 1 Poisson error at most."""
         deviation = float(self.report["largest_response_deviation"])
