@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bumpfit.normal import SMALLEST
 from bumpfit.report.rounding import MINUS, decimals, rounded
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 
 NOISE = 1e-7
@@ -54,21 +56,88 @@ def probability(value: float | None) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
-    """A table whose first column is text and whose others are numbers."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    """A table whose first column is text and whose others are numbers.
 
+    Where the columns are too many for the terminal, they go into several tables with the same first column: numbers and
+    words of the header are never folded.
+    """
     from bumpfit.console import printable
 
-    result = Table(
-        title=printable(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    return _Sheet(
+        printable(title),
+        tuple(printable(c) for c in columns),
+        tuple(tuple(printable(cell) for cell in row) for row in rows),
     )
-    for number, column in enumerate(columns):
-        result.add_column(printable(column), justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        result.add_row(*(Text(printable(cell)) for cell in row))
-    return result
+
+
+FIRST = 0.4
+"""Largest share of the width that the first column takes when others need it: its text is wrapped."""
+NAMES = 0.7
+"""The same where one of its words, such as a name, is longer."""
+HEADER = 9
+"""Characters up to which a header stays on one line."""
+GAP = 3
+"""Width between two columns."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sheet:
+    """A table that knows the width only when it is drawn."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        widths = [
+            max(_longest(c.split()), min(_longest([c]), HEADER), _longest(self._cells(k)))
+            for k, c in enumerate(self.columns)
+        ]
+        natural = max(_longest(self._cells(0)), _longest([self.columns[0]]))
+        word = _longest(w for text in (self.columns[0], *self._cells(0)) for w in text.split())
+        room = options.max_width - 2
+        first = natural
+        if natural + sum(w + GAP for w in widths[1:]) > room:
+            first = min(natural, max(int(FIRST * room), min(word, int(NAMES * room))))
+        for number, chosen in enumerate(_chunks(widths, room - first)):
+            sheet = Table(
+                title=self.title if self.title and number == 0 else None, title_justify="left", title_style="bold",
+                box=box.SIMPLE_HEAD, pad_edge=False,
+            )  # fmt: skip
+            left = room - sum(widths[k] + GAP for k in chosen)
+            sheet.add_column(self.columns[0], overflow="fold", max_width=max(left, 1))
+            for k in chosen:
+                header = "\n".join(textwrap.wrap(self.columns[k], max(widths[k], 1), break_long_words=False))
+                sheet.add_column(header, justify="right", no_wrap=widths[k] <= room - GAP, overflow="fold")
+            for row in self.rows:
+                sheet.add_row(*(Text(row[k]) for k in (0, *chosen) if k < len(row)))
+            yield sheet
+
+    def _cells(self, k: int) -> list[str]:
+        return [line for row in self.rows if k < len(row) for line in row[k].splitlines()]
+
+
+def _longest(texts: Iterable[str]) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(text) for text in texts), default=0)
+
+
+def _chunks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns after the first one in groups whose widths, with gaps, fit into the room; one at least in each."""
+    found: list[list[int]] = [[]]
+    used = 0
+    for k, width in enumerate(widths[1:], 1):
+        if found[-1] and used + width + GAP > room:
+            found.append([])
+            used = 0
+        found[-1].append(k)
+        used += width + GAP
+    return found
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:

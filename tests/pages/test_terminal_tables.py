@@ -1,0 +1,47 @@
+"""Tables on terminals of any width: nothing is folded in the middle of a name or a number."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from bumpfit.pages.terminal import table
+
+COLUMNS = ("parameter", "value", "error before the fit", "impact of one sigma", "pull")
+ROWS = [
+    ("staterror_of_the_signal_region[12]", "1.0213", "± 0.0231", "-12.310 ± 0.004", "—"),
+    ("mu", "73", "14", "1.2 ± 0.1", "0.33"),
+]
+
+
+def drawn(width: int, columns: tuple[str, ...] = COLUMNS, rows: list[tuple[str, ...]] = ROWS) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table("Title", columns, rows))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("width", [50, 60, 72, 80, 100, 200])
+def test_names_and_numbers_stay_whole(width: int) -> None:
+    lines = drawn(width)
+    text = "\n".join(lines)
+    assert all(len(line) <= width for line in lines)
+    for row in ROWS:
+        assert all(cell in text for cell in row)
+    assert all(word in text for column in COLUMNS for word in column.split())
+    assert sum("mu" in line.split()[:1] for line in lines) == sum("Title" in x or "parameter" in x for x in lines) - 1
+
+
+def test_a_wide_terminal_has_one_table() -> None:
+    assert sum("─" in line for line in drawn(120)) == 1
+    assert sum("─" in line for line in drawn(60)) > 1
+
+
+def test_names_longer_than_the_terminal_are_folded() -> None:
+    lines = drawn(40, ("name", "value"), [("x" * 300, "1"), ("a few words that go on for a while", "2")])
+    assert all(len(line) <= 40 for line in lines)
+    assert sum(line.count("x") for line in lines) == 300 and "words" in "\n".join(lines)
+
+
+def test_a_table_of_one_column_or_without_rows() -> None:
+    assert any("name" in line for line in drawn(40, ("name",), [("a",)]))
+    assert any("name" in line for line in drawn(40, ("name", "value"), []))
