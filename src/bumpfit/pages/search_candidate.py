@@ -20,7 +20,15 @@ def description(findings: Told) -> list[Block]:
     heading = "What the excess is" if answers.claim else "How much signal there can be"
     blocks: list[Block] = [Heading(heading, "description")]
     n = answers.n_signal
-    if answers.claim:
+    if answers.claim and findings.sidebands is not None:
+        blocks.append(
+            Paragraph(
+                "Masses of daughters are peaks of the jet masses of selected events in the signal region over those of "
+                "its sidebands, where both are enough. The decay, and a number of events that is corrected for the "
+                "selection, need a background table."
+            )
+        )
+    elif answers.claim:
         blocks.append(
             Paragraph(
                 "The masses of daughters and a corrected number of events need a background table and the masses and "
