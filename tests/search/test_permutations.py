@@ -6,6 +6,7 @@ from scipy import stats
 
 from bumpfit.errors import InputError
 from bumpfit.search.permutations import Labelled, SaddlePoint, smallest_p
+from study_size import FULL
 
 DEPTHS = (0.1, 0.01, 0.001)
 
@@ -38,15 +39,23 @@ def brute_force(events: Labelled, n: int, seed: int) -> float:
     weights = np.zeros((len(events.cell), len(events.rows)))
     for s, (rows, values) in enumerate(zip(events.rows, events.values, strict=True)):
         weights[rows, s] = values
-    rng, total = np.random.default_rng(seed), np.zeros((n, len(events.rows)))
-    for cell in range(events.cell.max() + 1):
-        mine = np.flatnonzero(events.cell == cell)
-        data = int(events.is_data[mine].sum())
-        heavy = mine[(weights[mine] != 0).any(axis=1)]  # the others only fill up
-        order = rng.random((n, len(mine))).argsort(axis=1)[:, : len(heavy)]  # a random place for each heavy event
-        total += (order < data).astype(float) @ weights[heavy]
-    smallest = np.min([p.log_p(total[:, s]) for s, p in enumerate(points)], axis=0)
-    return float(np.mean(smallest <= observed + 1e-9))
+    rng, extreme = np.random.default_rng(seed), 0
+    for first in range(0, n, BATCH):
+        size = min(BATCH, n - first)
+        total = np.zeros((size, len(events.rows)))
+        for cell in range(events.cell.max() + 1):
+            mine = np.flatnonzero(events.cell == cell)
+            data = int(events.is_data[mine].sum())
+            heavy = mine[(weights[mine] != 0).any(axis=1)]  # the others only fill up
+            taken = rng.hypergeometric(data, len(mine) - data, len(heavy), size)
+            place = rng.random((size, len(heavy))).argsort(axis=1).argsort(axis=1)
+            total += (place < taken[:, None]).astype(float) @ weights[heavy]
+        smallest = np.min([p.log_p(total[:, s]) for s, p in enumerate(points)], axis=0)
+        extreme += int((smallest <= observed + 1e-9).sum())
+    return extreme / n
+
+
+BATCH = 4000
 
 
 @pytest.mark.parametrize("n_data_above", [20, 40, 48])
@@ -68,6 +77,22 @@ def test_tilted_permutations_equal_plain_ones(n_signal: int, cells: int) -> None
     events = experiment(np.random.default_rng(n_signal), n_signal, cells)
     found, n = smallest_p(events, seed=2, error=0.02), 8_000
     plain = brute_force(events, n, seed=3)
+    assert abs(found.p - plain) < 4 * math.hypot(found.error, math.sqrt(found.p / n))
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize(("seed", "n_signal", "size"), [(2, 14, 1e-3), (2, 30, 2e-4), (1, 30, 4e-5), (2, 26, 3e-5)])
+def test_tilted_permutations_equal_a_million_plain_ones(seed: int, n_signal: int, size: float) -> None:
+    """The p-values that a claim rests on, by brute force; 30 000 permutations, of the first one alone, usually."""
+    if not FULL and size < 5e-4:
+        pytest.skip("make studies")
+    events = experiment(np.random.default_rng([seed, n_signal]), n_signal, 2)
+    found, n = smallest_p(events, seed=2, error=0.02), 1_000_000 if FULL else 30_000
+    assert 0.5 * size < found.p < 2 * size
+    plain = brute_force(events, n, seed=3)
+    print(
+        f"tilted {found.p:.3e} +- {found.error:.1e}, {n} plain permutations {plain:.3e} +- {math.sqrt(plain / n):.1e}"
+    )
     assert abs(found.p - plain) < 4 * math.hypot(found.error, math.sqrt(found.p / n))
 
 
