@@ -9,6 +9,7 @@ power POOL SIGNAL        significance of every statistic of the primary test aga
                          beside counting in selections and a plain 5-fold chain (which is not valid); --whole runs the
                          whole search and adds masses, yields and improvements; --figure FILE draws it
 
+`--background 0` gives no background table: signal regions against their sidebands; `--config FILE` gives settings.
 Pools and signals are search tables (CSV or Parquet) with the columns of `bumpfit run`. Labels are read here, after the
 search, never by it. Every line is also appended to --json FILE.
 """
@@ -31,7 +32,7 @@ import bumpfit
 from bumpfit import runs
 from bumpfit.events.tables import read
 from bumpfit.execute import available_cores
-from bumpfit.search.config import SearchConfig
+from bumpfit.search.config import SearchConfig, read_config
 from bumpfit.search.library_part import library_part
 from bumpfit.search.score_events import cross_fitted, mass_windows, primary_test
 from bumpfit.search.two_sample import two_sample_test
@@ -80,10 +81,15 @@ def sets(arguments: argparse.Namespace) -> None:
 
 def split(
     pool: pd.DataFrame, n_data: int, n_background: int, rng: np.random.Generator
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     order = rng.permutation(len(pool))
     data, background = order[:n_data], order[n_data : n_data + n_background]
-    return pool.iloc[data].reset_index(drop=True), pool.iloc[background].reset_index(drop=True)
+    table = pool.iloc[background].reset_index(drop=True) if n_background else None
+    return pool.iloc[data].reset_index(drop=True), table
+
+
+def settings(arguments: argparse.Namespace) -> SearchConfig | None:
+    return None if arguments.config is None else read_config(arguments.config)
 
 
 def nulls(arguments: argparse.Namespace) -> None:
@@ -91,12 +97,15 @@ def nulls(arguments: argparse.Namespace) -> None:
     found = []
     for seed in range(arguments.first, arguments.first + arguments.n):
         data, background = split(pool, arguments.data, arguments.background, np.random.default_rng(seed))
-        answers = bumpfit.run(data, background, seed=seed, workers=arguments.workers, iterations=0).to_dict()
+        answers = bumpfit.run(
+            data, background, seed=seed, workers=arguments.workers, iterations=0, config=settings(arguments)
+        ).to_dict()
         found.append(answers)
         report(
             {
                 "seed": seed,
                 "global": answers["p_value"]["global"],
+                "verdict": answers["verdict"],
                 "claim": answers["claim"],
                 "n_signal": answers["n_signal"],
             },
@@ -126,7 +135,9 @@ def injections(arguments: argparse.Namespace) -> None:
             data = data.iloc[rng.permutation(len(data))].reset_index(drop=True)
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "out"
-                answers = bumpfit.run(data, background, out, seed=draw, workers=arguments.workers).to_dict()
+                answers = bumpfit.run(
+                    data, background, out, seed=draw, workers=arguments.workers, config=settings(arguments)
+                ).to_dict()
                 scores = [pd.read_csv(path).score for path in sorted(out.glob("scores*.csv"))]
             y, limit = answers["n_signal"], answers.get("n_signal_upper_limit_95")
             inside = y["value"] - y["error_low"] <= n <= y["value"] + y["error_high"]
@@ -243,6 +254,7 @@ def main() -> None:
         command.add_argument("pool", type=Path)
         command.add_argument("--data", type=int, default=20_000)
         command.add_argument("--background", type=int, default=12_000)
+        command.add_argument("--config", type=Path)
         if name == "nulls":
             command.add_argument("-n", type=int, default=60)
             command.add_argument("--first", type=int, default=0)
