@@ -56,6 +56,9 @@ def test_help_has_parts(bumpfit: Run) -> None:
     shown = bumpfit("--help").out
     assert all(part.panel in shown for part in MODULES.values())
     fit = bumpfit("fit", "--help").out
+    assert not any(
+        word in text for text in (shown, fit, bumpfit("higgsml", "train", "-h").out) for word in ("<bool>", "BOOLEAN")
+    )
     assert all(panel in fit for panel in ("Workspace", "Data and parameters", "From a scored table", "Output"))
     assert len(application().registered_commands) + len(application().registered_groups) == sum(
         len(part.names) for part in MODULES.values()
