@@ -39,6 +39,7 @@ CASES = {
     "score": Case("score {events} --background {table} --workers 1", {"--out": "out.csv"}, slow=True),
     "build": one("build {scored} --keep 0.01", figure="f.png"),
     "convert": Case("convert {workspace} OUT --to hs3", {"OUT": "out.json"}),
+    "convert xml": Case("convert {workspace} OUT --to xml", {"OUT": "out.xml"}),
     "combine": one("combine {workspace} {other}"),
     "validate": one("validate {workspace}"),
     "fit": one("fit {workspace}", figure="f.png", report="r.html"),

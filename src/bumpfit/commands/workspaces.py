@@ -14,7 +14,7 @@ from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, stacked, table
 
 Target = Annotated[Path, typer.Option("-o", "--out", help="Workspace to write.")]
-Format = Literal["histfactory", "hs3", "datacard"]
+Format = Literal["histfactory", "hs3", "xml", "datacard"]
 
 
 @grouped
@@ -53,7 +53,7 @@ def convert(
     to: Annotated[Format, typer.Option(help="Format to write.")],
     reading: Reading,
 ) -> None:
-    """Convert a workspace between HistFactory JSON, HS3 JSON and datacards; from XML, cabinetry, TRExFitter too.
+    """Convert a workspace between HistFactory JSON, XML with ROOT, HS3 JSON and datacards; from cabinetry, TRExFitter.
 
     Example: bumpfit convert workspace.json workspace_hs3.json --to hs3
     """

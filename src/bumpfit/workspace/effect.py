@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bumpfit.workspace.hs3_read import Reader
     from bumpfit.workspace.hs3_write import Writer
     from bumpfit.workspace.xml import ChannelReader
+    from bumpfit.workspace.xml_write import XmlWriter
 
 Modifier = Mapping[str, Any]
 
@@ -148,6 +149,17 @@ class Effect:
     def from_xml(self, element: Element, reader: ChannelReader, yields: list[float]) -> dict[str, Any] | None:
         """The modifier of HistFactory JSON; None for an element without effect."""
         raise NotImplementedError
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element | None:
+        """The element; None where others hold it. Raises InputError for types that the format does not have."""
+        raise InputError(f"HistFactory XML has no {self.kind}, as '{use.modifier['name']}' of {use.where} is")
+
+    def element(self, use: Use, **attributes: str | float) -> Element:
+        """An element of this type, with the modifier's name and other attributes."""
+        from xml.etree.ElementTree import Element  # rarely needed
+
+        texts = {key: value if isinstance(value, str) else repr(float(value)) for key, value in attributes.items()}
+        return Element(str(self.xml), {"Name": use.modifier["name"], **texts})
 
 
 def check_list(data: Any, path: Path, spec: Any) -> None:

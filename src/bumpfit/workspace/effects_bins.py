@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bumpfit.workspace.hs3_read import Reader
     from bumpfit.workspace.hs3_write import Writer
     from bumpfit.workspace.xml import ChannelReader
+    from bumpfit.workspace.xml_write import XmlWriter
 
 CONSTRAINTS = {"gaussian": "Gauss", "poisson": "Poisson"}
 """Constraints that the parameters of bins can have, and their names in HS3."""
@@ -75,6 +76,10 @@ class ShapeFactor(Effect):
     def from_xml(self, element: Element, reader: ChannelReader, yields: list[float]) -> dict[str, Any]:
         """Free factors."""
         return {"name": element.attrib["Name"], "type": self.kind, "data": None}
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """The name alone."""
+        return self.element(use)
 
 
 class BinErrors(Effect):
@@ -178,6 +183,13 @@ class ShapeSys(BinErrors):
         elif xml_constraint(word, f"{self.xml} '{name}'") == "gaussian":
             reader.set(name, {"name": name, "constraint": "gaussian"})
         return {"name": name, "type": self.kind, "data": [r * n for r, n in zip(relative, yields, strict=True)]}
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """A histogram of relative uncertainties."""
+        name = use.modifier["name"]
+        found = writer.histogram(self._relative(use), use.channel, use.sample, name)
+        word = "Gaussian" if writer.setting(name).constraint == "normal" else "Poisson"
+        return self.element(use, HistoName=found, ConstraintType=word)
 
 
 class StatError(BinErrors):
@@ -303,6 +315,12 @@ class StatError(BinErrors):
         else:
             errors = reader.errors
         return {"name": f"{self.kind}_{reader.name}", "type": self.kind, "data": errors}
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """The errors are those of the sample's histogram, its name that of the channel."""
+        from xml.etree.ElementTree import Element  # rarely needed
+
+        return Element(str(self.xml), Activate="True")
 
     def finish_xml(self, channel: Mapping[str, Any], config: Element | None, reader: ChannelReader) -> None:
         """The channel's StatErrorConfig: ROOT's defaults of its attributes are a threshold of 0.05 and Poisson."""

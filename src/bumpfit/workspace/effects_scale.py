@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bumpfit.workspace.hs3_read import Reader
     from bumpfit.workspace.hs3_write import Writer
     from bumpfit.workspace.xml import ChannelReader
+    from bumpfit.workspace.xml_write import XmlWriter
 
 # Inverse of the conditions of code 4 (value, slope and curvature of lo^-alpha and hi^alpha at alpha = -1 and 1) on a
 # sixth-order polynomial without constant term; rows give the coefficients of alpha to alpha^6 (CERN-OPEN-2012-016,
@@ -80,6 +81,12 @@ class NormFactor(Effect):
             return {"name": name, "type": self.kind, "data": None}
         return {"name": name, "type": NORMFORMULA.kind, "data": {"formula": reader.formulas[name]}}
 
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """Start and range stand with it."""
+        setting = writer.setting(use.modifier["name"])
+        low, high = setting.bounds[0]
+        return self.element(use, Val=setting.inits[0], Low=low, High=high)
+
 
 class Lumi(Effect):
     """The luminosity: one constrained factor for all samples that scale with it."""
@@ -110,6 +117,9 @@ class Lumi(Effect):
     def to_hs3(self, use: Use, writer: Writer) -> dict[str, Any]:
         """A free factor with a constraint."""
         return {**super().to_hs3(use, writer), "type": NormFactor.kind}
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> None:
+        """The sample's NormalizeByTheory says it."""
 
 
 class NormSys(Effect):
@@ -169,6 +179,11 @@ class NormSys(Effect):
         data = {"lo": float(element.attrib["Low"]), "hi": float(element.attrib["High"])}
         return {"name": element.attrib["Name"], "type": self.kind, "data": data}
 
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """The same factors."""
+        data = use.modifier["data"]
+        return self.element(use, Low=float(data["lo"]), High=float(data["hi"]))
+
 
 class NormFormula(Effect):
     """A factor that is a formula of parameters (Combine's `rateParam`)."""
@@ -216,6 +231,11 @@ class NormFormula(Effect):
             "parameter": name,
             **writer.constraint_within(names_in(parse(text))),
         }
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """A free factor with the name of a function; start and range are those of nothing."""
+        writer.formula(use.modifier["name"], use.modifier["data"]["formula"])
+        return NORMFACTOR.element(use, Val=1.0, Low=0.0, High=10.0)
 
 
 def standard_normal(name: str) -> ParameterSet:

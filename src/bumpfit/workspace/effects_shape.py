@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bumpfit.workspace.hs3_read import Reader
     from bumpfit.workspace.hs3_write import Writer
     from bumpfit.workspace.xml import ChannelReader
+    from bumpfit.workspace.xml_write import XmlWriter
 
 KEYS = ("lo_data", "hi_data")
 
@@ -78,6 +79,12 @@ class HistoSys(Effect):
             reader.contents(element, f"HistoName{end}", f"HistoPath{end}", f"HistoFile{end}") for end in ("Low", "High")
         )
         return {"name": element.attrib["Name"], "type": self.kind, "data": {"lo_data": lo, "hi_data": hi}}
+
+    def to_xml(self, use: Use, writer: XmlWriter) -> Element:
+        """Two histograms."""
+        data, words = use.modifier["data"], (use.channel, use.sample, use.modifier["name"])
+        low, high = (writer.histogram(data[key], *words, end) for key, end in zip(KEYS, ("low", "high"), strict=True))
+        return self.element(use, HistoNameLow=low, HistoNameHigh=high)
 
 
 HISTOSYS = HistoSys()

@@ -1,4 +1,4 @@
-"""Write workspaces as HistFactory JSON, HS3 JSON or datacards of Combine."""
+"""Write workspaces as HistFactory JSON, HS3 JSON, HistFactory XML or datacards of Combine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from bumpfit.workspace.datacard_write import write_card
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION
 from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
+from bumpfit.workspace.xml_write import write_xml
 
-Format = Literal["histfactory", "hs3", "datacard"]
+Format = Literal["histfactory", "hs3", "xml", "datacard"]
 
 
 def histfactory(model: Model) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def histfactory(model: Model) -> dict[str, Any]:
     """
     if dict(model.interpolation) != DEFAULT_INTERPOLATION:
         raise InputError(
-            "HistFactory JSON cannot say which interpolation codes a model uses; only the default codes "
+            "HistFactory cannot say which interpolation codes a model uses; only the default codes "
             f"({', '.join(f'{k}: {v}' for k, v in DEFAULT_INTERPOLATION.items())}) can be written, try format='hs3'"
         )
     if "measurements" in model.spec and model.observed is not None:
@@ -47,7 +48,9 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
         write_json(path, histfactory(model))
     elif format == "hs3":
         write_json(path, to_hs3(model))
+    elif format == "xml":
+        write_xml(histfactory(model), path)
     elif format == "datacard":
         write_card(model, path)
     else:
-        raise InputError(f"unknown format {format!r}; choose 'histfactory', 'hs3' or 'datacard'")
+        raise InputError(f"unknown format {format!r}; choose 'histfactory', 'hs3', 'xml' or 'datacard'")
