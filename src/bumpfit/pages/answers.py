@@ -16,8 +16,9 @@ from bumpfit.pages import search_words as words
 from bumpfit.report.rounding import interval, measured
 from bumpfit.results import plain
 from bumpfit.search.findings import Findings, Particle
-from bumpfit.search.sidebands import SidebandTest
+from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectra import combined
+from bumpfit.search.surrogate import Masses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -287,12 +288,21 @@ def _particle(found: Particle, findings: Findings) -> ParticleAnswer:
         p_value=whole if test is None else p,
         resonance_mass=None if mass is None else Value(mass.value, mass.error),
         daughter_masses=daughters or None,
-        decay=None if found.description is None else words.decay(found.description),
+        decay=_decay(found),
         n_signal=SignalYield(**words.events(found.signal)),
         n_signal_upper_limit_95=found.upper_95,
         signal_percent=100 * found.signal.value / len(findings.data),
         window=(found.low, found.high),
     )
+
+
+def _decay(found: Particle) -> str | None:
+    if found.description is not None:
+        return words.decay(found.description)
+    if found.resonance is None or len(found.daughters) < 2:
+        return None
+    light, heavy = found.daughters
+    return words.decay_of(Masses(found.resonance.value, light.value, heavy.value), found.two_prong_preference)
 
 
 def _p_value(findings: Findings) -> PValue:

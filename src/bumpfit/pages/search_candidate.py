@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages.answers import Told
-from bumpfit.pages.search_words import DECISIVE
 from bumpfit.report.document import Block, Gallery, Heading, Items, Paragraph, Table
 from bumpfit.report.rounding import count, interval, measured, significant
 from bumpfit.search.findings import Description
+from bumpfit.search.surrogate import DECISIVE
 
 
 def description(findings: Told) -> list[Block]:
@@ -24,8 +24,9 @@ def description(findings: Told) -> list[Block]:
         blocks.append(
             Paragraph(
                 "Masses of daughters are peaks of the jet masses of selected events in the signal region over those of "
-                "its sidebands, where both are enough. The decay, and a number of events that is corrected for the "
-                "selection, need a background table."
+                "its sidebands, where both are enough. Simulated decays at these masses, scored by the same "
+                "classifiers, give the number of events before the selection and tell two prongs from three; without "
+                "the masses and N-subjettiness ratios of two jets the number is that seen in the selection."
             )
         )
     elif answers.claim:

@@ -9,10 +9,11 @@ from bumpfit.pages.answers import Check, Told
 from bumpfit.pages.search_command import CONFIG, command
 from bumpfit.pages.search_story import file_name
 from bumpfit.pages.search_terminal import QUANTITIES, flat
-from bumpfit.pages.search_words import DECISIVE, needed, variable
+from bumpfit.pages.search_words import needed, variable
 from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Subheading, Table, verbatim
 from bumpfit.report.rounding import count, rounded, significant
 from bumpfit.search.config import config_toml
+from bumpfit.search.surrogate import DECISIVE
 
 
 def iterations(findings: Told) -> list[Block]:

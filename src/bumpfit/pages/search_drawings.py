@@ -26,7 +26,7 @@ from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png
 from bumpfit.search.findings import Description, Findings
 from bumpfit.search.peaks import PeakFit
-from bumpfit.search.sidebands import SidebandTest
+from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit

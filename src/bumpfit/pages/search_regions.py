@@ -6,7 +6,7 @@ from bumpfit.normal import upper_tail
 from bumpfit.pages.answers import Told
 from bumpfit.report.document import Block, Heading, Paragraph, Table
 from bumpfit.report.rounding import count, measured, probability, z_value
-from bumpfit.search.sidebands import SidebandTest
+from bumpfit.search.sideband_test import SidebandTest
 
 ROWS = 20
 """Rows of the table of selections; more are in result.json."""

@@ -10,10 +10,7 @@ from bumpfit.results import plain
 from bumpfit.search.describe import peak_masses
 from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
 from bumpfit.search.spectra import SpectraTest
-
-DECISIVE = 9.0
-"""Difference in -2 ln L (modelling inside) from which one kind of decay is said to be preferred; not calibrated: real
-two-prong events have been seen at 4.7 in favour of three."""
+from bumpfit.search.surrogate import DECISIVE, Masses
 
 LOWER_BOUNDS = ("excess", "excess without jets")
 """Origins of numbers of signal events that are no more than lower bounds."""
@@ -33,6 +30,10 @@ ORIGINS = {
     "spectrum": (
         "yield of the peak in the m_JJ spectrum, largest excess of the mass scan; its lower error takes that choice "
         "into account (it reaches zero where the global significance is below one); upper limit by CLs at this mass"
+    ),
+    "selection": (
+        "fit of simulated decays at the masses found (scored by the classifiers of the signal region, which were not "
+        "trained on them) to the spectra of its selections; two or three prongs, whichever fits, in the interval"
     ),
     "regions": (
         "yield of a peak in the m_JJ spectrum of all events at the mass that the best selection shows, and no fewer "
@@ -99,12 +100,16 @@ def spectrum_method(found: SpectraTest) -> str:
 
 def decay(found: Description) -> str:
     """The decay of a candidate, and what is known of the decays of its daughters."""
-    masses = peak_masses(found.peaks)
+    preference = None if found.yield_fit is None else found.yield_fit.two_prong_preference
+    return decay_of(peak_masses(found.peaks), preference)
+
+
+def decay_of(masses: Masses, preference: float | None) -> str:
+    """The decay at these masses; `preference`: 2 ln L for two prongs over three, None where that is not known."""
     text = (
         f"A ({masses.resonance:.0f} GeV) -> B ({masses.heavy:.0f} GeV) + C ({masses.light:.0f} GeV), both hadronic, "
         "each seen as one large jet"
     )
-    preference = None if found.yield_fit is None else found.yield_fit.two_prong_preference
     if preference is None or abs(preference) < DECISIVE:
         return f"{text}; whether B and C decay to two or three prongs is not determined"
     prongs = "two" if preference > 0 else "three"

@@ -10,7 +10,7 @@ from bumpfit.search.describe import Neighbourhood
 from bumpfit.search.findings import Check, Description, Further, ShapeCheck
 from bumpfit.search.local_ranks import correlations, decorrelated
 from bumpfit.search.mass_range import MassRange
-from bumpfit.search.sidebands import SidebandTest
+from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import YieldFit
 from bumpfit.search.two_sample import SelectionResult

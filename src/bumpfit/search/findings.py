@@ -13,7 +13,7 @@ from bumpfit.events.tables import Events
 from bumpfit.results import Record
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit
-from bumpfit.search.sidebands import SidebandTest
+from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import TemplateScores, YieldFit
 from bumpfit.search.two_sample import TwoSampleTest
@@ -73,7 +73,7 @@ class Description:
         return self.resonance, first, second
 
 
-Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum", "regions"]
+Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum", "regions", "selection"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,8 @@ class Particle:
     `p_local`, `p_global` with their significances: of the test that found it, in which earlier ones were removed;
     `low`, `high`: the mass window that was searched, in GeV. `daughters`: lighter first, empty where the features do
     not tell. `description`: the fits that the masses come from. `trials`, `draws`, `error`: of the test, as in
-    `two_sample.GlobalP`; an asymptotic one has no draws.
+    `two_sample.GlobalP`; an asymptotic one has no draws. `two_prong_preference`: 2 ln L for two prongs over three,
+    where there is no description and that is known.
     """
 
     p_local: float
@@ -134,6 +135,7 @@ class Particle:
     trials: int = 1
     draws: int = 0
     error: float | None = None
+    two_prong_preference: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,35 +1,22 @@
-"""Search without a background table: signal regions against their own sidebands (classification without labels).
+"""Signal regions and their sidebands: scores of events without a background table.
 
 A resonance is in a narrow range of the dijet mass, the background is on both sides of it too. In every signal region
 a classifier learns to tell its events from those of its sidebands, without labels; where it selects, a peak stands out
 (Metodiev, Nachman, Thaler, JHEP 10 (2017) 174; Collins, Howe, Nachman, PRL 121 (2018) 241803). No event is scored by a
 model that saw it; features and scores are ranks among events of like mass (`bumpfit.search.local_ranks`), so that a
-selection keeps the shape of the spectrum unless it finds something in the region. Then the dijet function is fitted
-to every selected spectrum, and a peak inside the region is looked for; the spectrum of all events is searched too.
-
-**Law.** Without a signal the scores tell nothing of the mass. Toys keep every event with all its scores and give it a
-mass from the fitted spectrum of all events: that is the joint law of all selections of all regions, and of the masses
-scanned. The largest local significance of all is compared with its largest in every toy. Beyond the toys the tail is
-that of a maximum of a chi2 field, p_local + c exp(-z^2 / 2) (Gross and Vitells, EPJC 70 (2010) 525), c from the toys.
-Models are not trained again in a toy; what that leaves is measured on tables without signal (docs/methods/search.md).
+selection keeps the shape of the spectrum unless it finds something in the region.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
 from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
-from scipy.stats import norm
 
-from bumpfit import toys
-from bumpfit.errors import BumpfitError
 from bumpfit.events.tables import Events
-from bumpfit.law import estimate
-from bumpfit.normal import at_least, significance_of_log
 from bumpfit.progress import bar
 from bumpfit.results import Record
 from bumpfit.runs import Arrays, Run
@@ -37,13 +24,9 @@ from bumpfit.scoring.classifier import Classifier
 from bumpfit.scoring.crossfit import deal_folds
 from bumpfit.scoring.forward import Job, train_and_score
 from bumpfit.search.local_ranks import decorrelated, local_survival
-from bumpfit.search.spectrum import Scannable, SpectrumSettings, SpectrumTest, scan_of, scannable, scanned
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-RESOLVED = 20
-"""Toys at least as extreme as the data from which p is their share; with fewer the tail is extrapolated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,63 +73,6 @@ class Region(Record):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class SidebandSelection(Record):
-    """One selection of one region: events inside the region, what the fit without a signal expects there, and the
-    largest peak.
-
-    `n_background` and after it are None where the spectrum cannot be tested.
-    """
-
-    name: str
-    region: int
-    efficiency: float
-    n_data: int
-    n_background: float | None = None
-    background_error: float | None = None
-    mass: float | None = None
-    z_local: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SidebandTest(Record):
-    """The search of all signal regions, and of the spectrum of all events.
-
-    `best` indexes `selections` (None: the spectrum of all events has the largest significance), `leading` is its
-    spectrum; `p_local`, `z_local` of it; `p_global`, `z_global` over all masses, selections and regions, by `toys`
-    toys; `error`: Monte Carlo error, and `extrapolated`: beyond them. `trials`: masses of all spectra. `elsewhere`:
-    probability of the largest significances of the regions `away` from the candidate, None where there are none. `auc`
-    (regions,): of the held-out scores, signal region against its sidebands. `spectra`: of all events, and of the
-    selections of the best region. `survival` (regions, N): ranks of the scores, NaN outside of the range.
-    """
-
-    regions: tuple[Region, ...]
-    selections: tuple[SidebandSelection, ...]
-    best: int | None
-    leading: SpectrumTest
-    p_local: float
-    z_local: float
-    p_global: float
-    z_global: float
-    error: float | None
-    extrapolated: bool
-    toys: int
-    trials: int
-    elsewhere: float | None
-    away: tuple[int, ...]
-    auc: tuple[float, ...]
-    spectra: tuple[SpectrumTest, ...]
-    survival: Array = dataclasses.field(repr=False)
-
-    @property
-    def region(self) -> int:
-        """Number of the region whose scores select best; that of the largest peak where no selection is better."""
-        if self.best is not None:
-            return self.selections[self.best].region
-        assert self.leading.mass is not None
-        return _nearest(self.regions, self.leading.mass)
-
-
 def signal_regions(mass: Array, span: tuple[float, float], settings: SidebandSettings) -> tuple[Region, ...]:
     """Overlapping signal regions with a sideband on each side inside `span` (GeV), that hold enough events."""
     ordered, half = np.sort(mass), float(np.sqrt(settings.ratio))
@@ -178,255 +104,99 @@ def region_ranks(
 
     The reference are the events outside of the signal region, fold by fold; NaN outside of `span`.
     """
-    inside = np.flatnonzero((data.mass >= span[0]) & (data.mass < span[1]))
-    mass = data.mass[inside]
 
     def make() -> Arrays:
-        fold = deal_folds(len(inside), settings.folds, np.random.default_rng(np.random.SeedSequence([seed, 501])))
+        dealt = _Dealt.of(data, span, settings, seed)
         ranks = np.full((len(regions), len(data)), np.nan)
-        jobs = _jobs(data.features[inside], mass, fold, regions, settings, seed)
-        results = train_and_score(approach, jobs, executor)
+        folds = range(settings.folds)
+        results = train_and_score(
+            approach, (dealt.job(r, x, f) for r, x in enumerate(regions) for f in folds), executor
+        )
         with bar("signal regions", total=len(regions)) as advance:
             for r, region in enumerate(regions):
-                for f in range(settings.folds):
-                    rows = np.flatnonzero(fold == f)
-                    # the sidebands are the class that carries weights, so that the ratio is turned round
-                    score = -next(results)[0]
-                    outside = ~region.inside(mass[rows])
-                    ranks[r, inside[rows]] = local_survival(score, mass[rows], settings.width, outside)
+                for f in folds:
+                    ranks[r, dealt.rows[dealt.fold == f]] = dealt.ranks(region, f, next(results)[0])
                 advance()
         return {"ranks": ranks}
 
     return kept.piece("signal_regions", make)["ranks"]
 
 
-def _jobs(
-    features: Array,
-    mass: Array,
-    fold: NDArray[np.int64],
-    regions: tuple[Region, ...],
-    settings: SidebandSettings,
-    seed: int,
-) -> Iterator[Job]:
-    """Sidebands, both of the same weight, against the signal region; all events of the fold are scored.
-
-    Ranks are taken among the events that are trained on: among all events, a fluctuation of the training would be
-    missing in the fold that is scored.
-    """
-    ranked = [decorrelated(features, mass, settings.width, fold != f) for f in range(settings.folds)]
-    for r, region in enumerate(regions):
-        inside, (lower, upper) = region.inside(mass), region.beside(mass)
-        for f in range(settings.folds):
-            train, x = fold != f, ranked[f]
-            beside = (lower | upper) & train
-            n_lower, n_upper = (lower & train).sum(), (upper & train).sum()
-            weights = np.where(lower[beside], 0.5 / max(n_lower, 1), 0.5 / max(n_upper, 1)) * beside.sum()
-            number = int(np.random.SeedSequence([seed, 502, r, f]).generate_state(1)[0])
-            yield Job(number, x[beside], x[inside & train], (x[~train],), weights)
-
-
-def sideband_test(
-    mass: Array,
+def simulated_ranks(
+    data: Events,
     span: tuple[float, float],
-    regions: tuple[Region, ...],
-    ranks: Array,
-    efficiencies: tuple[float, ...],
-    spectrum: SpectrumSettings,
+    number: int,
+    region: Region,
+    simulated: tuple[Array, Array],
+    approach: Classifier,
     settings: SidebandSettings,
     *,
     seed: int,
-) -> SidebandTest | SpectrumTest:
-    """Scan all selected spectra, and calibrate the largest significance; without a test of all events, its spectrum.
+    executor: Executor | None,
+) -> Array:
+    """Ranks of simulated events by the models of one region, the `number`-th, shape (folds, K).
 
     Args:
-        mass: of all events in GeV, (N,); ranks: of `region_ranks`.
+        simulated: features (K, F) and masses (K,) in GeV; nothing is trained on them.
     """
-    whole = scannable("no selection", mass, 1.0, span, spectrum)
-    if isinstance(whole, SpectrumTest):
-        return whole
-    inside = np.flatnonzero((mass >= whole.histogram.edges[0]) & (mass < whole.histogram.edges[-1]))
-    tried = [_Tried(whole, inside, None, 1.0)]
-    selections: list[SidebandSelection] = []
-    places: list[int | None] = []
-    for r, region in enumerate(regions):
-        for efficiency in sorted(efficiencies, reverse=True):
-            rows = inside[ranks[r, inside] <= efficiency]
-            name = f"{efficiency:.2%} around {region.centre:.0f} GeV"
-            found = scannable(name, mass[rows], efficiency, span, spectrum, (region.low, region.high))
-            selections.append(SidebandSelection(name, r, efficiency, int(region.inside(mass[rows]).sum())))
-            places.append(None if isinstance(found, SpectrumTest) else len(tried))
-            if isinstance(found, Scannable):
-                tried.append(_Tried(found, rows, r, efficiency))
-    scans = [scan_of(each.prepared, spectrum) for each in tried]
-    if scans[0] is None:
-        return scanned(whole, spectrum)
-    for s, place in enumerate(places):
-        scan = None if place is None else scans[place]
-        if place is not None and scan is not None:
-            prepared, peak = tried[place].prepared, int(np.argmax(scan.q0))
-            number, error = _expected(prepared, regions[selections[s].region])
-            selections[s] = dataclasses.replace(
-                selections[s], n_background=number, background_error=error,
-                mass=float(prepared.masses[peak]), z_local=float(np.sqrt(scan.q0[peak])),
-            )  # fmt: skip
-    z = np.array([np.nan if scan is None else np.sqrt(scan.q0.max()) for scan in scans])
-    tried, z = [each for each, good in zip(tried, ~np.isnan(z), strict=True) if good], z[~np.isnan(z)]
-    largest = _thrown(mass, inside, tried, len(regions), settings.toys, np.random.default_rng([seed, 503]))
-    return _judged(tried, z, tuple(selections), regions, ranks, mass, largest, spectrum)
-
-
-def _expected(prepared: Scannable, region: Region) -> tuple[float, float]:
-    """Events that the fit without a signal expects inside a region, with their statistical error."""
-    edges, rate, basis = prepared.histogram.edges, prepared.model.rate, prepared.model.basis
-    inside = np.clip((np.minimum(edges[1:], region.high) - np.maximum(edges[:-1], region.low)) / np.diff(edges), 0, 1)
-    covariance = np.linalg.pinv(basis.T @ (rate[:, None] * basis), hermitian=True)
-    slope = basis.T @ (inside * rate)
-    return float(inside @ rate), float(np.sqrt(np.maximum(slope @ covariance @ slope, 0.0)))
-
-
-def _nearest(regions: tuple[Region, ...], mass: float) -> int:
-    return int(np.argmin([abs(np.log(r.centre / mass)) for r in regions]))
+    dealt = _Dealt.of(data, span, settings, seed)
+    jobs = (dealt.job(number, region, f, simulated) for f in range(settings.folds))
+    results = train_and_score(approach, jobs, executor)
+    return np.stack([dealt.ranks(region, f, own, (of, simulated[1])) for f, (own, of) in enumerate(results)])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Tried:
-    """One spectrum of the family: its rows in the table, its region (None: all events)."""
+class _Dealt:
+    """Events of the range, their places in the table, and the folds that they are dealt into."""
 
-    prepared: Scannable
     rows: NDArray[np.int64]
-    region: int | None
-    efficiency: float
+    mass: Array
+    features: Array
+    fold: NDArray[np.int64]
+    settings: SidebandSettings
+    seed: int
 
-
-def _thrown(
-    mass: Array, inside: NDArray[np.int64], tried: list[_Tried], regions: int, number: int, rng: np.random.Generator
-) -> Array:
-    """Largest significance of all events, then of every region, in every toy, shape (number, 1 + regions)."""
-    whole = tried[0].prepared
-    bins, shape = len(whole.histogram.counts), whole.model.rate / whole.model.rate.sum()
-    place = np.full(len(mass), -1)
-    place[inside] = np.arange(len(inside))
-    rows = [place[each.rows] for each in tried]
-    counts = [np.zeros((number, bins)) for _ in tried]
-    limits = np.cumsum(shape)
-    for t in range(number):
-        drawn = np.minimum(np.searchsorted(limits, rng.random(len(inside)), side="right"), bins - 1)
-        for filled, chosen in zip(counts, rows, strict=True):
-            filled[t] = np.bincount(drawn[chosen], minlength=bins)
-    largest = np.zeros((number, 1 + regions))
-    for each, filled in zip(tried, counts, strict=True):
-        q0 = toys.engine(each.prepared.model).fit_data(filled).statistic
-        z = np.sqrt(np.nanmax(np.maximum(np.nan_to_num(q0), 0.0), axis=1))
-        column = 0 if each.region is None else 1 + each.region
-        largest[:, column] = np.maximum(largest[:, column], z)
-    return largest
-
-
-def _judged(
-    tried: list[_Tried],
-    z: Array,
-    selections: tuple[SidebandSelection, ...],
-    regions: tuple[Region, ...],
-    ranks: Array,
-    mass: Array,
-    largest: Array,
-    settings: SpectrumSettings,
-) -> SidebandTest:
-    winner = int(np.argmax(z))
-    top = float(z[winner])
-    log_p, error, extrapolated = tail(largest.max(axis=1), top)
-    best = None if tried[winner].region is None else next(
-        k for k, s in enumerate(selections)
-        if (s.region, s.efficiency) == (tried[winner].region, tried[winner].efficiency)
-    )  # fmt: skip
-    p_global, z_global = at_least(log_p), significance_of_log(log_p)
-
-    def told(k: int) -> SpectrumTest:
-        """The whole scan of one spectrum, with the p-value of all."""
-        test = scanned(tried[k].prepared, settings)
-        low = (1 - 1 / z_global) * (test.n_signal or 0.0) if z_global > 1 else 0.0
-        return dataclasses.replace(
-            test, p_global=p_global, z_global=z_global, permutations=len(largest), n_signal_low=low
+    @classmethod
+    def of(cls, data: Events, span: tuple[float, float], settings: SidebandSettings, seed: int) -> _Dealt:
+        rows = np.flatnonzero((data.mass >= span[0]) & (data.mass < span[1]))
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 501]))
+        return cls(
+            rows, data.mass[rows], data.features[rows], deal_folds(len(rows), settings.folds, rng), settings, seed
         )
 
-    leading = told(winner)
-    peak = leading.mass
-    assert peak is not None
-    away = _away(regions, peak)
-    shown = tried[winner].region
-    shown = _nearest(regions, peak) if shown is None else shown
-    spectra = [leading if k == winner else told(k) for k, each in enumerate(tried) if each.region in (None, shown)]
-    return SidebandTest(
-        regions=regions,
-        selections=selections,
-        best=best,
-        leading=leading,
-        p_local=at_least(float(log_ndtr(-top))),
-        z_local=top,
-        p_global=p_global,
-        z_global=z_global,
-        error=error,
-        extrapolated=extrapolated,
-        toys=len(largest),
-        trials=sum(len(each.prepared.masses) for each in tried),
-        elsewhere=_elsewhere(tried, z, largest, away),
-        away=away,
-        auc=tuple(_auc(ranks[r], mass, region) for r, region in enumerate(regions)),
-        spectra=tuple(spectra),
-        survival=ranks,
-    )
+    @functools.cached_property
+    def ranked(self) -> list[Array]:
+        """Features as ranks among the events that are trained on, fold by fold.
 
+        Among all events, a fluctuation of the training would be missing in the fold that is scored.
+        """
+        return [
+            decorrelated(self.features, self.mass, self.settings.width, self.fold != f)
+            for f in range(self.settings.folds)
+        ]
 
-def tail(largest: Array, z: float) -> tuple[float, float | None, bool]:
-    """ln p of a maximum z, its Monte Carlo error (of p), and whether it is beyond the toys, shape (T,).
+    def job(self, r: int, region: Region, f: int, extra: tuple[Array, Array] | None = None) -> Job:
+        """Sidebands, both of the same weight, against the signal region; the fold is scored, and `extra` events."""
+        train, x = self.fold != f, self.ranked[f]
+        inside, (lower, upper) = region.inside(self.mass), region.beside(self.mass)
+        beside = (lower | upper) & train
+        n_lower, n_upper = (lower & train).sum(), (upper & train).sum()
+        weights = np.where(lower[beside], 0.5 / max(n_lower, 1), 0.5 / max(n_upper, 1)) * beside.sum()
+        seed = int(np.random.SeedSequence([self.seed, 502, r, f]).generate_state(1)[0])
+        tables: tuple[Array, ...] = (x[~train],)
+        if extra is not None:
+            both = np.concatenate([self.features, extra[0]]), np.concatenate([self.mass, extra[1]])
+            reference = np.r_[train, np.zeros(len(extra[1]), np.bool_)]
+            tables = (x[~train], decorrelated(*both, self.settings.width, reference)[len(x) :])
+        return Job(seed, x[beside], x[inside & train], tables, weights)
 
-    Where fewer than `RESOLVED` toys reach z, p_local(z) + c exp(-z^2 / 2), with c such that it meets the toys where
-    `RESOLVED` of them are larger; c is no less than none.
-    """
-    n = len(largest)
-    hits = int((largest >= z * (1 - 1e-9)).sum())
-    if hits >= RESOLVED or n < 2 * RESOLVED:
-        p, error = estimate(hits, hits, n, plain=True)
-        return float(np.log(p)), error, False
-    meets = float(np.sort(largest)[-RESOLVED])
-    c = max((RESOLVED / n - float(norm.sf(meets))) * np.exp(0.5 * meets**2), 0.0)
-    others = float(np.log(c) - 0.5 * z**2) if c > 0 else -np.inf
-    log_p = min(float(np.logaddexp(float(log_ndtr(-z)), others)), 0.0)
-    return log_p, float(np.exp(log_p) / np.sqrt(RESOLVED)), True
-
-
-def _away(regions: tuple[Region, ...], mass: float) -> tuple[int, ...]:
-    """Regions that a resonance of this mass touches neither inside nor in a sideband."""
-    return tuple(k for k, r in enumerate(regions) if not r.below <= mass < r.above)
-
-
-def _elsewhere(tried: list[_Tried], z: Array, largest: Array, away: tuple[int, ...]) -> float | None:
-    """Probability of the largest significance away from the candidate, and of their mean, the smaller one twice."""
-    if not away:
-        return None
-    seen = np.zeros(len(away))
-    for each, value in zip(tried, z, strict=True):
-        if each.region in away:
-            k = away.index(each.region)
-            seen[k] = max(seen[k], value)
-    columns = largest[:, [1 + k for k in away]]
-    p = [
-        estimate(hits, hits, len(largest), plain=True)[0]
-        for hits in (
-            int((columns.max(axis=1) >= seen.max()).sum()),
-            int((columns.mean(axis=1) >= seen.mean()).sum()),
-        )
-    ]
-    return min(1.0, 2 * min(p))
-
-
-def _auc(rank: Array, mass: Array, region: Region) -> float:
-    """P(an event of the signal region scores higher than one of its sidebands), of held-out scores."""
-    from scipy.stats import rankdata
-
-    inside, (lower, upper) = region.inside(mass), region.beside(mass)
-    a, b = rank[inside & ~np.isnan(rank)], rank[(lower | upper) & ~np.isnan(rank)]
-    if not len(a) or not len(b):
-        raise BumpfitError(f"the signal region around {region.centre:.0f} GeV or its sidebands are empty")
-    ranks = rankdata(np.r_[a, b])[: len(a)]
-    return float(1 - (ranks.sum() - len(a) * (len(a) + 1) / 2) / (len(a) * len(b)))
+    def ranks(self, region: Region, f: int, scores: Array, others: tuple[Array, Array] | None = None) -> Array:
+        """Ranks of a fold among its events outside of the region; of other events, scores and masses, instead."""
+        mass = self.mass[self.fold == f]
+        outside = ~region.inside(mass)
+        # the sidebands are the class that carries weights, so that the ratio is turned round
+        if others is None:
+            return local_survival(-scores, mass, self.settings.width, outside)
+        reference = np.r_[outside, np.zeros(len(others[1]), np.bool_)]
+        both = -np.concatenate([scores, others[0]]), np.concatenate([mass, others[1]])
+        return local_survival(*both, self.settings.width, reference)[len(mass) :]

@@ -21,8 +21,11 @@ from bumpfit.search.findings import Check, Findings, Particle, Scores, SignalEve
 from bumpfit.search.mass_range import MassRange, mass_range
 from bumpfit.search.peaks import fit_peak, unordered
 from bumpfit.search.posterior import TINY, calibrated, density_ratio, learned_law, scaled, untied
-from bumpfit.search.sidebands import SidebandTest, region_ranks, sideband_test, signal_regions
+from bumpfit.search.selected_yield import selected_yield
+from bumpfit.search.sideband_test import SidebandTest, sideband_test
+from bumpfit.search.sidebands import region_ranks, signal_regions
 from bumpfit.search.spectrum import SpectrumTest, spectrum_test
+from bumpfit.search.surrogate import Masses
 from bumpfit.search.verdict import decide
 
 Array = NDArray[np.float64]
@@ -52,7 +55,7 @@ def search_without_table(
     if isinstance(test, SpectrumTest):
         return _of_spectrum(data, test, found, config, seed)
     kept.log.write("sideband test", p_global=test.p_global, z_global=test.z_global, toys=test.toys)
-    return _of_regions(data, test, found, config, seed)
+    return _of_regions(data, test, found, config, seed, executor)
 
 
 def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: SearchConfig, seed: int) -> Findings:
@@ -98,7 +101,9 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
     )
 
 
-def _of_regions(data: Events, test: SidebandTest, span: MassRange, config: SearchConfig, seed: int) -> Findings:
+def _of_regions(
+    data: Events, test: SidebandTest, span: MassRange, config: SearchConfig, seed: int, executor: Executor | None
+) -> Findings:
     leading, whole = test.leading, test.spectra[0]
     assert leading.mass is not None
     found = (
@@ -110,10 +115,15 @@ def _of_regions(data: Events, test: SidebandTest, span: MassRange, config: Searc
     verdict = decide(test.z_global, config.claim_z, found)
     yields, limit = _before_selection(test)
     region = test.regions[test.region]
-    daughters = _daughters(data, test, config) if verdict == "resonance" else ()
+    daughters: tuple[Value, ...] = ()
+    preference = None
+    if verdict == "resonance" and test.best is not None:
+        daughters = _daughters(data, test, config)
+        yields, limit, preference = _of_selection(data, span, test, daughters, config, seed, executor)
     only = Particle(
         test.p_local, test.z_local, test.p_global, test.z_global, region.low, region.high,
         _position(leading, config), daughters, yields, limit, trials=test.trials, draws=test.toys, error=test.error,
+        two_prong_preference=preference,
     )  # fmt: skip
     survival = np.where(np.isnan(test.survival[test.region]), 1.0, test.survival[test.region])
     total = 0.0 if verdict == "difference" else yields.value
@@ -170,6 +180,35 @@ def _before_selection(test: SidebandTest) -> tuple[SignalEvents, float]:
     high = max(n + error, seen + seen_error)
     limit = max(float(whole.limits[here]), leading.limit)
     return SignalEvents(value, value - min(low, value), high - value, "regions"), limit
+
+
+def _of_selection(
+    data: Events,
+    span: MassRange,
+    test: SidebandTest,
+    daughters: tuple[Value, ...],
+    config: SearchConfig,
+    seed: int,
+    executor: Executor | None,
+) -> tuple[SignalEvents, float, float | None]:
+    """Signal events of a claim, their limit, and how two prongs are preferred over three.
+
+    They are corrected for the selection by simulated decays, or those seen in it, a lower bound.
+    """
+    leading, whole = test.leading, test.spectra[0]
+    if daughters:
+        masses = Masses(_position(leading, config).value, daughters[0].value, daughters[1].value)
+        found = selected_yield(data, (span.low, span.high), test, masses, config, seed=seed, executor=executor)
+        if found is not None:
+            n = found.value
+            signal = SignalEvents(n, n - found.low, found.high - n, "selection")
+            return signal, found.upper_95, found.two_prong_preference
+    assert leading.n_signal is not None and leading.n_signal_error is not None and leading.limit is not None
+    assert whole.limits is not None and whole.masses is not None and leading.mass is not None
+    here = int(np.argmin(np.abs(np.log(whole.masses / leading.mass))))
+    n, error = leading.n_signal, leading.n_signal_error
+    limit = max(float(whole.limits[here]), leading.limit)
+    return SignalEvents(n, error, error, "excess without jets"), limit, None
 
 
 def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
