@@ -80,7 +80,7 @@ def selected_yield(
     variants = varied(drawn, config.templates.tau_scale, config.templates.tau_spread)
     features = np.concatenate([each.features for _, each in variants])
     every = simulated_ranks(
-        data, span, region, test.regions[region], (features, np.tile(drawn.mass, len(variants))), config.approach,
+        data, span, (region, test.regions[region]), (features, np.tile(drawn.mass, len(variants))), config.approach,
         config.sidebands, seed=seed, executor=executor,
     )  # fmt: skip
     spectra, levels = _spectra(data, span, test, config)

@@ -125,8 +125,7 @@ def region_ranks(
 def simulated_ranks(
     data: Events,
     span: tuple[float, float],
-    number: int,
-    region: Region,
+    place: tuple[int, Region],
     simulated: tuple[Array, Array],
     approach: Classifier,
     settings: SidebandSettings,
@@ -134,12 +133,14 @@ def simulated_ranks(
     seed: int,
     executor: Executor | None,
 ) -> Array:
-    """Ranks of simulated events by the models of one region, the `number`-th, shape (folds, K).
+    """Ranks of simulated events by the models of one region, shape (folds, K).
 
     Args:
+        place: number of the region, and the region.
         simulated: features (K, F) and masses (K,) in GeV; nothing is trained on them.
     """
     dealt = _Dealt.of(data, span, settings, seed)
+    number, region = place
     jobs = (dealt.job(number, region, f, simulated) for f in range(settings.folds))
     results = train_and_score(approach, jobs, executor)
     return np.stack([dealt.ranks(region, f, own, (of, simulated[1])) for f, (own, of) in enumerate(results)])
