@@ -1,6 +1,7 @@
 """Imports go down only: a module imports from lower floors, and from siblings without cycles."""
 
 import ast
+import functools
 import graphlib
 import re
 from pathlib import Path
@@ -44,6 +45,12 @@ FLOORS = {
 }
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """What a source holds."""
+    return ast.parse(path.read_text())
+
+
 def room(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
@@ -51,7 +58,7 @@ def room(module: str) -> str:
 
 def imports(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {a.name for a in node.names if a.name.startswith("bumpfit.")}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -104,7 +111,7 @@ KNOWN = {("bumpfit.events.objects", "bumpfit.events.observables")}
 """Imports inside functions that close a circle: an object asks for observables that are computed of objects."""
 
 
-def imported_files(node: ast.AST, files: dict[str, Path]) -> set[str]:
+def imported_files(node: ast.AST, files: frozenset[str]) -> set[str]:
     """Modules that are imported anywhere below a node, in functions too; those for type checkers only are left out."""
     found: set[str] = set()
     for child in ast.iter_child_nodes(node):
@@ -114,9 +121,9 @@ def imported_files(node: ast.AST, files: dict[str, Path]) -> set[str]:
             found |= {alias.name for alias in child.names}
         elif isinstance(child, ast.ImportFrom) and child.module:
             names = {f"{child.module}.{alias.name}" for alias in child.names}
-            found |= (names & set(files)) or {child.module}
+            found |= (names & files) or {child.module}
         found |= imported_files(child, files)
-    return found & set(files)
+    return found & files
 
 
 def test_imports_of_files_make_no_circle() -> None:
@@ -124,10 +131,11 @@ def test_imports_of_files_make_no_circle() -> None:
     for path in ROOT.rglob("*.py"):
         name = ".".join(("bumpfit", *path.relative_to(ROOT).with_suffix("").parts))
         files[name.removesuffix(".__init__")] = path
+    names = frozenset(files)
     graph = {
         name: {
             other
-            for other in imported_files(ast.parse(path.read_text()), files)
+            for other in imported_files(parsed(path), names)
             if other not in (name, "bumpfit") and (name, other) not in KNOWN
         }
         for name, path in files.items()
@@ -201,7 +209,7 @@ def functions() -> list[tuple[str, int, int]]:
     """All functions with their lines, docstrings left out, and arguments; `self` and `cls` are none."""
     found = []
     for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
                 told = node.body[0]
@@ -246,5 +254,5 @@ def test_a_probability_from_toys_is_estimated_in_one_place() -> None:
         ratios = (n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div))
         return any(one_more(n.left) and one_more(n.right) for n in ratios)
 
-    found = {p.name for p in ROOT.rglob("*.py") if estimates(ast.parse(p.read_text()))}
+    found = {p.name for p in ROOT.rglob("*.py") if estimates(parsed(p))}
     assert found - ranks == {"law.py"}
