@@ -108,6 +108,15 @@ def test_columns_that_are_no_numbers() -> None:
         tables.read({"m_JJ": [1.0]})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("huge", [1e31, -1e39, 1e308])
+def test_numbers_beyond_those_of_32_bits_are_told(huge: float) -> None:
+    wrong = table()
+    wrong.loc[wrong.index[2], "m_J1"] = huge
+    with pytest.raises(InputError, match=r"m_J1: 1 beyond 1e\+30"):
+        tables.read(wrong)
+    assert len(tables.read(wrong, on_bad="drop")) == len(wrong) - 1
+
+
 def test_missing_column_lists_those_there() -> None:
     with pytest.raises(InputError, match="no column 'm_J1'; it has 'm_JJ', 'delta_m_J'"):
         tables.read(table().drop(columns="m_J1"))

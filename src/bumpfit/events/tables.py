@@ -28,6 +28,8 @@ GAP = 30.0
 """Ratio of neighbouring masses of a spectrum that only another unit makes (a factor of 1000)."""
 STRAY = 1e-3
 """Share of events beyond such a gap that may be anything."""
+LARGEST = 1e30
+"""Numbers beyond it are an accident: sums of them leave the range of 32-bit floats, in which features are compared."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,10 +197,12 @@ def _finite(frame: pd.DataFrame, label: str, on_bad: str) -> tuple[pd.DataFrame,
             said_nan = words.astype(str).str.strip().str.lower().isin(["nan", "", "none", "<na>"]).to_numpy(bool)
             empty = np.isnan(value) & said_nan
             strange = np.isnan(value) & ~said_nan
-        infinite = np.isinf(value)
-        kinds = (("NaN or empty", empty), ("infinite", infinite), ("not a number", strange))
+        infinite, huge = np.isinf(value), np.isfinite(value) & (np.abs(value) > LARGEST)
+        kinds = (
+            ("NaN or empty", empty), ("infinite", infinite), (f"beyond {LARGEST:g}", huge), ("not a number", strange),
+        )  # fmt: skip
         found += [f"{name}: {where.sum()} {kind}" for kind, where in kinds if where.any()]
-        bad |= empty | infinite | strange
+        bad |= empty | infinite | huge | strange
         numbers[name] = value.astype(column.dtype) if column.dtype == np.float32 else value
     clean = pd.DataFrame(numbers, index=frame.index)
     if not bad.any():
