@@ -219,8 +219,8 @@ class _Densities:
         """ln(1 + sum pi f r) of the events `at`, and ln L_h of their labels."""
         mixed, log_l = np.zeros(len(at)), np.zeros(self.possible.shape)
         _try(
-            self.first[at], self.second[at], self.density[at], self.position[at], is_data[at], rho, self.fractions,
-            posterior, log_l, mixed,
+            at, self.first, self.second, self.density, self.position, is_data, rho, self.fractions, posterior, log_l,
+            mixed,
         )  # fmt: skip
         return np.log1p(mixed), log_l
 
@@ -303,10 +303,12 @@ def _mean_density(first: NDArray[np.float32], second: NDArray[np.float32]) -> Ar
 
 
 @njit()  # pragma: no cover
-def _try(first, second, density, position, is_data, rho, fractions, prior, log_l, mixed):  # type: ignore[no-untyped-def]
-    """Fill `mixed` (n,), sum_h pi_h f r_h, and add the labels of these events to `log_l`."""
-    n, masses, kinds = first.shape
-    for i in range(n):
+def _try(  # type: ignore[no-untyped-def]
+    events, first, second, density, position, is_data, rho, fractions, prior, log_l, mixed
+):
+    """Fill `mixed` (n,), sum_h pi_h f r_h, and add the labels of the n events to `log_l`."""
+    _, masses, kinds = first.shape
+    for row, i in enumerate(events):
         y = 1.0 if is_data[i] else 0.0
         least = 1e-4 / (fractions.max() * position[i].max())  # below, not even all events together would tell
         for p in range(kinds):
@@ -319,7 +321,7 @@ def _try(first, second, density, position, is_data, rho, fractions, prior, log_l
                         at = r * position[i, m]
                         for f in range(fractions.size):
                             z = at * fractions[f]
-                            mixed[i] += prior[p, j, k, m, f] * z
+                            mixed[row] += prior[p, j, k, m, f] * z
                             if z > 0.01:
                                 log_l[p, j, k, m, f] += y * np.log1p(z) - np.log1p(rho * z)
                             else:

@@ -46,6 +46,8 @@ BATCH = 2000
 """Draws between two looks at whether the error is small enough."""
 COUNTS = 4_000_000
 """Counts by statistic and cell of all draws of a batch, at most: they are kept in memory."""
+PIECE = 400_000
+"""Counts of the draws whose weights are computed at one time, which takes some twenty numbers a count."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -305,7 +307,9 @@ class _Dealer:
             rng, component, self.cell, self.total, self.chosen, self.start, self.statistic, self.value, self.exponent,
             np.concatenate(self.tilted), first, t, tilted, inside,
         )  # fmt: skip
-        return t, np.where(possible, self._log_weight(tilted, inside), -np.inf)
+        pieces = np.array_split(np.arange(n), max(1, inside.size // PIECE))
+        weight = np.concatenate([self._log_weight(tilted[some], inside[some]) for some in pieces])
+        return t, np.where(possible, weight, -np.inf)
 
     def log_weight(self, is_data: NDArray[np.bool_]) -> float:
         """ln of the weight of given labels of all events."""
