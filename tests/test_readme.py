@@ -14,7 +14,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 @pytest.mark.slow
 def test_readme(tmp_path: Path) -> None:
-    for name, rows in (("data", 4000), ("background", 3000)):
+    for name, rows in (("data", 2000), ("background", 1500)):
         pd.read_parquet(files("bumpfit") / "data" / f"example_{name}.parquet").iloc[:rows].to_csv(
             tmp_path / f"{name}.csv"
         )

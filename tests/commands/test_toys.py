@@ -318,7 +318,7 @@ def test_bad_studies(bumpfit: Run, counting: Path, arguments: list[str], words: 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_goes_on(how: signal.Signals, bumpfit: Run, counting: Path, tmp_path: Path) -> None:
-    out, n = tmp_path / "toys.parquet", 20_000_000
+    out, n = tmp_path / "toys.parquet", 6_000_000
     command = [sys.executable, "-m", "bumpfit", "toys", str(counting), "-n", str(n), "-o", str(out), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300

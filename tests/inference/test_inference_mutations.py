@@ -6,8 +6,10 @@ import pytest
 from inference_mutations import MUTATIONS
 
 from mutation import check, few_noticed
+from study_size import FULL
 
-FEW = ("error of a fit", "swapped tails", "hits of toys", "trials of Gross", "ends untold")
+ONE_A_KIND = ("error of a fit", "swapped tails", "hits of toys", "trials of Gross", "ends untold")
+FEW = ONE_A_KIND if FULL else ONE_A_KIND[:2]
 
 
 def test_every_change_can_be_made() -> None:

@@ -27,6 +27,7 @@ from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.profile import LowerMinimumError, Profile
 from bumpfit.toys import Toys
 from bumpfit.workspace import Model, build, read
+from study_size import FULL
 
 
 def coupled(channels: int) -> Model:
@@ -123,7 +124,7 @@ def test_limits_of_pyhf_validation_model_are_those_of_the_lowest_minima() -> Non
 
 @given(st.integers(0, 10_000), st.integers(1, 2))
 @example(3731, 1)  # the other valley lies nearer than a width
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=20 if FULL else 4, deadline=None)
 def test_one_sided_shapes_agree_with_brute_force(seed: int, n_shapes: int) -> None:
     model = one_sided(seed, n_shapes)
     problem = prepare(model)

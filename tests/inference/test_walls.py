@@ -11,6 +11,10 @@ from bumpfit import inference, toys, workspace
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import Problem, prepare
 from bumpfit.workspace import Model
+from study_size import FULL
+
+MANY = (1, 2, 5, 12) if FULL else (1, 12)
+"""Bins whose toys are thrown in large numbers."""
 
 
 def falling(bins: int, seed: int) -> Model:
@@ -104,7 +108,7 @@ def test_null_fit_does_not_need_the_signal_of_the_free_fit() -> None:
 
 @pytest.mark.parametrize(
     ("bins", "n"),
-    [(2, 400), (5, 400), *(pytest.param(bins, 2000, marks=pytest.mark.slow) for bins in (1, 2, 5, 12))],
+    [(2, 400), (5, 400), *(pytest.param(bins, 2000 if FULL else 500, marks=pytest.mark.slow) for bins in MANY)],
 )
 @pytest.mark.parametrize(("statistic", "mu"), [("q0", 0.0), ("qtilde", 1.0)])
 def test_no_toy_is_lost_at_a_wall(bins: int, n: int, statistic: str, mu: float) -> None:

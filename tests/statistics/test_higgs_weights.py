@@ -11,10 +11,11 @@ pytest.importorskip("fastjet")
 
 from bumpfit.simulate import higgs, higgs_veto
 from bumpfit.simulate.tau_pairs import ONE, Acceptance, choose
+from study_size import FULL
 
 pytestmark = pytest.mark.statistics
 
-TRIES_PLAIN, TRIES = 800, 3000
+TRIES_PLAIN, TRIES = (800, 3000) if FULL else (300, 1000)
 
 
 def moments(process: str, tries: int) -> tuple[Any, Any]:

@@ -28,8 +28,8 @@ def check(rows: list[study.Row]) -> None:
 
 
 def test_intervals_of_a_strength_cover() -> None:
-    check(study.strength(1000 if FULL else 200, strengths=study.STRENGTHS if FULL else (1.0,)))
+    check(study.strength(1000 if FULL else 100, strengths=study.STRENGTHS if FULL else (1.0,)))
 
 
 def test_intervals_of_yield_and_mass_cover() -> None:
-    check(study.peak(1000 if FULL else 60, yields=study.YIELDS if FULL else (800.0,), checked=5))
+    check(study.peak(1000 if FULL else 30, yields=study.YIELDS if FULL else (800.0,), checked=5))
