@@ -16,7 +16,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	$(PIP) install --quiet --no-compile --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: setup  ## the main job on the packaged example
