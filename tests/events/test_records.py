@@ -86,6 +86,7 @@ def test_pieces_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert px.tolist() == [30.0 + i for i in (*range(10), *range(3))]
 
 
+@pytest.mark.filterwarnings("ignore")  # as for a user: pylhe warns where a file is cut off, and ends
 def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
     pytest.importorskip("pylhe")
     whole = lhe(tmp_path / "a.lhe", 5).read_bytes()

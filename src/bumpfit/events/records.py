@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -142,7 +143,13 @@ def lhe(path: Path) -> Iterator[Event]:
         "ColorLine2": "color2", "Px": "px", "Py": "py", "Pz": "pz", "E": "e", "Mass": "m", "LifeTime": "lifetime",
         "Spin": "spin",
     }  # fmt: skip
-    for event in pylhe.LHEFile.fromfile(str(path)).events:
+    events = iter(pylhe.LHEFile.fromfile(str(path)).events)
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # all that pylhe says of a file that is cut off or damaged
+            event = next(events, None)
+        if event is None:
+            return
         info = event.eventinfo
         yield {
             "Event": {
