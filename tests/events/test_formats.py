@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,19 @@ def test_parquet_files_whose_columns_have_other_kinds_are_refused(tmp_path: Path
     for name, other in (("lists", [[1.0], []]), ("texts", ["1"]), ("records", [{"x": 1}])):
         with pytest.raises(InputError, match=rf"the column 'x' holds .* in .*{name}\.parquet and int32 in"):
             events.open([one, made(f"{name}.parquet", other)])
+
+
+def test_a_server_that_is_not_there_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XRD_CONNECTIONWINDOW", raising=False)
+    monkeypatch.setenv("XRD_CONNECTIONRETRY", "7")  # the user's own
+
+    def open_(*arguments: object, **options: object) -> None:
+        assert int(os.environ["XRD_CONNECTIONWINDOW"]) <= 30 and os.environ["XRD_CONNECTIONRETRY"] == "7"
+        raise OSError("no route")
+
+    monkeypatch.setattr("uproot.open", open_)
+    with pytest.raises(InputError, match=r"root://host//a\.root cannot be read \(OSError: no route\); check"):
+        events.open("root://host//a.root")
 
 
 def test_addresses_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,9 @@ from bumpfit.files import require, sha256
 REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 EXTRAS = {"root": ("fsspec-xrootd", "xrootd"), "http": ("aiohttp", "remote"), "https": ("aiohttp", "remote")}
 """Packages and extras by protocol; other protocols are those of fsspec, which names its package itself."""
+PATIENCE = {"XRD_CONNECTIONWINDOW": "20", "XRD_CONNECTIONRETRY": "2"}
+"""Seconds for which XRootD tries to connect, and how often, where the user's environment does not say: its own
+settings wait ten minutes for a server that is not there."""
 
 _kept: dict[tuple[str, ...], Path] = {}
 
@@ -94,7 +97,14 @@ def _unpack(path: Path, out: BinaryIO) -> None:
         raise UnfinishedError(f"cannot unpack {path} into {out.name} ({error.strerror})") from error
 
 
+def be_patient() -> None:
+    """Before the first file is read from a server: bound how long an absent one is waited for."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
 def _fetch(url: str, out: BinaryIO) -> None:
+    be_patient()
     try:
         import fsspec
     except ModuleNotFoundError as error:

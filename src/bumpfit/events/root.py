@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.events.arrays import Jagged, ak
 from bumpfit.events.layout import build
-from bumpfit.events.locations import is_remote, local, refusal, sha256_of
+from bumpfit.events.locations import be_patient, is_remote, local, refusal, sha256_of
 from bumpfit.events.source import ReadError, Source
 from bumpfit.events.suffixes import kind, split_tree
 
@@ -174,6 +174,7 @@ def _streamed(path: str) -> bool:
 
 
 def _opened_remote(url: str, options: dict[str, Any]) -> Any:
+    be_patient()
     try:
         return uproot.open({url: None}, **options)
     except Exception as error:  # every protocol has exceptions of its own
