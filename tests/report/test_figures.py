@@ -238,3 +238,21 @@ def test_a_figure_that_is_saved_later_keeps_the_fonts_of_its_style(caplog: pytes
     axes = inference.impacts(model).plot()
     axes.figure.savefig(io.BytesIO())
     assert not caplog.records
+
+
+def test_intervals_are_shaded_and_channels_of_few_events_are_seen() -> None:
+    from bumpfit.report.fitted import yields
+    from bumpfit.report.profiles import profile
+
+    def channel(s: float, b: float) -> list[dict[str, object]]:
+        signal = build.sample("signal", [s], build.modifier("normfactor", "mu"))
+        return [signal, build.sample("bkg", [b], build.modifier("normsys", "xs", (0.9, 1.1)))]
+
+    spec = build.workspace({"CR": channel(1.0, 150.0), "SR": channel(5.0, 6.0)}, {"CR": [148], "SR": [9]}, "mu")
+    model = workspace.read(spec)
+    found = inference.interval(model)
+    (axis,) = profile(inference.scan(model, n_points=5), [found]).axes
+    assert axis.get_legend_handles_labels()[1] == ["68.27%"]
+    shaded = axis.patches[0].get_extents().transformed(axis.transData.inverted())
+    assert (shaded.x0, shaded.x1) == (pytest.approx(found.low), pytest.approx(found.high))
+    assert yields(inference.postfit(model)).axes[0].get_yscale() == "log"

@@ -185,7 +185,7 @@ def scan(
     def draw() -> Any:
         from bumpfit.report.profiles import profile
 
-        return profile(found)
+        return profile(found, intervals)
 
     drawing.draw(draw)
     result = {**head, **found.to_dict(), "intervals": [interval.to_dict() for interval in intervals]}

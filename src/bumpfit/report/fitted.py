@@ -35,6 +35,9 @@ from bumpfit.results import Impacts, Yields
 Array = NDArray[np.float64]
 
 FILLS = (SKY, "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2")
+CHANNELS = 10.0
+"""Ratio of the events of bins from which on several channels, side by side, have a logarithmic axis."""
+
 MOST = 6
 """Samples with a colour of their own; smaller ones share the last."""
 
@@ -68,11 +71,11 @@ def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
     if all(channel.data is not None for channel in found.channels):
         data = np.concatenate([np.array(channel.data) for channel in found.channels])
         drawn = np.append(total, data)
-        event_scale(main, drawn)
+        event_scale(main, drawn, ratio=CHANNELS if len(found.channels) > 1 else 50.0)
         observed(main, data, edges)
         pulls(lower, (data - total) / np.sqrt(np.maximum(total, 1e-9)), edges)
     else:
-        event_scale(main, drawn)
+        event_scale(main, drawn, ratio=CHANNELS if len(found.channels) > 1 else 50.0)
         pulls(lower, np.zeros(size), edges)
     headroom(main, 0.08 * (1 + (len(layers) + 3) // 2))
     _channels(main, lower, found)
@@ -149,7 +152,7 @@ def ranking(found: Impacts, top: int) -> Figure:
     ):
         for k, (color, sign) in enumerate(((BLUE, "+"), (VERMILION, "-"))):
             lengths = np.array([0.0 if pair[k] is None else pair[k] for pair in values])
-            label = f"{sign}1$\\sigma$ impact, {'before' if hollow else 'after'} the fit"
+            label = f"{sign}1$\\sigma$ {'before' if hollow else 'after'} the fit"
             if not lengths.any():
                 continue
             shifts.barh(places, lengths, height=0.72, label=label, edgecolor=color, zorder=1,
@@ -175,5 +178,5 @@ def ranking(found: Impacts, top: int) -> Figure:
     axis.set_xlabel(r"Pull, $(\hat\theta - \theta_0)/\sigma_0$")
     shifts.set_xlabel(f"Impact on {plain_text(found.parameter)}")
     if shifts.get_legend_handles_labels()[0]:  # an end of a range lets none move
-        shifts.legend(loc="upper center", ncols=2, fontsize="xx-small")
+        shifts.legend(loc="upper center", ncols=2, fontsize="xx-small", columnspacing=1.0, handlelength=1.4)
     return figure

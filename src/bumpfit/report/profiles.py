@@ -15,7 +15,7 @@ from bumpfit.errors import BumpfitError
 from bumpfit.inference.compatibility import Compatibility
 from bumpfit.inference.posterior import Posterior
 from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, own_figure, panels, styled
-from bumpfit.results import CLs, Contour, Limit, MassScan, Scan
+from bumpfit.results import CLs, Contour, Interval, Limit, MassScan, Scan
 
 Array = NDArray[np.float64]
 
@@ -31,9 +31,17 @@ def expected_bands(fill: Callable[..., Any], bands: Array) -> None:
 
 
 @styled
-def profile(scan: Scan) -> Figure:
-    """Rise of -2 ln L along a parameter, with the levels of 1, 2, 3 ... sigma; points without a fit are left out."""
+def profile(scan: Scan, intervals: Sequence[Interval] = ()) -> Figure:
+    """Rise of -2 ln L along a parameter, with the levels of 1, 2, 3 ... sigma and the `intervals` shaded; points
+    without a fit are left out.
+    """
     figure, (axis,) = panels(right=0.45)
+    for found in sorted(intervals, key=lambda one: -one.level):
+        ends = (
+            scan.points[0] if found.low is None else found.low,
+            scan.points[-1] if found.high is None else found.high,
+        )
+        axis.axvspan(*ends, color=BLUE, alpha=0.14, linewidth=0, zorder=-1, label=f"{found.level:.2%}")
     x = np.array(scan.points)
     y = np.array([np.nan if rise is None else rise for rise in scan.delta_twice_nll])
     axis.plot(x, y, color=BLUE, marker="o", markersize=3)
@@ -47,6 +55,9 @@ def profile(scan: Scan) -> Figure:
     axis.set_xlim(x.min(), x.max())
     axis.set_xlabel(plain_text(scan.parameter))
     axis.set_ylabel(r"$-2\,\Delta\ln L$")
+    if intervals:
+        headroom(axis, 0.12)
+        axis.legend(loc="upper center", ncols=len(intervals), fontsize="small")
     return figure
 
 
