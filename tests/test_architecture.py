@@ -256,3 +256,12 @@ def test_a_probability_from_toys_is_estimated_in_one_place() -> None:
 
     found = {p.name for p in ROOT.rglob("*.py") if estimates(parsed(p))}
     assert found - ranks == {"law.py"}
+
+
+def test_minuit_is_called_in_few_places() -> None:
+    """Spectra of shapes, workspaces and toys where Newton stops, mass peaks, the baseline of HiggsML."""
+    found = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if "Minuit(" in path.read_text()}
+    assert found == {
+        "shapes/minimise.py", "inference/histfactory.py", "toys/damped.py", "search/peaks.py",
+        "higgsml/method_baseline.py",
+    }  # fmt: skip

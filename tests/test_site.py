@@ -68,3 +68,11 @@ def test_every_public_name_has_an_entry(part: str) -> None:
     entries = set(re.findall(rf"^(?:::: |      heading: )bumpfit\.{part}\.(\w+)", page, re.MULTILINE))
     missing = set(importlib.import_module(f"bumpfit.{part}").__all__) - entries
     assert not missing, f"docs/api/{part}.md lacks {sorted(missing)}"
+
+
+def test_tests_that_documents_name_exist() -> None:
+    tests = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    for page in (ROOT / "docs").rglob("*.md"):
+        for name, test in re.findall(r"`(?:tests/)?([\w/]+\.py)::(\w+)`", page.read_text()):
+            there = tests.get(name.rpartition("/")[2], "")
+            assert f"def {test}(" in there, f"{page.name}: {name}::{test}"
