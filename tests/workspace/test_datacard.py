@@ -411,3 +411,15 @@ def test_channels_keep_their_order_of_reading(tmp_path: Path) -> None:
     assert found.channels == ("a", "b")
     assert [c.signal for c in found.columns] == [True, False, False, True, False]
     assert len(list(itertools.chain(found.rows, found.rates))) == 10
+
+
+def test_observations_without_names_of_channels(tmp_path: Path) -> None:
+    """Without a line 'bin' above the observations the channels are those of the columns."""
+    named = workspace.read(card(tmp_path, REALISTIC))
+    bare = workspace.read(card(tmp_path, REALISTIC.replace("bin bin1\nobservation", "observation"), "bare.txt"))
+    assert bare.names == named.names and bare.twice_nll(bare.inits) == named.twice_nll(named.inits)
+
+
+def test_a_file_of_shapes_without_a_histogram_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 5 .*'F\]AKE' has no name of a histogram after it"):
+        workspace.read(card(tmp_path, TWO.replace("dijet  FAKE", "dijet  F]AKE")))

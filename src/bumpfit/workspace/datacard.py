@@ -41,6 +41,10 @@ NOT_READ = {
 """Lines of Combine that are not read, and what they are."""
 
 
+NO_SHAPES = "FAKE"
+"""What stands for the file of a counting channel among channels with shapes."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Column:
     """One process in one channel."""
@@ -194,7 +198,9 @@ class _Reader:
             self.numbers[key] = None if rest[0] == "*" else int(self.number(rest[0], key))
         elif key == "shapes":
             if len(rest) < 3:
-                raise self.wrong("expected: shapes PROCESS CHANNEL FILE [HISTOGRAM [HISTOGRAM_WITH_SYSTEMATIC]]")
+                raise self.wrong("expected: shapes PROCESS CHANNEL FILE HISTOGRAM [HISTOGRAM_WITH_SYSTEMATIC]")
+            if len(rest) == 3 and rest[2] != NO_SHAPES:
+                raise self.wrong(f"'{rest[2]}' has no name of a histogram after it; only {NO_SHAPES} stands alone")
             if (rest[1], rest[0]) in self.shapes:
                 raise self.wrong(f"the shapes of process '{rest[0]}' in channel '{rest[1]}' are there twice")
             self.shapes[rest[1], rest[0]] = (self.line, tuple(rest[2:]))
@@ -230,10 +236,11 @@ class _Reader:
         for what, line in (("process names", names), ("process numbers", ids), ("rates", rates)):
             if len(line) != len(self.bins):
                 raise self.wrong(f"the line 'bin' has {len(self.bins)} columns, but there are {len(line)} {what}")
-        if not self.channels:
-            self._channels(list(dict.fromkeys(self.bins)))
+        bins = self.bins
+        if not self.channels:  # no line 'bin' above the observations
+            self._channels(list(dict.fromkeys(bins)))
         found: list[Column] = []
-        for channel, process, number, rate in zip(self.bins, names, ids, rates, strict=True):
+        for channel, process, number, rate in zip(bins, names, ids, rates, strict=True):
             if channel not in self.channels:
                 raise self.wrong(f"channel '{channel}' has no observation; there are {', '.join(self.channels)}")
             if not re.fullmatch(r"[-+]?\d+", number):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.workspace.datacard import Datacard
+from bumpfit.workspace.datacard import NO_SHAPES, Datacard
 from bumpfit.workspace.templates import RootHistograms, Template
 
 DATA = "data_obs"
@@ -26,7 +26,7 @@ class Templates(RootHistograms):
         for key in ((channel, process), (channel, "*"), ("*", process), ("*", "*")):
             found = self.card.shapes.get(key)
             if found is not None:
-                return None if found[1][0] == "FAKE" else found
+                return None if found[1][0] == NO_SHAPES else found
         return None
 
     def template(self, channel: str, process: str, systematic: str | None = None) -> Template | None:
