@@ -103,7 +103,7 @@ def test_a_spectrum_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.scores.probability == pytest.approx([0, 0, 0.25, 0.5, 0, 0])
     assert (answer.signal.value, answer.signal.error_low, answer.signal.error_high) == (20, 10, 8)
     assert answer.upper_95 == 36 and not answer.claim and answer.particles == ()
-    assert [c.kind for c in answer.checks] == ["sidebands", "mass range"]
+    assert [c.kind for c in answer.checks] == ["repeated", "sidebands", "mass range"]
 
 
 @pytest.mark.parametrize(("z", "claim"), [(3.0, True), (2.99, False)])

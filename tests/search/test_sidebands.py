@@ -73,7 +73,9 @@ def test_ranks_are_fits_of_a_straight_line() -> None:
         line = np.linalg.inv(design.T @ (w[:, None] * design)) @ (design * w[:, None]).T
         row = line[0] * w.sum()
         one = (row**2).sum() / row.sum()
-        above = (value[reference] > value[0]) + 0.5 * (value[reference] == value[0])
+        above = (value[reference] > value[0]) + np.random.default_rng([0, 521]).random() * (
+            value[reference] == value[0]
+        )
         expected = (row @ above + 0.5 * one) / (row.sum() + one)
         found = local_survival(value, mass, 0.1, reference)[0]
         assert found == pytest.approx(expected, abs=0.01)  # the fraction is made to rise with the value
@@ -164,12 +166,39 @@ def test_no_event_is_scored_by_what_it_taught() -> None:
     assert found.z_global < 3
 
 
-def test_a_feature_that_is_the_mass_forbids_a_claim() -> None:
+@pytest.mark.parametrize("kind", ["the mass", "a step", "a wave"])
+def test_a_feature_that_knows_the_mass_forbids_a_claim(kind: str) -> None:
     data = table(11)
-    data["a"] = data.m_JJ * (1 + 0.01 * np.random.default_rng(1).normal(size=len(data)))
+    m, noise = data.m_JJ, np.random.default_rng(1).normal(size=len(data))
+    data["a"] = {"the mass": m * (1 + 0.01 * noise), "a step": 1.0 * (m > 3000), "a wave": np.sin(m / 60) + noise / 3}[
+        kind
+    ]
     answers = bumpfit.run(data, features=["a", "b"], config=QUICK, seed=1).to_dict()
     (check,) = (c for c in answers["checks"] if "say nothing of the mass" in c["name"])
     assert check["passed"] is False and check["decisive"] and answers["verdict"] != "resonance"
+
+
+def test_features_of_few_values_say_nothing_of_the_mass() -> None:
+    """Equal values have random places: one place for all would grow with their share, which follows the mass."""
+    data = table(12)
+    mass = data.m_JJ.to_numpy()
+    value = 1.0 * (np.random.default_rng(2).random(mass.size) < mass / 6000)
+    rank = local_survival(value, mass, 0.1)
+    assert len(np.unique(rank)) > 0.9 * mass.size
+    assert abs(correlations(rank[:, None], mass)[0]) < 0.03
+    assert kstest(rank, "uniform").pvalue > 1e-3
+
+
+def test_repeated_rows_and_a_range_that_is_not_smooth_are_told() -> None:
+    data = table(13, 6000)
+    twice = bumpfit.run(pd.concat([data, data], ignore_index=True), features=[], config=QUICK).to_dict()
+    assert twice["checks"][0]["passed"] is False and "6000 of 12000" in twice["checks"][0]["detail"]
+    assert twice["verdict"] != "resonance"
+    coarse = bumpfit.run(data.assign(m_JJ=data.m_JJ.round(-2)), features=[], config=QUICK).to_dict()
+    assert coarse["verdict"] != "resonance"
+    assert {c["name"]: c["passed"] for c in coarse["checks"]}[
+        "the dijet function describes the range that is searched"
+    ] is False
 
 
 def test_a_resonance_without_a_background_table() -> None:

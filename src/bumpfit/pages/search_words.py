@@ -172,7 +172,7 @@ def check(found: Check) -> tuple[str, str]:
             )
             return "the fitted yield is seen and not below the excess", detail
         case "repeated":
-            return "no event is there twice", f"{n['repeated']} of {n['events']} events of both tables are repeated"
+            return "no event is there twice", f"{n['repeated']} of {n['events']} events are repeated"
         case "equality":
             return "the tables are equal where no signal can be", _equality(found)
         case "localisation":
@@ -276,7 +276,9 @@ def _features(n: Mapping[str, Any]) -> str:
     given, ranked = (max(n[key].items(), key=lambda item: abs(item[1])) for key in ("given", "ranked"))
     return (
         f"largest rank correlation with the mass {ranked[1]:+.3f} ({variable(ranked[0])}); of the features as given "
-        f"{given[1]:+.3f} ({variable(given[0])})"
+        f"{given[1]:+.3f} ({variable(given[0])}); mean ranks in mass bins away from the excess: p = {n['p']:.2g} "
+        f"({variable(n['least'])}); near it they are shifted by {n['beyond']:.2f} of what a signal can do "
+        f"({variable(n['furthest'])})"
     ).replace("-", "−")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
@@ -32,9 +34,9 @@ REPEATED = 0.01
 """Share of repeated events above which events are not independent, and no p-value holds."""
 
 
-def repeated(data: Events, background: Events) -> Check:
-    """Events that are there twice, in one table or in both: the tests need independent ones."""
-    rows = np.concatenate([np.column_stack([t.mass, t.features]) for t in (data, background)])
+def repeated(*tables: Events) -> Check:
+    """Events that are there twice, in one table or in two: the tests need independent ones."""
+    rows = np.concatenate([np.column_stack([t.mass, t.features]) for t in tables])
     again = len(rows) - len(np.unique(rows, axis=0))
     return Check("repeated", again <= REPEATED * len(rows), {"repeated": again, "events": len(rows)}, decisive=True)
 
@@ -61,24 +63,63 @@ def fitted_range(found: MassRange, events: int) -> Check:
     return Check("mass range", found.smooth, {**found.to_dict(), "events": events}, decisive=True)
 
 
-def of_features(data: Events, found: MassRange, config: SearchConfig) -> Check:
+def of_features(data: Events, found: MassRange, test: SidebandTest, config: SearchConfig) -> Check:
     """Features, ranked among events of like mass, say nothing of the mass: a classifier cannot make a peak of it.
 
-    Spearman's rank correlations with the mass, as given and ranked.
+    Spearman's rank correlations with the mass, as given and ranked; the mean ranks in the mass bins away from the
+    leading region: their chi2 beyond a difference of `DRIFT`, with its smallest probability times the features; and the
+    mean ranks in the region and its sidebands, which a signal shifts by half of its share of the events at most, its
+    upper limit in the spectrum of all events.
     """
     inside = (data.mass >= found.low) & (data.mass < found.high)
     mass, features = data.mass[inside], data.features[inside]
+    ranks = decorrelated(features, mass, config.sidebands.width)
     given, ranked = (
-        dict(zip(data.names, (float(r) for r in correlations(x, mass)), strict=True))
-        for x in (features, decorrelated(features, mass, config.sidebands.width))
+        dict(zip(data.names, (float(r) for r in correlations(x, mass)), strict=True)) for x in (features, ranks)
     )
+    away, n, possible = _bins(test, mass)
+    p, beyond = {}, {}
+    for name, rank in zip(data.names, ranks.T, strict=True):
+        shift = np.abs(np.bincount(_places(test, mass), rank, len(n))[: len(n)] / np.maximum(n, 1) - 0.5)
+        left = np.maximum(shift - DRIFT, 0.0)
+        p[name] = float(chi2.sf((12 * n * left**2)[away].sum(), max(int(away.sum()), 1)))
+        beyond[name] = float((left - FAR / np.sqrt(12 * np.maximum(n, 1)))[~away].max(initial=0.0) / possible)
     worst = max(abs(r) for r in ranked.values())
     allowed = max(CORRELATED, FAR / np.sqrt(len(mass)))
-    return Check("features", worst < allowed, {"given": given, "ranked": ranked}, decisive=True)
+    smallest, furthest = min(p, key=lambda name: p[name]), max(beyond, key=lambda name: beyond[name])
+    least = min(1.0, len(p) * p[smallest])
+    numbers = {
+        "given": given, "ranked": ranked, "p": least, "least": smallest, "beyond": beyond[furthest],
+        "furthest": furthest,
+    }  # fmt: skip
+    good = worst < allowed and least > DECISIVE and beyond[furthest] <= 1
+    return Check("features", good, numbers, decisive=True)
+
+
+def _places(test: SidebandTest, mass: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.searchsorted(test.spectra[0].edges, mass, side="right") - 1
+
+
+def _bins(test: SidebandTest, mass: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.int64], float]:
+    """Mass bins away from the leading region and its sidebands, (B,), their events, and the largest shift of a mean
+    rank that the signal can make.
+    """
+    whole, region = test.spectra[0], test.regions[test.region]
+    edges = whole.edges
+    n = np.bincount(_places(test, mass), minlength=len(edges) - 1)[: len(edges) - 1]
+    assert whole.limits is not None and whole.masses is not None and test.leading.signal is not None
+    assert test.leading.mass is not None
+    limit = float(whole.limits[int(np.argmin(np.abs(np.log(whole.masses / test.leading.mass))))])
+    share = float((limit * test.leading.signal / np.maximum(n, 1)).max())
+    away = (edges[1:] <= region.below) | (edges[:-1] >= region.above)
+    return away, n, 0.5 * min(share, 1.0)
 
 
 CORRELATED = 0.05
 """Rank correlation with the mass from which a ranked feature is said to depend on it, in large tables."""
+
+DRIFT = 0.01
+"""Difference of a mean rank from one half that a slow change of a feature with the mass leaves."""
 
 
 def elsewhere(test: SidebandTest) -> Check:

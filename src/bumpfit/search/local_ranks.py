@@ -21,17 +21,20 @@ STEPS = 4
 """Grid masses in one width of the neighbourhood; between them the logarithms of fractions are interpolated."""
 
 
-def local_survival(value: Array, mass: Array, width: float, reference: NDArray[np.bool_] | None = None) -> Array:
+def local_survival(
+    value: Array, mass: Array, width: float, reference: NDArray[np.bool_] | None = None, seed: int = 0
+) -> Array:
     """Fraction of reference events near the mass of each event with a value at least as high, shape (N,), in (0, 1].
 
     Args:
         value, mass: of the events, (N,), mass in GeV.
         width: standard deviation of the neighbourhood in ln m.
         reference: events that are counted, (N,); all where it is not given.
+        seed: of the places of equal values, which are random: one place for all would be a function of the mass.
 
     A value above all reference values has half an event above it.
     """
-    log = np.log(mass)
+    log, tied = np.log(mass), np.random.default_rng([seed, 521]).random(len(value))
     counted = np.ones(len(value), np.bool_) if reference is None else reference
     order = np.argsort(-value[counted], kind="stable")
     ordered, places = -value[counted][order], log[counted][order]
@@ -51,8 +54,7 @@ def local_survival(value: Array, mass: Array, width: float, reference: NDArray[n
         above = np.maximum.accumulate(np.r_[0.0, np.cumsum(weight)])
         total = above[-1]
         one = float((weight**2).sum() / total) if total > 0 else 1.0  # the weight of one event of this neighbourhood
-        # equal values share their place: half of them count
-        here = 0.5 * (above[first[near]] + above[last[near]])
+        here = above[first[near]] + tied[near] * (above[last[near]] - above[first[near]])
         fraction = np.log((here + 0.5 * one) / (total + one))
         result[near] += fraction * np.where(left[near] == g, 1 - share[near], share[near])
     return np.asarray(np.minimum(np.exp(result), 1.0))
@@ -74,7 +76,9 @@ def _local_linear(distance: Array) -> Array:
 
 def decorrelated(features: Array, mass: Array, width: float, reference: NDArray[np.bool_] | None = None) -> Array:
     """Every feature as its rank among reference events of like mass, shape (N, F)."""
-    return np.column_stack([local_survival(column, mass, width, reference) for column in features.T])
+    return np.column_stack(
+        [local_survival(column, mass, width, reference, seed=k) for k, column in enumerate(features.T)]
+    )
 
 
 def correlations(features: Array, mass: Array) -> Array:

@@ -99,7 +99,10 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     ordered = np.sort(mass)
     high = float(ordered[-min(settings.above, len(ordered))]) if not settings.high else settings.high
     if settings.low:
-        return _range(ordered, settings.low, high, given=True)
+        edges = mass_edges(settings.low, high, resolution=settings.resolution, minimum_bins=12)
+        looser = dataclasses.replace(settings, smooth_p=settings.least_p)
+        smooth, peak = _judged(fill(ordered, edges, name="m_JJ"), looser)
+        return dataclasses.replace(_range(ordered, settings.low, high, peak=peak, given=True), smooth=smooth)
     given = bool(settings.high)
     edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
     counts = np.histogram(ordered, edges)[0]

@@ -70,6 +70,7 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
     probability = _by_mass(data, spectrum)
     yields = _yield(spectrum)
     found = (
+        checks.repeated(data),
         Check("sidebands", True, {"inflation": spectrum.inflation}),
         checks.fitted_range(span, len(data)),
     )
@@ -107,9 +108,10 @@ def _of_regions(
     leading, whole = test.leading, test.spectra[0]
     assert leading.mass is not None
     found = (
+        checks.repeated(data),
         Check("sidebands", True, {"inflation": whole.inflation}),
         checks.fitted_range(span, len(data)),
-        checks.of_features(data, span, config),
+        checks.of_features(data, span, test, config),
         checks.elsewhere(test),
     )
     verdict = decide(test.z_global, config.claim_z, found)
