@@ -246,6 +246,11 @@ def test_figures(flat: str, delphes: str) -> None:
     drawn = report.images(some).axes[0].images[0].get_array()  # half of the events of the class that has weight
     np.testing.assert_allclose(np.ma.filled(drawn, 0), some.samples[some.weights > 0].mean(axis=0), rtol=1e-6)
     assert pictures.plot().axes[0].images and "images='9 x 9'" in repr(pictures)
+    one = report.images(pictures, event=1, log=False).axes[0]
+    np.testing.assert_array_equal(one.images[0].get_array(), pictures.samples[1])
+    assert one.get_title() == f"{pictures.classes[pictures.targets[1]]}, event 1"
+    with pytest.raises(InputError, match="the event is -1; expected a number from 0 to"):
+        report.images(pictures, event=-1)
     table = build(flat)
     assert table.plot().axes[0].get_xlabel() == "jet0.pt [GeV]" and "jet0.pt" in repr(table)
     assert f"<td>{(table.targets == 0).sum()}</td>" in table._repr_html_()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
@@ -49,19 +50,22 @@ def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
 
 
 @styled
-def images(dataset: Dataset, *, log: bool = True) -> Figure:
-    """The mean image of every class, weighted, on a common colour scale, logarithmic by default.
+def images(dataset: Dataset, *, log: bool = True, event: int | None = None) -> Figure:
+    """The mean image of every class, weighted, on a common colour scale, logarithmic by default; or that of one event.
 
-    Raises InputError for a data set of observables, and when all weights are 0.
+    Args:
+        event: number of the event in the data set, from 0; None draws the means.
+
+    Raises InputError for a data set of observables, for an event that is not there, and when all weights are 0.
     """
     if dataset.samples.ndim != 3:
         raise InputError("the data set holds observables; draw it with observables")
-    classes = range(len(dataset.classes))
-    there = [number for number in classes if dataset.weights[dataset.targets == number].sum() > 0]
-    if not there:
-        raise InputError("all weights are 0; there is no mean image to draw")
-    rows_of = [dataset.targets == number for number in there]
-    means = [np.average(dataset.samples[mine], axis=0, weights=dataset.weights[mine]) for mine in rows_of]
+    if event is None:
+        there, means = _means(dataset)
+    else:
+        if isinstance(event, bool) or not isinstance(event, int) or not 0 <= event < len(dataset):
+            raise InputError(f"the event is {event!r}; expected a number from 0 to {len(dataset) - 1}")
+        there, means = [int(dataset.targets[event])], [dataset.samples[event]]
     largest = max(float(mean.max()) for mean in means) or 1.0
     positive = np.concatenate([mean[mean > 0] for mean in means])
     smallest = max(float(positive.min()), largest * 1e-5) if len(positive) else largest * 1e-5
@@ -79,12 +83,24 @@ def images(dataset: Dataset, *, log: bool = True) -> Figure:
             norm=norm,
             aspect="equal",
         )
-        panel.set_title(plain_text(dataset.classes[number]))
+        panel.set_title(plain_text(dataset.classes[number] + ("" if event is None else f", event {event}")))
         panel.set_xlabel(plain_text(described.get("width", "column").rsplit(".", 1)[-1]))
         panel.set_ylabel(plain_text(described.get("height", "row").rsplit(".", 1)[-1]))
     name, _, unit = labelled(described.get("channel") or "count").rsplit(".", 1)[-1].partition(" ")
-    figure.colorbar(drawn, ax=list(axes), label=plain_text(f"Mean {name} per pixel {unit}".strip()))
+    figure.colorbar(
+        drawn, ax=list(axes), label=plain_text(f"{'Mean ' * (event is None)}{name} per pixel {unit}".strip())
+    )
     return figure
+
+
+def _means(dataset: Dataset) -> tuple[list[int], list[NDArray[np.float64]]]:
+    """Numbers of the classes that have weight, and their weighted mean images."""
+    classes = range(len(dataset.classes))
+    there = [number for number in classes if dataset.weights[dataset.targets == number].sum() > 0]
+    if not there:
+        raise InputError("all weights are 0; there is no mean image to draw")
+    rows_of = [dataset.targets == number for number in there]
+    return there, [np.average(dataset.samples[mine], axis=0, weights=dataset.weights[mine]) for mine in rows_of]
 
 
 __all__ = ["images", "labelled", "observables"]
