@@ -302,7 +302,7 @@ def test_write_and_read_back(tmp_path: Path) -> None:
             values = {"mu": mu, "scale": 0.5, "shape": -1.2, "stat[1]": 1.05}
             assert again.twice_nll(values) == pytest.approx(model.twice_nll(values), abs=1e-9)
     with pytest.raises(InputError, match="unknown format"):
-        write(model, tmp_path / "x", format="xml")  # type: ignore[arg-type]
+        write(model, tmp_path / "x", format="yaml")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="interpolation"):
         write(read(small(), interpolation={"normsys": "code1"}), tmp_path / "x")
     with pytest.raises(InputError, match="unknown interpolation 'code9'"):
