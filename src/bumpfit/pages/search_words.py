@@ -35,6 +35,11 @@ ORIGINS = {
         "fit of simulated decays at the masses found (scored by the classifiers of the signal region, which were not "
         "trained on them) to the spectra of its selections; two or three prongs, whichever fits, in the interval"
     ),
+    "generic selection": (
+        "fit of simulated decays of all kinds of the library at the mass of the largest excess (scored by the "
+        "classifiers of the signal region) to the spectra of its selections; interval and limit hold on average over "
+        "the decays of the library"
+    ),
     "regions": (
         "yield of a peak in the m_JJ spectrum of all events at the mass that the best selection shows, and no fewer "
         "events than are seen in that selection, whose efficiency is not known; upper limit by CLs at this mass"

@@ -73,7 +73,16 @@ class Description:
         return self.resonance, first, second
 
 
-Origin = Literal["excess", "excess without jets", "templates", "generic templates", "spectrum", "regions", "selection"]
+Origin = Literal[
+    "excess",
+    "excess without jets",
+    "templates",
+    "generic templates",
+    "spectrum",
+    "regions",
+    "selection",
+    "generic selection",
+]
 
 
 @dataclasses.dataclass(frozen=True)

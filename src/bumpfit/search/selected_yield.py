@@ -1,8 +1,9 @@
-"""Signal events before a learned selection: simulated decays at the masses found say how many it keeps.
+"""Signal events before a learned selection: simulated decays say how many of them it keeps.
 
-The models of the leading region score decays of the packaged library at the masses found, which they were not trained
-on. Their ranks and masses are the shape of a signal event in every layer of the selections; one number of signal
-events, before any selection, is fitted to the spectra of all layers together, each with a dijet function of its own.
+The models of the leading region score decays of the packaged library, which they were not trained on: those at the
+masses found, or all of them at the resonance mass where nothing is claimed. Their ranks and masses are the shape of a
+signal event in every layer of the selections, and in the rest where nothing is claimed; one number of signal events,
+before any selection, is fitted to the spectra of all layers together, each with a dijet function of its own.
 Two and three prongs, each with fifteen variants of the N-subjettiness ratios (`surrogate.varied`), are as many shapes:
 -2 ln L is the smallest of all at every number of events, so that the interval holds what is not known of them (discrete
 profiling; Dauncey et al., JINST 10 (2015) P04015). Where two and three prongs are not told apart, the interval holds
@@ -26,7 +27,7 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.sidebands import simulated_ranks
 from bumpfit.search.spectrum import Scannable, scannable
-from bumpfit.search.surrogate import DECISIVE, Masses, Surrogate, signal_like, varied
+from bumpfit.search.surrogate import DECISIVE, FEATURES, Surrogate, varied
 from bumpfit.toys.loglinear import refitted
 
 Array = NDArray[np.float64]
@@ -67,23 +68,31 @@ def selected_yield(
     data: Events,
     span: tuple[float, float],
     test: SidebandTest,
-    masses: Masses,
+    decays: Surrogate,
     config: SearchConfig,
     *,
+    rest: bool,
     seed: int,
     executor: Executor | None,
 ) -> SelectedYield | None:
-    """The yield of a resonance with these masses; None where no layer can be fitted."""
+    """The yield of a resonance that decays so; None where no layer can be fitted, or none of its events is there.
+
+    `rest`: fit the spectrum of the events that no selection takes, too: it tells most where no signal was learned.
+    The features of the data are those of the decays, in any order.
+    """
     region = test.region
-    cloud = signal_like(masses).inside(float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf)))
-    drawn = _drawn(cloud, np.random.default_rng([seed, 511]))
+    low, high = float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf))
+    if not decays.fraction_inside(low, high) > 0:
+        return None
+    drawn = _drawn(decays.inside(low, high), np.random.default_rng([seed, 511]))
     variants = varied(drawn, config.templates.tau_scale, config.templates.tau_spread)
-    features = np.concatenate([each.features for _, each in variants])
+    order = [FEATURES.index(name) for name in data.names]
+    features = np.concatenate([each.features[:, order] for _, each in variants])
     every = simulated_ranks(
         data, span, (region, test.regions[region]), (features, np.tile(drawn.mass, len(variants))), config.approach,
         config.sidebands, seed=seed, executor=executor,
     )  # fmt: skip
-    spectra, levels = _spectra(data, span, test, config)
+    spectra, levels = _spectra(data, span, test, config, rest=rest)
     if not spectra:
         return None
     ranks = np.split(every, len(variants), axis=1)
@@ -92,8 +101,7 @@ def selected_yield(
         for prongs in np.unique(drawn.prongs)
         for (penalty, _), of_variant in zip(variants, ranks, strict=True)
     ]
-    chosen = next(s for s in test.selections if s.name == test.leading.name)
-    efficiency = float((ranks[0] <= chosen.efficiency).mean())
+    efficiency = float((ranks[0] <= test.leading.background_efficiency).mean())
     return _profile(spectra, hypotheses, test, config.templates.template_error, efficiency)
 
 
@@ -107,7 +115,7 @@ class _Hypothesis:
 
 
 def _spectra(
-    data: Events, span: tuple[float, float], test: SidebandTest, config: SearchConfig
+    data: Events, span: tuple[float, float], test: SidebandTest, config: SearchConfig, *, rest: bool
 ) -> tuple[list[toys.LogLinear], Array]:
     """Spectra of the layers of the leading region's selections, (L,), the tightest first, and their ends, (L + 1,).
 
@@ -116,7 +124,8 @@ def _spectra(
     survival = test.survival[test.region]
     found: list[toys.LogLinear] = []
     levels = [0.0]
-    for below in sorted(s.efficiency for s in test.selections if s.region == test.region):
+    ends = sorted(s.efficiency for s in test.selections if s.region == test.region)
+    for below in (*ends, 1.0) if rest else ends:
         rows = (survival > levels[-1]) & (survival <= below)
         prepared = scannable(f"up to {below:.2%}", data.mass[rows], below, span, config.spectrum)
         if isinstance(prepared, Scannable):
@@ -129,7 +138,7 @@ def _drawn(cloud: Surrogate, rng: np.random.Generator) -> Surrogate:
     rows = rng.choice(len(cloud.mass), min(CLOUD, len(cloud.mass)), p=cloud.weights)
     return dataclasses.replace(
         cloud, features=cloud.features[rows], mass=cloud.mass[rows], weights=np.full(len(rows), 1 / len(rows)),
-        prongs=cloud.prongs[rows],
+        prongs=cloud.prongs[rows], kinds=np.zeros(0, np.int64),
     )  # fmt: skip
 
 
@@ -157,8 +166,10 @@ def _profile(
     """Interval and limit from the sum over the layers at numbers of events that reach far enough."""
     assert test.leading.n_signal is not None
     reach = REACH * max(test.leading.n_signal, 10.0) / max(efficiency, 0.02)
-    numbers = np.linspace(0.0, np.sqrt(reach), POINTS) ** 2
-    curves = np.array([[_twice_nll(spectra, each, n) for n in numbers] for each in hypotheses])
+    numbers, curves = _curves(spectra, hypotheses, reach)
+    while np.isfinite(curves).all() and curves[:, -1].min() < curves.min() + 2 * LIMIT:
+        reach *= 2
+        numbers, curves = _curves(spectra, hypotheses, reach)
     prongs = np.array([each.prongs for each in hypotheses])
     lowest = {int(p): float(curves[prongs == p].min()) for p in np.unique(prongs)}
     preference = lowest[3] - lowest[2] if set(lowest) == {2, 3} else None
@@ -185,6 +196,12 @@ def _profile(
         numbers=numbers,
         twice_nll=curve - curve.min(),
     )
+
+
+def _curves(spectra: list[toys.LogLinear], hypotheses: list[_Hypothesis], reach: float) -> tuple[Array, Array]:
+    """Numbers of events, (K,), and -2 ln L of every hypothesis there, (H, K)."""
+    numbers = np.linspace(0.0, np.sqrt(reach), POINTS) ** 2
+    return numbers, np.array([[_twice_nll(spectra, each, n) for n in numbers] for each in hypotheses])
 
 
 def _twice_nll(spectra: list[toys.LogLinear], tried: _Hypothesis, number: float) -> float:

@@ -17,15 +17,15 @@ from bumpfit.runs import Run
 from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import FEWEST, has_jets
-from bumpfit.search.findings import Check, Findings, Particle, Scores, SignalEvents, Value
+from bumpfit.search.findings import Check, Findings, Origin, Particle, Scores, SignalEvents, Value
 from bumpfit.search.mass_range import MassRange, mass_range
 from bumpfit.search.peaks import fit_peak, unordered
 from bumpfit.search.posterior import TINY, calibrated, density_ratio, learned_law, scaled, untied
-from bumpfit.search.selected_yield import selected_yield
+from bumpfit.search.selected_yield import SelectedYield, selected_yield
 from bumpfit.search.sideband_test import SidebandTest, sideband_test
 from bumpfit.search.sidebands import region_ranks, signal_regions
 from bumpfit.search.spectrum import SpectrumTest, spectrum_test
-from bumpfit.search.surrogate import Masses
+from bumpfit.search.surrogate import FEATURES, Masses, generic, signal_like
 from bumpfit.search.verdict import decide
 
 Array = NDArray[np.float64]
@@ -115,13 +115,16 @@ def _of_regions(
         checks.elsewhere(test),
     )
     verdict = decide(test.z_global, config.claim_z, found)
-    yields, limit = _before_selection(test)
     region = test.regions[test.region]
-    daughters: tuple[Value, ...] = ()
+    daughters = _daughters(data, test, config) if verdict == "resonance" else ()
+    claimed = verdict == "resonance" and test.best is not None
     preference = None
-    if verdict == "resonance" and test.best is not None:
-        daughters = _daughters(data, test, config)
-        yields, limit, preference = _of_selection(data, span, test, daughters, config, seed, executor)
+    fitted = _fitted_yield(data, span, test, daughters, config, seed, executor) if daughters or not claimed else None
+    if fitted is not None:
+        yields, limit = _told(fitted, test, claimed=bool(daughters)), fitted.upper_95
+        preference = fitted.two_prong_preference if daughters else None
+    else:
+        yields, limit = _seen(test) if claimed else _before_selection(test)
     only = Particle(
         test.p_local, test.z_local, test.p_global, test.z_global, region.low, region.high,
         _position(leading, config), daughters, yields, limit, trials=test.trials, draws=test.toys, error=test.error,
@@ -184,7 +187,7 @@ def _before_selection(test: SidebandTest) -> tuple[SignalEvents, float]:
     return SignalEvents(value, value - min(low, value), high - value, "regions"), limit
 
 
-def _of_selection(
+def _fitted_yield(
     data: Events,
     span: MassRange,
     test: SidebandTest,
@@ -192,25 +195,39 @@ def _of_selection(
     config: SearchConfig,
     seed: int,
     executor: Executor | None,
-) -> tuple[SignalEvents, float, float | None]:
-    """Signal events of a claim, their limit, and how two prongs are preferred over three.
+) -> SelectedYield | None:
+    """The yield of simulated decays at the masses found; of all decays of the library at the mass without daughters.
 
-    They are corrected for the selection by simulated decays, or those seen in it, a lower bound.
+    None where the features do not describe two jets, and nothing else.
     """
-    leading, whole = test.leading, test.spectra[0]
+    if not has_jets(data) or len(data.names) > len(FEATURES):
+        return None
+    mass = _position(test.leading, config).value
     if daughters:
-        masses = Masses(_position(leading, config).value, daughters[0].value, daughters[1].value)
-        found = selected_yield(data, (span.low, span.high), test, masses, config, seed=seed, executor=executor)
-        if found is not None:
-            n = found.value
-            signal = SignalEvents(n, n - found.low, found.high - n, "selection")
-            return signal, found.upper_95, found.two_prong_preference
+        decays = signal_like(Masses(mass, daughters[0].value, daughters[1].value))
+    else:
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 531]))
+        decays = generic(np.full(config.templates.generic_events, mass), rng)
+    return selected_yield(
+        data, (span.low, span.high), test, decays, config, rest=not daughters, seed=seed, executor=executor
+    )
+
+
+def _told(found: SelectedYield, test: SidebandTest, *, claimed: bool) -> SignalEvents:
+    """Without a claim the mass is that of the largest excess: the low end is at none where that is not significant."""
+    low = found.low if claimed or test.z_global > 1 else 0.0
+    origin: Origin = "selection" if claimed else "generic selection"
+    return SignalEvents(found.value, found.value - low, found.high - found.value, origin)
+
+
+def _seen(test: SidebandTest) -> tuple[SignalEvents, float]:
+    """Signal events seen in the leading selection, a lower bound, and the limit before it."""
+    leading, whole = test.leading, test.spectra[0]
     assert leading.n_signal is not None and leading.n_signal_error is not None and leading.limit is not None
     assert whole.limits is not None and whole.masses is not None and leading.mass is not None
     here = int(np.argmin(np.abs(np.log(whole.masses / leading.mass))))
     n, error = leading.n_signal, leading.n_signal_error
-    limit = max(float(whole.limits[here]), leading.limit)
-    return SignalEvents(n, error, error, "excess without jets"), limit, None
+    return SignalEvents(n, error, error, "excess without jets"), max(float(whole.limits[here]), leading.limit)
 
 
 def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
