@@ -51,6 +51,17 @@ def test_twenty_thousand_events_and_a_peak() -> None:
         assert test.z_local is not None and test.z_local > 5
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_function_that_rises_does_not_describe_a_range(seed: int) -> None:
+    """Few events of a turn-on at 2.5 TeV: a function with a maximum would follow it from the lowest mass on."""
+    masses = falling(50 + seed, 400_000)
+    turned = np.random.default_rng(seed).uniform(size=masses.size) < norm.cdf((masses - 2500) / 200)
+    found = mass_range(masses[turned][:15_000])
+    assert found.low > 2600 and found.smooth
+    test = spectrum_test("all", masses[turned][:15_000], 1.0, (found.low, found.high))
+    assert test.z_local is not None and test.z_local < 3
+
+
 def test_a_turn_on_is_cut_off_and_counted() -> None:
     masses = falling(7, 120_000)
     kept = masses[np.random.default_rng(8).uniform(size=masses.size) < norm.cdf((masses - 2300) / 120)]

@@ -1,9 +1,10 @@
 """Where a mass spectrum follows a dijet function: the range that is fitted, found without cutting a peak away.
 
-A turn-on at low masses is cut off: the low edge climbs until the function describes what lies above it. A peak is no
-reason to climb. Where the fit is bad, the region of the largest excess is left out of it (three resolutions on each
-side), and when the function describes the rest, and goes on doing so for the next edges with the excess at the same
-mass, the range is as smooth as without the peak. What a turn-on leaves moves with the edge, a peak does not.
+A turn-on at low masses is cut off: the low edge climbs until the function describes what lies above it, and falls. A
+peak is no reason to climb. Where the fit is bad, or rises, the region of the largest excess is left out of it (three
+resolutions on each side), and when the function describes the rest, and goes on doing so for the next edges with the
+excess at the same mass, the range is as smooth as without the peak. What a turn-on leaves moves with the edge, a peak
+does not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, fill, mass_edges
 from bumpfit.results import Fit, Record
+from bumpfit.search.falling import peaks_by_itself
 from bumpfit.shapes import LogLinear, Shape, dijet, gaussian
 from bumpfit.shapes.order import Order, likelihood_chi2, order_by_f_test
 
@@ -149,10 +151,13 @@ def _mode(density: Array) -> int:
 
 
 def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, float | None]:
-    """Whether a dijet function describes a spectrum, with the mass of a peak that had to be left out for that."""
+    """Whether a dijet function that falls describes a spectrum, with the mass of a peak that had to be left out.
+
+    Three parameters have a maximum, which follows a turn-on: such a range begins too low.
+    """
     try:
         order = choose(histogram, settings)
-        if goodness(histogram, order)[1] > settings.smooth_p:
+        if goodness(histogram, order)[1] > settings.smooth_p and _falls(histogram, order):
             return True, None
         for _ in range(PASSES):
             peak = _largest_excess(histogram, order, settings)
@@ -161,11 +166,15 @@ def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, flo
             width = settings.left_out * settings.resolution
             hidden = histogram.blind(peak * (1 - width), peak * (1 + width))
             order = choose(hidden, settings)
-            if goodness(hidden, order)[1] > settings.smooth_p:
+            if goodness(hidden, order)[1] > settings.smooth_p and _falls(hidden, order):
                 return True, peak
     except (BumpfitError, InputError):
         pass  # a spectrum that cannot be judged is not smooth
     return False, None
+
+
+def _falls(histogram: Histogram, order: Order) -> bool:
+    return not peaks_by_itself(order.shape.integrate(histogram.edges, order.fit.values), histogram.edges)
 
 
 def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettings) -> float | None:
