@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,7 @@ def read_frame(
     else:
         wanted = columns if columns is None or index is None else [*columns, index]
         name, frame = str(path), _load(os.fspath(path), key, wanted)
-    frame.columns = pd.Index([str(column).strip() for column in frame.columns])
-    repeated = frame.columns[frame.columns.duplicated()]
-    if len(repeated):
-        raise InputError(f"{name} has more than one column called {quoted(repeated.unique())}; rename them")
+    frame.columns = _different(name, frame.columns)
     if index is not None:
         if index not in frame.columns:
             raise InputError(f"{name} has no column '{index}' for the event index; it has {quoted(frame.columns)}")
@@ -90,9 +87,23 @@ def sha256_frame(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+SHOWN_NAMES = 12
+"""Names that a message lists at most."""
+
+
 def quoted(names: Sequence[Any] | pd.Index) -> str:
-    """Names for a message: 'a', 'b', 'c'."""
-    return ", ".join(f"'{name}'" for name in names) or "no columns"
+    """Names for a message: 'a', 'b', 'c'; the first ones of many."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(f"'{name}'" for name in names[:SHOWN_NAMES]) + more or "no columns"
+
+
+def _different(name: str, columns: Iterable[Any]) -> pd.Index:
+    """Names of columns without blanks at their ends; raises InputError where two are equal."""
+    found = pd.Index([str(column).strip() for column in columns])
+    repeated = found[found.duplicated()]
+    if len(repeated):
+        raise InputError(f"{name} has more than one column called {quoted(repeated.unique())}; rename them")
+    return found
 
 
 def _unnamed(name: str) -> bool:
@@ -127,6 +138,7 @@ def _csv(path: Path, name: str, mark: str = ",") -> pd.DataFrame:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **reading)
         names = header.iloc[0].tolist()
         _check_header(name, names)
+        _different(name, names)  # before all rows are read
         frame: pd.DataFrame = pd.read_csv(path, low_memory=False, **reading)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{name} is empty: expected a header line and at least one row") from error

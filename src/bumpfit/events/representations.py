@@ -70,7 +70,8 @@ class Set:
             array, axes = evaluate(names.parse(name), chunk, flatten_once=True)
             if axes or array.ndim != 1:
                 raise InputError(
-                    f"'{name}' is a list in every event; expected one value: name one object, as in jet0.pt"
+                    f"'{name}' is a list in every event; expected one value: name one object and one of its "
+                    "values, as in jet0.pt or jet0.tau21"
                 )
             if not numbers(array):
                 raise InputError(f"'{name}' holds no numbers; expected an observable as jet0.pt")

@@ -7,6 +7,7 @@ htautau and 0 for the backgrounds.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def official(table: pd.DataFrame, what: str = "the table") -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"got {type(table).__name__} for {what}; expected a pandas DataFrame")
     names = [ALIASES.get(str(name).strip(), str(name).strip()) for name in table.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise InputError(f"{what} has column '{twice[0]}' more than once (under its own or the paper's name); keep one")
     if names == list(table.columns):
