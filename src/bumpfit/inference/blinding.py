@@ -10,9 +10,9 @@ import numpy as np
 from bumpfit.errors import InputError
 from bumpfit.inference.histfactory import FitOptions, Settings, prepare
 from bumpfit.inference.profile import require_valid
+from bumpfit.types import Floats
 from bumpfit.workspace import Model, prune, read
 from bumpfit.workspace.combine import bins_over_channels
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.results import Interval
-from bumpfit.workspace.kernels import Floats
+from bumpfit.types import Floats
 
 GRID = 0.01
 """Steps of signal and background on which ends of intervals are looked for; ends are then refined to 1e-7."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from bumpfit.inference import newton
 from bumpfit.threads import matched
+from bumpfit.types import Floats
 from bumpfit.workspace import kernels
-from bumpfit.workspace.kernels import Compiled, Floats
+from bumpfit.workspace.arrays import ZERO_FACTOR, Compiled
 from bumpfit.workspace.model import scratch
 
 MANY = 150
@@ -138,7 +139,7 @@ def _changes(m: Compiled, k: slice, size: int, shift: Floats, column: int) -> Fl
 
 
 def _safe(gamma: Floats) -> Floats:
-    return np.where(np.abs(gamma) > kernels.ZERO_FACTOR, gamma, kernels.ZERO_FACTOR)
+    return np.where(np.abs(gamma) > ZERO_FACTOR, gamma, ZERO_FACTOR)
 
 
 def constraint_information(x: Floats, m: Compiled) -> Floats:
@@ -146,7 +147,7 @@ def constraint_information(x: Floats, m: Compiled) -> Floats:
     result = np.zeros(m.n_parameters)
     np.add.at(result, m.normal_parameter, 1 / m.normal_sigma**2)
     p = m.poisson_parameter
-    np.add.at(result, p, m.poisson_factor / np.maximum(x[p], kernels.ZERO_FACTOR))
+    np.add.at(result, p, m.poisson_factor / np.maximum(x[p], ZERO_FACTOR))
     return result
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from bumpfit.likelihood import Floats
 from bumpfit.poisson import deviance
 from bumpfit.workspace import Model, kernels
+from bumpfit.workspace.arrays import LINEAR
 from bumpfit.workspace.model import scratch
 
 FLUCTUATION = 5.0
@@ -45,7 +46,7 @@ def bends(model: Model, main: Floats) -> tuple[int, ...]:
             bend = np.abs(c.shift_up[shift] - c.shift_down[shift])
             strength[c.shift_parameter[k]] += 2 * float(bend @ away[bins])
         for k in range(c.scale_pointer[e], c.scale_pointer[e + 1]):
-            if c.scale_code[k] != kernels.LINEAR:
+            if c.scale_code[k] != LINEAR:
                 low, high = np.exp(np.clip(c.scale_coefficients[k, :2], -50, 50))
                 # exponentials are convex in -ln L; only what is one-sided counts
                 bend = max(0.0, (low - 1) * (high - 1)) ** 0.5

@@ -11,8 +11,8 @@ from bumpfit.inference.histfactory import FitOptions, Settings, prepare
 from bumpfit.inference.impacts import prefit_width
 from bumpfit.inference.profile import require_valid
 from bumpfit.results import ChannelYields, SampleYields, Yields
+from bumpfit.types import Floats
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.model import Data
 
 STEP = 1e-4

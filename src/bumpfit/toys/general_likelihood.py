@@ -9,7 +9,7 @@ import numpy as np
 from bumpfit.compiled import njit
 from bumpfit.toys.lanes import exp, fma, load, log, splat, spread, store, where_less
 from bumpfit.types import Flags, Floats, Integers
-from bumpfit.workspace.kernels import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
+from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
 
 MEMORY = 12  # pairs of steps and changes of slope that a lane remembers
 

@@ -29,7 +29,7 @@ from bumpfit.toys.poisson import AliasTables, alias_tables
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
 from bumpfit.types import Flags, Floats
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import LINEAR
+from bumpfit.workspace.arrays import LINEAR
 
 TOLERANCE = 1e-9
 """Estimated distance to a minimum of -ln L at which a fit has converged."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.workspace import Model
-from bumpfit.workspace.kernels import CODE1, CODE4, LINEAR
+from bumpfit.workspace.arrays import CODE1, CODE4, LINEAR
 
 Floats = NDArray[np.float64]
 

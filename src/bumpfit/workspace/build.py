@@ -23,10 +23,10 @@ from numpy.typing import ArrayLike
 
 from bumpfit.errors import InputError
 from bumpfit.poisson import whiten
+from bumpfit.types import Floats
 from bumpfit.workspace.effects import EFFECTS
 from bumpfit.workspace.effects_bins import SHAPEFACTOR, SHAPESYS, STATERROR
 from bumpfit.workspace.effects_scale import NORMFACTOR, NORMSYS
-from bumpfit.workspace.kernels import Floats
 
 if TYPE_CHECKING:
     from bumpfit.histograms import HistogramLike

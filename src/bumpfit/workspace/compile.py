@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bumpfit.types import Floats, Integers
+from bumpfit.workspace.arrays import Compiled
 from bumpfit.workspace.correlations import Correlation
 from bumpfit.workspace.effect import PerBin, Scale, Shift, Use
 from bumpfit.workspace.effects import EFFECTS, Declared, interpolation_codes
 from bumpfit.workspace.formula import names_in
 from bumpfit.workspace.formula_slopes import programs
-from bumpfit.workspace.kernels import Compiled, Floats, Integers
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.workspace.kernels import Floats
+from bumpfit.types import Floats
 from bumpfit.workspace.parameters import ParameterSet
 from bumpfit.workspace.structure import Path, check_keys, check_numbers, fault, finite, is_number, place, shown
 

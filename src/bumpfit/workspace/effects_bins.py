@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bumpfit.errors import InputError
+from bumpfit.types import Floats
 from bumpfit.workspace.effect import Effect, Modifier, PerBin, Use, check_bins, check_list, floats, same_numbers
-from bumpfit.workspace.kernels import Floats
 from bumpfit.workspace.parameters import ParameterSet
 from bumpfit.workspace.structure import Path
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bumpfit.errors import InputError
+from bumpfit.workspace.arrays import CODE1, LINEAR, SMOOTH
 from bumpfit.workspace.effect import Effect, Modifier, Scale, Use, check_positive, numeric
 from bumpfit.workspace.effects_scale import standard_normal
-from bumpfit.workspace.kernels import CODE1, LINEAR, SMOOTH
 from bumpfit.workspace.parameters import ParameterSet
 from bumpfit.workspace.structure import Path, check_keys, finite, is_number, place
 

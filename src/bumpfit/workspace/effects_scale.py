@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bumpfit.errors import InputError
+from bumpfit.types import Floats
+from bumpfit.workspace.arrays import CODE1, CODE4, LINEAR
 from bumpfit.workspace.effect import Effect, Modifier, Scale, Use, check_positive, numeric
 from bumpfit.workspace.formula import names_in, parse
-from bumpfit.workspace.kernels import CODE1, CODE4, LINEAR, Floats
 from bumpfit.workspace.parameters import ParameterSet
 from bumpfit.workspace.structure import Path, check_keys, fault, place
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bumpfit.workspace.arrays import CODE0, CODE4P
 from bumpfit.workspace.effect import Effect, Modifier, Shift, Use, check_bins, floats
 from bumpfit.workspace.effects_scale import standard_normal
-from bumpfit.workspace.kernels import CODE0, CODE4P
 from bumpfit.workspace.parameters import ParameterSet
 from bumpfit.workspace.structure import Path, check_keys, check_numbers
 

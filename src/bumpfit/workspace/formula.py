@@ -29,7 +29,7 @@ DEEPEST = 60
 MOST_TERMS = 300
 """How many operations may stand below each other in a formula, those that it names included."""
 
-# codes of the instructions; the kernel `kernels.run_program` knows them by the same numbers
+# codes of the instructions; `formula_kernel.run_program` knows them by the same numbers
 CONSTANT, PARAMETER, ADD, SUBTRACT, MULTIPLY, DIVIDE, POWER, NEGATE = range(8)
 EXP, LOG, LOG10, SQRT, ABS, SIN, COS, TANH, MIN, MAX, SELECT = range(8, 19)
 

@@ -11,91 +11,14 @@ little and keep no state, so they serve one fit as well as a loop over many toys
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from bumpfit.compiled import njit
-from bumpfit.types import Floats as Floats
-from bumpfit.types import Integers as Integers
+from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR
+from bumpfit.workspace.formula_kernel import run_program
 
 # Lets sums over bins run in vector registers; infinities and NaN keep their meaning.
 SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
-
-LINEAR = 0  # the parameter itself is the factor: normfactor, lumi
-CODE0, CODE1, CODE4, CODE4P = 10, 11, 14, 15
-SMOOTH = 16  # an exponential whose two slopes join smoothly (Combine's asymmetric lnN)
-
-# Stands for a factor of exactly zero, whose logarithmic derivative does not exist.
-ZERO_FACTOR = 1e-100
-
-# Rates below this come from such factors and are zero.
-NO_RATE = 1e-60
-
-
-class Compiled(NamedTuple):
-    """A HistFactory model as plain arrays. E entries, B bins over all channels, P parameters.
-
-    An entry covers bins `entry_bin[e]` to `entry_bin[e] + entry_size[e]`, trimmed to the bins where it can be
-    non-zero; its yields start at `entry_start[e]` in `nominal`. Lists of modifiers are in compressed rows: entry e
-    owns items `pointer[e]` to `pointer[e + 1]`.
-    """
-
-    n_bins: int
-    n_parameters: int
-    entry_bin: Integers
-    entry_size: Integers
-    entry_start: Integers
-    nominal: Floats
-    # additive shifts: yields rise by `up` at alpha = 1 and fall by `down` at alpha = -1; item k starts at
-    # shift_start[k]
-    shift_pointer: Integers
-    shift_parameter: Integers
-    shift_code: Integers
-    shift_start: Integers
-    shift_up: Floats
-    shift_down: Floats
-    # scalar factors: columns of scale_coefficients are ln(lo), ln(hi) and the six coefficients of the code 4
-    # polynomial, or (SMOOTH) the inverse of the half-width where the slopes join, their mean and half of their
-    # difference
-    scale_pointer: Integers
-    scale_parameter: Integers
-    scale_code: Integers
-    scale_coefficients: Floats
-    # one factor a bin: bin i of the entry is multiplied by parameter gamma_parameter[k] + i
-    gamma_pointer: Integers
-    gamma_parameter: Integers
-    # quantities that are formulas of parameters; quantity k scales as "parameter" n_parameters + k. Its names are
-    # parameters formula_parameter[formula_pointer[k] : formula_pointer[k + 1]] (n of them); its programs, from number
-    # program_first[k] on, are the value, n slopes and the second derivatives (i, j) with j <= i; program number r is
-    # program_code and program_argument[program_pointer[r] : program_pointer[r + 1]]
-    formula_pointer: Integers
-    formula_parameter: Integers
-    program_first: Integers
-    program_pointer: Integers
-    program_code: Integers
-    program_argument: Floats
-    # Gaussian constraints N(aux | theta, sigma) and Poisson constraints P(aux | factor * theta); the first
-    # n_independent Gaussian ones are independent, the others, in joint rows, correlated: with d = theta - aux of the
-    # constraints joint_column[joint_pointer[i] : joint_pointer[i + 1]], sum_j joint_weight_j d_j is a unit Gaussian
-    # pull, and theta + sum_j joint_lower_j z_j with unit Gaussian z of the same columns a fluctuated aux
-    normal_parameter: Integers
-    normal_sigma: Floats
-    normal_aux: Integers
-    n_independent: int
-    joint_pointer: Integers
-    joint_column: Integers
-    joint_weight: Floats
-    joint_lower: Floats
-    poisson_parameter: Integers
-    poisson_factor: Floats
-    poisson_aux: Integers
-    # bins that a parameter can change: first to last (exclusive); first == last when it changes none
-    touched_first: Integers
-    touched_last: Integers
-    # the same for the parameters and quantities that stand in modifiers, shape (n_parameters + K,)
-    input_first: Integers
-    input_last: Integers
 
 
 @njit(internal=True, plain=True)
@@ -160,66 +83,6 @@ def scale_parts(code, c, theta, out):  # type: ignore[no-untyped-def]
         out[1] = 1.0
         out[2] = log
         out[3] = log * log
-
-
-@njit(internal=True, plain=True)
-def run_program(m, number, x):  # type: ignore[no-untyped-def]
-    """The value of one program of a formula at parameters x; NaN where it does not exist. Codes: `formula`."""
-    stack = np.empty(m.program_pointer[number + 1] - m.program_pointer[number])
-    top = 0
-    for i in range(m.program_pointer[number], m.program_pointer[number + 1]):
-        code = m.program_code[i]
-        if code <= 1:  # a constant or a parameter
-            stack[top] = m.program_argument[i] if code == 0 else x[int(m.program_argument[i])]
-            top += 1
-            continue
-        if code == 18:  # x where a <= b, else y
-            top -= 4
-            stack[top] = stack[top + 2] if stack[top] <= stack[top + 1] else stack[top + 3]
-        elif 7 <= code <= 15:
-            top -= 1
-            stack[top] = _of_one(code, stack[top])
-        else:
-            top -= 2
-            stack[top] = _of_two(code, stack[top], stack[top + 1])
-        top += 1
-    return stack[0]
-
-
-@njit(internal=True, plain=True)
-def _of_one(code, a):  # type: ignore[no-untyped-def]
-    """A function of one argument."""
-    if code == 7:
-        return -a
-    if code == 8:
-        return np.exp(a)
-    if code == 9:
-        return np.log(a)
-    if code == 10:
-        return np.log10(a)
-    if code == 11:
-        return np.sqrt(a)
-    if code == 12:
-        return abs(a)
-    if code == 13:
-        return np.sin(a)
-    return np.cos(a) if code == 14 else np.tanh(a)
-
-
-@njit(internal=True, plain=True)
-def _of_two(code, a, b):  # type: ignore[no-untyped-def]
-    """An operation on two arguments."""
-    if code == 2:
-        return a + b
-    if code == 3:
-        return a - b
-    if code == 4:
-        return a * b
-    if code == 5:
-        return a / b
-    if code == 6:
-        return a**b
-    return min(a, b) if code == 16 else max(a, b)
 
 
 @njit(internal=True, plain=True)

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from bumpfit.display import Shown, Table
 from bumpfit.errors import InputError
-from bumpfit.types import Flags
+from bumpfit.types import Flags, Floats
 from bumpfit.workspace import kernels
 from bumpfit.workspace import vectorised as vectorised
-from bumpfit.workspace.kernels import Compiled, Floats
+from bumpfit.workspace.arrays import Compiled
 from bumpfit.workspace.parameters import Parameter
 
 Values = Mapping[str, float | Sequence[float]] | ArrayLike

@@ -18,10 +18,11 @@ import numpy as np
 from bumpfit.errors import InputError
 from bumpfit.results import Record
 from bumpfit.types import Floats
+from bumpfit.workspace.arrays import LINEAR
 from bumpfit.workspace.combine import configs_of, settle
 from bumpfit.workspace.effect import PerBin, Scale, Shift, Use
 from bumpfit.workspace.effects import EFFECTS, declare, interpolation_codes, uses_of
-from bumpfit.workspace.kernels import LINEAR, scale_parts, shift_weights
+from bumpfit.workspace.kernels import scale_parts, shift_weights
 
 
 @dataclasses.dataclass(frozen=True)

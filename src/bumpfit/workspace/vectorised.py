@@ -14,7 +14,7 @@ import numpy as np
 from bumpfit.poisson import deviance
 from bumpfit.types import Floats, Integers
 from bumpfit.workspace import kernels
-from bumpfit.workspace.kernels import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
+from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
 
 REMEMBERED = 16
 """Layouts of so many models are kept."""
