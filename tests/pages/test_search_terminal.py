@@ -131,6 +131,12 @@ def test_flat() -> None:
     }  # fmt: skip
 
 
+def test_an_excess_in_one_table_is_no_difference_of_tables() -> None:
+    changed = ANSWERS | {"verdict": "difference", "claim": False, "iterations": []}
+    for number, title in ((1, "An excess, but not of a resonance"), (2, "The tables differ")):
+        assert title in shown(changed | {"inputs": [{}] * number})
+
+
 def test_a_difference_has_no_signal_events() -> None:
     """The tables differ in another way: what differs is said, and not how many signal events that would be."""
     checks = [

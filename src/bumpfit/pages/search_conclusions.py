@@ -231,6 +231,13 @@ def _deeper(findings: Told) -> tuple[str, ...]:
             "Unfold the spectra of the selected events (`omnifold`, RooUnfold) for masses and rates that others can "
             "compare with models; combine channels in one HistFactory workspace (`pyhf`, `cabinetry`).",
         )
+    if answers.verdict == "difference" and findings.background is None:
+        return (
+            "Leave out the features that the failed checks name (`--features`), or give the end of the range where the "
+            "spectrum falls (`[spectrum] low` in the settings), and search again.",
+            "A background table, simulated (`pythia8mc`, MadGraph with Delphes) or measured where no signal can be, "
+            "tells a resonance from a feature that follows the mass.",
+        )
     if answers.verdict == "difference":
         return (
             "Make the table again with other settings (another generator with `pythia8mc` or Herwig, another tune, "

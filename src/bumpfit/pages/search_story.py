@@ -100,7 +100,8 @@ def _headline(findings: Told) -> tuple[str, str]:
         return heading, text
     if answers.verdict == "difference":
         failed = "; ".join(f"{c.name} ({c.detail})" for c in answers.checks if c.decisive and c.passed is False)
-        heading = "The tables differ, but not like a resonance"
+        alone = findings.background is None
+        heading = "An excess, but not of a resonance" if alone else "The tables differ, but not like a resonance"
         quoted = "No resonance is claimed, and no masses or signal events are quoted."
         if not answers.p_value.z_global >= answers.claim_z:
             return heading, (
@@ -109,7 +110,8 @@ def _headline(findings: Told) -> tuple[str, str]:
             )
         return (
             f"{heading}: {z} after all trials",
-            f"The data differ from the background table with {value} ({z}). Decisive checks fail: {failed}. {quoted}",
+            f"The data differ from the background{'' if alone else ' table'} with {value} ({z}). Decisive checks fail: "
+            f"{failed}. {quoted}",
         )
     text = f"The primary test gives {value} ({z}) over everything that was tried; {needs}."
     n = answers.n_signal

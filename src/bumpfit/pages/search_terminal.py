@@ -85,6 +85,8 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     for name, text in _differing(answers) if verdict == "difference" else _signal(answers):
         rows.add_row(name, text)
     title, colour = VERDICTS[verdict]
+    if verdict == "difference" and len(answers.get("inputs") or ()) == 1:
+        title = "An excess, but not of a resonance"
     return Panel(rows, title=title, title_align="left", border_style=colour, expand=False)
 
 
