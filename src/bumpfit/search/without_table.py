@@ -132,7 +132,7 @@ def _of_regions(
     )  # fmt: skip
     survival = np.where(np.isnan(test.survival[test.region]), 1.0, test.survival[test.region])
     total = 0.0 if verdict == "difference" else yields.value
-    probability = _probability(data, test, survival, total, learn=verdict == "resonance", config=config)
+    probability = _probability(data, test, survival, total, learn=verdict == "resonance")
     return Findings(
         config=config,
         data=data,
@@ -246,9 +246,7 @@ def _by_mass(data: Events, spectrum: SpectrumTest) -> Array:
     return np.where(inside, (spectrum.n_signal * spectrum.signal / expected)[place], 0.0)
 
 
-def _probability(
-    data: Events, test: SidebandTest, survival: Array, n_signal: float, *, learn: bool, config: SearchConfig
-) -> Array:
+def _probability(data: Events, test: SidebandTest, survival: Array, n_signal: float, *, learn: bool) -> Array:
     """P(signal) of every event, from its rank and, where a peak is claimed, from its mass; the sum is `n_signal`.
 
     The density of signal in the rank is learned from the events of the signal region.
