@@ -77,10 +77,13 @@ def of_features(data: Events, found: MassRange, test: SidebandTest, config: Sear
     given, ranked = (
         dict(zip(data.names, (float(r) for r in correlations(x, mass)), strict=True)) for x in (features, ranks)
     )
-    away, n, possible = _bins(test, mass)
+    edges, region = test.spectra[0].edges, test.regions[test.region]
+    away = (edges[1:] <= region.below) | (edges[:-1] >= region.above)
+    n = np.histogram(mass, edges)[0]
+    possible = _largest_shift(test, n)
     p, beyond = {}, {}
     for name, rank in zip(data.names, ranks.T, strict=True):
-        shift = np.abs(np.bincount(_places(test, mass), rank, len(n))[: len(n)] / np.maximum(n, 1) - 0.5)
+        shift = np.abs(np.histogram(mass, edges, weights=rank)[0] / np.maximum(n, 1) - 0.5)
         left = np.maximum(shift - DRIFT, 0.0)
         p[name] = float(chi2.sf((12 * n * left**2)[away].sum(), max(int(away.sum()), 1)))
         beyond[name] = float((left - FAR / np.sqrt(12 * np.maximum(n, 1)))[~away].max(initial=0.0) / possible)
@@ -96,23 +99,12 @@ def of_features(data: Events, found: MassRange, test: SidebandTest, config: Sear
     return Check("features", good, numbers, decisive=True)
 
 
-def _places(test: SidebandTest, mass: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.searchsorted(test.spectra[0].edges, mass, side="right") - 1
-
-
-def _bins(test: SidebandTest, mass: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.int64], float]:
-    """Mass bins away from the leading region and its sidebands, (B,), their events, and the largest shift of a mean
-    rank that the signal can make.
-    """
-    whole, region = test.spectra[0], test.regions[test.region]
-    edges = whole.edges
-    n = np.bincount(_places(test, mass), minlength=len(edges) - 1)[: len(edges) - 1]
-    assert whole.limits is not None and whole.masses is not None and test.leading.signal is not None
-    assert test.leading.mass is not None
-    limit = float(whole.limits[int(np.argmin(np.abs(np.log(whole.masses / test.leading.mass))))])
-    share = float((limit * test.leading.signal / np.maximum(n, 1)).max())
-    away = (edges[1:] <= region.below) | (edges[:-1] >= region.above)
-    return away, n, 0.5 * min(share, 1.0)
+def _largest_shift(test: SidebandTest, n: NDArray[np.int64]) -> float:
+    """The largest shift of the mean rank of n events in a bin, (B,), that the signal can make."""
+    whole, leading = test.spectra[0], test.leading
+    assert whole.limits is not None and leading.signal is not None and leading.mass is not None
+    limit = float(whole.limits[whole.nearest(leading.mass)])
+    return 0.5 * min(float((limit * leading.signal / np.maximum(n, 1)).max()), 1.0)
 
 
 CORRELATED = 0.05

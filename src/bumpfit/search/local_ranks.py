@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
@@ -83,16 +84,7 @@ def decorrelated(features: Array, mass: Array, width: float, reference: NDArray[
 
 def correlations(features: Array, mass: Array) -> Array:
     """Spearman's rank correlation of every feature with the mass, shape (F,); 0 for a feature that is constant."""
-    ranks = [_ranks(column) for column in (*features.T, mass)]
-    centred = [r - r.mean() for r in ranks]
-    norms = [float(np.linalg.norm(r)) for r in centred]
-    last = centred[-1]
-    return np.array(
-        [float(c @ last) / (n * norms[-1]) if n > 0 else 0.0 for c, n in zip(centred[:-1], norms[:-1], strict=True)]
-    )
-
-
-def _ranks(values: Array) -> Array:
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values), dtype=np.float64)
+    ranks = rankdata(np.column_stack([features, mass]), axis=0)
+    centred = ranks - ranks.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=0) * np.linalg.norm(centred[:, -1])
+    return np.asarray((centred.T @ centred[:, -1] / np.where(norms > 0, norms, 1.0))[:-1])

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 
 from bumpfit import toys
-from bumpfit.errors import BumpfitError
 from bumpfit.law import estimate
 from bumpfit.normal import at_least, significance_of_log
 from bumpfit.results import Record
+from bumpfit.search.falling import Scan
 from bumpfit.search.sidebands import Region, SidebandSettings
 from bumpfit.search.spectrum import Scannable, SpectrumSettings, SpectrumTest, scan_of, scannable, scanned
 
@@ -109,35 +110,30 @@ def sideband_test(
     whole = scannable("no selection", mass, 1.0, span, spectrum)
     if isinstance(whole, SpectrumTest):
         return whole
+    scan = scan_of(whole, spectrum)
+    if scan is None:
+        return scanned(whole, scan, spectrum)
     inside = np.flatnonzero((mass >= whole.histogram.edges[0]) & (mass < whole.histogram.edges[-1]))
-    tried = [_Tried(whole, inside, None, 1.0)]
+    tried = [_Tried(whole, scan, inside, None)]
     selections: list[SidebandSelection] = []
-    places: list[int | None] = []
     for r, region in enumerate(regions):
         for efficiency in sorted(efficiencies, reverse=True):
             rows = inside[ranks[r, inside] <= efficiency]
             name = f"{efficiency:.2%} around {region.centre:.0f} GeV"
+            selection = SidebandSelection(name, r, efficiency, int(region.inside(mass[rows]).sum()))
             found = scannable(name, mass[rows], efficiency, span, spectrum, (region.low, region.high))
-            selections.append(SidebandSelection(name, r, efficiency, int(region.inside(mass[rows]).sum())))
-            places.append(None if isinstance(found, SpectrumTest) else len(tried))
-            if isinstance(found, Scannable):
-                tried.append(_Tried(found, rows, r, efficiency))
-    scans = [scan_of(each.prepared, spectrum) for each in tried]
-    if scans[0] is None:
-        return scanned(whole, spectrum)
-    for s, place in enumerate(places):
-        scan = None if place is None else scans[place]
-        if place is not None and scan is not None:
-            prepared, peak = tried[place].prepared, int(np.argmax(scan.q0))
-            number, error = _expected(prepared, regions[selections[s].region])
-            selections[s] = dataclasses.replace(
-                selections[s], n_background=number, background_error=error,
-                mass=float(prepared.masses[peak]), z_local=float(np.sqrt(scan.q0[peak])),
-            )  # fmt: skip
-    z = np.array([np.nan if scan is None else np.sqrt(scan.q0.max()) for scan in scans])
-    tried, z = [each for each, good in zip(tried, ~np.isnan(z), strict=True) if good], z[~np.isnan(z)]
+            scan = scan_of(found, spectrum) if isinstance(found, Scannable) else None
+            if isinstance(found, Scannable) and scan is not None:
+                number, error = _expected(found, region)
+                peak = int(np.argmax(scan.q0))
+                selection = dataclasses.replace(
+                    selection, n_background=number, background_error=error, mass=float(found.masses[peak]),
+                    z_local=float(np.sqrt(scan.q0[peak])),
+                )  # fmt: skip
+                tried.append(_Tried(found, scan, rows, selection))
+            selections.append(selection)
     largest = _thrown(mass, inside, tried, len(regions), settings.toys, np.random.default_rng([seed, 503]))
-    return _judged(tried, z, tuple(selections), regions, ranks, mass, largest, spectrum)
+    return _judged(tried, tuple(selections), regions, ranks, mass, largest, spectrum)
 
 
 def _expected(prepared: Scannable, region: Region) -> tuple[float, float]:
@@ -155,12 +151,22 @@ def _nearest(regions: tuple[Region, ...], mass: float) -> int:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Tried:
-    """One spectrum of the family: its rows in the table, its region (None: all events)."""
+    """One spectrum of the family, its rows in the table, and its selection (None: all events)."""
 
     prepared: Scannable
+    scan: Scan
     rows: NDArray[np.int64]
-    region: int | None
-    efficiency: float
+    selection: SidebandSelection | None
+
+    @property
+    def region(self) -> int | None:
+        """Number of its region; None: all events."""
+        return None if self.selection is None else self.selection.region
+
+    @property
+    def z(self) -> float:
+        """Significance of its largest peak."""
+        return float(np.sqrt(self.scan.q0.max()))
 
 
 def _thrown(
@@ -189,7 +195,6 @@ def _thrown(
 
 def _judged(
     tried: list[_Tried],
-    z: Array,
     selections: tuple[SidebandSelection, ...],
     regions: tuple[Region, ...],
     ranks: Array,
@@ -197,18 +202,13 @@ def _judged(
     largest: Array,
     settings: SpectrumSettings,
 ) -> SidebandTest:
-    winner = int(np.argmax(z))
-    top = float(z[winner])
-    log_p, error, extrapolated = tail(largest.max(axis=1), top)
-    best = None if tried[winner].region is None else next(
-        k for k, s in enumerate(selections)
-        if (s.region, s.efficiency) == (tried[winner].region, tried[winner].efficiency)
-    )  # fmt: skip
+    winner = max(tried, key=lambda each: each.z)
+    log_p, error, extrapolated = tail(largest.max(axis=1), winner.z)
     p_global, z_global = at_least(log_p), significance_of_log(log_p)
 
-    def told(k: int) -> SpectrumTest:
-        """The whole scan of one spectrum, with the p-value of all."""
-        test = scanned(tried[k].prepared, settings)
+    def told(each: _Tried) -> SpectrumTest:
+        """The whole result of one spectrum, with the p-value of all."""
+        test = scanned(each.prepared, each.scan, settings)
         low = (1 - 1 / z_global) * (test.n_signal or 0.0) if z_global > 1 else 0.0
         return dataclasses.replace(
             test, p_global=p_global, z_global=z_global, permutations=len(largest), n_signal_low=low
@@ -218,23 +218,22 @@ def _judged(
     peak = leading.mass
     assert peak is not None
     away = _away(regions, peak)
-    shown = tried[winner].region
-    shown = _nearest(regions, peak) if shown is None else shown
-    spectra = [leading if k == winner else told(k) for k, each in enumerate(tried) if each.region in (None, shown)]
+    shown = _nearest(regions, peak) if winner.region is None else winner.region
+    spectra = [leading if each is winner else told(each) for each in tried if each.region in (None, shown)]
     return SidebandTest(
         regions=regions,
         selections=selections,
-        best=best,
+        best=None if winner.selection is None else selections.index(winner.selection),
         leading=leading,
-        p_local=at_least(float(log_ndtr(-top))),
-        z_local=top,
+        p_local=at_least(float(log_ndtr(-winner.z))),
+        z_local=winner.z,
         p_global=p_global,
         z_global=z_global,
         error=error,
         extrapolated=extrapolated,
         toys=len(largest),
         trials=sum(len(each.prepared.masses) for each in tried),
-        elsewhere=_elsewhere(tried, z, largest, away),
+        elsewhere=_elsewhere(tried, largest, away),
         away=away,
         auc=tuple(_auc(ranks[r], mass, region) for r, region in enumerate(regions)),
         spectra=tuple(spectra),
@@ -265,15 +264,15 @@ def _away(regions: tuple[Region, ...], mass: float) -> tuple[int, ...]:
     return tuple(k for k, r in enumerate(regions) if not r.below <= mass < r.above)
 
 
-def _elsewhere(tried: list[_Tried], z: Array, largest: Array, away: tuple[int, ...]) -> float | None:
+def _elsewhere(tried: list[_Tried], largest: Array, away: tuple[int, ...]) -> float | None:
     """Probability of the largest significance away from the candidate, and of their mean, the smaller one twice."""
     if not away:
         return None
     seen = np.zeros(len(away))
-    for each, value in zip(tried, z, strict=True):
+    for each in tried:
         if each.region in away:
             k = away.index(each.region)
-            seen[k] = max(seen[k], value)
+            seen[k] = max(seen[k], each.z)
     columns = largest[:, [1 + k for k in away]]
     p = [
         estimate(hits, hits, len(largest), plain=True)[0]
@@ -287,11 +286,6 @@ def _elsewhere(tried: list[_Tried], z: Array, largest: Array, away: tuple[int, .
 
 def _auc(rank: Array, mass: Array, region: Region) -> float:
     """P(an event of the signal region scores higher than one of its sidebands), of held-out scores."""
-    from scipy.stats import rankdata
-
     inside, (lower, upper) = region.inside(mass), region.beside(mass)
-    a, b = rank[inside & ~np.isnan(rank)], rank[(lower | upper) & ~np.isnan(rank)]
-    if not len(a) or not len(b):
-        raise BumpfitError(f"the signal region around {region.centre:.0f} GeV or its sidebands are empty")
-    ranks = rankdata(np.r_[a, b])[: len(a)]
-    return float(1 - (ranks.sum() - len(a) * (len(a) + 1) / 2) / (len(a) * len(b)))
+    known = (inside | lower | upper) & ~np.isnan(rank)
+    return float(roc_auc_score(inside[known], -rank[known]))  # small ranks are signal-like

@@ -107,6 +107,17 @@ class SpectrumTest(Record):
     bound: bool = False
     workspace: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
 
+    def nearest(self, mass: float) -> int:
+        """Place of the scanned mass that is nearest to this one in ln m."""
+        assert self.masses is not None
+        return int(np.argmin(np.abs(np.log(self.masses / mass))))
+
+    def at(self, mass: Array, values: Array, outside: float) -> Array:
+        """The value of its bin, of `values` (B,), at each of these masses, and another one outside of the range."""
+        place = np.searchsorted(self.edges, mass, side="right") - 1
+        inside = (place >= 0) & (place < len(values))
+        return np.where(inside, values[np.clip(place, 0, len(values) - 1)], outside)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the workspace, which is a file of its own."""
         return {key: value for key, value in super().to_dict().items() if key != "workspace"}
@@ -139,7 +150,9 @@ def spectrum_test(
     A test that cannot be made is a result with `usable` False.
     """
     prepared = scannable(name, mass, efficiency, span, settings)
-    return prepared if isinstance(prepared, SpectrumTest) else scanned(prepared, settings)
+    if isinstance(prepared, SpectrumTest):
+        return prepared
+    return scanned(prepared, scan_of(prepared, settings), settings)
 
 
 def scannable(
@@ -208,11 +221,10 @@ def _without_peak(
     return order, model, goodness_of(histogram, null, order.n_parameters)[1]
 
 
-def scanned(prepared: Scannable, settings: SpectrumSettings) -> SpectrumTest:
-    """The scan of a spectrum over its masses; `usable` is False where a fit does not converge."""
+def scanned(prepared: Scannable, found: falling.Scan | None, settings: SpectrumSettings) -> SpectrumTest:
+    """The result of a scan of a spectrum over its masses; `usable` is False where a fit did not converge (None)."""
     test, histogram, order, model = prepared.empty, prepared.histogram, prepared.order, prepared.model
     masses, inflation = prepared.masses, prepared.inflation
-    found = scan_of(prepared, settings)
     if found is None:
         return dataclasses.replace(test, reason="the signal fits of the mass scan did not converge")
     q0, yields = found.q0, found.yields

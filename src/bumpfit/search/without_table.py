@@ -17,7 +17,7 @@ from bumpfit.runs import Run
 from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import FEWEST, has_jets
-from bumpfit.search.findings import Check, Findings, Origin, Particle, Scores, SignalEvents, Value
+from bumpfit.search.findings import Check, Findings, Origin, Particle, Scores, SignalEvents, Value, Verdict
 from bumpfit.search.mass_range import MassRange, mass_range
 from bumpfit.search.peaks import fit_peak, unordered
 from bumpfit.search.posterior import TINY, calibrated, density_ratio, learned_law, scaled, untied
@@ -29,6 +29,9 @@ from bumpfit.search.surrogate import FEATURES, Masses, generic, signal_like
 from bumpfit.search.verdict import decide
 
 Array = NDArray[np.float64]
+
+NOWHERE = 1e-9
+"""Density of signal over background at masses where no signal is."""
 
 
 def search_without_table(
@@ -67,8 +70,6 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
         )
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.limit is not None
     assert spectrum.z_global is not None and spectrum.z_local is not None
-    probability = _by_mass(data, spectrum)
-    yields = _yield(spectrum)
     found = (
         checks.repeated(data),
         Check("sidebands", True, {"inflation": spectrum.inflation}),
@@ -77,17 +78,33 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
     verdict = decide(spectrum.z_global, config.claim_z, found)
     only = Particle(
         spectrum.p_local, spectrum.z_local, spectrum.p_global, spectrum.z_global, float(spectrum.edges[0]),
-        float(spectrum.edges[-1]), _position(spectrum, config), (), yields, spectrum.limit,
+        float(spectrum.edges[-1]), _position(spectrum, config), (), _yield(spectrum), spectrum.limit,
     )  # fmt: skip
+    scores = Scores(np.ones(len(data)), np.empty(0), _by_mass(data, spectrum))
+    return _findings(data, config, seed, verdict, only, scores, found, (spectrum,))
+
+
+def _findings(
+    data: Events,
+    config: SearchConfig,
+    seed: int,
+    verdict: Verdict,
+    only: Particle,
+    scores: Scores,
+    found: tuple[Check, ...],
+    spectra: tuple[SpectrumTest, ...],
+    sidebands: SidebandTest | None = None,
+) -> Findings:
+    """Findings of one table, whose only candidate is a particle where the verdict says so."""
     return Findings(
         config=config,
         data=data,
         background=None,
         windows=(),
         test=None,
-        scores=Scores(np.ones(len(data)), np.empty(0), probability),
-        updated_probability=probability,
-        spectra=(spectrum,),
+        scores=scores,
+        updated_probability=scores.probability,
+        spectra=spectra,
         shapes=(),
         first=None,
         updated=None,
@@ -95,10 +112,11 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
         seed=seed,
         verdict=verdict,
         particles=(only,) if verdict == "resonance" else (),
-        signal=yields,
-        upper_95=spectrum.limit,
+        signal=only.signal,
+        upper_95=only.upper_95,
         checks=found,
         steps=(),
+        sidebands=sidebands,
     )
 
 
@@ -133,28 +151,8 @@ def _of_regions(
     survival = np.where(np.isnan(test.survival[test.region]), 1.0, test.survival[test.region])
     total = 0.0 if verdict == "difference" else yields.value
     probability = _probability(data, test, survival, total, learn=verdict == "resonance")
-    return Findings(
-        config=config,
-        data=data,
-        background=None,
-        windows=(),
-        test=None,
-        sidebands=test,
-        scores=Scores(survival, np.empty(0), probability),
-        updated_probability=probability,
-        spectra=test.spectra,
-        shapes=(),
-        first=None,
-        updated=None,
-        null_yield=None,
-        seed=seed,
-        verdict=verdict,
-        particles=(only,) if verdict == "resonance" else (),
-        signal=yields,
-        upper_95=limit,
-        checks=found,
-        steps=(),
-    )
+    scores = Scores(survival, np.empty(0), probability)
+    return _findings(data, config, seed, verdict, only, scores, found, test.spectra, test)
 
 
 def _yield(spectrum: SpectrumTest) -> SignalEvents:
@@ -174,10 +172,10 @@ def _before_selection(test: SidebandTest) -> tuple[SignalEvents, float]:
     if test.best is None:
         assert whole.limit is not None
         return _yield(whole), whole.limit
-    assert whole.masses is not None and whole.yields is not None and whole.errors is not None
+    assert whole.yields is not None and whole.errors is not None
     assert whole.limits is not None and leading.n_signal is not None and leading.n_signal_error is not None
     assert leading.mass is not None and leading.limit is not None
-    here = int(np.argmin(np.abs(np.log(whole.masses / leading.mass))))
+    here = whole.nearest(leading.mass)
     n, error = float(whole.yields[here]), float(whole.errors[here])
     seen, seen_error = leading.n_signal, leading.n_signal_error
     value = max(n, seen)
@@ -224,10 +222,10 @@ def _seen(test: SidebandTest) -> tuple[SignalEvents, float]:
     """Signal events seen in the leading selection, a lower bound, and the limit before it."""
     leading, whole = test.leading, test.spectra[0]
     assert leading.n_signal is not None and leading.n_signal_error is not None and leading.limit is not None
-    assert whole.limits is not None and whole.masses is not None and leading.mass is not None
-    here = int(np.argmin(np.abs(np.log(whole.masses / leading.mass))))
+    assert whole.limits is not None and leading.mass is not None
     n, error = leading.n_signal, leading.n_signal_error
-    return SignalEvents(n, error, error, "excess without jets"), max(float(whole.limits[here]), leading.limit)
+    limit = float(whole.limits[whole.nearest(leading.mass)])
+    return SignalEvents(n, error, error, "excess without jets"), max(limit, leading.limit)
 
 
 def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
@@ -240,10 +238,8 @@ def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
 def _by_mass(data: Events, spectrum: SpectrumTest) -> Array:
     """P(signal) of every event from its mass alone, shape (N,)."""
     assert spectrum.fitted is not None and spectrum.n_signal is not None and spectrum.signal is not None
-    expected = spectrum.fitted + spectrum.n_signal * spectrum.signal
-    place = np.clip(np.searchsorted(spectrum.edges, data.mass, side="right") - 1, 0, len(expected) - 1)
-    inside = (data.mass >= spectrum.edges[0]) & (data.mass < spectrum.edges[-1])
-    return np.where(inside, (spectrum.n_signal * spectrum.signal / expected)[place], 0.0)
+    signal = spectrum.n_signal * spectrum.signal
+    return spectrum.at(data.mass, signal / (spectrum.fitted + signal), 0.0)
 
 
 def _probability(data: Events, test: SidebandTest, survival: Array, n_signal: float, *, learn: bool) -> Array:
@@ -255,10 +251,8 @@ def _probability(data: Events, test: SidebandTest, survival: Array, n_signal: fl
         return untied(calibrated(survival, n_signal, learn=False))
     leading, whole = test.leading, test.spectra[0]
     assert whole.fitted is not None and leading.signal is not None
-    density = leading.signal / np.maximum(whole.fitted, 1e-300)
-    place = np.clip(np.searchsorted(whole.edges, data.mass, side="right") - 1, 0, len(density) - 1)
-    inside = (data.mass >= whole.edges[0]) & (data.mass < whole.edges[-1])
-    ratio = np.where(inside, np.maximum(density[place] * whole.fitted.sum(), 1e-9), 1e-9)
+    density = leading.signal / np.maximum(whole.fitted, 1e-300) * whole.fitted.sum()
+    ratio = whole.at(data.mass, np.maximum(density, NOWHERE), NOWHERE)
     region = test.regions[test.region].inside(data.mass)
     law = learned_law(survival[region], min(n_signal, 0.5 * float(region.sum())))
     wanted = min(max(n_signal, TINY), 0.5 * len(data))
