@@ -6,8 +6,6 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bumpfit import __version__
 from bumpfit.display import Shown, Table
 from bumpfit.errors import BumpfitError
@@ -175,26 +173,20 @@ class Answers(Shown):
 
     def _picture(self) -> Figure:
         """Local significances of all selections: what the p-value rests on."""
-        from bumpfit.report.significance import selection_significances  # here, because most answers are not drawn
+        from bumpfit.report import significance  # here, because most answers are not drawn
 
         if not self.selections:
             raise BumpfitError(
                 "there are no selections to draw: without a background table only a spectrum is searched"
             )
         windows = list(dict.fromkeys((s["mass_low"], s["mass_high"]) for s in self.selections))
-        efficiencies = sorted({s["background_efficiency"] for s in self.selections})
-        z = np.full((len(windows), len(efficiencies)), np.nan)
-        for s in self.selections:
-            place = windows.index((s["mass_low"], s["mass_high"])), efficiencies.index(s["background_efficiency"])
-            z[place] = s["z_local"]
-        best = np.unravel_index(int(np.nanargmax(z)), z.shape)
-        return selection_significances(
-            np.array(efficiencies),
-            z,
-            [_span(*window) for window in windows],
-            self.claim_z,
-            (int(best[0]), int(best[1])),
-        )
+        entries = [
+            (windows.index((s["mass_low"], s["mass_high"])), s["background_efficiency"], s["z_local"])
+            for s in self.selections
+        ]
+        efficiencies, z, best = significance.significance_grid(entries, len(windows))
+        names = [_span(*window) for window in windows]
+        return significance.selection_significances(efficiencies, z, names, self.claim_z, best)
 
 
 def _span(low: float | None, high: float | None) -> str:

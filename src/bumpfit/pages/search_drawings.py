@@ -21,7 +21,7 @@ from bumpfit.report.distributions import (
 from bumpfit.report.document import Picture
 from bumpfit.report.measurements import Bins, mass_peak, score_bins
 from bumpfit.report.rounding import count, measured, probability, relation, rounded, significant, z_value
-from bumpfit.report.significance import selection_significances
+from bumpfit.report.significance import selection_significances, significance_grid
 from bumpfit.report.spectra import ScanLine, scan, spectrum
 from bumpfit.report.style import png
 from bumpfit.search.findings import Description, Findings
@@ -138,11 +138,10 @@ def selections(findings: Findings) -> Picture:
     """Local significance of all selections."""
     test = findings.test
     assert test is not None
-    efficiencies = np.array(sorted({s.background_efficiency for s in test.selections}))
     used = sorted(set(test.windows))
-    z = np.full((len(used), len(efficiencies)), np.nan)
-    for result, window in zip(test.selections, test.windows, strict=True):
-        z[used.index(window), int(np.searchsorted(efficiencies, result.background_efficiency))] = result.z_local
+    pairs = zip(test.selections, test.windows, strict=True)
+    entries = [(used.index(window), s.background_efficiency, s.z_local) for s, window in pairs]
+    efficiencies, z, _ = significance_grid(entries, len(used))
     best = test.selections[test.best]
     place = used.index(test.windows[test.best]), int(np.searchsorted(efficiencies, best.background_efficiency))
     names = [f"{findings.windows[w].centre / 1000:.2f} TeV" for w in used]
@@ -158,14 +157,10 @@ def selections(findings: Findings) -> Picture:
 
 def regions(test: SidebandTest, claim_z: float) -> Picture:
     """Local significance of all selections of all signal regions."""
-    efficiencies = np.array(sorted({s.efficiency for s in test.selections}))
-    z = np.full((len(test.regions), len(efficiencies)), np.nan)
-    for s in test.selections:
-        if s.z_local is not None:
-            z[s.region, int(np.searchsorted(efficiencies, s.efficiency))] = s.z_local
-    row, column = np.unravel_index(int(np.nanargmax(z)), z.shape)
+    entries = [(s.region, s.efficiency, np.nan if s.z_local is None else s.z_local) for s in test.selections]
+    efficiencies, z, best = significance_grid(entries, len(test.regions))
     names = [f"{region.centre / 1000:.2f} TeV" for region in test.regions]
-    figure = selection_significances(efficiencies, z, names, claim_z, (int(row), int(column)))
+    figure = selection_significances(efficiencies, z, names, claim_z, best)
     return picture(
         "selections",
         figure,

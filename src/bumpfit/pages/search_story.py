@@ -8,7 +8,7 @@ from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages import search_regions as regions
 from bumpfit.pages.answers import Input, ParticleAnswer, PValue, Told
 from bumpfit.pages.search_candidate import arrow, lowered
-from bumpfit.pages.search_terminal import upper_bound
+from bumpfit.pages.search_terminal import upper_bound, verdict_title
 from bumpfit.pages.search_words import LOWER_BOUNDS
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
@@ -16,9 +16,6 @@ from bumpfit.scoring import Average, Classifier
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.two_sample import SelectionResult
 from bumpfit.search.windows import Window
-
-ROWS = 20
-"""Rows of the table of selections; more are in result.json."""
 
 APPROACH_NAMES = {
     "trees": "Boosted trees",
@@ -101,7 +98,7 @@ def _headline(findings: Told) -> tuple[str, str]:
     if answers.verdict == "difference":
         failed = "; ".join(f"{c.name} ({c.detail})" for c in answers.checks if c.decisive and c.passed is False)
         alone = findings.background is None
-        heading = "An excess, but not of a resonance" if alone else "The tables differ, but not like a resonance"
+        heading = verdict_title("difference", len(answers.inputs))
         quoted = "No resonance is claimed, and no masses or signal events are quoted."
         if not answers.p_value.z_global >= answers.claim_z:
             return heading, (
@@ -363,9 +360,9 @@ def _overall(findings: Told) -> str:
 def _selection_table(selections: tuple[SelectionResult, ...], best: int) -> Table:
     order = list(range(len(selections)))
     note = ""
-    if len(order) > ROWS:
-        order = sorted(order, key=lambda i: selections[i].p_local)[:ROWS]
-        note = f" The {ROWS} with the smallest p-values of {len(selections)}; all are in result.json."
+    if len(order) > regions.ROWS:
+        order = sorted(order, key=lambda i: selections[i].p_local)[: regions.ROWS]
+        note = f" The {regions.ROWS} with the smallest p-values of {len(selections)}; all are in result.json."
     rows = tuple(
         (
             selections[i].name,

@@ -84,10 +84,13 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     verdict = answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")
     for name, text in _differing(answers) if verdict == "difference" else _signal(answers):
         rows.add_row(name, text)
-    title, colour = VERDICTS[verdict]
-    if verdict == "difference" and len(answers.get("inputs") or ()) == 1:
-        title = "An excess, but not of a resonance"
+    title, colour = verdict_title(verdict, len(answers.get("inputs") or ())), VERDICTS[verdict][1]
     return Panel(rows, title=title, title_align="left", border_style=colour, expand=False)
+
+
+def verdict_title(verdict: str, tables: int) -> str:
+    """Title of the answer of a search of so many tables; one table differs from none."""
+    return "An excess, but not of a resonance" if verdict == "difference" and tables == 1 else VERDICTS[verdict][0]
 
 
 def _signal(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

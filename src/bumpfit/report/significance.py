@@ -17,6 +17,20 @@ from bumpfit.report.style import BLUE, GREY, HEIGHT, VERMILION, WIDTH, panels, s
 Array = NDArray[np.float64]
 
 
+def significance_grid(
+    entries: Sequence[tuple[int, float, float]], windows: int
+) -> tuple[Array, Array, tuple[int, int]]:
+    """Background efficiencies (E,), ascending, significances (W, E) and the place of the largest one, of entries
+    (number of the window, background efficiency, z); NaN where there is none.
+    """
+    efficiencies = np.array(sorted({efficiency for _, efficiency, _ in entries}))
+    z = np.full((windows, len(efficiencies)), np.nan)
+    for window, efficiency, value in entries:
+        z[window, int(np.searchsorted(efficiencies, efficiency))] = value
+    row, column = np.unravel_index(int(np.nanargmax(z)), z.shape)
+    return efficiencies, z, (int(row), int(column))
+
+
 @styled
 def selection_significances(
     efficiencies: Array, z: Array, windows: Sequence[str], threshold: float, best: tuple[int, int]
