@@ -113,12 +113,19 @@ def limitations(findings: Told) -> list[Block]:
         entries.append(
             "Without a background table everything rests on the dijet function, and on features that change slowly "
             "with the mass: a feature that jumps at a mass, in the detector or by a trigger, looks like a resonance "
-            "there. The regions elsewhere are the check against classifiers that make peaks."
+            "there. The checks of the features and of the regions elsewhere look for that; a jump that shifts a "
+            "feature no more than a signal can is not seen by them."
         )
         entries.append(
             "The toys keep the trained models and the scores as they are. Masses without a sideband on each side are "
             "searched in the spectrum of all events only."
         )
+        if findings.signal.origin in ("selection", "generic selection"):
+            entries.append(
+                "The number of signal events rests on simulated decays into two or three prongs, and holds "
+                f"{config.templates.template_error:.0%} for their modelling. Another kind of jet would be counted with "
+                "another efficiency."
+            )
     else:
         entries.append(
             "Without a background table everything rests on the dijet function: a spectrum that it does not follow "
@@ -163,7 +170,7 @@ def _of_spectra(findings: Told) -> list[str]:
         entries.append(
             f"{'Local p-values' if permuted else 'p-values'} of the mass spectrum are asymptotic; with few events "
             "(about 10 in the peak region) they are only a guide."
-            + (" The global one is from permutations." if permuted else "")
+            + (f" The global one is from {'permutations' if findings.sidebands is None else 'toys'}." * permuted)
         )
     poor = [t.name for t in findings.spectra if t.usable and t.goodness_p is not None and t.goodness_p < POOR_FIT]
     if poor:
@@ -192,8 +199,8 @@ def next_steps(findings: Told) -> list[Block]:
         )
     if findings.background is None:
         entries.append(
-            "Give a table of background events (`--background`): the two-sample test learns from all of it, and "
-            "gives the decay and the number of signal events before any selection."
+            "Give a table of background events (`--background`): the two-sample test needs no sidebands, and compares "
+            "all features of both tables where no signal can be."
             if findings.sidebands is not None
             else "Give a table of background events (`--background`): the two-sample test uses the features of the "
             "jets and is far stronger than the spectrum alone."
