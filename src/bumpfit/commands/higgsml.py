@@ -41,14 +41,6 @@ def _events(path: Path) -> pd.DataFrame:
     return read_frame(path)
 
 
-def _training(path: Path, rows: int | None = None, seed: int = 0) -> pd.DataFrame:
-    """Weighted, labelled events; of a large file of the challenge random training rows."""
-    from bumpfit.higgsml.columns import checked
-    from bumpfit.higgsml.streamed import training
-
-    return checked(training(path, rows, seed), weights=True, processes=True, what=str(path))
-
-
 @app.command()
 def sample(
     out: TableOut,
@@ -116,7 +108,7 @@ def pseudo(
     from bumpfit.higgsml.columns import LUMINOSITY
     from bumpfit.higgsml.dataset import Dataset
     from bumpfit.higgsml.split import parts
-    from bumpfit.higgsml.streamed import Wanted, experiments, large
+    from bumpfit.higgsml.streamed import Wanted, experiments, large, training
     from bumpfit.pages.higgsml import written
 
     check_outputs([data], out)
@@ -129,7 +121,7 @@ def pseudo(
             raise InputError(f"{data} is streamed, and --compatible needs the whole table in memory; leave it out")
         made = next(experiments(Dataset(data), [Wanted(mu, Nuisances.of(values), seed)], "test", luminosity))
     else:
-        table = parts(_training(data))[1] if closure else _training(data)
+        table = parts(training(data))[1] if closure else training(data)
         if luminosity != LUMINOSITY:
             table = table.assign(weights=table["weights"] * (luminosity / LUMINOSITY))
         made = experiment(table, mu, values, seed, compatible)
@@ -180,6 +172,7 @@ def train(
     """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
     from bumpfit.higgsml.method import save
     from bumpfit.higgsml.population import calibrated
+    from bumpfit.higgsml.streamed import training
     from bumpfit.higgsml.submission import export as write_entry
     from bumpfit.pages.higgsml import trained
 
@@ -189,7 +182,7 @@ def train(
     if calibrate_with not in ("auto", "templates", "events"):
         raise InputError(f"--calibrate-with is '{calibrate_with}'; expected auto, templates or events")
     made = _made(method, option or [], mode, luminosity, member or [])
-    table = _training(data, rows, seed)
+    table = training(data, rows, seed)
     fitted = made.fit(table, seed)
     by = None
     if calibrate and not fitted.as_published:

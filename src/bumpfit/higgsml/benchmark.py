@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.files import atomic, sha256, write_json
 from bumpfit.higgsml.benchmark_summary import Benchmark, Compared, Difference, Mode, Plan, summarised
-from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, WEIGHTS, checked, matrix
+from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, WEIGHTS, matrix
 from bumpfit.higgsml.dataset import Dataset, Part
 from bumpfit.higgsml.likelihood import Model, fit_all
 from bumpfit.higgsml.measurement import Measurement, failed
@@ -174,8 +174,6 @@ def _of_file(maxsize: int) -> Callable[[Callable[..., Made]], Callable[..., Made
 def population(sample: str, mode: Mode) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training events of entries, and the events that experiments are drawn from (of a large file, some of them)."""
     table = training(sample)
-    if not large(sample):
-        table = checked(table, weights=True, processes=True, what=sample)
     return (table, table) if mode == "independent" else parts(table)
 
 

@@ -60,21 +60,20 @@ def _described(file: Path) -> bool:
 
 
 def training(path: str | os.PathLike[str], rows: int | None = None, seed: int = 0) -> pd.DataFrame:
-    """Training events: the whole table, or random rows of it (`rows`; of a large file training rows, `LARGE` by
-    default).
+    """Weighted, labelled training events: the whole table, or random rows of it (`rows`; of a large file training rows,
+    `LARGE` by default).
 
     Random rows have weights with the sum of the whole table: they stand for the same luminosity.
 
     Raises:
-        InputError: the metadata beside a Parquet file are those of another one; random rows of a bad table.
+        InputError: the metadata beside a Parquet file are those of another one; as `checked`.
     """
     if not large(path):
         if _described(Path(path)):
             Dataset(path).check_sum()
-        table = read_frame(path)
+        table = checked(read_frame(path), weights=True, processes=True, what=str(path))
         if rows is None or rows >= len(table):
             return table
-        table = checked(table, weights=True, processes=True, what=str(path))
         taken = table.iloc[np.sort(np.random.default_rng(seed).choice(len(table), rows, replace=False))]
         total = math.fsum(table[WEIGHTS].to_numpy().tolist())
         return taken.assign(**{WEIGHTS: rescaled(taken[WEIGHTS].to_numpy(), total)})

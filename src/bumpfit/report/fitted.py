@@ -67,15 +67,14 @@ def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
     band(main, np.maximum(total - error, 0.0), total + error, edges, label="Uncertainty")
     main.set_ylabel("Events / bin")
     main.set_xlim(0, size)
-    drawn = total
+    side_by_side = {"ratio": CHANNELS} if len(found.channels) > 1 else {}
     if all(channel.data is not None for channel in found.channels):
         data = np.concatenate([np.array(channel.data) for channel in found.channels])
-        drawn = np.append(total, data)
-        event_scale(main, drawn, ratio=CHANNELS if len(found.channels) > 1 else 50.0)
+        event_scale(main, np.append(total, data), **side_by_side)
         observed(main, data, edges)
         pulls(lower, (data - total) / np.sqrt(np.maximum(total, 1e-9)), edges)
     else:
-        event_scale(main, drawn, ratio=CHANNELS if len(found.channels) > 1 else 50.0)
+        event_scale(main, total, **side_by_side)
         pulls(lower, np.zeros(size), edges)
     headroom(main, 0.08 * (1 + (len(layers) + 3) // 2))
     _channels(main, lower, found)

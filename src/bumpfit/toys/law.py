@@ -70,15 +70,18 @@ class Toys:
         """Fraction of toys of the best fit, fitted again, at least as extreme, and how many were fitted."""
         fast = _saturated(likelihood, best, self) if statistic == "saturated" else None
         values = _misfits(likelihood, best, statistic, self) if fast is None else fast
-        values = values[np.isfinite(values)]
-        return tail_of(values >= value - TIE), int(values.size)
+        return _beyond(values, value)
 
     def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
         """Fraction of toys of the special case at least as extreme, and how many were fitted."""
         tasks = ((ratio, best.x, self.seed, i) for i in range(self.n))
-        values = np.array(list(_mapped(_ratio, tasks, self)))
-        values = values[np.isfinite(values)]
-        return tail_of(values >= value - TIE), int(values.size)
+        return _beyond(np.array(list(_mapped(_ratio, tasks, self))), value)
+
+
+def _beyond(values: Floats, value: float) -> tuple[Tail, int]:
+    """The tail of toys at least as large as `value`, and how many were fitted; values (n,), NaN where a fit failed."""
+    fitted = values[np.isfinite(values)]
+    return tail_of(fitted >= value - TIE), int(fitted.size)
 
 
 def tail_of(above: NDArray[np.bool_]) -> Tail:
