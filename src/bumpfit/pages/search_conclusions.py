@@ -109,28 +109,8 @@ def limitations(findings: Told) -> list[Block]:
                 "The data must differ from the table enough for a classifier to learn it: a few hundred signal events "
                 "among 10^{5} are about the least. No claim does not mean no signal; see the upper limit."
             )
-    elif findings.sidebands is not None:
-        entries.append(
-            "Without a background table everything rests on the dijet function, and on features that change slowly "
-            "with the mass: a feature that jumps at a mass, in the detector or by a trigger, looks like a resonance "
-            "there. The checks of the features and of the regions elsewhere look for that; a jump that shifts a "
-            "feature no more than a signal can is not seen by them."
-        )
-        entries.append(
-            "The toys keep the trained models and the scores as they are. Masses without a sideband on each side are "
-            "searched in the spectrum of all events only."
-        )
-        if findings.signal.origin in ("selection", "generic selection"):
-            entries.append(
-                "The number of signal events rests on simulated decays into two or three prongs, and holds "
-                f"{config.templates.template_error:.0%} for their modelling. Another kind of jet would be counted with "
-                "another efficiency."
-            )
     else:
-        entries.append(
-            "Without a background table everything rests on the dijet function: a spectrum that it does not follow "
-            "looks like a signal or hides one."
-        )
+        entries += _of_one_table(findings)
     if "union bound" in answers.p_value.method:
         entries.append(
             "The global p-value is an upper bound; the true one is smaller, as neighbouring trials are correlated."
@@ -158,6 +138,30 @@ def limitations(findings: Told) -> list[Block]:
             "masses the limit can be stronger or weaker."
         )
     return [Heading("Limitations", "limitations"), Items(tuple(entries))]
+
+
+def _of_one_table(findings: Told) -> list[str]:
+    """Where a search without a background table ends."""
+    if findings.sidebands is None:
+        return [
+            "Without a background table everything rests on the dijet function: a spectrum that it does not follow "
+            "looks like a signal or hides one."
+        ]
+    entries = [
+        "Without a background table everything rests on the dijet function, and on features that change slowly with "
+        "the mass: a feature that jumps at a mass, in the detector or by a trigger, looks like a resonance there. The "
+        "checks of the features and of the regions elsewhere look for that; a jump that shifts a feature no more than "
+        "a signal can is not seen by them.",
+        "The toys keep the trained models and the scores as they are. Masses without a sideband on each side are "
+        "searched in the spectrum of all events only.",
+    ]
+    if findings.signal.origin in ("selection", "generic selection"):
+        entries.append(
+            "The number of signal events rests on simulated decays into two or three prongs, and holds "
+            f"{findings.config.templates.template_error:.0%} for their modelling. Another kind of jet would be counted "
+            "with another efficiency."
+        )
+    return entries
 
 
 def _of_spectra(findings: Told) -> list[str]:
