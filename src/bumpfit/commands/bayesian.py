@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped
-from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.output import Drawing, Output
+from bumpfit.commands.question import begin
 
 
 @grouped
@@ -36,14 +37,10 @@ def posterior(
     from bumpfit import inference
     from bumpfit.pages import likelihood as show
 
-    drawing.check()
-    files = [workspace, *reading.files, *fitting.files]
-    check_outputs(files, output.out, drawing.figure)
-    model = reading.model(workspace)
-    data, settings = fitting.data(model), fitting.settings(model)
+    asked = begin(workspace, reading, fitting, output, drawing)
     found = inference.posterior(
-        model, parameter, data, prior=prior, levels=(interval_level, level), samples=samples, seed=seed,
-        **settings,
+        asked.model, parameter, asked.data, prior=prior, levels=(interval_level, level), samples=samples, seed=seed,
+        **asked.settings,
     )  # fmt: skip
 
     def draw() -> Any:
@@ -52,8 +49,7 @@ def posterior(
         return figure(found)
 
     drawing.draw(draw)
-    options = {**reading.given(), **fitting.given(), "prior": prior, "samples": samples, "seed": seed}
-    result = {**provenance("posterior", files, options), **found.to_dict()}
+    result = {**asked.provenance("posterior", prior=prior, samples=samples, seed=seed), **found.to_dict()}
     output.give(result, lambda: show.posterior(found), show.notes(found))
 
 

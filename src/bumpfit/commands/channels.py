@@ -8,7 +8,8 @@ import typer
 
 from bumpfit.commands.likelihood import groups_of
 from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workers, Workspace, grouped, law_of
-from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.output import Drawing, Output
+from bumpfit.commands.question import begin
 
 
 @grouped
@@ -36,14 +37,10 @@ def compatibility(
     from bumpfit import inference
     from bumpfit.pages import likelihood as show
 
-    drawing.check()
-    files = [workspace, *reading.files, *fitting.files]
-    check_outputs(files, output.out, drawing.figure)
-    model = reading.model(workspace)
-    data, settings = fitting.data(model), fitting.settings(model)
+    asked = begin(workspace, reading, fitting, output, drawing)
     groups = groups_of(group)
     found = inference.compatibility(
-        model, data, parameter=parameter, groups=groups, law=law_of(toys, seed, workers), **settings
+        asked.model, asked.data, parameter=parameter, groups=groups, law=law_of(toys, seed, workers), **asked.settings
     )
 
     def draw() -> Any:
@@ -52,13 +49,8 @@ def compatibility(
         return figure(found)
 
     drawing.draw(draw)
-    options = {
-        **reading.given(),
-        **fitting.given(),
-        "groups": groups,
-        **({} if toys is None else {"toys": toys, "seed": seed}),
-    }
-    result = {**provenance("compatibility", files, options), **found.to_dict()}
+    thrown = {} if toys is None else {"toys": toys, "seed": seed}
+    result = {**asked.provenance("compatibility", groups=groups, **thrown), **found.to_dict()}
     output.give(result, lambda: show.compatibility(found), show.notes(found))
 
 

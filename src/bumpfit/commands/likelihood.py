@@ -22,6 +22,7 @@ from bumpfit.commands.options import (
     law_of,
 )
 from bumpfit.commands.output import Drawing, Output, Page, check_outputs, provenance
+from bumpfit.commands.question import begin
 from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
@@ -277,12 +278,8 @@ def impacts(
     """
     from bumpfit import inference
 
-    drawing.check()
-    files = [workspace, *reading.files, *fitting.files]
-    check_outputs(files, output.out, drawing.figure)
-    model = reading.model(workspace)
-    data, settings = fitting.data(model), fitting.settings(model)
-    found = inference.impacts(model, data, parameter=parameter, **settings)
+    asked = begin(workspace, reading, fitting, output, drawing)
+    found = inference.impacts(asked.model, asked.data, parameter=parameter, **asked.settings)
 
     def draw() -> Any:
         from bumpfit.report.fitted import ranking
@@ -290,12 +287,12 @@ def impacts(
         return ranking(found, top)
 
     drawing.draw(draw)
-    result = {**provenance("impacts", files, {**reading.given(), **fitting.given()}), **found.to_dict()}
+    result = {**asked.provenance("impacts"), **found.to_dict()}
     parts = None
     if breakdown or group:
         from bumpfit.inference.breakdown import breakdown as split
 
-        parts = split(model, data, groups=groups_of(group), parameter=parameter, **settings)
+        parts = split(asked.model, asked.data, groups=groups_of(group), parameter=parameter, **asked.settings)
         result["breakdown"] = parts.to_dict()
 
     def tell() -> Any:
@@ -337,15 +334,13 @@ def gof(
     """
     from bumpfit import inference
 
-    files = [workspace, *reading.files, *fitting.files]
-    check_outputs(files, output.out)
-    model = reading.model(workspace)
+    asked = begin(workspace, reading, fitting, output)
     if statistic == "ks" and toys == 0:
         raise InputError("only toys know the distribution of the ks statistic; give --toys N")
     law = law_of(toys or None, seed, workers)
-    found = inference.goodness(model, fitting.data(model), statistic, law=law, **fitting.settings(model))
-    options = {**reading.given(), **fitting.given(), **({"toys": toys, "seed": seed} if toys else {})}
-    result = {**provenance("gof", files, options), **found.to_dict()}
+    found = inference.goodness(asked.model, asked.data, statistic, law=law, **asked.settings)
+    thrown = {"toys": toys, "seed": seed} if toys else {}
+    result = {**asked.provenance("gof", **thrown), **found.to_dict()}
     output.give(result, lambda: show.goodness(found), show.notes(found))
 
 
@@ -367,13 +362,9 @@ def contour(
     """
     from bumpfit import inference
 
-    drawing.check()
-    files = [workspace, *reading.files, *fitting.files]
-    check_outputs(files, output.out, drawing.figure)
-    model = reading.model(workspace)
-    data, settings = fitting.data(model), fitting.settings(model)
+    asked = begin(workspace, reading, fitting, output, drawing)
     lines = [
-        inference.contour(model, x, y, chosen, data, n_points=points, **settings)
+        inference.contour(asked.model, x, y, chosen, asked.data, n_points=points, **asked.settings)
         for chosen in level or (0.6827, 0.9545)
     ]
 
@@ -383,10 +374,7 @@ def contour(
         return contours(lines)
 
     drawing.draw(draw)
-    result = {
-        **provenance("contour", files, {**reading.given(), **fitting.given()}),
-        "contours": [line.to_dict() for line in lines],
-    }
+    result = {**asked.provenance("contour"), "contours": [line.to_dict() for line in lines]}
     output.give(result, lambda: show.contours(lines), show.notes(*lines))
 
 

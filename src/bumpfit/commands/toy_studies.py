@@ -10,6 +10,7 @@ import typer
 
 from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped, law_of
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.question import begin
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
 from bumpfit.pages.terminal import number, pairs, table
@@ -49,19 +50,18 @@ def interval(
     from bumpfit import inference
     from bumpfit.execute import available_cores
 
-    files = [workspace, *reading.files, *fitting.files]
-    check_outputs(files, output.out)
-    model = reading.model(workspace)
-    data, settings = fitting.data(model), fitting.settings(model)
+    asked = begin(workspace, reading, fitting, output)
     levels = level or (0.6827, 0.9545)
     if method == "profile" and toys is not None:
         raise InputError("--toys belongs to --method feldman-cousins")
     n = None if method == "profile" else 2000 if toys is None else toys
     law = law_of(n, seed, workers or available_cores())
-    found = [inference.interval(model, parameter, chosen, data, law=law, **settings) for chosen in levels]
-    options = {**reading.given(), **fitting.given(), **({} if n is None else {"toys": n, "seed": seed})}
+    found = [
+        inference.interval(asked.model, parameter, chosen, asked.data, law=law, **asked.settings) for chosen in levels
+    ]
+    thrown = {} if n is None else {"toys": n, "seed": seed}
     result = {
-        **provenance("interval", files, {"method": method, **options}),
+        **asked.provenance("interval", method=method, **thrown),
         "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
         "intervals": [one.to_dict() for one in found],
     }  # fmt: skip
