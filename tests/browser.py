@@ -15,14 +15,26 @@ WIDTHS = (360, 420, 1280, 1600)
 PAPER = 720
 """Pixels that A4 leaves between usual margins."""
 
-FIGURES = """() => [...document.images].map(image => {
+FIGURES = """() => Promise.all([...document.querySelectorAll("figure > :is(img, svg)")].map(async one => {
+  let image = one;
+  if (one.tagName === "svg") {  // alone, as it would be in a file
+    image = new Image(96, 96);
+    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(new XMLSerializer().serializeToString(one));
+    await image.decode();
+  }
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = 48;
+  canvas.width = canvas.height = 96;
   const context = canvas.getContext("2d");
-  if (image.complete && image.naturalWidth) context.drawImage(image, 0, 0, 48, 48);
-  const pixels = new Uint32Array(context.getImageData(0, 0, 48, 48).data.buffer);
-  return {alt: image.alt, width: image.naturalWidth, shown: image.getBoundingClientRect().width,
-          colours: new Set(pixels).size};
+  context.drawImage(image, 0, 0, 96, 96);
+  const pixels = new Uint32Array(context.getImageData(0, 0, 96, 96).data.buffer), box = one.getBoundingClientRect();
+  return {alt: one.getAttribute("alt") ?? one.getAttribute("aria-label"), width: box.width, height: box.height,
+          caption: one.parentElement.querySelector("figcaption").textContent, colours: new Set(pixels).size,
+          white: pixels.filter(pixel => pixel === 0xffffffff).length / pixels.length,
+          dangling: [...one.querySelectorAll("use")].filter(a => !one.querySelector(a.getAttribute("href"))).length};
+}))"""
+PAPER_COLOURS = """() => [...document.querySelectorAll("figure > :is(img, svg)")].map(one => {
+  const look = getComputedStyle(one);
+  return look.backgroundColor + " " + look.filter;
 })"""
 TABLE = """place => {
   const table = document.querySelectorAll("table.sorts")[place];
@@ -43,6 +55,8 @@ class Seen:
 
     messages: list[str]
     figures: list[dict[str, Any]]
+    dark: list[str]
+    """Behind each figure in dark mode: colour, and what is done to it."""
     facts: dict[int, dict[str, Any]]
     printed: dict[str, Any]
     pdf: bytes
@@ -82,7 +96,11 @@ class Chromium:
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             facts[width] = page.evaluate(FACTS)
+        page.set_viewport_size({"width": 1280, "height": 900})
         figures = page.evaluate(FIGURES)
+        page.emulate_media(color_scheme="dark")
+        dark = page.evaluate(PAPER_COLOURS)
+        page.emulate_media(color_scheme="light")
         tables = []
         for place in range(page.locator("table.sorts").count() if scripts else 0):
             states = [page.evaluate(TABLE, place)]
@@ -95,7 +113,7 @@ class Chromium:
         printed = page.evaluate(FACTS)
         pdf = page.pdf(format="A4")
         context.close()
-        return Seen(messages, figures, facts, printed, pdf, tables)
+        return Seen(messages, figures, dark, facts, printed, pdf, tables)
 
 
 def executable() -> str:
@@ -118,7 +136,10 @@ def is_well_made(seen: Seen, figures: int) -> None:
     assert seen.messages == []
     assert len(seen.figures) == figures
     for one in seen.figures:
-        assert one["alt"] and one["width"] > 200 and one["shown"] > 100 and one["colours"] > 2, one
+        assert one["alt"] and one["alt"] not in one["caption"] and any(c.isdigit() for c in one["alt"]), one
+        assert one["width"] > 200 and one["height"] > 40 and one["dangling"] == 0, one
+        assert one["colours"] > 8 and 0.2 < one["white"] < 0.99, one  # drawn, on white
+    assert set(seen.dark) <= {"rgb(255, 255, 255) brightness(0.92)"}  # what is drawn is dark: it needs its paper
     for width, facts in {**seen.facts, PAPER: seen.printed}.items():
         assert facts["width"] <= width and facts["anchors"] == 0 and facts["unnamed"] == 0, (width, facts)
     assert seen.printed["nav"] == "none" and seen.pdf.startswith(b"%PDF")

@@ -26,7 +26,7 @@ def test_report() -> None:
         found.discovery.q0 == inference.discovery(asked).q0 and found.limit.observed == inference.limit(asked).observed
     )
     page = html.render(document(found, asked, "w.json", HEAD))
-    assert len(re.findall(r'<img alt="[^"]+" src="data:image/png;base64,[A-Za-z0-9+/=]{2000,}"', page)) == 4
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]+ from [^"]+"', page)) == 4
     assert "1.26 ± 0.77" in page and "1.71" in page and "2.63" in page and "expected 1.49" in page
     assert "<b>norm" not in page and "<i>norm" not in page and "&lt;i&gt;norm" in page
     assert "folder/w.json" not in page and "ab" * 32 in page and "--fix" in page
@@ -38,7 +38,7 @@ def test_what_has_no_answer_is_told() -> None:
     found = inference.summary(asked)
     assert found.parameter is None and set(found.refused) == {"discovery", "interval", "limit", "scan", "impacts"}
     page = html.render(document(found, asked, "w.json", HEAD))
-    assert "No upper limit: <code>there is no parameter of interest" in page and page.count("<img") == 1
+    assert "No upper limit: <code>there is no parameter of interest" in page and page.count("<svg") == 1
 
 
 def test_a_value_that_is_held_is_no_answer() -> None:

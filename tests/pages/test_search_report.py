@@ -20,16 +20,20 @@ from bumpfit.pages.answers import Check, PValue, Told
 from bumpfit.pages.search_command import command
 from bumpfit.pages.search_story import bound
 from bumpfit.report import html, markdown
-from bumpfit.report.document import Document, Gallery, Items, Table
+from bumpfit.report.document import Document, Gallery, Items, Picture, Table
 from bumpfit.search.config import SearchConfig, config_toml, read_config
 
 TINY = bytes.fromhex("89504e470d0a1a0a")
 
 
+def tiny(name: str, figure: object, caption: str) -> Picture:
+    return Picture(name, caption, f"figures/{name}.png", TINY)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw, but do not rasterise."""
-    monkeypatch.setattr(drawings, "png", lambda figure: TINY)
+    monkeypatch.setattr(drawings, "embedded", tiny)
 
 
 class Page(HTMLParser):
@@ -103,7 +107,7 @@ VARIANTS = {
 def drawn(variant: str) -> Document:
     """The document of a variant, made once without rasterising."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawings, "png", lambda figure: TINY)
+        patch.setattr(drawings, "embedded", tiny)
         return present.document(VARIANTS[variant]())
 
 
@@ -145,9 +149,11 @@ def test_written_files(tmp_path: Path) -> None:
     assert linked == {path for path in written if path.suffix == ".png"}
     for path in linked:
         assert path.read_bytes().startswith(TINY)
+        assert path.with_suffix(".svg").read_text().startswith("<svg xmlns=")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?://|@import|url\(", page)
-    assert page.count("data:image/png;base64,") == len(linked)
+    assert not re.search(r"https?:|@import|url\((?!#)", page)
+    assert page.count('<svg role="img" aria-label="') == len(linked)
+    read_page(page)  # every id once
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
 
@@ -164,7 +170,7 @@ def test_figures_are_the_same_bytes_again() -> None:
 
 
 def test_output_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawings, "png", lambda figure: TINY)
+    monkeypatch.setattr(drawings, "embedded", tiny)
     place = tmp_path / "out"
     place.write_text("here already")
     with pytest.raises(InputError):

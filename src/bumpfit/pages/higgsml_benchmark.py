@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bumpfit.files import atomic, write_text
+from bumpfit.files import write_text
 from bumpfit.higgsml.benchmark import Benchmark, Compared, Difference
 from bumpfit.higgsml.score import Scores
 from bumpfit.pages import higgsml_figures as draw
 from bumpfit.pages.higgsml import shortcomings
 from bumpfit.pages.terminal import number
-from bumpfit.report import html, markdown
+from bumpfit.report import embedded, html, markdown
 from bumpfit.report.document import Document, Heading, Paragraph, Picture, Table, Verdict
-from bumpfit.report.style import png, style
+from bumpfit.report.style import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,7 +105,7 @@ def told(found: Benchmark) -> str:
     )
 
 
-def _pictures(found: Benchmark, lines: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Picture]:
+def _pictures(found: Benchmark, lines: Sequence[Mapping[str, Any]]) -> dict[str, Picture]:
     wanted: tuple[tuple[str, str, Callable[[], Figure | None]], ...] = (
         ("scores", "Score of all intervals with its bootstrap error.", lambda: draw.scores(found)),
         ("ladder", "Intervals of the middle set, best fits as ticks; red ones do not hold the true mu.",
@@ -117,18 +117,9 @@ def _pictures(found: Benchmark, lines: Sequence[Mapping[str, Any]], folder: Path
         ("impacts", "What each nuisance adds to the bound of mu.", lambda: draw.impacts(found)),
         ("related", "Correlation of mu_hat - mu between methods.", lambda: draw.correlation(found)),
     )  # fmt: skip
-    result = {}
-    (folder / "figures").mkdir(exist_ok=True)
     with style():
-        for name, caption, make in wanted:
-            figure = make()
-            if figure is None:
-                continue
-            content = png(figure)
-            with atomic(folder / "figures" / f"{name}.png") as temporary:
-                temporary.write_bytes(content)
-            result[name] = Picture(name, caption, f"figures/{name}.png", content)
-    return result
+        drawn = [(name, caption, make()) for name, caption, make in wanted]
+        return {name: embedded.embedded(name, figure, caption) for name, caption, figure in drawn if figure is not None}
 
 
 def _differences(name: str, caption: str, pairs: Sequence[Difference]) -> Table:
@@ -183,6 +174,7 @@ def page(found: Benchmark, pictures: Mapping[str, Picture]) -> Document:
 
 def write(found: Benchmark, lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """report.md, report.html and figures/ of a benchmark."""
-    made = page(found, _pictures(found, lines, folder))
+    made = page(found, _pictures(found, lines))
+    embedded.write(made.pictures(), folder)
     write_text(folder / "report.md", markdown.render(made))
     write_text(folder / "report.html", html.render(made))

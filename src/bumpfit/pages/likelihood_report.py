@@ -16,13 +16,12 @@ from bumpfit.report.document import (
     Gallery,
     Heading,
     Paragraph,
-    Picture,
     Table,
     Verdict,
     verbatim,
 )
+from bumpfit.report.embedded import embedded
 from bumpfit.report.rounding import probability, relation, significant, z_value
-from bumpfit.report.style import png
 from bumpfit.workspace import Model
 
 NAMES = {
@@ -100,7 +99,7 @@ def _fitted(found: Summary, model: Model) -> list[Block]:
     header = ("Channel", "Sample", "Before", "After")
     return [
         *blocks,
-        Picture("yields", "Data and expected events after the fit, and pulls.", "figures/yields.png", png(drawn)),
+        embedded("yields", drawn, "Data and expected events after the fit, and pulls."),
         Table("sums", "Expected events before and after the fit.", header, tuple(rows), (2, 3)),
     ]
 
@@ -122,7 +121,7 @@ def _parameters(found: Summary, model: Model) -> list[Block]:
     blocks: list[Block] = [Heading("Parameters", "parameters")]
     if found.impacts is not None and found.impacts.impacts:
         told = "Pulls and impacts of the nuisance parameters, largest first."
-        blocks.append(Picture("impacts", told, "figures/impacts.png", png(pictures.plot(found.impacts))))
+        blocks.append(embedded("impacts", pictures.plot(found.impacts), told))
     return [*blocks, Table("values", caption, ("Parameter", "Value", "Error", "Constraint"), tuple(rows), (1, 2))]
 
 
@@ -131,11 +130,11 @@ def _strength(found: Summary) -> list[Block]:
         return []
     told = []
     if found.scan is not None:
-        told.append(Picture("scan", "-2 ln L above its minimum, all other parameters fitted at every point.",
-                            "figures/scan.png", png(pictures.plot(found.scan))))  # fmt: skip
+        caption = "-2 ln L above its minimum, all other parameters fitted at every point."
+        told.append(embedded("scan", pictures.plot(found.scan), caption))
     if found.limit is not None:
-        told.append(Picture("limit", "CLs of the strengths that were tested, the limit and its expected band.",
-                            "figures/limit.png", png(pictures.plot(found.limit))))  # fmt: skip
+        caption = "CLs of the strengths that were tested, the limit and its expected band."
+        told.append(embedded("limit", pictures.plot(found.limit), caption))
     rows = []
     if found.discovery is not None:
         rows += [("q_{0}", statistic(found.discovery.q0)), ("local p-value", probability(found.discovery.p))]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bumpfit.pages.origin import made
 from bumpfit.pages.terminal import measured, number
-from bumpfit.report.document import Block, Document, Heading, Picture, Table, Verdict, verbatim
+from bumpfit.report.document import Block, Document, Heading, Table, Verdict, verbatim
+from bumpfit.report.embedded import embedded
 from bumpfit.report.rounding import count, probability, relation, significant, z_value
-from bumpfit.report.style import png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ def _model(found: Merits, figure: Figure) -> list[Block]:
     told = f"Score of {verbatim(found.signal)} in every class, significance over the threshold, and ROC curve."
     blocks: list[Block] = [
         Heading("The score", "score"),
-        Picture("performance", told, "figures/performance.png", png(figure)),
+        embedded("performance", figure, told),
         Table("merits", caption, header, tuple(rows), (1, 2, 3, 4)),
     ]
     if found.hml is None:
@@ -130,7 +130,7 @@ def _likelihood(found: Prospects, figure: Figure) -> list[Block]:
     answers.append(("expected limits at −2, −1, 0, 1, 2 σ", band, ""))
     blocks: list[Block] = [
         Heading("The likelihood", "likelihood"),
-        Picture("templates", "Expected events by class, signal on top.", "figures/templates.png", png(figure)),
+        embedded("templates", figure, "Expected events by class, signal on top."),
         Table("answers", "Tests of the strength μ (1 as expected).", ("Quantity", "Value", "p"), tuple(answers)),
         Table("yields", f"Expected events of {verbatim(found.channel)}.", header, rows, columns),
     ]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bumpfit.files import atomic, write_text
+from bumpfit.files import write_text
 from bumpfit.pages import search_candidate as candidate
 from bumpfit.pages import search_conclusions as conclusions
 from bumpfit.pages import search_story as story
 from bumpfit.pages.answers import Told
-from bumpfit.report import html, markdown
+from bumpfit.report import embedded, html, markdown
 from bumpfit.report.document import Document
 
 
 def write(findings: Told, out: Path) -> list[Path]:
-    """Write `report.html`, `report.md` and `figures/*.png` into `out` and return their paths.
+    """Write `report.html`, `report.md` and `figures/*` into `out` and return their paths.
 
     Every file appears complete or not at all; the pages are written after the figures that they show.
 
@@ -22,12 +22,7 @@ def write(findings: Told, out: Path) -> list[Path]:
         InputError: `out` cannot be made or written.
     """
     page = document(findings)
-    written = []
-    for picture in page.pictures():
-        path = out / picture.path
-        with atomic(path) as temporary:
-            temporary.write_bytes(picture.content)
-        written.append(path)
+    written = embedded.write(page.pictures(), out)
     for name, text in (("report.md", markdown.render(page)), ("report.html", html.render(page))):
         write_text(out / name, text)
         written.append(out / name)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -19,11 +16,11 @@ from bumpfit.report.distributions import (
     shape_label,
 )
 from bumpfit.report.document import Picture
+from bumpfit.report.embedded import embedded
 from bumpfit.report.measurements import Bins, mass_peak, score_bins
 from bumpfit.report.rounding import count, measured, probability, relation, rounded, significant, z_value
 from bumpfit.report.significance import selection_significances, significance_grid
 from bumpfit.report.spectra import ScanLine, scan, spectrum
-from bumpfit.report.style import png
 from bumpfit.search.findings import Description, Findings
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.sideband_test import SidebandTest
@@ -33,7 +30,6 @@ from bumpfit.search.template import TemplateScores, YieldFit
 
 Array = NDArray[np.float64]
 
-FOLDER = "figures"
 KNOWN = {
     "m_JJ": "$m_{JJ}$",
     "m_J1": "$m_{J1}$",
@@ -56,11 +52,6 @@ def axis_label(name: str) -> str:
     """A column as an axis label, with its unit."""
     label = KNOWN.get(name, name.replace("$", r"\$"))
     return f"{label} [GeV]" if energy(name) else label
-
-
-def picture(name: str, figure: Figure, caption: str) -> Picture:
-    """A figure of the document, which lies in the folder of figures as NAME.png."""
-    return Picture(name, caption, str(PurePosixPath(FOLDER) / f"{name}.png"), png(figure))
 
 
 def inputs(findings: Findings) -> tuple[Picture, ...]:
@@ -91,7 +82,7 @@ def inputs(findings: Findings) -> tuple[Picture, ...]:
         if plain.lower() in taken:
             plain = f"{plain}_{number}"
         taken.add(plain.lower())
-        pictures.append(picture(f"input_{plain}", figure, text))
+        pictures.append(embedded(f"input_{plain}", figure, text))
     return tuple(pictures)
 
 
@@ -107,7 +98,7 @@ def score(findings: Findings) -> Picture:
         data.size / table.size,
         r"$-\log_{10}$ (share of background with a higher score)",
     )
-    return picture(
+    return embedded(
         "score",
         figure,
         "Scores of all events, cross-fitted and put on the scale of the background: 2 means that one background event "
@@ -126,7 +117,7 @@ def updated_score(findings: Findings) -> Picture:
             ("scores_updated.csv", findings.updated_probability),
         )
     ]
-    return picture(
+    return embedded(
         "score_updated",
         probabilities(columns, "Score: estimated probability of new physics"),
         "The scores that are handed out, first and after the further steps. Good scores are near 0 for nearly all "
@@ -146,7 +137,7 @@ def selections(findings: Findings) -> Picture:
     place = used.index(test.windows[test.best]), int(np.searchsorted(efficiencies, best.background_efficiency))
     names = [f"{findings.windows[w].centre / 1000:.2f} TeV" for w in used]
     figure = selection_significances(efficiencies, z, names, findings.config.claim_z, place)
-    return picture(
+    return embedded(
         "selections",
         figure,
         f"Local significance of all {len(test.selections)} selections, all fixed before the data were seen; the best "
@@ -161,7 +152,7 @@ def regions(test: SidebandTest, claim_z: float) -> Picture:
     efficiencies, z, best = significance_grid(entries, len(test.regions))
     names = [f"{region.centre / 1000:.2f} TeV" for region in test.regions]
     figure = selection_significances(efficiencies, z, names, claim_z, best)
-    return picture(
+    return embedded(
         "selections",
         figure,
         "Local significance of the largest peak inside every signal region, in the spectrum of every selection that "
@@ -197,7 +188,7 @@ def shapes(findings: Findings) -> Picture:
         )
         for s in findings.shapes
     ]
-    return picture(
+    return embedded(
         "background_shape",
         background_shapes(rows, axis_label(findings.data.mass_name)),
         "Tested background after each selection over its share of all of it. Points that scatter about 1 mean that the "
@@ -238,7 +229,7 @@ def _spectrum(test: SpectrumTest, mass: str, everything: str, name: str = "") ->
         text += f" ({relation('Z', z_value(test.z_local))})."
     else:
         text += f" Not usable as a test: {test.reason}."
-    return picture(f"spectrum_{name or _file(f'{test.background_efficiency:g}')}", figure, text)
+    return embedded(f"spectrum_{name or _file(f'{test.background_efficiency:g}')}", figure, text)
 
 
 def mass_scan(findings: Findings) -> Picture | None:
@@ -250,7 +241,7 @@ def mass_scan(findings: Findings) -> Picture | None:
     ]
     if not lines:
         return None
-    return picture(
+    return embedded(
         "scan",
         scan(lines, axis_label(findings.data.mass_name)),
         "Local p-value of a Gaussian peak over the dijet function against its mass (asymptotic q_{0}), one line a "
@@ -285,7 +276,7 @@ def _peak(fit: PeakFit, name: str, column: str, stage: str) -> Picture:
     if fit.at_bounds:
         text += f" At an end of its range (form of the peak): {', '.join(f'`{p}`' for p in fit.at_bounds)}."
     figure = mass_peak(bins, axis_label(column), measured(fit.mass, fit.error, "GeV"))
-    return picture(f"mass_{name}_{stage}", figure, text)
+    return embedded(f"mass_{name}_{stage}", figure, text)
 
 
 def yield_bins(fit: YieldFit, name: str, what: str) -> Picture:
@@ -305,7 +296,7 @@ def yield_bins(fit: YieldFit, name: str, what: str) -> Picture:
         f"signal-like against background events (below the axis: ln of the density ratio at the bin edges). Fitted "
         f"signal: {here}; distance to the data (deviance) {fit.deviance:.1f} in {fit.bins} bins."
     )
-    return picture(name, score_bins(bins, "ln (signal-like / background density), bin edges", "Fitted signal"), text)
+    return embedded(name, score_bins(bins, "ln (signal-like / background density), bin edges", "Fitted signal"), text)
 
 
 def template_distribution(scores: TemplateScores, fit: YieldFit) -> Picture:
@@ -322,7 +313,7 @@ def template_distribution(scores: TemplateScores, fit: YieldFit) -> Picture:
         signal_name=f"Signal-like, {significant(signal, 3)} events",
         logarithmic=True,
     )
-    return picture(
+    return embedded(
         "templates",
         figure,
         "Score of the classifier that was trained on signal-like against background events and never saw the data. The "

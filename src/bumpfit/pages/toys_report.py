@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bumpfit.normal import significance
 from bumpfit.pages.origin import made
 from bumpfit.pages.terminal import measured, number
-from bumpfit.report.document import Block, Document, Heading, Picture, Table, Verdict, verbatim
+from bumpfit.report.document import Block, Document, Heading, Table, Verdict, verbatim
+from bumpfit.report.embedded import embedded
 from bumpfit.report.rounding import MINUS, count, probability, relation, z_value
-from bumpfit.report.style import png
 from bumpfit.toys import convergence
 from bumpfit.toys.tally import BIN
 
@@ -138,7 +138,7 @@ def _statistic(tally: Tally, figure: Figure, *, scan: bool) -> list[Block]:
         told = "The statistic in the toys with its asymptotic law and that of the data, and p after so many toys."
     blocks: list[Block] = [
         Heading("The statistic", "statistic"),
-        Picture("distribution", told, "figures/toys.png", png(figure)),
+        embedded("distribution", figure, told),
     ]
     levels = [level for level in LEVELS if (1 - level) * tally.fitted >= ENOUGH]
     if tally.weight is not None or not levels:

@@ -64,12 +64,23 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure in PNG with its caption; `path` is where the file lies relative to the document."""
+    """A figure with its caption.
+
+    Attributes:
+        name: can be referred to.
+        caption: below the figure, with markup.
+        path: where the PNG file lies relative to the document; one of vectors lies beside it.
+        content: the PNG file.
+        vector: the same as SVG (`report.vector.svg`); empty where the page shall show pixels.
+        alternative: what the figure shows, in plain words; empty: the caption is read instead.
+    """
 
     name: str
     caption: str
     path: str
     content: bytes = dataclasses.field(repr=False)
+    vector: str = dataclasses.field(default="", repr=False)
+    alternative: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

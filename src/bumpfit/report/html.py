@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 
 from bumpfit.console import printable
 from bumpfit.report.document import (
@@ -25,6 +26,7 @@ from bumpfit.report.document import (
     inline,
 )
 from bumpfit.report.sorting import FEWEST, POLICY, SCRIPT, worths
+from bumpfit.report.vector import NAMESPACE
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5b6167; --page: #ffffff; --card: #f4f5f7; --line: #d5d9de;
@@ -78,8 +80,8 @@ th[aria-sort=ascending] button::after { content: "\\2191"; }
 th[aria-sort=descending] button::after { content: "\\2193"; }
 tr.strong td { font-weight: 650; background: var(--card); }
 figure { margin: 1.3rem 0; break-inside: avoid; max-width: 600px; }
-figure.broad { max-width: none; overflow-x: auto; } figure.broad img { min-width: 38rem; }
-figure img { display: block; width: 100%; height: auto; background: var(--paper); border-radius: 6px;
+figure.broad { max-width: none; overflow-x: auto; } figure.broad :is(img, svg) { min-width: 38rem; }
+figure > :is(img, svg) { display: block; width: 100%; height: auto; background: var(--paper); border-radius: 6px;
   border: 1px solid var(--line); padding: .5rem; }
 figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-top: .45rem; }
 .gallery { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1.4rem; }
@@ -89,10 +91,11 @@ figcaption { color: var(--soft); font-size: .86rem; line-height: 1.45; margin-to
   main { margin-left: max(16rem, 50vw - 490px); }
   nav { position: fixed; top: 2.4rem; bottom: 1rem; left: max(1.4rem, 50vw - 490px - 15rem); width: 13.5rem; margin: 0;
     overflow-y: auto; } nav a { display: block; margin: 0 0 .5rem; line-height: 1.35; } }
-@media (prefers-color-scheme: dark) { figure img { filter: brightness(.92); } }
+@media (prefers-color-scheme: dark) { figure > :is(img, svg) { filter: brightness(.92); } }
 @media print { html { font-size: 12px; } body { font-size: 10pt; }
   main { max-width: none; padding: 0; } nav { display: none; }
-  figure img { filter: none; border: 0; padding: 0; } h2, h3 { break-after: avoid; } table { break-inside: auto; }
+  figure > :is(img, svg) { filter: none; border: 0; padding: 0; }
+  h2, h3 { break-after: avoid; } table { break-inside: auto; }
   tr { break-inside: avoid; } td code { overflow-wrap: anywhere; } caption { max-width: none; }
   .wide { overflow: visible; }
   th:not([aria-sort]) button::after { content: none; } .gallery { grid-template-columns: 1fr 1fr; } }
@@ -212,12 +215,16 @@ def _cell_class(cell: str, numeric: bool) -> str:
 
 
 def _picture(block: Picture, numbers: dict[str, str]) -> str:
-    content = base64.b64encode(block.content).decode("ascii")
-    alternative = html.escape(inline(block.caption, str, str, str, lambda name: numbers[name]), quote=True)
-    alternative = alternative.replace("&lt;sub&gt;", "").replace("&lt;/sub&gt;", "")
+    said = block.alternative or inline(block.caption, str, str, str, lambda name: numbers[name])
+    alternative = html.escape(re.sub("</?su[bp]>", "", said), quote=True)
     width, height = (int.from_bytes(block.content[k : k + 4]) for k in (16, 20))  # the first chunk of every PNG file
     kind = " class=broad" if width > BROAD * height else ""
+    if block.vector:
+        drawn = block.vector.replace(f"<svg{NAMESPACE}", f'<svg role="img" aria-label="{alternative}"', 1)
+    else:
+        content = base64.b64encode(block.content).decode("ascii")
+        drawn = f'<img alt="{alternative}" src="data:image/png;base64,{content}">'
     return (
-        f'<figure id="{block.name}"{kind}><img alt="{alternative}" src="data:image/png;base64,{content}">'
+        f'<figure id="{block.name}"{kind}>{drawn}'
         f"<figcaption><b>{numbers[block.name]}.</b> {_text(block.caption, numbers)}</figcaption></figure>"
     )

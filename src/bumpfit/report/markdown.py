@@ -88,4 +88,5 @@ def _table(block: Table, numbers: dict[str, str]) -> str:
 
 def _picture(block: Picture, numbers: dict[str, str]) -> str:
     caption = _text(block.caption, numbers)
-    return f"![{numbers[block.name]}]({block.path})\n\n**{numbers[block.name]}.** {caption}"
+    said = SPECIAL.sub(r"\\\1", block.alternative) or numbers[block.name]
+    return f"![{said}]({block.path})\n\n**{numbers[block.name]}.** {caption}"
