@@ -14,6 +14,7 @@ FLOORS = {
         (
             "types",
             "compiled",
+            "compiled_records",
             "display",
             "results",
             "errors",

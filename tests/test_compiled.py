@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
+import math
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from bumpfit import compiled, progress
@@ -119,3 +124,61 @@ def test_a_user_who_asked_for_silence_gets_it(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == ""
     said.say("compiling, once")
     assert capsys.readouterr().err == "bumpfit: compiling, once\n"
+
+
+@compiled.record
+class Fields(NamedTuple):
+    numbers: Any
+    table: Any
+    width: float
+    many: int
+    closed: bool
+
+
+@compiled.njit()
+def seen(record, result):  # type: ignore[no-untyped-def]
+    """Everything that a field of a record can tell."""
+    numbers, table = record.numbers, record.table
+    rows, columns = table.shape
+    result[0], result[1], result[2], result[3] = numbers.size, rows, columns, numbers[numbers.size - 1]
+    for i in range(rows):
+        for j in range(columns):
+            result[4] += (i + 1) * (j + 2) * table[i, j]
+    result[5], result[6], result[7] = record.width, record.many, 1.0 if record.closed else 0.0
+    for x in numbers:
+        result[8] += x
+    result[9] = table[1].sum()
+
+
+def as_seen(record: Fields) -> Any:
+    result = np.zeros(10)
+    seen(record, result)
+    return result
+
+
+@pytest.mark.parametrize("form", ["C", "F", "sliced", "fixed"])
+def test_compiled_functions_see_the_fields_of_a_record(form: str) -> None:
+    numbers, table = np.array([3, -4, 7]), np.arange(12.0).reshape(3, 4) - 5.5
+    if form == "F":
+        table = np.asfortranarray(table)
+    if form == "sliced":
+        numbers, table = numbers[::-1], table[::2, 1:]
+    if form == "fixed":
+        table.flags.writeable = False
+    record = Fields(numbers, table, -2.5, -(2**40), form == "C")
+    seen.py_func(record, expected := np.zeros(10))
+    assert as_seen(record) == pytest.approx(expected, rel=1e-14)
+    assert as_seen(pickle.loads(pickle.dumps(record))) == pytest.approx(expected, rel=1e-14)
+    assert as_seen(copy.deepcopy(record)) == pytest.approx(expected, rel=1e-14)
+    other = record._replace(width=math.inf, numbers=np.array([1]))  # has an address of its own
+    assert as_seen(other)[[0, 5]].tolist() == [1.0, math.inf]
+    assert as_seen(record) == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_hash_covers_how_records_are_compiled() -> None:
+    assert "bumpfit.compiled_records" in compiled._sources()["bumpfit.compiled"][1]
+
+
+def test_a_field_that_is_neither_array_nor_number_is_named() -> None:
+    with pytest.raises(TypeError, match=r"Fields\.width is no array, whole number, float or bool"):
+        as_seen(Fields(np.arange(3), np.zeros((3, 4)), "wide", 1, True))  # type: ignore[arg-type]

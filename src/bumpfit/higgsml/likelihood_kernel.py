@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.compiled import njit
+from bumpfit.compiled import njit, record
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +54,7 @@ WALL = 1e-6
 CONVERGED, FAILED = 0, 1
 
 
+@record
 class Arrays(NamedTuple):
     """A model as arrays; those of the other kind are empty.
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.compiled import njit
+from bumpfit.compiled import njit, record
 from bumpfit.higgsml.likelihood_kernel import BKG, CONVERGED, DIBOSON, FAILED, JES, MET, TES, TTBAR, scale, solve
 
 Floats = NDArray[np.float64]
@@ -48,6 +48,7 @@ LOOSE = {"reassoc", "contract", "nsz", "arcp"}
 """Rules of arithmetic that may be broken where sums are long."""
 
 
+@record
 class Arrays(NamedTuple):
     """A likelihood of one data set.
 

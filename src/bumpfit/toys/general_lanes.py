@@ -126,15 +126,17 @@ def fit_toys(m, shared, at, w, mu, low, high, mains, auxs, out):  # type: ignore
     strength in [low, high], fits that have not converged. Minima are of `evaluate`.
     """
     n_toys, kinds = mains.shape[0], shared.kinds.size
-    toy, stage, passes = np.full(WIDTH, -1), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
+    toy, stage, passes = np.empty(WIDTH, np.int64), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
     fixed_x, free_x = np.zeros((m.n_parameters, WIDTH)), np.zeros((m.n_parameters, WIDTH))
     coming, running, slot = 0, 0, 0
     for lane in range(WIDTH):
         w[F, lane] = START
+        toy[lane] = -1
         if coming < n_toys:
             toy[lane] = coming
             _enter(m, w, at, lane, mains[coming], auxs[coming], out[coming])
-            begin(m, shared, w, at, lane, shared.kinds[0], False, mu, low, high, fixed_x)
+            free = stage[lane] % 2 == 1
+            begin(m, shared, w, at, lane, shared.kinds[0], free, mu, low, high, fixed_x)
             coming += 1
             running += 1
     while running > 0:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bumpfit.compiled import njit
+from bumpfit.compiled import njit, record
 from bumpfit.toys.lanes import exp, fma, load, log, splat, spread, store, where_less
 from bumpfit.types import Flags, Floats, Integers
 from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
@@ -17,6 +17,7 @@ MEMORY = 12  # pairs of steps and changes of slope that a lane remembers
 F, TRIAL, T, SLOPE, LOW, HIGH, ACTIVE, MADE, GAIN = range(9)
 
 
+@record
 class Shared(NamedTuple):
     """What the toys of a model share; K free parameters, the strength last."""
 
@@ -38,6 +39,7 @@ class Shared(NamedTuple):
     poi: int
 
 
+@record
 class Places(NamedTuple):
     """First rows of the quantities of eight toys."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.compiled import njit
+from bumpfit.compiled import njit, record
 from bumpfit.toys.lanes import WIDTH, load, splat, store
 from bumpfit.toys.loglinear_kernel import (
     DOWN,
@@ -36,6 +36,7 @@ DISAGREEMENT = 1e-6
 """A free minimum this far above the fixed one is no minimum: such a toy is fitted again with care."""
 
 
+@record
 class Results(NamedTuple):
     """What comes back of each of n toys for M signals. f is in a normalisation of the toy that its fits share."""
 
@@ -46,6 +47,7 @@ class Results(NamedTuple):
     forms: Floats  # (n, F) linear forms of the counts and pulls
 
 
+@record
 class Queue(NamedTuple):
     """Toys that wait for a fit with one of J jobs: 2 m or m for the free fit of signal m, 2 m + 1 for its fit at
     plan.mu.

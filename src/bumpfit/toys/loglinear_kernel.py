@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.compiled import njit
+from bumpfit.compiled import njit, record
 from bumpfit.toys.lanes import WIDTH, exp, fma, load, log, splat, spread, sqrt, store, where_less
 
 Floats = NDArray[np.float64]
@@ -40,6 +40,7 @@ LARGEST_DECREMENT = 0.1  # of h^2: above it the quadratic correction is not trus
 F, SQUARE, OPEN, DOWN, CURVE, MU = range(6)
 
 
+@record
 class Rows(NamedTuple):
     """First rows of the other quantities; a toy's fixed part (mu, t, z, n) comes in one piece for the queues."""
 
@@ -82,6 +83,7 @@ def rows_of(bins: int, size: int) -> Rows:
     return Rows(*starts)
 
 
+@record
 class Arrays(NamedTuple):
     """A whitened log-linear model as the kernels take it; B bins (padded), K background parameters, M signals.
 

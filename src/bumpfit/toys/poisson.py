@@ -18,7 +18,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numpy.typing import NDArray
 
-from bumpfit.compiled import njit
+from bumpfit.compiled import njit, record
 from bumpfit.errors import InputError
 from bumpfit.toys.lanes import BITS, DOUBLES, WIDTH, constant, intrinsic, lanes_type, whole
 
@@ -37,6 +37,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 
+@record
 class AliasTables(NamedTuple):
     """One alias table a bin, in one array of cells.
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bumpfit.compiled import record
 from bumpfit.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,7 @@ ALIASES: dict[str, Name] = {
 }
 
 
+@record
 class Plan(NamedTuple):
     """The two fits that a statistic needs of a toy."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bumpfit.compiled import record
 from bumpfit.types import Floats, Integers
 
 LINEAR = 0  # the parameter itself is the factor: normfactor, lumi
@@ -17,6 +18,7 @@ ZERO_FACTOR = 1e-100
 NO_RATE = 1e-60
 
 
+@record
 class Compiled(NamedTuple):
     """A HistFactory model as plain arrays. E entries, B bins over all channels, P parameters.
 
