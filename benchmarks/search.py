@@ -98,7 +98,13 @@ def nulls(arguments: argparse.Namespace) -> None:
     for seed in range(arguments.first, arguments.first + arguments.n):
         data, background = split(pool, arguments.data, arguments.background, np.random.default_rng(seed))
         answers = bumpfit.run(
-            data, background, seed=seed, workers=arguments.workers, iterations=0, config=settings(arguments)
+            data,
+            background,
+            seed=seed,
+            workers=arguments.workers,
+            iterations=0,
+            quick=arguments.quick,
+            config=settings(arguments),
         ).to_dict()
         found.append(answers)
         report(
@@ -136,7 +142,13 @@ def injections(arguments: argparse.Namespace) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "out"
                 answers = bumpfit.run(
-                    data, background, out, seed=draw, workers=arguments.workers, config=settings(arguments)
+                    data,
+                    background,
+                    out,
+                    seed=draw,
+                    workers=arguments.workers,
+                    quick=arguments.quick,
+                    config=settings(arguments),
                 ).to_dict()
                 scores = [pd.read_csv(path).score for path in sorted(out.glob("scores*.csv"))]
             y, limit = answers["n_signal"], answers.get("n_signal_upper_limit_95")
@@ -246,10 +258,11 @@ def main() -> None:
         command.set_defaults(function=function)
         command.add_argument("--workers", type=int, default=available_cores())
         command.add_argument("--json", type=Path)
+        if name != "power":
+            command.add_argument("--quick", action="store_true")
         if name == "sets":
             command.add_argument("folders", type=Path, nargs="+")
             command.add_argument("--out", type=Path, default=Path("benchmark_out"))
-            command.add_argument("--quick", action="store_true")
             continue
         command.add_argument("pool", type=Path)
         command.add_argument("--data", type=int, default=20_000)
