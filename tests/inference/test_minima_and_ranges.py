@@ -334,3 +334,36 @@ def test_a_strength_that_is_held_at_the_end_of_its_range_is_no_alarm() -> None:
         }
     )
     assert discovery(model).at_bounds == ()  # the null is mu = 0, an end of the default range, by its own definition
+
+
+def many_events() -> Model:
+    """1e8 events a bin, nuisance parameters that move them by tens of percent and a signal of some thousand."""
+    mu, stat = build.modifier("normfactor", "mu"), build.modifier("staterror", "st0", [3.2e6, 2.1e7, 4.0e7])
+    first = build.modifier("histosys", "a", ([1.0e8, 1.2e8, 2.4e8], [9.6e7, 1.1e8, 2.1e8]))  # one-sided
+    second = build.modifier("histosys", "b", ([7.5e7, 1.5e8, 3.2e8], [1.4e8, 1.0e8, 2.1e8]))
+    channels = {
+        "c0": [build.sample("s", [600.0, 16500.0, 16000.0], mu),
+               build.sample("b", [1.06e8, 1.25e8, 2.68e8], first, second, stat)],
+        "c1": [build.sample("s", [4400.0], mu),
+               build.sample("b", [2.23e8], build.modifier("staterror", "st1", [5.6e7]),
+                            build.modifier("normfactor", "nb"))],
+    }  # fmt: skip
+    return read(build.workspace(channels, {"c0": [1.15e8, 1.35e8, 2.89e8], "c1": [2.74e8]}, "mu"))
+
+
+@pytest.mark.parametrize("mu", [0.0, 3000.0])
+def test_narrow_curved_valleys_are_followed_to_their_end(mu: float) -> None:
+    model = many_events()
+    open_range = {"mu": (0.0, 1e5)}
+    best = fit(model, fixed={"mu": mu}, ranges=open_range)
+    x = np.array([best.values[name] for name in model.names])
+    free = [i for i, name in enumerate(model.names) if name != "mu"]
+    curvature = np.asarray(model.hessian(x))[np.ix_(free, free)]
+    scale = np.sqrt(np.diag(curvature))
+    assert np.linalg.eigvalsh(curvature).min() > 0.0
+    slope = np.linalg.solve(np.linalg.cholesky(curvature), np.asarray(model.gradient(x))[free])
+    assert float(slope @ slope) < 1e-5 and scale.min() > 0.5
+    for seed in range(2):
+        start = dict(zip(("a", "b"), np.random.default_rng(seed).normal(0.0, 0.7, 2), strict=True))
+        again = fit(model, fixed={"mu": mu}, start=start, ranges=open_range)
+        assert again.twice_nll == pytest.approx(best.twice_nll, abs=1e-4)
