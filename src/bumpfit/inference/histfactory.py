@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import low_rank, newton
-from bumpfit.inference.valleys import EVERY_SIDE, Lines, bends, dips, mirrors
+from bumpfit.inference.lines import Lines
+from bumpfit.inference.valleys import EVERY_SIDE, bends, dips, mirrors
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
 from bumpfit.workspace import Model, kernels

@@ -6,17 +6,15 @@ parameters, `mirrors` the starts that lead into the other valleys; single fits a
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 
 import numpy as np
 
+from bumpfit.inference.lines import Lines
 from bumpfit.likelihood import Floats
-from bumpfit.poisson import deviance
-from bumpfit.workspace import Model, kernels
+from bumpfit.workspace import Model
 from bumpfit.workspace.arrays import LINEAR
-from bumpfit.workspace.model import scratch
 
 FLUCTUATION = 5.0
 """Standard deviations that counts may be away from their expectation where one-sided systematics are looked for."""
@@ -74,57 +72,6 @@ def dips(
         lower = (heights[1:-1] < heights[:-2]) & (heights[1:-1] <= heights[2:]) & (places != x[i])
         result += list(line[lower])
     return result
-
-
-class Lines:
-    """-ln L along single parameters that only shift yields, from one evaluation at x, shape (P,)."""
-
-    def __init__(self, model: Model, main: Floats, aux: Floats, x: Floats) -> None:
-        c = model.compiled
-        self.main, self.x, self.rate = main, x, np.empty(c.n_bins)
-        shifted, factor, shift, scale = scratch(c)
-        kernels.rates(x, c, self.rate, shifted, factor, shift, scale)
-        up, down = np.zeros((2, c.n_parameters, c.n_bins))
-        codes: dict[int, int] = {}
-        others = set(c.scale_parameter.tolist())
-        for e in range(c.entry_bin.size):
-            size, yields = c.entry_size[e], slice(c.entry_start[e], c.entry_start[e] + c.entry_size[e])
-            bins = slice(c.entry_bin[e], c.entry_bin[e] + size)
-            for k in range(c.shift_pointer[e], c.shift_pointer[e + 1]):
-                p, o = int(c.shift_parameter[k]), slice(c.shift_start[k], c.shift_start[k] + size)
-                up[p, bins] += c.shift_up[o] * factor[yields]
-                down[p, bins] += c.shift_down[o] * factor[yields]
-                if codes.setdefault(p, int(c.shift_code[k])) != c.shift_code[k]:
-                    others.add(p)
-        self.up, self.down, self.codes = up, down, codes
-        alone = slice(0, c.n_independent)
-        self.constraint = dict(
-            zip(
-                c.normal_parameter[alone].tolist(),
-                zip(aux[c.normal_aux[alone]], c.normal_sigma[alone], strict=True),
-                strict=True,
-            )
-        )
-        formulas = c.program_first.size > 0
-        self.takes = frozenset() if formulas else frozenset(set(codes) & set(self.constraint) - others)
-
-    def heights(self, p: int, places: Floats) -> Floats:
-        """-ln L with parameter p at the places, shape (T,), up to a constant; infinite where it is impossible."""
-        code = self.codes[p]
-        weights = np.array([_weights(code, place) for place in places.tolist()]) - _weights(code, float(self.x[p]))
-        touched = (self.up[p] != 0) | (self.down[p] != 0)
-        rate = self.rate[touched] + weights @ np.stack([self.up[p, touched], self.down[p, touched]])
-        centre, sigma = self.constraint[p]
-        value: Floats = 0.5 * deviance(self.main[touched], rate).sum(axis=1) + 0.5 * ((places - centre) / sigma) ** 2
-        return np.where(np.isnan(value), np.inf, value)
-
-
-@functools.lru_cache(maxsize=4096)
-def _weights(code: int, place: float) -> Floats:
-    """Weights of the upward and the downward shift of a parameter, shape (2,)."""
-    row = np.empty(6)
-    kernels.shift_weights(code, place, row)
-    return row[:2]
 
 
 def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats) -> list[Floats]:

@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from bumpfit.poisson import deviance
-from bumpfit.types import Floats, Integers
+from bumpfit.types import Flags, Floats, Integers
 from bumpfit.workspace import kernels
 from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR, Compiled
 
@@ -21,6 +21,71 @@ REMEMBERED = 16
 POWERS = np.arange(7.0)
 # factors of the coefficients of a polynomial and of its derivatives, and the powers that they go with
 DERIVATIVES = np.stack([np.ones(7), POWERS, POWERS * (POWERS - 1)])
+
+
+def _nonzero(x: Floats) -> Floats:
+    return np.where(np.abs(x) > ZERO_FACTOR, x, ZERO_FACTOR)
+
+
+def shift_weights(alpha: Floats, bent: Flags, out: Floats) -> None:
+    """`kernels.shift_weights` of shifts at alpha (..., K), `bent` (K,) those of code 4p: `out` (..., K, 6)."""
+    up = alpha >= 0.0
+    out[..., 0] = np.where(up, alpha, 0.0)
+    out[..., 1] = alpha - out[..., 0]
+    out[..., 2] = up
+    out[..., 3] = ~up
+    out[..., 4:] = 0.0
+    inside = bent & (np.abs(alpha) <= 1.0)
+    if inside.any():
+        a = alpha[inside]
+        q = a * a
+        even = 0.0625 * q * (15.0 + q * (3.0 * q - 10.0))
+        slope = 0.0625 * a * (30.0 + q * (18.0 * q - 40.0))
+        bend = 0.0625 * (30.0 + q * (90.0 * q - 120.0))
+        out[inside] = np.stack([0.5 * a + even, 0.5 * a - even, 0.5 + slope, 0.5 - slope, bend, -bend], axis=1)
+
+
+class Scales:
+    """Scalar factors by their codes (L,) and coefficients (L, 8) as in `Compiled`."""
+
+    def __init__(self, code: Integers, coefficients: Floats) -> None:
+        self.coefficients = coefficients
+        self.linear, self.curved, self.smooth = code == LINEAR, code == CODE4, np.flatnonzero(code == SMOOTH)
+        self.place = np.cumsum(self.curved) - 1
+        curved = np.column_stack([np.ones(self.curved.sum()), coefficients[self.curved, 2:8]])
+        self.polynomial = curved[:, None, :] * DERIVATIVES  # (curved, 3, 7): of value, slope and bend by power
+
+    def parts(self, theta: Floats, out: Floats) -> None:
+        """`kernels.scale_parts` at theta (..., L): `out` (..., L, 4)."""
+        value = np.where(self.linear, _nonzero(theta), 1.0)
+        log = np.where(theta >= 0.0, self.coefficients[:, 1], -self.coefficients[:, 0])
+        out[..., 0] = np.where(self.linear, 0.0, theta * log)
+        out[..., 1] = value
+        out[..., 2] = np.where(self.linear, 1.0 / value, log)
+        out[..., 3] = np.where(self.linear, 0.0, log * log)
+        inside = self.curved & (np.abs(theta) < 1.0)
+        if inside.any():
+            t = theta[inside]
+            powers = np.ones((t.size, 7))
+            np.cumprod(np.broadcast_to(t[:, None], (t.size, 6)), axis=1, out=powers[:, 1:])
+            shifted = np.zeros((t.size, 3, 7))
+            shifted[:, 0] = powers
+            shifted[:, 1, 1:] = powers[:, :-1]
+            shifted[:, 2, 2:] = powers[:, :-2]
+            parts = (self.polynomial[self.place[np.nonzero(inside)[-1]]] * shifted).sum(axis=2)
+            factor = _nonzero(parts[:, 0])
+            out[inside] = np.stack([np.zeros(t.size), factor, parts[:, 1] / factor, parts[:, 2] / factor], axis=1)
+        k = self.smooth
+        if k.size:
+            inverse, mean, half = self.coefficients[k, 2:5].T
+            t = np.clip(theta[..., k] * inverse, -1.0, 1.0)
+            q = t * t
+            step = 0.125 * t * (15.0 + q * (3.0 * q - 10.0))
+            rise = 1.875 * (1.0 - q) * (1.0 - q)
+            slope = mean + half * (step + t * rise)
+            bend = half * inverse * (2.0 * rise - 7.5 * q * (1.0 - q))
+            log = theta[..., k] * (mean + half * step)
+            out[..., k, :] = np.stack([log, np.ones(log.shape), slope, slope * slope + bend], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,10 +100,8 @@ class _Layout:
     scale_entry: Integers  # (L,)
     scaled: Integers  # entries with scalar factors
     scale_first: Integers  # their first factors
-    curved: Integers  # scalar factors of code 4
-    smooth: Integers  # exponential factors whose slopes join smoothly
-    polynomial: Floats  # (curved, 3, 7): coefficients of their value, slope and bend by power
-    bent: Integers  # shifts of code 4p
+    scales: Scales
+    bent: Flags  # shifts of code 4p
     gamma_yield: Integers  # (G,) yields with a factor of their own, layer by layer
     gamma_parameter: Integers  # (G,)
     layers: tuple[slice, ...]  # of the arrays (G,); a layer changes a yield once
@@ -87,8 +150,6 @@ def _layout(m: Compiled) -> _Layout:
         (a[both], b[both])
         for j, b in enumerate(factor_at) for a in factor_at[:j] for both in [(a >= 0) & (b >= 0)]
     ]  # fmt: skip
-    curved = np.flatnonzero(m.scale_code == CODE4)
-    coefficients = np.column_stack([np.ones(curved.size), m.scale_coefficients[curved, 2:8]])
     scaled = np.flatnonzero(np.diff(m.scale_pointer))
     return _Layout(
         yield_bin=_ragged(m.entry_bin, m.entry_size),
@@ -99,10 +160,8 @@ def _layout(m: Compiled) -> _Layout:
         scale_entry=scale_entry,
         scaled=scaled,
         scale_first=m.scale_pointer[scaled],
-        curved=curved,
-        smooth=np.flatnonzero(m.scale_code == SMOOTH),
-        polynomial=coefficients[:, None, :] * DERIVATIVES,
-        bent=np.flatnonzero(m.shift_code == CODE4P),
+        scales=Scales(m.scale_code, m.scale_coefficients),
+        bent=m.shift_code == CODE4P,
         gamma_yield=at,
         gamma_parameter=parameter,
         layers=tuple(layers),
@@ -164,76 +223,18 @@ def _layout_of(m: Compiled) -> _Layout:
     return found[1]
 
 
-def _nonzero(x: Floats) -> Floats:
-    return np.where(np.abs(x) > ZERO_FACTOR, x, ZERO_FACTOR)
-
-
-def _shift_weights(m: Compiled, layout: _Layout, x: Floats, out: Floats) -> None:
-    """`kernels.shift_weights` of all shifts: `out` (K, 6)."""
-    alpha = x[m.shift_parameter]
-    up = alpha >= 0.0
-    out[:, 0] = np.where(up, alpha, 0.0)
-    out[:, 1] = alpha - out[:, 0]
-    out[:, 2] = up
-    out[:, 3] = ~up
-    out[:, 4:] = 0.0
-    k = layout.bent
-    k = k[np.abs(alpha[k]) <= 1.0]
-    if k.size:
-        a = alpha[k]
-        q = a * a
-        even = 0.0625 * q * (15.0 + q * (3.0 * q - 10.0))
-        slope = 0.0625 * a * (30.0 + q * (18.0 * q - 40.0))
-        bend = 0.0625 * (30.0 + q * (90.0 * q - 120.0))
-        out[k] = np.stack([0.5 * a + even, 0.5 * a - even, 0.5 + slope, 0.5 - slope, bend, -bend], axis=1)
-
-
-def _scale_parts(m: Compiled, layout: _Layout, x: Floats, out: Floats) -> None:
-    """`kernels.scale_parts` of all scalar factors: `out` (L, 4)."""
-    theta = x[m.scale_parameter]
-    linear = m.scale_code == LINEAR
-    value = np.where(linear, _nonzero(theta), 1.0)
-    log = np.where(theta >= 0.0, m.scale_coefficients[:, 1], -m.scale_coefficients[:, 0])
-    out[:, 0] = np.where(linear, 0.0, theta * log)
-    out[:, 1] = value
-    out[:, 2] = np.where(linear, 1.0 / value, log)
-    out[:, 3] = np.where(linear, 0.0, log * log)
-    inside = np.abs(theta[layout.curved]) < 1.0
-    k = layout.curved[inside]
-    if k.size:
-        powers = np.ones((k.size, 7))
-        np.cumprod(np.broadcast_to(theta[k, None], (k.size, 6)), axis=1, out=powers[:, 1:])
-        shifted = np.zeros((k.size, 3, 7))
-        shifted[:, 0] = powers
-        shifted[:, 1, 1:] = powers[:, :-1]
-        shifted[:, 2, 2:] = powers[:, :-2]
-        parts = (layout.polynomial[inside] * shifted).sum(axis=2)
-        factor = _nonzero(parts[:, 0])
-        out[k] = np.stack([np.zeros(k.size), factor, parts[:, 1] / factor, parts[:, 2] / factor], axis=1)
-    k = layout.smooth
-    if k.size:
-        inverse, mean, half = m.scale_coefficients[k, 2:5].T
-        t = np.clip(theta[k] * inverse, -1.0, 1.0)
-        q = t * t
-        step = 0.125 * t * (15.0 + q * (3.0 * q - 10.0))
-        rise = 1.875 * (1.0 - q) * (1.0 - q)
-        slope = mean + half * (step + t * rise)
-        bend = half * inverse * (2.0 * rise - 7.5 * q * (1.0 - q))
-        out[k] = np.stack([theta[k] * (mean + half * step), np.ones(k.size), slope, slope * slope + bend], axis=1)
-
-
 def rates(x: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats, shift: Floats, scale: Floats) -> None:
     """`kernels.rates`: expected counts at x, and what their derivatives need."""
     layout = _layout_of(m)
     with np.errstate(all="ignore"):
         shifted[:] = m.nominal
         if shift.size:
-            _shift_weights(m, layout, x, shift)
+            shift_weights(x[m.shift_parameter], layout.bent, shift)
             owner = layout.element_shift
             change = shift[owner, 0] * m.shift_up + shift[owner, 1] * m.shift_down
             shifted += np.bincount(layout.element_yield, weights=change, minlength=shifted.size)
         if scale.size:
-            _scale_parts(m, layout, kernels.inputs(x, m), scale)
+            layout.scales.parts(kernels.inputs(x, m)[m.scale_parameter], scale)
             exponent = np.bincount(layout.scale_entry, weights=scale[:, 0], minlength=m.entry_bin.size)
             common = np.exp(exponent)
             common[layout.scaled] *= np.multiply.reduceat(scale[:, 1], layout.scale_first)

@@ -1,0 +1,122 @@
+"""-ln L along single parameters: only the yields that a parameter moves are computed anew, at all places at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from bumpfit.poisson import deviance
+from bumpfit.types import Flags, Floats, Integers
+from bumpfit.workspace import Model, kernels
+from bumpfit.workspace.arrays import CODE4P
+from bumpfit.workspace.model import scratch
+from bumpfit.workspace.vectorised import Scales, shift_weights
+
+REMEMBERED = 1024
+"""What so many parameters move is kept."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Moved:
+    """What one parameter moves: Y yields of E entries in B bins, by K shifts of S elements and L scalar factors."""
+
+    yields: Integers  # (Y,) in the model's nominal yields
+    bins: Integers  # (B,) in the model
+    in_bin: Integers  # (Y,) of those bins
+    bent: Flags  # (K,)
+    element_shift: Integers  # (S,)
+    element_yield: Integers  # (S,) of those yields
+    up: Floats  # (S,)
+    down: Floats  # (S,)
+    scales: Scales
+    scale_entry: Integers  # (L,)
+    entry: Integers  # (Y,)
+    entries: int
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _moved(model: Model, p: int) -> _Moved:
+    c = model.compiled
+    owner = np.repeat(np.arange(c.entry_bin.size), np.diff(c.shift_pointer))
+    scaled = np.repeat(np.arange(c.entry_bin.size), np.diff(c.scale_pointer))
+    shifts, scales = np.flatnonzero(c.shift_parameter == p), np.flatnonzero(c.scale_parameter == p)
+    entries = np.unique(np.concatenate([owner[shifts], scaled[scales]]))
+    size = c.entry_size[entries]
+    first = np.cumsum(size) - size
+    inner = [np.arange(n) for n in size.tolist()]
+    place = {int(e): i for i, e in enumerate(entries)}
+    of_shift = [place[int(e)] for e in owner[shifts]]
+    bins = np.concatenate([c.entry_bin[e] + n for e, n in zip(entries, inner, strict=True)])
+    elements = np.concatenate([np.zeros(0, int), *(
+        c.shift_start[k] + inner[i] for k, i in zip(shifts, of_shift, strict=True)
+    )])  # fmt: skip
+    known, in_bin = np.unique(bins, return_inverse=True)
+    return _Moved(
+        yields=np.concatenate([c.entry_start[e] + n for e, n in zip(entries, inner, strict=True)]),
+        bins=known,
+        in_bin=in_bin,
+        bent=c.shift_code[shifts] == CODE4P,
+        element_shift=np.repeat(np.arange(shifts.size), size[of_shift]),
+        element_yield=np.concatenate([np.zeros(0, int), *(first[i] + inner[i] for i in of_shift)]),
+        up=c.shift_up[elements],
+        down=c.shift_down[elements],
+        scales=Scales(c.scale_code[scales], c.scale_coefficients[scales]),
+        scale_entry=np.array([place[int(e)] for e in scaled[scales]], dtype=np.int64),
+        entry=np.repeat(np.arange(entries.size), size),
+        entries=entries.size,
+    )
+
+
+class Lines:
+    """-ln L along parameters with an independent constraint that shift and scale yields, from one evaluation at x (P,).
+
+    `takes` are those parameters; none where yields are formulas of parameters.
+    """
+
+    def __init__(self, model: Model, main: Floats, aux: Floats, x: Floats) -> None:
+        c = model.compiled
+        self.model, self.main, self.x, self.rate = model, main, x, np.empty(c.n_bins)
+        self.shifted, self.factor, shift, scale = scratch(c)
+        kernels.rates(x, c, self.rate, self.shifted, self.factor, shift, scale)
+        alone = slice(0, c.n_independent)
+        centres = zip(aux[c.normal_aux[alone]], c.normal_sigma[alone], strict=True)
+        self.constraint = dict(zip(c.normal_parameter[alone].tolist(), centres, strict=True))
+        moving = {*c.shift_parameter.tolist(), *c.scale_parameter.tolist()}
+        formulas = c.program_first.size > 0
+        self.takes = frozenset() if formulas else frozenset(moving & set(self.constraint) - _of_single_bins(model))
+
+    def heights(self, p: int, places: Floats) -> Floats:
+        """-ln L with parameter p at the places, shape (T,), up to a constant; infinite where it is impossible."""
+        m = _moved(self.model, p)
+        theta = np.append(self.x[p], places)[:, None]  # the first is where the yields are known
+        weights = np.empty((theta.size, m.bent.size, 6))
+        scale = np.empty((theta.size, m.scale_entry.size, 4))
+        with np.errstate(all="ignore"):
+            shift_weights(np.broadcast_to(theta, weights.shape[:2]), m.bent, weights)
+            m.scales.parts(np.broadcast_to(theta, scale.shape[:2]), scale)
+            change = weights[1:, :, :2] - weights[0, :, :2]
+            yields = np.repeat(self.shifted[None, m.yields], places.size, axis=0)
+            moved = change[:, m.element_shift, 0] * m.up + change[:, m.element_shift, 1] * m.down
+            np.add.at(yields.T, m.element_yield, moved.T)
+            ratio = np.ones((places.size, m.entries))
+            growth = np.exp(scale[1:, :, 0] - scale[0, :, 0]) * (scale[1:, :, 1] / scale[0, :, 1])
+            np.multiply.at(ratio.T, m.scale_entry, growth.T)
+            yields = (yields * ratio[:, m.entry] - self.shifted[m.yields]) * self.factor[m.yields]
+            rate = np.repeat(self.rate[None, m.bins], places.size, axis=0)
+            np.add.at(rate.T, m.in_bin, yields.T)
+        centre, sigma = self.constraint[p]
+        value: Floats = 0.5 * deviance(self.main[m.bins], rate).sum(axis=1) + 0.5 * ((places - centre) / sigma) ** 2
+        return np.where(np.isnan(value), np.inf, value)
+
+
+@functools.lru_cache(maxsize=16)
+def _of_single_bins(model: Model) -> frozenset[int]:
+    """Parameters that multiply single bins."""
+    c = model.compiled
+    owner = np.repeat(np.arange(c.entry_bin.size), np.diff(c.gamma_pointer))
+    return frozenset(
+        int(first) + i
+        for first, n in zip(c.gamma_parameter, c.entry_size[owner], strict=True) for i in range(int(n))
+    )  # fmt: skip
