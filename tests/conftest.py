@@ -1,6 +1,7 @@
 """For all tests."""
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,3 +22,12 @@ def chromium() -> Iterator[Chromium]:
     browser = started()
     yield browser
     browser.close()
+
+
+@pytest.fixture(autouse=True)
+def pyhf_as_it_starts() -> Iterator[None]:
+    """No test changes the minimiser of pyhf for the ones after it."""
+    yield
+    pyhf = sys.modules.get("pyhf")
+    if pyhf is not None and pyhf.get_backend()[1].name != "scipy":
+        pyhf.set_backend("numpy")
