@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bumpfit.commands.likelihood import groups_of
 from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workers, Workspace, grouped, law_of
 from bumpfit.commands.output import Drawing, Output
+from bumpfit.commands.patterns import groups_of
 from bumpfit.commands.question import begin
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bumpfit.commands.building import Building, described
+from bumpfit.commands.fit_figures import FitFigures
 from bumpfit.commands.options import (
     Fitting,
     Masses,
@@ -22,6 +23,7 @@ from bumpfit.commands.options import (
     law_of,
 )
 from bumpfit.commands.output import Drawing, Output, Page, check_outputs, provenance
+from bumpfit.commands.patterns import groups_of
 from bumpfit.commands.question import begin
 from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.errors import BumpfitError, InputError
@@ -47,6 +49,7 @@ def fit(
     published: Published,
     output: Output,
     drawing: Drawing,
+    figures: FitFigures,
     page: Page,
     correlation: Annotated[bool, typer.Option("--correlation", help="Show the correlations of parameters.")] = False,
     yields: Annotated[bool, typer.Option("--yields", help="Add yields before and after the fit.")] = False,
@@ -68,9 +71,11 @@ def fit(
     if published.wanted(Path(source)):
         if page.report is not None:
             raise InputError("--report is for workspaces and tables of scored events; a spectrum has --figure")
+        figures.refuse()
         check_outputs([source], output.out, drawing.figure, published.limits_figure)
         fit_spectrum(Path(source), published, building, output, drawing)
         return
+    figures.check(drawing)
     built = None
     if is_table(source):
         built = building.build(source)
@@ -83,7 +88,7 @@ def fit(
     else:
         model = reading.model(require(source))
     files: list[str | Path] = [source, *reading.files, *fitting.files, *building.files]
-    check_outputs(files, output.out, drawing.figure, page.report)
+    check_outputs(files, output.out, drawing.figure, page.report, *figures.files)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)
     if not best.valid:
@@ -116,18 +121,12 @@ def fit(
         "built": None if built is None else built.to_dict(),
     }  # fmt: skip
     tables = None
-    if yields or drawing.figure is not None:
+    if yields or figures.takes_yields(drawing):
         tables = (inference.prefit(model, data), inference.postfit(model, data, **settings))
     if yields and tables is not None:
         result["yields"] = {"prefit": tables[0].to_dict(), "postfit": tables[1].to_dict()}
 
-    def draw() -> Any:
-        from bumpfit.report.fitted import yields as figure
-
-        assert tables is not None
-        return figure(tables[1], show.signals(model))
-
-    drawing.draw(draw)
+    figures.write(drawing, best, tables, model, fitting)
     output.give(
         result,
         lambda: show.fit(
@@ -304,17 +303,6 @@ def impacts(
         return stacked(show.impacts(found, top), told(parts))
 
     output.give(result, tell, show.notes(found))
-
-
-def groups_of(texts: list[str] | None) -> dict[str, list[str]]:
-    """NAME=PATTERN,PATTERN as a mapping."""
-    result: dict[str, list[str]] = {}
-    for text in texts or ():
-        name, mark, patterns = text.partition("=")
-        if not (name and mark and all(patterns.split(","))) or name in result:
-            raise InputError(f"cannot read --group {text}; expected NAME=PATTERN,PATTERN, each name once")
-        result[name] = patterns.split(",")
-    return result
 
 
 @grouped

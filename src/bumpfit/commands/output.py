@@ -59,9 +59,16 @@ class Drawing:
     PANEL: ClassVar[str] = "Output"
 
     figure: FigureFile = None
+    label: Annotated[str | None, typer.Option(help="Experiment on the figure, as 'CMS' or 'ATLAS Internal'.")] = None
+    lumi: Annotated[float | None, typer.Option(help="Integrated luminosity on the figure, in fb^-1.")] = None
+    energy: Annotated[float | None, typer.Option(help="Centre-of-mass energy on the figure, in TeV.")] = None
 
     def check(self) -> None:
-        """Raise InputError for a format that cannot be drawn, before anything is computed."""
+        """Raise InputError for a format or a label that cannot be drawn, before anything is computed."""
+        if self.label is not None:
+            from bumpfit.report.pictures import experiment_of
+
+            experiment_of(self.label)
         if self.figure is not None and self.figure.suffix.lower() not in FORMATS:
             raise InputError(f"cannot draw to {self.figure}: expected a name that ends in {', '.join(FORMATS)}")
 
@@ -75,6 +82,10 @@ class Drawing:
 
         with atomic(self.figure) as temporary, style():
             figure = make()
+            if not (self.label is None and self.lumi is None and self.energy is None):
+                from bumpfit.report.pictures import headed
+
+                headed(figure, self.label, self.lumi, self.energy)
             as_texts(figure)
             figure.savefig(temporary, dpi=DOTS_PER_INCH)
 

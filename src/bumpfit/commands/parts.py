@@ -208,7 +208,7 @@ def decorrelate(
 
     Example: bumpfit workspace decorrelate w.json -p JES --group run2=SR_2016,SR_2017 --correlation 0.5 -o split.json
     """
-    from bumpfit.commands.likelihood import groups_of
+    from bumpfit.commands.patterns import groups_of
     from bumpfit.workspace import read
     from bumpfit.workspace.decorrelate import decorrelate as split
 

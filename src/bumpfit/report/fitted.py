@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fnmatch
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,6 +28,8 @@ from bumpfit.report.style import (
     observed,
     own_figure,
     panels,
+    points,
+    poisson_errors,
     pulls,
     stairs,
     styled,
@@ -43,46 +47,97 @@ MOST = 6
 
 
 @styled
-def yields(found: Yields, signals: Collection[str] = ()) -> Figure:
-    """Stacked samples of all channels side by side, data and pulls (data - expected) / sqrt(expected).
+def yields(
+    found: Yields,
+    signals: Collection[str] = (),
+    *,
+    stacks: Mapping[str, Collection[str]] | None = None,
+    ratio: bool = False,
+    data: str = "Data",
+) -> Figure:
+    """Stacked samples of all channels side by side and data, below them pulls or the ratio to what is expected.
 
-    `signals`: samples drawn on top in red. Samples that differ only in a number at the end of the name, as those of a
-    parametric background, are drawn as one.
+    Channels without data, as blinded ones, have no points. Samples that differ only in a number at the end of the
+    name, as those of a parametric background, are drawn as one.
+
+    Args:
+        found: yields before or after a fit.
+        signals: samples drawn on top in red.
+        stacks: samples drawn as one, by the name to give them; * and ? in a sample's name stand for any letters.
+        ratio: data / expected below, with the uncertainty, instead of pulls (data - expected) / sqrt(expected).
+        data: what the points are called, as "Asimov data".
     """
     size = sum(len(channel.total) for channel in found.channels)
     figure, (main, lower) = panels((3.0, 1.15), width=WIDTH if size <= 60 else 1.5 * WIDTH)
     edges = np.arange(size + 1, dtype=np.float64)
-    stacks = _stacks(found, size, signals)
+    backgrounds, signal = _stacks(found, size, signals, stacks or {})
     total = np.concatenate([channel.total for channel in found.channels])
     error = np.concatenate([channel.total_errors for channel in found.channels])
     top = np.zeros(size)
     layers = []
-    for (name, values), color in zip(stacks[0].items(), FILLS, strict=False):
+    for (name, values), color in zip(backgrounds.items(), FILLS, strict=False):
         top = top + values
         layers.append((top, color, name))
-    if stacks[1].any():
-        layers.append((top + stacks[1], VERMILION, "Signal"))
+    if signal.any():
+        layers.append((top + signal, VERMILION, "Signal"))
     for values, color, name in reversed(layers):
         stairs(main, values, edges, histtype="fill", color=color, label=plain_text(name))
     band(main, np.maximum(total - error, 0.0), total + error, edges, label="Uncertainty")
     main.set_ylabel("Events / bin")
     main.set_xlim(0, size)
     side_by_side = {"ratio": CHANNELS} if len(found.channels) > 1 else {}
-    if all(channel.data is not None for channel in found.channels):
-        data = np.concatenate([np.array(channel.data) for channel in found.channels])
-        event_scale(main, np.append(total, data), **side_by_side)
-        observed(main, data, edges)
-        pulls(lower, (data - total) / np.sqrt(np.maximum(total, 1e-9)), edges)
+    counts = np.concatenate([
+        np.full(len(channel.total), np.nan) if channel.data is None else np.array(channel.data)
+        for channel in found.channels
+    ])  # fmt: skip
+    event_scale(main, np.append(total, counts), **side_by_side)
+    if np.isfinite(counts).any():
+        observed(main, counts, edges, label=data)
+    if ratio:
+        _ratio(lower, counts, total, error, edges)
     else:
-        event_scale(main, total, **side_by_side)
-        pulls(lower, np.zeros(size), edges)
+        pulls(lower, (counts - total) / np.sqrt(np.maximum(total, 1e-9)), edges)
     headroom(main, 0.08 * (1 + (len(layers) + 3) // 2))
     _channels(main, lower, found)
     main.legend(loc="upper right", ncols=2, fontsize="small", title=found.stage, alignment="right")
     return figure
 
 
-def _stacks(found: Yields, size: int, signals: Collection[str]) -> tuple[dict[str, Array], Array]:
+def in_one_bin(found: Yields) -> Yields:
+    """Every channel as one bin, with the errors of its sums."""
+    return dataclasses.replace(
+        found,
+        channels=tuple(
+            dataclasses.replace(
+                channel,
+                samples=tuple(
+                    dataclasses.replace(one, yields=(one.sum,), errors=(one.sum_error,)) for one in channel.samples
+                ),
+                total=(channel.sum,),
+                total_errors=(channel.sum_error,),
+                data=None if channel.data is None else (float(sum(channel.data)),),
+            )
+            for channel in found.channels
+        ),
+    )
+
+
+def _ratio(axis: Axes, counts: Array, total: Array, error: Array, edges: Array) -> None:
+    """Data over what is expected, and the relative uncertainty of that; nothing where nothing is expected."""
+    inverse = np.divide(1.0, total, out=np.full_like(total, np.nan), where=total > 0)
+    share = np.nan_to_num(error * inverse)
+    band(axis, 1 - share, 1 + share, edges)
+    axis.axhline(1.0, color=BLACK, linewidth=0.8)
+    points(axis, counts * inverse, poisson_errors(counts) * inverse, edges)
+    seen = np.abs(counts * inverse - 1)
+    reach = float(np.clip(1.3 * max(np.nanmax(seen, initial=0.0), np.median(share)), 0.1, 1.0))
+    axis.set_ylim(1 - reach, 1 + reach)
+    axis.set_ylabel("Ratio", loc="center")
+
+
+def _stacks(
+    found: Yields, size: int, signals: Collection[str], stacks: Mapping[str, Collection[str]]
+) -> tuple[dict[str, Array], Array]:
     """Backgrounds by name, smallest first, shape (B,) each, and the signal."""
     backgrounds: dict[str, Array] = {}
     signal = np.zeros(size)
@@ -93,8 +148,7 @@ def _stacks(found: Yields, size: int, signals: Collection[str]) -> tuple[dict[st
             if sample.name in signals:
                 signal[here] += sample.yields
             else:
-                name = re.sub(r"(_\d+)+$", "", sample.name) or sample.name
-                backgrounds.setdefault(name, np.zeros(size))[here] += sample.yields
+                backgrounds.setdefault(_stack(sample.name, stacks), np.zeros(size))[here] += sample.yields
         first = here.stop
     order = sorted(backgrounds, key=lambda name: -float(backgrounds[name].sum()))
     own = len(order) if len(order) <= MOST else MOST - 1
@@ -104,10 +158,18 @@ def _stacks(found: Yields, size: int, signals: Collection[str]) -> tuple[dict[st
     return dict(reversed(kept.items())), signal
 
 
+def _stack(sample: str, stacks: Mapping[str, Collection[str]]) -> str:
+    """What a sample is drawn as."""
+    for name, patterns in stacks.items():
+        if any(fnmatch.fnmatchcase(sample, pattern) for pattern in patterns):
+            return name
+    return re.sub(r"(_\d+)+$", "", sample) or sample
+
+
 def _channels(main: Axes, lower: Axes, found: Yields) -> None:
     """Lines between channels, and their names below the axis; one channel needs neither."""
     if len(found.channels) == 1:
-        lower.set_xlabel("Bin")
+        lower.set_xlabel(f"Bin of {plain_text(found.channels[0].name)}")
         return
     first, size = 0, sum(len(channel.total) for channel in found.channels)
     for channel in found.channels:

@@ -59,12 +59,7 @@ def plot(
     Raises:
         InputError: no figure of such a record, an unknown experiment, another number of axes than panels.
     """
-    experiment, _, status = (label or "").partition(" ")
-    if label is not None and experiment not in EXPERIMENTS:
-        raise InputError(
-            f"the label is '{label}'; expected {', '.join(EXPERIMENTS[:-1])} or {EXPERIMENTS[-1]}, "
-            "and after it what you like, as in 'CMS Preliminary'"
-        )
+    experiment, status = experiment_of(label)
     draw = getattr(record, "_picture", None) or functools.partial(picture, record)  # of higher floors: their own
     if ax is None:
         figure: Figure = draw(**options)
@@ -74,6 +69,22 @@ def plot(
             figure = draw(**options)
         _head(ax if isinstance(ax, Axes) else ax[0], experiment, status, lumi, com)
     return figure
+
+
+def experiment_of(label: str | None) -> tuple[str, str]:
+    """Experiment and status of a label, both empty without one; raises InputError for an unknown experiment."""
+    experiment, _, status = (label or "").partition(" ")
+    if label is not None and experiment not in EXPERIMENTS:
+        raise InputError(
+            f"the label is '{label}'; expected {', '.join(EXPERIMENTS[:-1])} or {EXPERIMENTS[-1]}, "
+            "and after it what you like, as in 'CMS Preliminary'"
+        )
+    return experiment, status
+
+
+def headed(figure: Figure, label: str | None, lumi: float | None, com: float | None) -> None:
+    """Put an experiment's label above a figure; arguments as for `plot`."""
+    _head(figure.axes[0], *experiment_of(label), lumi, com, room=0.3)
 
 
 def _head(

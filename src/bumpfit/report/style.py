@@ -258,7 +258,7 @@ def points(axis: Axes, values: Array, errors: Array, edges: Array, **how: Any) -
 def observed(axis: Axes, counts: Array, edges: Array, **how: Any) -> None:
     """Counts with their Poisson errors; a logarithmic axis has no place for bins without events."""
     shown = np.where(counts > 0, counts, np.nan) if axis.get_yscale() == "log" else counts
-    points(axis, shown, poisson_errors(counts), edges, label="Data", **how)
+    points(axis, shown, poisson_errors(counts), edges, **{"label": "Data", **how})
 
 
 def band(axis: Axes, low: Array, high: Array, edges: Array, **how: Any) -> None:

@@ -1,0 +1,113 @@
+"""Figures of `bumpfit fit`: channels, samples, blinded data, ratio, correlations."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Run, refused
+
+from bumpfit import inference
+from bumpfit.report import fitted
+from bumpfit.workspace import build, read
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    top = build.modifier("normsys", "top_rate", (0.8, 1.2))
+    channels = {
+        name: [
+            build.sample("signal", [2.0, 6.0], build.modifier("normfactor", "mu")),
+            build.sample("ttbar", [30.0, 10.0], top),
+            build.sample("single_top", [3.0, 1.0], top),
+            build.sample("wjets", [8.0, 5.0]),
+        ]
+        for name in ("SR", "CR")
+    }
+    spec = build.workspace(channels, {"SR": [45, 25], "CR": [40, 20]}, "mu", {"mu": {"bounds": [[-4, 10]]}})
+    (tmp_path / "w.json").write_text(json.dumps(spec))
+    return tmp_path / "w.json"
+
+
+def points_of(axis: Any) -> np.ndarray:
+    return np.concatenate(
+        [np.column_stack(bars.lines[0].get_data()) for bars in axis.containers if hasattr(bars, "lines")]
+    )
+
+
+def test_blinded_channels_have_no_points(workspace: Path, monkeypatch: pytest.MonkeyPatch, bumpfit: Run) -> None:
+    drawn = []
+    real = fitted.yields
+    monkeypatch.setattr(fitted, "yields", lambda *a, **k: drawn.append(real(*a, **k)) or drawn[-1])
+    folder = workspace.parent
+    line = (
+        "fit",
+        workspace,
+        "--blind",
+        "SR",
+        "--figure",
+        folder / "f.png",
+        "--prefit-figure",
+        folder / "p.pdf",
+        "--correlation-figure",
+        folder / "c.svg",
+        "--ratio",
+        "--label",
+        "CMS",
+        "--lumi",
+        "138",
+        "--energy",
+        "13",
+    )
+    assert bumpfit(*line).code == 0
+    assert (folder / "c.svg").exists() and (folder / "p.pdf").read_bytes().startswith(b"%PDF")
+    for figure in drawn:
+        points = points_of(figure.axes[0])
+        seen = points[np.isfinite(points[:, 1])]
+        np.testing.assert_allclose(seen[:, 1], [40, 20])
+        assert (seen[:, 0] < 2).all()  # bins of CR, which comes first
+    before = inference.prefit(read(workspace))
+    ratio = points_of(drawn[0].axes[1])
+    np.testing.assert_allclose(ratio[:2, 1], np.array([40, 20]) / np.array(before.channels[0].total))
+    assert np.isnan(ratio[2:, 1]).all()
+
+
+def test_samples_are_stacked_as_one_and_channels_drawn_alone(workspace: Path) -> None:
+    found = inference.prefit(read(workspace))
+    figure = fitted.yields(found, ["signal"], stacks={"top": ["*top", "ttbar"]})
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert set(names) == {"Signal", "top", "wjets", "Uncertainty", "Data"}
+    one = fitted.yields(type(found)(found.stage, found.channels[:1]), ["signal"])
+    assert one.axes[1].get_xlabel() == "Bin of CR"
+    summary = fitted.in_one_bin(found)
+    assert summary.channels[0].data == (60.0,)
+    assert summary.channels[0].total == pytest.approx((65.0,))
+    assert summary.channels[0].total_errors == pytest.approx((0.2 * 44,), rel=1e-2)  # one parameter for both samples
+
+
+def test_asimov_data_are_called_so(workspace: Path, monkeypatch: pytest.MonkeyPatch, bumpfit: Run) -> None:
+    names: list[str] = []
+    real = fitted.yields
+    monkeypatch.setattr(fitted, "yields", lambda *a, **k: names.append(k["data"]) or real(*a, **k))
+    assert bumpfit("fit", workspace, "--asimov", "0", "--figure", workspace.parent / "f.png", "--summary").code == 0
+    assert names == ["Asimov data"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--ratio"], "is how a figure looks"),
+        (["--figure", "f.png", "--draw", "XR"], "names a channel 'XR'"),
+        (["--figure", "f.png", "--stack", "top"], "cannot read --stack top"),
+        (["--correlation-figure", "c.gif"], "cannot draw to"),
+        (["--figure", "f.png", "--label", "UA1"], "the label is 'UA1'"),
+        (["--figure", "f.png", "--prefit-figure", "f.png"], "the name of two outputs"),
+    ],
+)
+def test_wrong_use_is_one_sentence(
+    bumpfit: Run, workspace: Path, options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.parent)
+    assert sentence in refused(bumpfit("fit", workspace, *options))
+    assert not list(workspace.parent.glob("f.*"))
