@@ -32,7 +32,8 @@ class Part(NamedTuple):
 MODULES = {
     "search": Part("From a table to a report", ("demo", "run", "score", "report")),
     "workspaces": Part("Workspaces", ("build", "convert", "combine", "validate")),
-    "parts": Part("Workspaces", ("workspace", "patchset")),
+    "parts": Part("Workspaces", ("workspace",)),
+    "patchsets": Part("Workspaces", ("patchset",)),
     "likelihood": Part("Questions to a likelihood", ("fit", "scan", "limit", "impacts", "gof", "contour")),
     "functions": Part("Questions to a likelihood", ("spurious", "bias")),
     "averages": Part("Questions to a likelihood", ("blue",)),

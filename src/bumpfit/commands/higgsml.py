@@ -8,37 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bumpfit.commands.options import Dask, Seed, grouped
+from bumpfit.commands.higgsml_options import (
+    Compatible,
+    Drawn,
+    Eps,
+    Events,
+    Grid,
+    Luminosity,
+    Regions,
+    Scale,
+    Soft,
+    TableOut,
+    Workers,
+    model_of,
+    read_events,
+    true_strengths,
+)
+from bumpfit.commands.higgsml_studies import benchmark, bounds, coverage, workspace
+from bumpfit.commands.options import Seed, grouped
 from bumpfit.commands.output import Json, Output, check_outputs, provenance
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from bumpfit.higgsml.likelihood import Model
     from bumpfit.higgsml.method import Method
 
 app = typer.Typer(
     help="Measure a signal strength under systematic bias: the HiggsML uncertainty challenge.", no_args_is_help=True
 )
-
-Events = Annotated[Path, typer.Argument(help="Events: Parquet, CSV or HDF5 with the columns of the challenge.")]
-Scale = Annotated[float, typer.Option(help="Factor; 1 is none.")]
-Soft = Annotated[float, typer.Option(help="Width in GeV of the noise on the missing momentum.")]
-Compatible = Annotated[bool, typer.Option("--compatible", help="As the official code, oddities included.")]
-TableOut = Annotated[Path, typer.Option("-o", "--out", help="Events are written to this Parquet file.")]
-Grid = Annotated[Path | None, typer.Option(help="Template grid: JSON with templates at points (tes, jes).")]
-Regions = Annotated[Path | None, typer.Option(help="Region model; default: HEPHY's published one.")]
-Eps = Annotated[float, typer.Option(help="Added to the width: 1e-3 in the released code, 1e-2 in the paper.")]
-Luminosity = Annotated[float, typer.Option(help="fb-1 of an experiment; weights are expected events in 10.", min=1e-6)]
-Drawn = Annotated[str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")]
-Workers = Annotated[int, typer.Option(help="Processes; no number depends on it.", min=1)]
-
-
-def _events(path: Path) -> pd.DataFrame:
-    from bumpfit.events.formats import read_frame
-
-    return read_frame(path)
 
 
 @app.command()
@@ -77,7 +73,7 @@ def bias(
     from bumpfit.pages.higgsml import written
 
     check_outputs([data], out)
-    table = _events(data)
+    table = read_events(data)
     result = shift(
         table, tes=tes, jes=jes, soft_met=soft_met, ttbar_scale=ttbar_scale, diboson_scale=diboson_scale,
         bkg_scale=bkg_scale, seed=seed, selection=selection, compatible=compatible,
@@ -266,7 +262,7 @@ def fit(
             raise InputError("events need the file of a trained method: --method FILE")
         from bumpfit.higgsml.method import load
 
-        found = load(method).predict(_events(data), challenge_range=challenge_range)
+        found = load(method).predict(read_events(data), challenge_range=challenge_range)
         inputs = [data, method]
     else:
         assert counts is not None
@@ -283,7 +279,7 @@ def _fit_counts(
     from bumpfit.higgsml.interval import with_interval
     from bumpfit.higgsml.likelihood import measure
 
-    model, inputs = _model(templates, regions)
+    model, inputs = model_of(templates, regions)
     numbers, more = _counts(counts)
     if unbounded and (calibrate or challenge_range):
         raise InputError("--unbounded goes with neither --calibrate nor --challenge-range")
@@ -295,18 +291,6 @@ def _fit_counts(
     elif calibrate:
         found = with_interval(found, template_calibration(model, calibrate, seed + 1, workers=workers))
     return found, [*inputs, *more]
-
-
-def _model(templates: Path | None, regions: Path | None) -> tuple[Model, list[Path]]:
-    """The likelihood of templates, or of regions (the published ones when neither is given)."""
-    from bumpfit.higgsml.counting import read_regions
-    from bumpfit.higgsml.grid import read_grid
-
-    if templates is not None and regions is not None:
-        raise InputError("--templates and --regions exclude each other")
-    if templates is not None:
-        return read_grid(templates), [templates]
-    return read_regions(regions)[1], [] if regions is None else [regions]
 
 
 def _counts(text: str) -> tuple[list[float], list[Path]]:
@@ -345,32 +329,13 @@ def score(
     from bumpfit.pages.higgsml import scored
 
     check_outputs([*results, *([settings] if settings else [])], output.out)
-    true = _true(settings, mu, len(results))
+    true = true_strengths(settings, mu, len(results))
     low, high = zip(*(_ends(path) for path in results), strict=True)
     found = scores(true, list(low), list(high), eps=eps, seed=seed)
     if found.merged.reversed:
         raise InputError(f"{found.merged.reversed} intervals have p16 above p84; mend the results")
     inputs = [*results, *([settings] if settings else [])]
     output.give({**provenance("higgsml score", inputs), **found.to_dict()}, lambda: scored(true, found))
-
-
-def _true(settings: Path | None, mu: str | None, n: int) -> list[float]:
-    from bumpfit.foreign import read_json
-    from bumpfit.higgsml import Settings
-
-    if (settings is None) == (mu is None):
-        raise InputError("give the true mu of the sets: either --settings FILE or --mu MU1,MU2,...")
-    if settings is not None:
-        mus = list(Settings.of(read_json(settings, "the test settings")).mus)
-    else:
-        assert mu is not None
-        try:
-            mus = [float(word) for word in mu.split(",")]
-        except ValueError:
-            raise InputError(f"cannot read --mu {mu}; expected numbers with commas between them") from None
-    if len(mus) != n:
-        raise InputError(f"there are {n} result files for {len(mus)} values of mu")
-    return mus
 
 
 def _ends(path: Path) -> tuple[Any, Any]:
@@ -383,172 +348,8 @@ def _ends(path: Path) -> tuple[Any, Any]:
     return content[names[0]], content[names[1]]
 
 
-@app.command()
-@grouped
-def bounds(
-    output: Output,
-    method: Annotated[Path | None, typer.Option(help="File of a trained method with templates.")] = None,
-    templates: Grid = None,
-    regions: Regions = None,
-    mu: Annotated[str, typer.Option(metavar="MU1,MU2,...", help="True strengths.")] = "0.1,1,2,3",
-) -> None:
-    """The smallest error that is possible: bumpfit higgsml bounds --templates grid.json (default: HEPHY's regions)."""
-    from bumpfit.higgsml.bounds import bound
-    from bumpfit.pages.higgsml import bounded
-
-    model, inputs = _likelihood(method, templates, regions)
-    found = [bound(model, value) for value in _true(None, mu, len(mu.split(",")))]
-    result = {**provenance("higgsml bounds", inputs), "bounds": [one.to_dict() for one in found]}
-    output.give(result, lambda: bounded(found))
-
-
-@app.command()
-def workspace(
-    method: Annotated[Path, typer.Argument(help="File of a trained binned method.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The HistFactory workspace is written to this file.")],
-    data: Annotated[Path | None, typer.Option(help="Events of an experiment; default: what is expected.")] = None,
-    experiments: Annotated[
-        int, typer.Option(metavar="N", help="Experiments by which it is compared with the exact response.", min=1)
-    ] = 100,
-    mu: Annotated[float, typer.Option(help="Their signal strength.")] = 1.0,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Write a binned method as a HistFactory workspace: bumpfit higgsml workspace binned.zip -o workspace.json."""
-    from bumpfit.files import write_json
-    from bumpfit.higgsml.histfactory import difference
-    from bumpfit.higgsml.histfactory import workspace as make
-    from bumpfit.higgsml.method import load
-    from bumpfit.pages.higgsml import written_workspace
-
-    inputs = [path for path in (method, data) if path is not None]
-    check_outputs(inputs, out)
-    fitted = load(method)
-    if fitted.model is None:
-        raise InputError(f"the method in {method} has no binned likelihood")
-    counts = None
-    if data is not None:
-        import numpy as np
-
-        from bumpfit.higgsml.columns import FEATURES, checked, matrix
-
-        place = fitted.summaries(matrix(checked(_events(data), FEATURES, what=str(data)), FEATURES))
-        counts = np.bincount(place, minlength=fitted.model.bins)
-    made = make(fitted.model, counts)
-    found = difference(fitted.model, experiments, mu, seed)
-    write_json(out, made)
-    said = {**provenance("higgsml workspace", inputs), "out": str(out), "difference": found.to_dict()}
-    Output(None, as_json).give(said, lambda: written_workspace(found, str(out)))
-
-
-@app.command()
-@grouped
-def coverage(
-    output: Output,
-    method: Annotated[Path | None, typer.Option(help="File of a trained method with templates.")] = None,
-    templates: Grid = None,
-    regions: Regions = None,
-    n: Annotated[int, typer.Option("-n", "--experiments", help="Template-level pseudo-experiments.", min=50)] = 10_000,
-    calibrate: Annotated[
-        int, typer.Option(metavar="N", help="Experiments at each of the 21 strengths of the calibration.", min=50)
-    ] = 5000,
-    challenge_range: Annotated[
-        bool, typer.Option("--challenge-range", help="Also intervals that use that mu is in [0.1, 3].")
-    ] = False,
-    eps: Eps = 1e-3,
-    seed: Seed = 0,
-    workers: Workers = 1,
-) -> None:
-    """Coverage, width and score of intervals from templates, mu uniform in [0.1, 3], nuisances drawn and profiled.
-
-    bumpfit higgsml coverage --templates grid.json -n 100000 --challenge-range --workers 2
-    """
-    from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
-    from bumpfit.higgsml.ensemble import ensemble
-    from bumpfit.pages.higgsml import achieved
-
-    model, inputs = _likelihood(method, templates, regions)
-    calibration = template_calibration(model, calibrate, seed + 1, workers=workers)
-    ranged = template_range_calibration(model, 2 * calibrate, seed + 2) if challenge_range else None
-    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=workers)
-    output.give({**provenance("higgsml coverage", inputs), **found.to_dict()}, lambda: achieved(found))
-
-
-def _likelihood(method: Path | None, templates: Path | None, regions: Path | None) -> tuple[Model, list[Path]]:
-    """The binned likelihood of a trained method, of templates, or of regions."""
-    if method is None:
-        return _model(templates, regions)
-    if templates is not None or regions is not None:
-        raise InputError("--method excludes --templates and --regions")
-    from bumpfit.higgsml.method import load
-
-    model = getattr(load(method), "model", None)
-    if model is None:
-        raise InputError(f"the method in {method} has no binned likelihood")
-    return model, [method]
-
-
-@app.command()
-def benchmark(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results; an interrupted run goes on there.")],
-    sample: Annotated[Path, typer.Option(help="Weighted events that experiments are drawn from.")],
-    methods: Annotated[list[Path] | None, typer.Argument(help="Files of trained methods.")] = None,
-    submission: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE.py", help="An official entry; may be repeated.")
-    ] = None,
-    mode: Annotated[
-        str, typer.Option(metavar="closure|independent", help="From the templates' events, or from another sample.")
-    ] = "closure",
-    mu: Annotated[str, typer.Option(metavar="MU1,MU2,...", help="True mu, one a set.")] = "0.1,0.5,1,1.5,2,2.5,3",
-    experiments: Annotated[int, typer.Option(help="Pseudo-experiments of a set.", min=1)] = 100,
-    nuisances: Drawn = "all",
-    settings: Annotated[
-        Path | None, typer.Option(help="Official test_settings.json instead of --mu and others.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="First seed of the experiments.", min=0)] = 31415,
-    eps: Eps = 1e-3,
-    challenge_range: Annotated[
-        bool, typer.Option("--challenge-range", help="A second table: methods use that mu is in [0.1, 3].")
-    ] = False,
-    luminosity: Luminosity = 10.0,
-    points: Annotated[
-        int,
-        typer.Option(metavar="K", min=0, help="Draw nuisances at K points only, which is fast; 0: as the challenge."),
-    ] = 0,
-    workers: Workers = 1,
-    dask: Dask = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Compare methods: bumpfit higgsml benchmark binned.zip --sample events.parquet --submission model.py -o bench."""
-    import dataclasses
-
-    from bumpfit.clusters import pool
-    from bumpfit.foreign import read_json
-    from bumpfit.higgsml import Settings
-    from bumpfit.higgsml import benchmark as studies
-    from bumpfit.higgsml.nuisances import enabled_names
-    from bumpfit.higgsml.pseudo import check_mu
-    from bumpfit.pages import higgsml_benchmark
-    from bumpfit.pages.terminal import table
-
-    if settings is not None:
-        chosen = dataclasses.replace(Settings.of(read_json(settings, "the test settings")), seed=seed)
-    else:
-        true = tuple(check_mu(value) for value in mu.split(","))
-        named = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
-        chosen = Settings(true, experiments, enabled_names(named), seed)
-    plan = studies.Plan(
-        str(sample), tuple(map(str, methods or ())), tuple(map(str, submission or ())), chosen,
-        mode, challenge_range, eps, luminosity, points,  # type: ignore[arg-type]
-    )  # fmt: skip
-    with pool(workers, dask) as executor:
-        found = studies.benchmark(plan, out, executor=executor, overwrite=overwrite, write=higgsml_benchmark.write)
-    Output(None, as_json).give(
-        {**provenance("higgsml benchmark", [sample, *(methods or []), *(submission or [])]), **found.to_dict()},
-        lambda: table("", higgsml_benchmark.COLUMNS, higgsml_benchmark.rows(found)),
-        [higgsml_benchmark.told(found), f"written to {out}"],
-    )
+for _command in (bounds, workspace, coverage, benchmark):
+    app.command()(_command)
 
 
 def add_to(application: typer.Typer) -> None:

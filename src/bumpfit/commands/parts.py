@@ -1,4 +1,4 @@
-"""`bumpfit workspace ...` and `bumpfit patchset ...`: look into workspaces, take them apart, compare them."""
+"""`bumpfit workspace ...`: look into workspaces, take them apart, compare them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from bumpfit.commands.options import Workspace, grouped
 from bumpfit.commands.output import Json, Output, check_outputs, provenance
 from bumpfit.commands.workspaces import combine
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import InputError
 from bumpfit.pages.terminal import number, pairs, stacked, table
 
 if TYPE_CHECKING:
@@ -20,16 +20,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Look into a workspace, prune, rename, decorrelate, sort, digest, compare, combine."
 )
-patchsets = typer.Typer(no_args_is_help=True, help="Look into a patchset, take a patch out, verify and apply it.")
 
 Names = list[str] | None
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: standard output.")]
-Patchset = Annotated[Path, typer.Argument(help="Patchset.")]
 Background = Annotated[Path, typer.Argument(help="The background-only workspace, HistFactory JSON.")]
-Name = Annotated[str, typer.Option(help="Name of the patch.")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: standard output.")]
 
 
-def _written(content: Any, out: Path | None, inputs: list[Path]) -> None:
+def written(content: Any, out: Path | None, inputs: list[Path]) -> None:
     """JSON to a file or to standard output."""
     import json
 
@@ -160,13 +157,13 @@ def prune(
     )  # fmt: skip
     if below is not None:
         result, gone = without_small(result, below)
-        _written(result, out, [workspace])
+        written(result, out, [workspace])
         for entry in gone:
             typer.echo(f"{entry.parameter} of {entry.sample} in {entry.channel}: {entry.largest_up:+.2g} "
                        f"{entry.largest_down:+.2g}", err=True)  # fmt: skip
         typer.echo(f"{len(gone)} modifiers taken out", err=True)
         return
-    _written(result, out, [workspace])
+    written(result, out, [workspace])
 
 
 @app.command()
@@ -188,7 +185,7 @@ def rename(
         _spec(workspace), channels=_pairs(channel, "channel"), samples=_pairs(sample, "sample"),
         modifiers=_pairs(modifier, "modifier"), measurements=_pairs(measurement, "measurement"),
     )  # fmt: skip
-    _written(result, out, [workspace])
+    written(result, out, [workspace])
 
 
 @app.command()
@@ -216,7 +213,7 @@ def decorrelate(
     result = split(_spec(workspace), parameter, by, groups=groups_of(group), correlation=correlation)
     if correlation is not None:
         read(result, poi="", allow_negative=True)  # whose constraints and matrix are looked at
-    _written(result, out, [workspace])
+    written(result, out, [workspace])
 
 
 ChannelLike = Annotated[Names, typer.Option("-c", "--channel", metavar="PATTERN", help="Only these channels.")]
@@ -247,7 +244,7 @@ def smooth(
     check_outputs([workspace], out)
     choice = Choice(channel or (), sample or (), modifier or (), "noisy" if noisy else None)
     result, changed = smooth(_spec(workspace), method, choice, span=span, slopes=slopes)
-    _written(result, out, [workspace])
+    written(result, out, [workspace])
     _told(changed)
 
 
@@ -275,7 +272,7 @@ def symmetrise(
     check_outputs([workspace], out)
     choice = Choice(channel or (), sample or (), modifier or (), "one-sided" if one_sided else None)
     result, changed = symmetrise(_spec(workspace), method, choice)
-    _written(result, out, [workspace])
+    written(result, out, [workspace])
     _told(changed)
 
 
@@ -308,7 +305,7 @@ def sort(workspace: Workspace, out: Out = None) -> None:
     """
     from bumpfit.workspace.edit import in_order
 
-    _written(in_order(_spec(workspace)), out, [workspace])
+    written(in_order(_spec(workspace)), out, [workspace])
 
 
 @app.command()
@@ -367,104 +364,6 @@ def diff(
 app.command(name="combine")(combine)
 
 
-# ---------------------------------------------------------------- patchsets
-
-
-def _patchset(path: Path) -> dict[str, Any]:
-    from bumpfit.files import require
-    from bumpfit.foreign import read_json
-
-    content = read_json(require(path))
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no patchset: expected an object with 'patches'")
-    return content
-
-
-@patchsets.command(name="inspect")
-@grouped
-def inspect_patchset(patchset: Patchset, output: Output) -> None:
-    """The patches of a patchset with their values.
-
-    Example: bumpfit patchset inspect patchset.json
-    """
-    from bumpfit.workspace.patchsets import described
-
-    check_outputs([patchset], output.out)
-    content = _patchset(patchset)
-    rows = described(content)
-    metadata = content.get("metadata", {})
-    labels = [str(label) for label in metadata.get("labels", [])] if isinstance(metadata, dict) else []
-    result = {
-        **provenance("patchset inspect", [patchset]),
-        "metadata": metadata, "patches": [{"name": name, "values": list(values)} for name, values in rows],
-    }  # fmt: skip
-    head = ["patch", *(labels or [f"value {i + 1}" for i in range(max((len(v) for _, v in rows), default=0))])]
-    output.give(
-        result, lambda: table("", head, [[name, *map(str, values)] for name, values in rows]), [f"{len(rows)} patches"]
-    )
-
-
-@patchsets.command()
-def extract(
-    patchset: Patchset,
-    name: Name,
-    with_metadata: Annotated[bool, typer.Option("--with-metadata", help="With its name and values.")] = False,
-    out: Out = None,
-) -> None:
-    """Take one patch out.
-
-    Example: bumpfit patchset extract patchset.json --name sbottom_1300_205_60 -o patch.json
-    """
-    from bumpfit.workspace.patchsets import patch_of
-
-    content = _patchset(patchset)
-    patch = patch_of(content, name)
-    chosen: Any = patch["patch"]
-    if with_metadata:
-        metadata = {**patch["metadata"], **{k: v for k, v in content.get("metadata", {}).items() if k != "labels"}}
-        chosen = {"metadata": metadata, "patch": patch["patch"]}
-    _written(chosen, out, [patchset])
-
-
-@patchsets.command()
-def verify(workspace: Background, patchset: Patchset) -> None:
-    """Whether a patchset was made for this workspace: exit code 2 if not.
-
-    Example: bumpfit patchset verify w.json p.json
-    """
-    from bumpfit.files import require
-    from bumpfit.foreign import read_json
-    from bumpfit.workspace.patchsets import check_digests, digests_of
-
-    content = _patchset(patchset)
-    if not digests_of(content):
-        raise BumpfitError(f"{patchset} states no digest, so nothing can be verified")
-    check_digests(content, read_json(require(workspace)))
-    typer.echo("the digests of the patchset are those of the workspace")
-
-
-@patchsets.command()
-def apply(
-    workspace: Background,
-    patchset: Patchset,
-    name: Annotated[str | None, typer.Option(help="Name of the patch.")] = None,
-    out: Out = None,
-) -> None:
-    """The workspace with a patch applied.
-
-    Example: bumpfit patchset apply w.json patchset.json --name A -o signal.json
-    """
-    from bumpfit.files import require
-    from bumpfit.foreign import read_json
-    from bumpfit.workspace.patchsets import apply_patch
-    from bumpfit.workspace.validate import check_schema
-
-    result = apply_patch(read_json(require(workspace)), require(patchset), name)
-    check_schema(result)
-    _written(result, out, [workspace, patchset])
-
-
 def add_to(application: typer.Typer) -> None:
     """Add the commands of this module."""
     application.add_typer(app, name="workspace")
-    application.add_typer(patchsets, name="patchset")
