@@ -88,7 +88,7 @@ def fit(
     else:
         model = reading.model(require(source))
     files: list[str | Path] = [source, *reading.files, *fitting.files, *building.files]
-    check_outputs(files, output.out, drawing.figure, page.report, *figures.files)
+    check_outputs(files, output.out, drawing.figure, *page.files, *figures.files)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)
     if not best.valid:

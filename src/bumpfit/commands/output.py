@@ -22,6 +22,8 @@ Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write the result 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it (png, pdf or svg).")]
 
+Pdf = Annotated[bool, typer.Option("--pdf", help="Print the page to a PDF beside it (needs Chromium or Chrome).")]
+
 FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -99,6 +101,19 @@ class Page:
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page: answer, figures, tables, how it was made.")
     ] = None
+    pdf: Pdf = False
+
+    @property
+    def files(self) -> list[Path]:
+        """What is written; raises an error, before anything is computed, where it cannot be."""
+        if self.pdf:
+            if self.report is None:
+                raise InputError("--pdf prints the page that --report FILE.html names; give both")
+            from bumpfit.report.paper import browser
+
+            browser()
+            return [self.report, self.report.with_suffix(".pdf")]
+        return [] if self.report is None else [self.report]
 
     def write(self, make: Callable[[], Document]) -> None:
         """Write the page when it was asked for."""
@@ -108,6 +123,10 @@ class Page:
         from bumpfit.report import html
 
         write_text(self.report, html.render(make()))
+        if self.pdf:
+            from bumpfit.report.paper import pdf
+
+            pdf(self.report)
 
 
 def check_outputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bumpfit.commands.options import Dask
+from bumpfit.commands.output import Pdf
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def demo(
     seed: Seed = 0,
     workers: Workers = None,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings.")] = True,
+    pdf: Pdf = False,
     as_json: Json = False,
 ) -> None:
     """The main job on a packaged example: 20 400 simulated dijet events, 400 of them signal, against 12 000.
@@ -55,7 +57,7 @@ def demo(
 
     folder = files("bumpfit") / "data"
     with as_file(folder / "example_data.parquet") as data, as_file(folder / "example_background.parquet") as background:
-        _run(data, background, out, seed=seed, workers=workers, as_json=as_json, quick=quick)
+        _run(data, background, out, seed=seed, workers=workers, pdf=pdf, as_json=as_json, quick=quick)
 
 
 def run(
@@ -76,6 +78,7 @@ def run(
     unit: Annotated[str | None, typer.Option(help="GeV or TeV; found from the values when not given.")] = None,
     drop_bad: Annotated[bool, typer.Option("--drop-bad", help="Drop events with cells that are not numbers.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
+    pdf: Pdf = False,
     as_json: Json = False,
 ) -> None:
     """Search a table of dijet events for new particles and write a report.
@@ -85,7 +88,7 @@ def run(
     _run(
         data, background, out, seed=seed, workers=workers, dask=dask, as_json=as_json, quick=quick,
         iterations=iterations, config=_config(config, approach), mass=mass, features=features, unit=unit,
-        drop_bad=drop_bad, overwrite=overwrite,
+        drop_bad=drop_bad, overwrite=overwrite, pdf=pdf,
     )  # fmt: skip
 
 
@@ -106,11 +109,13 @@ def _run(
     unit: str | None = None,
     drop_bad: bool = False,
     overwrite: bool = False,
+    pdf: bool = False,
 ) -> None:
     from bumpfit.clusters import pool
     from bumpfit.execute import available_cores
     from bumpfit.pages.search_run import run as search
 
+    printer = _printer(out) if pdf else None
     with pool(workers or available_cores(), dask) as executor:
         answers = search(
             data, background, out, seed=seed, workers=1, executor=executor, quick=quick, iterations=iterations,
@@ -119,8 +124,32 @@ def _run(
             **({} if features is None else {"features": columns(features)}),
         )  # fmt: skip
     _show(answers.to_dict(), as_json)
-    if out is not None and not as_json:
-        typer.echo(f"report: {out / 'report.html'}")
+    _reports(out, printer, as_json)
+
+
+def _printer(out: Path | None) -> str:
+    """The browser that prints the page of a run; raises an error before anything is computed."""
+    from bumpfit.report.paper import browser
+
+    if out is None:
+        raise InputError("--pdf prints the report of an output folder; give one with -o OUT")
+    return browser()
+
+
+def _reports(out: Path | None, printer: str | None, as_json: bool) -> None:
+    """Print the page where that was asked for, and say where the reports are."""
+    if out is None:
+        return
+    page = out / "report.html"
+    written = [page]
+    if printer is not None:
+        from bumpfit.files import require
+        from bumpfit.report.paper import pdf
+
+        written.append(pdf(require(page), printer))
+    if not as_json:
+        for path in written:
+            typer.echo(f"report: {path}")
 
 
 def _config(path: Path | None, approach: str | None) -> SearchConfig:
@@ -192,11 +221,12 @@ def score(
 
 def report(
     out: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    pdf: Pdf = False,
     as_json: Json = False,
 ) -> None:
     """Show the answers of a finished run, and where its report is.
 
-    Example: bumpfit report out/
+    Example: bumpfit report out/ --pdf
     """
     from bumpfit.foreign import read_json
 
@@ -207,6 +237,6 @@ def report(
     missing = {"p_value", "claim", "n_signal"} - set(answers)
     if missing:
         raise InputError(f"{path} has no {', '.join(sorted(missing))}; give the output folder of `bumpfit run`")
+    printer = _printer(out) if pdf else None
     _show(answers, as_json)
-    if not as_json:
-        typer.echo(f"report: {out / 'report.html'}")
+    _reports(out, printer, as_json)

@@ -107,7 +107,7 @@ def metrics(
     from bumpfit.scoring import models
 
     files = [source, *([] if model is None else [model]), *likelihood.files]
-    check_outputs(files, output.out, drawing.figure, page.report, *likelihood.outputs)
+    check_outputs(files, output.out, drawing.figure, *page.files, *likelihood.outputs)
     drawing.check()
     if (model is None) == (observable is None):
         raise InputError("give --model or --observable, one of the two")

@@ -103,7 +103,7 @@ def toys(
         return
     if shards is not None:
         raise InputError("--shards belongs to --submit; to throw one part here, give --shard I/N")
-    check_outputs([*files, *reading.files], drawing.figure, page.report, out)
+    check_outputs([*files, *reading.files], drawing.figure, *page.files, out)
     if merge:
         settings = {
             "--until": until is not None, "--shard": shard is not None, "--dask": dask is not None, "--tail": tail,

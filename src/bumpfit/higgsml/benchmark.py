@@ -48,7 +48,7 @@ from bumpfit.runs import in_folder
 __all__ = ["Benchmark", "Compared", "Difference", "Mode", "Plan", "benchmark", "population"]
 log = logging.getLogger(__name__)
 LINES, RESULT = "experiments.jsonl", "result.json"
-OUTPUTS = (LINES, "report.md", "report.html", "figures/")
+OUTPUTS = (LINES, "report.md", "report.html", "report.pdf", "figures/")
 
 
 def benchmark(

@@ -28,7 +28,7 @@ from bumpfit.search.workspaces import write_workspaces
 Table = str | os.PathLike[str] | pd.DataFrame
 
 RESULT = "result.json"
-OUTPUTS = ("scores.csv", "scores_updated.csv", "workspaces/", "figures/", "report.html", "report.md")
+OUTPUTS = ("scores.csv", "scores_updated.csv", "workspaces/", "figures/", "report.html", "report.md", "report.pdf")
 
 
 def run(

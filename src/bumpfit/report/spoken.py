@@ -113,12 +113,12 @@ def _series(handle: Any, names: tuple[dict[float, str], dict[float, str]]) -> st
         return _points(np.array([(b.x0 + b.x1) / 2 for b in bars]),
                        np.array([b.y1 if b.y1 != 0 else b.y0 for b in bars]), names)  # fmt: skip
     if isinstance(handle, StepPatch):
-        values, edges, base = handle.get_data()
-        values = np.asarray(values, dtype=np.float64) - (
-            0.0 if base is None else np.asarray(base)
-        )  # of a stack its own
+        top, edges, base = handle.get_data()
+        values = np.asarray(top, dtype=np.float64) - np.asarray(base)
         middle = 0.5 * (np.asarray(edges)[1:] + np.asarray(edges)[:-1])
-        return _points(middle, values, names, kind="bins")
+        if handle.get_fill() and not np.any(base):  # of a stack it stands on the others
+            return _points(middle, values, names, "bins, upper edge", few="upper edge ")
+        return _points(middle, values, names, "bins")
     if isinstance(handle, Line2D):
         x, y = _data(handle)
         if x.size == 2 and x[0] == x[1]:
@@ -137,7 +137,9 @@ def _data(line: Line2D) -> tuple[Array, Array]:
     return x, y
 
 
-def _points(x: Array, y: Array, names: tuple[dict[float, str], dict[float, str]], kind: str = "points") -> str:
+def _points(
+    x: Array, y: Array, names: tuple[dict[float, str], dict[float, str]], kind: str = "points", few: str = ""
+) -> str:
     """All of few points; of many how many, between what they lie, and where the smallest and largest are."""
     shown = np.isfinite(x) & np.isfinite(y)
     x, y = x[shown], y[shown]
@@ -148,7 +150,7 @@ def _points(x: Array, y: Array, names: tuple[dict[float, str], dict[float, str]]
         rows = [f"{_place(b, names[1])} {_number(a)}" for a, b in zip(x[:FEW], y[:FEW], strict=True)]
         return ", ".join(rows) + (f" and {count(x.size - FEW)} more" if x.size > FEW else "")
     if x.size <= FEW:
-        return ", ".join(f"{_number(b)} at {_place(a, names[0])}" for a, b in zip(x, y, strict=True))
+        return few + ", ".join(f"{_number(b)} at {_place(a, names[0])}" for a, b in zip(x, y, strict=True))
     low, high = int(np.argmin(y)), int(np.argmax(y))
     if y[low] == y[high]:
         return f"{count(x.size)} {kind}, all {_number(y[low])}"
