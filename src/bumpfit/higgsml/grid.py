@@ -21,7 +21,7 @@ from scipy.interpolate import make_interp_spline
 from bumpfit.errors import InputError
 from bumpfit.files import require
 from bumpfit.foreign import read_json
-from bumpfit.higgsml import likelihood_kernel as kernel
+from bumpfit.higgsml.expected_kernel import GRID, Arrays
 from bumpfit.higgsml.likelihood import Model
 from bumpfit.higgsml.nuisances import PRIORS
 
@@ -106,8 +106,8 @@ def grid_model(tes: ArrayLike, jes: ArrayLike, templates: Array) -> Model:
         cells[:, :, below] = _cells(edges, templates, 1)[:, :, below]
     low, high = np.array([e[0] for e in edges]), np.array([e[-1] for e in edges])
     none = np.empty((0, 4))
-    arrays = kernel.Arrays(
-        kernel.GRID, none, np.empty((0, 4, 9)), np.zeros(3), False, False, np.ascontiguousarray(cells), edges[0],
+    arrays = Arrays(
+        GRID, none, np.empty((0, 4, 9)), np.zeros(3), False, False, np.ascontiguousarray(cells), edges[0],
         edges[1], low, high, np.zeros(templates.shape[3]),
     )  # fmt: skip
     return Model(arrays, ("tes", "jes"), templates.shape[3])

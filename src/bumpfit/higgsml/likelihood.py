@@ -14,6 +14,7 @@ from scipy.special import gammaln
 from bumpfit.errors import InputError
 from bumpfit.execute import ordered_map
 from bumpfit.higgsml import likelihood_kernel as kernel
+from bumpfit.higgsml.expected_kernel import RESPONSE, SUM, Arrays, expected
 from bumpfit.higgsml.interval import Calibration, threshold
 from bumpfit.higgsml.measurement import Curve, Measurement, failed
 from bumpfit.higgsml.nuisances import NAMES, PRIORS
@@ -31,7 +32,7 @@ CURVE_POINTS, CURVE_REACH = 41, 5.0
 class Model:
     """A binned likelihood: compiled arrays, the names of its nuisances, and its number of bins."""
 
-    arrays: kernel.Arrays
+    arrays: Arrays
     nuisances: tuple[str, ...]
     bins: int
 
@@ -44,7 +45,7 @@ class Model:
         """Expected events, shape (T, B), and their derivatives (T, B, 1 + K), at mu (T,) and theta (T, K)."""
         x = self._points(mu, theta)
         r, d = np.empty((len(x), self.bins)), np.empty((len(x), self.bins, x.shape[1]))
-        kernel.expected(self.arrays, x, r, d)
+        expected(self.arrays, x, r, d)
         return r, d
 
     def _points(self, mu: ArrayLike, theta: ArrayLike | None) -> Array:
@@ -290,7 +291,7 @@ def response_model(
             low[place] = max(low[place], PRIORS[name].standard(PRIORS[name].low))
             high[place] = min(high[place], PRIORS[name].standard(PRIORS[name].high))
     none, edge = np.empty((0, 0, 0, 2, 4, 4)), np.empty(0)
-    arrays = kernel.Arrays(kernel.RESPONSE, y, c, scales, power, square, none, edge, edge, low, high, m)
+    arrays = Arrays(RESPONSE, y, c, scales, power, square, none, edge, edge, low, high, m)
     return Model(arrays, NAMES, len(y))
 
 
@@ -313,7 +314,5 @@ def sum_model(nominal: Array, effects: Array, *, reach: float = 5.0) -> Model:
     low, high = np.full(len(NAMES), -reach), np.full(len(NAMES), reach)
     high[NAMES.index("soft_met")] = math.log(PRIORS["soft_met"].high)
     none, edge = np.empty((0, 4, 9)), np.empty(0)
-    arrays = kernel.Arrays(
-        kernel.SUM, y, none, np.zeros(3), False, True, c[None, None], edge, edge, low, high, np.zeros(len(y))
-    )
+    arrays = Arrays(SUM, y, none, np.zeros(3), False, True, c[None, None], edge, edge, low, high, np.zeros(len(y)))
     return Model(arrays, NAMES, len(y))

@@ -10,7 +10,7 @@ tensor product of Chebyshev polynomials in (t, j, u). q(t) = t^2 goes on along i
 training: the response grows there as it did, and does not explode. The polynomials have patches that end there.
 
 The curvature that Newton steps use is sum_i n_i r_i' r_i'^T / r_i^2 + 1 and what is missing of the second derivative in
-theta_u, as in `likelihood_kernel`.
+theta_u, as in `expected_kernel`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit, record
-from bumpfit.higgsml.likelihood_kernel import BKG, CONVERGED, DIBOSON, FAILED, JES, MET, TES, TTBAR, scale, solve
+from bumpfit.higgsml.expected_kernel import BKG, DIBOSON, JES, MET, TES, TTBAR, scale
+from bumpfit.higgsml.likelihood_kernel import CONVERGED, FAILED, solve
 
 Floats = NDArray[np.float64]
 SIZE = 7
