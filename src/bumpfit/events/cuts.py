@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.events import grammar
 from bumpfit.events.arrays import Jagged, ak, double, fill_false, filled, numbers, unequal
-from bumpfit.events.grammar import (
+from bumpfit.events.observables import evaluate, over_chunks
+from bumpfit.events.sentence_tree import (
     Call,
     Comparison,
     CutError,
@@ -36,8 +37,8 @@ from bumpfit.events.grammar import (
     Observable,
     Operation,
     Quantified,
+    start,
 )
-from bumpfit.events.observables import evaluate, over_chunks
 from bumpfit.events.source import Chunk, ReadError, Source
 
 EXACT = 2**53  # a double holds every whole number below it
@@ -250,7 +251,7 @@ class _Evaluation:
         for operand in operands[1:]:
             key = _key(operand)
             if key is None or key not in said:  # a condition that is repeated changes nothing
-                joined = self.joined(node.word, joined, self.node(operand), grammar.start(operand))
+                joined = self.joined(node.word, joined, self.node(operand), start(operand))
                 said.add(key)
         return joined
 
