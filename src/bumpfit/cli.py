@@ -84,17 +84,6 @@ def application(command: str | None = None, *, outline: bool = False) -> typer.T
     return app
 
 
-def flags_without_values(command: Any, parent: Any = None) -> None:
-    """Let the help show no kind of value after options that take none; newer versions of Typer show `<bool>`."""
-    settings = command.context_settings or {}
-    with command.context_class(command, parent=parent, info_name=command.name, **settings) as context:
-        for parameter in command.get_params(context):
-            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
-                parameter.metavar = ""
-        for one in getattr(command, "commands", {}).values():
-            flags_without_values(one, context)
-
-
 def _nameplate(command: Any) -> Callable[[], None]:
     """A command that does nothing, with the name and the text of another one."""
 
@@ -183,7 +172,9 @@ def _command(words: list[str]) -> object:
         command: Callable[..., object] = application(words[0] if words else None, outline=outline)
         if {"--help", "-h"} & set(words) or not words:
             command = typer.main.get_command(command)  # type: ignore[arg-type]
-            flags_without_values(command)
+            from bumpfit.commands.wording import reword
+
+            reword(command)
         code = command(args=words, standalone_mode=False)
     except BaseException as error:
         log.info("ended after %.1f s by %s", time.monotonic() - started, type(error).__name__)
@@ -225,7 +216,9 @@ def main(arguments: list[str] | None = None) -> None:
         errors.print(f"bumpfit: {printable(str(error))}", markup=False, style="red")
         sys.exit(error.exit_code)
     except UsageError as error:
-        message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+        from bumpfit.commands.wording import refusal
+
+        message = refusal(error)
         if message:  # none of a bare `bumpfit`, which shows its help
             errors.print(f"bumpfit: {printable(message)} (try --help)", markup=False, style="red")
         sys.exit(2)

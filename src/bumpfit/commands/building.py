@@ -67,13 +67,19 @@ class Building:
     resolution: Annotated[float, typer.Option(help="Mass resolution, sigma / mass.")] = 0.03
     sqrt_s: Annotated[float, typer.Option("--sqrt-s", help="Collision energy in GeV.")] = 13000.0
     channel: Annotated[
-        str | None, typer.Option(help="Name of the channel; default: spectrum, or selection with --background.")
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the channel; default: spectrum, or selection with --background."),
     ] = None
-    unit: Annotated[str | None, typer.Option(help="Unit of the table, GeV or TeV; default: from its values.")] = None
-    score_column: Annotated[str, typer.Option(help="Column of the scores.")] = "score"
-    mass_column: Annotated[str, typer.Option(help="Column of the masses.")] = "m_JJ"
+    unit: Annotated[
+        str | None, typer.Option(metavar="GeV|TeV", help="Unit of the table, GeV or TeV; default: from its values.")
+    ] = None
+    score_column: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the scores.")] = "score"
+    mass_column: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the masses.")] = "m_JJ"
     index_column: Annotated[
-        str | None, typer.Option(help="Column of the event index; default: a first column without name, or 'index'.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column of the event index; default: a first column without name, or 'index'."
+        ),
     ] = None
 
     def build(self, scored: str | Path) -> Built:

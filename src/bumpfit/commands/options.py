@@ -46,7 +46,9 @@ Workspaces = Annotated[
 Masses = Annotated[
     str | None, typer.Option(metavar="M1,M2,...", help="Masses in GeV of several workspaces, in their order.")
 ]
-Parameter = Annotated[str | None, typer.Option(help="Parameter in question (default: the parameter of interest).")]
+Parameter = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Parameter in question (default: the parameter of interest).")
+]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same numbers.", min=0)]
 Workers = Annotated[int, typer.Option(help="Threads that throw toys; no number depends on it.", min=1)]
 
@@ -75,9 +77,11 @@ class Reading:
     PANEL: ClassVar[str] = "Workspace"
 
     patch: Annotated[Path | None, typer.Option(help="JSON patch, or patchset, to apply to the workspace.")] = None
-    patch_name: Annotated[str | None, typer.Option(help="Name of the patch in a patchset.")] = None
-    measurement: Annotated[str | None, typer.Option(help="Measurement (HS3: analysis); default: the first.")] = None
-    poi: Annotated[str | None, typer.Option(help="Take another parameter of interest.")] = None
+    patch_name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the patch in a patchset.")] = None
+    measurement: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Measurement (HS3: analysis); default: the first.")
+    ] = None
+    poi: Annotated[str | None, typer.Option(metavar="NAME", help="Take another parameter of interest.")] = None
     patch_any: Annotated[
         bool, typer.Option("--patch-any", help="Accept a patchset whose digests are those of another workspace.")
     ] = False
@@ -97,7 +101,8 @@ class Reading:
         typer.Option(metavar="PROCESS=NAME", help="Datacard: strength of the signals like PROCESS; may be repeated."),
     ] = None
     card_mass: Annotated[
-        str | None, typer.Option(help="Datacard: what stands for $MASS in names of histograms; default: 120.")
+        str | None,
+        typer.Option(metavar="MASS", help="Datacard: what stands for $MASS in names of histograms; default: 120."),
     ] = None
 
     def model(self, path: Path) -> Model:

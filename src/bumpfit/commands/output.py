@@ -61,7 +61,9 @@ class Drawing:
     PANEL: ClassVar[str] = "Output"
 
     figure: FigureFile = None
-    label: Annotated[str | None, typer.Option(help="Experiment on the figure, as 'CMS' or 'ATLAS Internal'.")] = None
+    label: Annotated[
+        str | None, typer.Option(metavar="EXPERIMENT", help="Experiment on the figure, as 'CMS' or 'ATLAS Internal'.")
+    ] = None
     lumi: Annotated[float | None, typer.Option(help="Integrated luminosity on the figure, in fb^-1.")] = None
     energy: Annotated[float | None, typer.Option(help="Centre-of-mass energy on the figure, in TeV.")] = None
 

@@ -134,11 +134,19 @@ def _systematics(shown: list[Systematic]) -> Any:
 @app.command()
 def prune(
     workspace: Workspace,
-    channel: Annotated[Names, typer.Option("-c", "--channel", help="Channel to take out; may be repeated.")] = None,
-    sample: Annotated[Names, typer.Option("-s", "--sample", help="Sample, from all channels.")] = None,
-    modifier: Annotated[Names, typer.Option("-m", "--modifier", help="Modifier, from all samples.")] = None,
-    modifier_type: Annotated[Names, typer.Option("-t", "--modifier-type", help="All modifiers of a type.")] = None,
-    measurement: Annotated[Names, typer.Option(help="Measurement.")] = None,
+    channel: Annotated[
+        Names, typer.Option("-c", "--channel", metavar="CHANNEL", help="Channel to take out; may be repeated.")
+    ] = None,
+    sample: Annotated[
+        Names, typer.Option("-s", "--sample", metavar="SAMPLE", help="Sample, from all channels.")
+    ] = None,
+    modifier: Annotated[
+        Names, typer.Option("-m", "--modifier", metavar="NAME", help="Modifier, from all samples.")
+    ] = None,
+    modifier_type: Annotated[
+        Names, typer.Option("-t", "--modifier-type", metavar="TYPE", help="All modifiers of a type.")
+    ] = None,
+    measurement: Annotated[Names, typer.Option(metavar="NAME", help="Measurement.")] = None,
     below: Annotated[
         float | None, typer.Option(metavar="EFFECT", help="All systematics without a bin that changes by more.")
     ] = None,
@@ -170,9 +178,9 @@ def prune(
 def rename(
     workspace: Workspace,
     channel: Annotated[Names, typer.Option("-c", "--channel", metavar="OLD=NEW", help="May be repeated.")] = None,
-    sample: Annotated[Names, typer.Option("-s", "--sample", metavar="OLD=NEW")] = None,
-    modifier: Annotated[Names, typer.Option("-m", "--modifier", metavar="OLD=NEW")] = None,
-    measurement: Annotated[Names, typer.Option(metavar="OLD=NEW")] = None,
+    sample: Annotated[Names, typer.Option("-s", "--sample", metavar="OLD=NEW", help="May be repeated.")] = None,
+    modifier: Annotated[Names, typer.Option("-m", "--modifier", metavar="OLD=NEW", help="May be repeated.")] = None,
+    measurement: Annotated[Names, typer.Option(metavar="OLD=NEW", help="May be repeated.")] = None,
     out: Out = None,
 ) -> None:
     """Rename channels, samples, modifiers (with their parameters) or measurements.
@@ -191,7 +199,7 @@ def rename(
 @app.command()
 def decorrelate(
     workspace: Workspace,
-    parameter: Annotated[str, typer.Option("-p", "--parameter", help="The parameter that is shared.")],
+    parameter: Annotated[str, typer.Option("-p", "--parameter", metavar="NAME", help="The parameter that is shared.")],
     by: Annotated[Literal["channel", "sample"], typer.Option(help="One parameter for each of these.")] = "channel",
     group: Annotated[
         Names, typer.Option(metavar="NAME=PATTERN,...", help="Channels (or samples) that go on sharing one.")

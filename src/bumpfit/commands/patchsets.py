@@ -16,7 +16,7 @@ from bumpfit.pages.terminal import table
 app = typer.Typer(no_args_is_help=True, help="Look into a patchset, take a patch out, verify and apply it.")
 
 Patchset = Annotated[Path, typer.Argument(help="Patchset.")]
-Name = Annotated[str, typer.Option(help="Name of the patch.")]
+Name = Annotated[str, typer.Option(metavar="NAME", help="Name of the patch.")]
 
 
 def _patchset(path: Path) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def verify(workspace: Background, patchset: Patchset) -> None:
 def apply(
     workspace: Background,
     patchset: Patchset,
-    name: Annotated[str | None, typer.Option(help="Name of the patch.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the patch.")] = None,
     out: Out = None,
 ) -> None:
     """The workspace with a patch applied.

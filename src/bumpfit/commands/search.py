@@ -23,15 +23,20 @@ Data = Annotated[
 ]
 Features = Annotated[
     str | None,
-    typer.Option(help="Feature columns, comma separated; NAME=COLUMN renames, e.g. m_J1=mj_light,delta_m_J=dm,..."),
+    typer.Option(
+        metavar="NAME,NAME=COLUMN,...",
+        help="Feature columns, comma separated; NAME=COLUMN renames, e.g. m_J1=mj_light,delta_m_J=dm,...",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same answers.", min=0)]
 Workers = Annotated[int | None, typer.Option(help="Processes (default: all cores); no answer depends on it.", min=1)]
 Approach = Annotated[
     str | None,
-    typer.Option(help="Approach that tells data from background: trees, forest, extra_trees, mlp or average."),
+    typer.Option(
+        metavar="NAME", help="Approach that tells data from background: trees, forest, extra_trees, mlp or average."
+    ),
 ]
-Config = Annotated[Path | None, typer.Option(help="Settings in TOML (docs/how-to/run.md).")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings in TOML (docs/how-to/run.md).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")]
 
 
@@ -42,7 +47,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report, scores and workspaces.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for report, scores and workspaces.")
+    ] = None,
     seed: Seed = 0,
     workers: Workers = None,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings.")] = True,
@@ -63,9 +70,11 @@ def demo(
 def run(
     data: Data,
     background: Annotated[
-        str | None, typer.Option(help="Table that is background only, with the same columns.")
+        str | None, typer.Option(metavar="FILE", help="Table that is background only, with the same columns.")
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for everything that is written.")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for everything that is written.")
+    ] = Path("out"),
     config: Config = None,
     approach: Approach = None,
     workers: Workers = None,
@@ -73,9 +82,11 @@ def run(
     iterations: Annotated[int, typer.Option(help="Further steps after the first answer.", min=0)] = 2,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller trainings: a valid first look of less power.")] = False,
     seed: Seed = 0,
-    mass: Annotated[str, typer.Option(help="Column of the spectrum that is searched.")] = "m_JJ",
+    mass: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the spectrum that is searched.")] = "m_JJ",
     features: Features = None,
-    unit: Annotated[str | None, typer.Option(help="GeV or TeV; found from the values when not given.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(metavar="GeV|TeV", help="GeV or TeV; found from the values when not given.")
+    ] = None,
     drop_bad: Annotated[bool, typer.Option("--drop-bad", help="Drop events with cells that are not numbers.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
     pdf: Pdf = False,
@@ -181,16 +192,22 @@ def _show(answers: dict[str, Any], as_json: bool) -> None:
 
 def score(
     data: Data,
-    background: Annotated[str, typer.Option(help="Table that is background only, with the same columns.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="CSV file: index, score, m_JJ.")] = Path("scores.csv"),
+    background: Annotated[
+        str, typer.Option(metavar="FILE", help="Table that is background only, with the same columns.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.csv", help="CSV file: index, score, m_JJ.")] = Path(
+        "scores.csv"
+    ),
     config: Config = None,
     approach: Approach = None,
     seed: Seed = 0,
     workers: Workers = None,
     dask: Dask = None,
-    mass: Annotated[str, typer.Option(help="Column of the spectrum that is searched.")] = "m_JJ",
+    mass: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the spectrum that is searched.")] = "m_JJ",
     features: Features = None,
-    unit: Annotated[str | None, typer.Option(help="GeV or TeV; found from the values when not given.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(metavar="GeV|TeV", help="GeV or TeV; found from the values when not given.")
+    ] = None,
     drop_bad: Annotated[bool, typer.Option("--drop-bad", help="Drop events with cells that are not numbers.")] = False,
 ) -> None:
     """Score every event of a table between 0 (background) and 1 (signal); the first link of the chain on its own.
@@ -220,7 +237,7 @@ def score(
 
 
 def report(
-    out: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a finished run.")],
     pdf: Pdf = False,
     as_json: Json = False,
 ) -> None:

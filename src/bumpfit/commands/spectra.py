@@ -26,7 +26,8 @@ class Published:
     family: Annotated[
         str | None,
         typer.Option(
-            help="Background family, dijet (default), ua2, exponential or power_law; with --envelope several, or all."
+            metavar="FAMILY",
+            help="Background family, dijet (default), ua2, exponential or power_law; with --envelope several, or all.",
         ),
     ] = None
     envelope: Annotated[

@@ -93,7 +93,8 @@ def metrics(
     page: Page,
     model: Annotated[Path | None, typer.Option("-m", "--model", help="Trained model, of `bumpfit train`.")] = None,
     observable: Annotated[
-        str | None, typer.Option(help="Go on to a likelihood of this feature of the data set, without a model.")
+        str | None,
+        typer.Option(metavar="NAME", help="Go on to a likelihood of this feature of the data set, without a model."),
     ] = None,
     part: Annotated[Part, typer.Option(help="Which events are looked at.")] = "test",
     seed: Seed = 0,

@@ -34,8 +34,10 @@ def dataset(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Data set to write.")],
-    observable: Annotated[Repeated, typer.Option(help="Name of an observable, e.g. fatjet0.mass; repeat.")] = None,
-    cut: Annotated[Repeated, typer.Option(help="Cut sentence; may be repeated, all must pass.")] = None,
+    observable: Annotated[
+        Repeated, typer.Option(metavar="NAME", help="Name of an observable, e.g. fatjet0.mass; repeat.")
+    ] = None,
+    cut: Annotated[Repeated, typer.Option(metavar="CUT", help="Cut sentence; may be repeated, all must pass.")] = None,
     weight: Annotated[
         Repeated, typer.Option(metavar="CLASS=NUMBER|OBSERVABLE", help="Event weight of a class; default 1.")
     ] = None,
@@ -56,7 +58,7 @@ def dataset(
         typer.Option(metavar="DATASET", help="Events into the parts that they have there (a variation of its events)."),
     ] = None,
     empty_all: Annotated[bool, typer.Option("--empty-all", help="`all` of an empty list is true in cuts.")] = False,
-    tree: Annotated[str | None, typer.Option(help="Tree of ROOT files.")] = None,
+    tree: Annotated[str | None, typer.Option(metavar="NAME", help="Tree of ROOT files.")] = None,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the observables, or mean images, of each class.")
     ] = None,

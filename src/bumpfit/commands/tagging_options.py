@@ -26,7 +26,7 @@ class Judging:
 
     PANEL: ClassVar[str] = "Metrics"
 
-    signal: Annotated[str | None, typer.Option(help="Signal class; default: the last.")] = None
+    signal: Annotated[str | None, typer.Option(metavar="CLASS", help="Signal class; default: the last.")] = None
     background_error: Annotated[float, typer.Option(help="Relative uncertainty of the background.")] = 0.1
     efficiency: Annotated[
         list[float] | None, typer.Option(help="Signal efficiency of a rejection; default: 0.5 and 0.99.")

@@ -42,7 +42,7 @@ def toys(
     drawing: Drawing,
     page: Page,
     n: Annotated[int | None, typer.Option("-n", "--number", help="Number of toys; with --until the most.")] = None,
-    statistic: Annotated[str, typer.Option(help="q0, qmu, qtilde, tmu or ttilde.")] = "q0",
+    statistic: Annotated[str, typer.Option(metavar="NAME", help="q0, qmu, qtilde, tmu or ttilde.")] = "q0",
     mu: Annotated[float, typer.Option(help="Strength that toys are thrown at.")] = 0.0,
     test: Annotated[float | None, typer.Option(help="Strength under test; default: 0 for q0, else --mu.")] = None,
     observed: Annotated[float | None, typer.Option(help="Observed statistic; default: that of the data.")] = None,
