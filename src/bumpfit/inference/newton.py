@@ -15,6 +15,7 @@ import numpy as np
 from bumpfit.compiled import njit
 from bumpfit.types import Floats
 from bumpfit.workspace.kernels import SUMS_IN_ANY_ORDER, derivatives, objective, rates
+from bumpfit.workspace.rows import add_row, put, within
 
 # status of a minimisation
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
@@ -195,12 +196,12 @@ def downhill(matrix, direction):  # type: ignore[no-untyped-def]
     if i == n or lower[i, i] > -FLAT * abs(matrix[i, i]):
         return False
     direction[i] = 1.0
-    direction[:i] = -matrix[i, :i]
+    add_row(direction[:i], -1.0, matrix[i, :i])
     solve_triangular(lower[:i, :i], direction[:i])
     return True
 
 
-@njit(plain=True)
+@njit(internal=True, plain=True)
 def into_the_valley(x, free, low, high, main, aux, m):  # type: ignore[no-untyped-def]
     """Two steps from x, which lies beside a narrow valley, straight into it: returns (y, value there).
 
@@ -222,12 +223,12 @@ def into_the_valley(x, free, low, high, main, aux, m):  # type: ignore[no-untype
         cholesky(system, lower, ROUNDING, diagonal[active])
         if not np.isfinite(solve_triangular(lower, step)):
             return y, np.inf
-        y[active] = np.minimum(np.maximum(y[active] - step, low[active]), high[active])
+        put(y, active, np.minimum(np.maximum(y[active] - step, low[active]), high[active]))
         rates(y, m, rate, shifted, factor, shift, scale)
     return y, objective(y, main, aux, m, rate)
 
 
-@njit(plain=True)
+@njit(internal=True, plain=True)
 def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """Minimise -ln L over the free parameters within their ranges, where it is smooth at the minimum.
 
@@ -237,7 +238,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
     soon (`BLOCKED`): along a wall it would take hundreds of small ones.
     """
     n_parameters, n_bins = m.n_parameters, m.n_bins
-    x = np.where(free, np.minimum(np.maximum(start, low), high), start)
+    x = within(start, free, low, high)
     rate, shifted, factor = np.empty(n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
     shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
     jac, matrix = np.empty((n_parameters, n_bins)), np.empty((n_parameters, n_parameters))
@@ -283,7 +284,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
             # with damping the true distance is larger by up to the ratio of the diagonals
             edm = 0.5 * square * (1.0 + damping)
             trial = x.copy()
-            trial[active] = np.minimum(np.maximum(x[active] - step, low_active), high_active)
+            put(trial, active, np.minimum(np.maximum(x[active] - step, low_active), high_active))
             rates(trial, m, rate, shifted, factor, shift, scale)
             trial_value = objective(trial, main, aux, m, rate)
             evaluations += 1
@@ -307,7 +308,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
                 for k in range(4):  # one and a tenth of a standard deviation to either side
                     trial = x.copy()
                     reach = (1.0 if k < 2 else 0.1) * (1.0 if k % 2 == 0 else -1.0) / np.sqrt(length)
-                    trial[active] = np.minimum(np.maximum(x[active] + reach * step, low_active), high_active)
+                    put(trial, active, np.minimum(np.maximum(x[active] + reach * step, low_active), high_active))
                     rates(trial, m, rate, shifted, factor, shift, scale)
                     trial_value = objective(trial, main, aux, m, rate)
                     evaluations += 1
@@ -350,7 +351,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
     return x, value, edm, max_iterations, evaluations, TOO_MANY_ITERATIONS
 
 
-@njit(plain=True)
+@njit(internal=True, plain=True)
 def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """As `descend`, for a minimum at which a bin without events expects none.
 
@@ -371,11 +372,13 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     status = CONVERGED
     before, settled, near = x, x, False
     for k in range(len(WALLS)):
-        data = np.where(walled, WALLS[k], main)
+        data = main.copy()
+        for b in np.flatnonzero(walled):
+            data[b] = WALLS[k]
         ahead = x
         if k > 1:
             ahead = x + (x - before) * (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
-            ahead = np.where(free, np.minimum(np.maximum(ahead, low), high), ahead)
+            ahead = within(ahead, free, low, high)
             rates(ahead, m, rate, shifted, factor, shift, scale)
             if not np.isfinite(objective(ahead, data, aux, m, rate)):
                 ahead = x
@@ -393,7 +396,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, status
 
 
-@njit(plain=True)
+@njit(internal=True, plain=True)
 def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  # type: ignore[no-untyped-def]
     """Minimise -ln L over the free parameters within their ranges: `descend`, and `along_walls` where that fails.
 

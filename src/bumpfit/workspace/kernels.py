@@ -16,6 +16,7 @@ import numpy as np
 from bumpfit.compiled import njit
 from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR
 from bumpfit.workspace.formula_kernel import run_program
+from bumpfit.workspace.rows import add_row, copy_row
 
 # Lets sums over bins run in vector registers; infinities and NaN keep their meaning.
 SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
@@ -91,7 +92,7 @@ def inputs(x, m):  # type: ignore[no-untyped-def]
     if m.program_first.size == 0:
         return x
     result = np.empty(m.n_parameters + m.program_first.size)
-    result[: m.n_parameters] = x
+    copy_row(x, result)
     for k in range(m.program_first.size):
         result[m.n_parameters + k] = run_program(m, m.program_first[k], x)
     return result
@@ -216,23 +217,25 @@ def _through_formulas(x, main, m, rate, wide, steep, curved, jac, grad, hess, di
     """
     n = m.n_parameters
     half = curved[:, :n].copy()  # curved J
-    jac[:, :] = wide[:n]
-    grad[:] = steep[:n]
+    copy_row(steep[:n], grad)
+    for p in range(n):
+        copy_row(wide[p], jac[p])
     slopes = np.zeros(m.formula_parameter.size)
     for k in range(m.program_first.size):
         for i in range(m.formula_pointer[k], m.formula_pointer[k + 1]):
             q = m.formula_parameter[i]
             slopes[i] = run_program(m, m.program_first[k] + 1 + i - m.formula_pointer[k], x)
             grad[q] += slopes[i] * steep[n + k]
-            jac[q] += slopes[i] * wide[n + k]
-            half[:, q] += slopes[i] * curved[:, n + k]
-    hess[:, :] = half[:n]
+            add_row(jac[q], slopes[i], wide[n + k])
+            add_row(half[:, q], slopes[i], curved[:, n + k])
+    for p in range(n):
+        copy_row(half[p], hess[p])
     for k in range(m.program_first.size):
         begin, size = m.formula_pointer[k], m.formula_pointer[k + 1] - m.formula_pointer[k]
         number = m.program_first[k] + 1 + size
         for i in range(size):
             p = m.formula_parameter[begin + i]
-            hess[p] += slopes[begin + i] * half[n + k]
+            add_row(hess[p], slopes[begin + i], half[n + k])
             for j in range(i + 1):
                 q = m.formula_parameter[begin + j]
                 bend = steep[n + k] * run_program(m, number, x)
