@@ -15,6 +15,7 @@ FLOORS = {
             "types",
             "compiled",
             "compiled_records",
+            "compiled_rows",
             "display",
             "results",
             "errors",

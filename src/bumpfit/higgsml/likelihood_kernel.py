@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
+from bumpfit.compiled_rows import copy_row
 from bumpfit.higgsml.expected_kernel import GRID, MET, expect
 
 Floats = NDArray[np.float64]
@@ -279,10 +280,10 @@ def side(a, n, least, best, way, floor, reached, x, grid, values, s):  # type: i
         mu = best + way * far
         if mu <= floor:
             mu = floor
-        x[:] = reached
+        copy_row(reached, x)
         f, _, state = profile(a, n, mu, x, s)
         if not (f < np.inf and state == CONVERGED and 2.0 * (f - least) <= critical(mu, grid, values)[0]):
-            x[:] = reached
+            copy_row(reached, x)
             return end(a, n, least, inside, mu, x, grid, values, s)
         if mu == floor:
             return floor, CONVERGED
@@ -308,7 +309,7 @@ def measure(a, counts, start, frozen, true, floor, grid, values, ends, hat, out,
         hat[i] = start
         f, state = fit(a, n, hat[i], False, s)
         if a.kind != GRID and a.square and not frozen[MET]:
-            x[:] = start
+            copy_row(start, x)
             x[MET] = LARGE
             other, second = fit(a, n, x, False, s)
             if second == CONVERGED and (other < f or state != CONVERGED):
@@ -316,7 +317,7 @@ def measure(a, counts, start, frozen, true, floor, grid, values, ends, hat, out,
                 hat[i] = x
         status[i] = state
         best = hat[i, 0]
-        x[:] = hat[i]
+        copy_row(hat[i], x)
         if best < floor:
             f, _, state = profile(a, n, floor, x, s)
             status[i] |= state
@@ -345,7 +346,7 @@ def curves(a, counts, hats, frozen, mus, out):  # type: ignore[no-untyped-def]
     s = room(counts.shape[1], size, frozen)
     x = np.empty(size)
     for i in range(counts.shape[0]):
-        x[:] = hats[i]
+        copy_row(hats[i], x)
         for m in range(mus.size):
             f, _, state = profile(a, counts[i], mus[m], x, s)
             if state != CONVERGED:
@@ -354,4 +355,4 @@ def curves(a, counts, hats, frozen, mus, out):  # type: ignore[no-untyped-def]
                 f, _, state = profile(a, counts[i], mus[m], x, s)
             out[i, m] = f if state == CONVERGED else np.nan
             if state != CONVERGED:
-                x[:] = hats[i]
+                copy_row(hats[i], x)

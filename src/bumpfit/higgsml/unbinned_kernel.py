@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit, record
+from bumpfit.compiled_rows import copy_row
 from bumpfit.higgsml.expected_kernel import BKG, DIBOSON, JES, MET, TES, TTBAR, scale
 from bumpfit.higgsml.likelihood_kernel import CONVERGED, FAILED, solve
 
@@ -401,7 +402,7 @@ def best(a, x, frozen):  # type: ignore[no-untyped-def]
         second, state = fit(a, other, False, frozen, s)
         if state == CONVERGED and (status != CONVERGED or second < f):
             f, status = second, state
-            x[:] = other
+            copy_row(other, x)
     return f, status
 
 
@@ -420,7 +421,7 @@ def curve(a, x, frozen, mus, out):  # type: ignore[no-untyped-def]
             y[0] = mus[i]
             f, status = fit(a, y, True, frozen, s)
             if status != CONVERGED:  # the last point was a bad start: from the best fit
-                y[:] = x
+                copy_row(x, y)
                 y[0] = mus[i]
                 f, status = fit(a, y, True, frozen, s)
             out[i] = f if status == CONVERGED else np.nan

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.compiled import njit
+from bumpfit.compiled_rows import add_row, put, within
 from bumpfit.types import Floats
 from bumpfit.workspace.kernels import SUMS_IN_ANY_ORDER, derivatives, objective, rates
-from bumpfit.workspace.rows import add_row, put, within
 
 # status of a minimisation
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3

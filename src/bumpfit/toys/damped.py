@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
+from bumpfit.compiled_rows import copy_row
 from bumpfit.inference import newton
 from bumpfit.toys.loglinear_batch import CLOSED, OUTSIDE, UNSETTLED, Results
 from bumpfit.toys.loglinear_kernel import Arrays
@@ -120,7 +121,7 @@ def solve(h, info, damping, g, size, step, lower):  # type: ignore[no-untyped-de
     return True
 
 
-@njit()
+@njit(internal=True)
 def minimise(arrays, signal, n, t, low, high, z, mu, empty):  # type: ignore[no-untyped-def]
     """Minimum over z (changed in place) and mu in [low, high]: f, mu, and whether it is within the tolerance."""
     size = z.size
@@ -176,7 +177,7 @@ def minimise(arrays, signal, n, t, low, high, z, mu, empty):  # type: ignore[no-
     return f, mu, False
 
 
-@njit()
+@njit(internal=True)
 def settle(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped-def]
     """As `minimise`; where that fails, with a wall that is lowered in steps, each starting where the line through the
     last two answers leads.
@@ -185,22 +186,22 @@ def settle(arrays, signal, n, t, low, high, z, mu):  # type: ignore[no-untyped-d
     f, mu, good = minimise(arrays, signal, n, t, low, high, z, mu, EMPTY)
     if good or not (low < 0.0 and (n == 0.0).any()):
         return f, mu, good
-    z[:] = begin
+    copy_row(begin, z)
     mu = first
     before, before_mu, ahead, e = z.copy(), mu, z.copy(), np.empty(n.size)
     for k in range(len(WALLS)):
         place = mu
-        ahead[:] = z
+        copy_row(z, ahead)
         if k > 1:
             reach = (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
             ahead += reach * (z - before)
             place = min(max(mu + reach * (mu - before_mu), low), high)
             if not objective(arrays, signal, n, t, ahead, place, WALLS[k], e) < np.inf:
-                ahead[:] = z
+                copy_row(z, ahead)
                 place = mu
-        before[:] = z
+        copy_row(z, before)
         before_mu = mu
-        z[:] = ahead
+        copy_row(ahead, z)
         f, mu, good = minimise(arrays, signal, n, t, low, high, z, place, WALLS[k])
     return f, mu, good
 

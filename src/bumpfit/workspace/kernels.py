@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.compiled import njit
+from bumpfit.compiled_rows import add_row, copy_row
 from bumpfit.workspace.arrays import CODE4, CODE4P, LINEAR, NO_RATE, SMOOTH, ZERO_FACTOR
 from bumpfit.workspace.formula_kernel import run_program
-from bumpfit.workspace.rows import add_row, copy_row
 
 # Lets sums over bins run in vector registers; infinities and NaN keep their meaning.
 SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
@@ -98,7 +98,7 @@ def inputs(x, m):  # type: ignore[no-untyped-def]
     return result
 
 
-@njit()
+@njit(internal=True)
 def rates(x, m, rate, shifted, factor, shift, scale):  # type: ignore[no-untyped-def]
     """Expected counts at x, and what their derivatives need.
 
@@ -155,7 +155,7 @@ def poisson_term(n, rate):  # type: ignore[no-untyped-def]
     return np.inf
 
 
-@njit()
+@njit(internal=True)
 def objective(x, main, aux, m, rate):  # type: ignore[no-untyped-def]
     """-ln L relative to the saturated model (data = expectation everywhere); infinite where a rate is not allowed."""
     value = 0.0
@@ -189,7 +189,7 @@ def objectives(points, main, aux, m):  # type: ignore[no-untyped-def]
     return values
 
 
-@njit(plain=True, fastmath=SUMS_IN_ANY_ORDER)
+@njit(internal=True, plain=True, fastmath=SUMS_IN_ANY_ORDER)
 def derivatives(  # type: ignore[no-untyped-def]
     x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, hess, diagonal
 ):

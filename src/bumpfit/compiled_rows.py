@@ -19,9 +19,11 @@ def copy_row(source, target):  # type: ignore[no-untyped-def]
         target[i] = source[i]
 
 
-@copy_row.from_python
 def _copy_row(source: Floats, target: Floats) -> None:
     target[: source.size] = source
+
+
+copy_row.from_python(_copy_row)
 
 
 @njit(internal=True)
@@ -31,9 +33,11 @@ def add_row(target, factor, source):  # type: ignore[no-untyped-def]
         target[i] += factor * source[i]
 
 
-@add_row.from_python
 def _add_row(target: Floats, factor: float, source: Floats) -> None:
     target += factor * source
+
+
+add_row.from_python(_add_row)
 
 
 @njit(internal=True)
@@ -43,9 +47,11 @@ def put(target, places, values):  # type: ignore[no-untyped-def]
         target[places[i]] = values[i]
 
 
-@put.from_python
 def _put(target: Floats, places: Integers, values: Floats) -> None:
     target[places] = values
+
+
+put.from_python(_put)
 
 
 @njit(internal=True)
@@ -58,6 +64,8 @@ def within(x, free, low, high):  # type: ignore[no-untyped-def]
     return result
 
 
-@within.from_python
 def _within(x: Floats, free: Flags, low: Floats, high: Floats) -> Floats:
     return np.where(free, np.minimum(np.maximum(x, low), high), x)
+
+
+within.from_python(_within)
