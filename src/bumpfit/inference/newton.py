@@ -330,7 +330,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
                 if iteration > CURVED and damping == 0.0:
                     for share in SHARES:
                         best = x.copy()
-                        best[active] = np.minimum(np.maximum(x[active] - share * step, low_active), high_active)
+                        put(best, active, np.minimum(np.maximum(x[active] - share * step, low_active), high_active))
                         best, lowest = into_the_valley(best, free, low, high, main, aux, m)
                         evaluations += 2
                         if lowest < value - noise:
