@@ -215,7 +215,7 @@ def test_bad_files(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
 
 
 def test_usage_errors_are_one_line(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
-    assert "Missing option '--to'" in refused(bumpfit("convert", counting, tmp_path / "x.json"))
+    assert "--to is missing (Format to write)" in refused(bumpfit("convert", counting, tmp_path / "x.json"))
 
 
 def test_ranges_may_end_where_strengths_do(bumpfit: Run, counting: Path, tmp_path: Path) -> None:

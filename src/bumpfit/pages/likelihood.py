@@ -85,7 +85,7 @@ def fit(
         error = best.errors[name] if name not in (*best.fixed, *best.undetermined) else None
         lines.append([name, *rounded_pair(best.values[name], error), ", ".join([constraint, *marks])])
     parts: list[RenderableType] = [pairs(rows)] if rows else []
-    parts.append(table("", ["parameter", "value", "error", ""], lines))
+    parts.append(table("", ["parameter", "value", "error", "constraint"], lines))
     facts = [("-2 ln L", f"{best.twice_nll:.6f}"), ("status", best.status)]
     if tested is not None:
         facts += [
@@ -138,7 +138,7 @@ def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
     ]
     facts = [("best fit", f"{found.parameter} = {number(found.best, 6)}")]
     facts += [(f"interval at {interval.level:.2%}", bounds(interval)) for interval in intervals]
-    return stacked(table("", [found.parameter, "rise of -2 ln L", ""], lines), pairs(facts))
+    return stacked(table("", [found.parameter, "rise of -2 ln L", "status"], lines), pairs(facts))
 
 
 def posterior(found: Posterior) -> RenderableType:
@@ -195,7 +195,9 @@ def with_error(value: float | None, error: float | None, digits: int = 5) -> str
 def limit(found: Limit) -> RenderableType:
     """Observed and expected limit."""
     lines = [["observed", with_error(found.observed, found.observed_error)], *_expected(found)]
-    return table(f"Upper limit on {found.parameter} at {found.level:g} ({found.method})", ["", found.parameter], lines)
+    return table(
+        f"Upper limit on {found.parameter} at {found.level:g} ({found.method})", ["limit", found.parameter], lines
+    )
 
 
 def _expected(found: Limit | CLs) -> list[list[str]]:
@@ -212,7 +214,7 @@ def cls(found: CLs) -> RenderableType:
     """CLs of one strength."""
     lines = [["observed", with_error(found.observed, found.observed_error)]]
     lines += [["CLs+b", probability(found.cl_sb)], ["CLb", probability(found.cl_b)], *_expected(found)]
-    return table(f"CLs of {found.parameter} = {found.mu:g} ({found.method})", ["", "CLs"], lines)
+    return table(f"CLs of {found.parameter} = {found.mu:g} ({found.method})", ["CLs of", "value"], lines)
 
 
 def limits(found: MassScan) -> RenderableType:
@@ -223,7 +225,7 @@ def limits(found: MassScan) -> RenderableType:
     for mass, one, status in zip(found.masses, found.limits or (), found.status, strict=True):
         cells = [number(one.observed), *map(number, one.expected)] if one is not None else ["—"] * 6
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
-    return table("Upper limits", ["mass", *BANDS, ""], lines)
+    return table("Upper limits", ["mass", *BANDS, "status"], lines)
 
 
 def discoveries(found: MassScan) -> RenderableType:
@@ -234,7 +236,7 @@ def discoveries(found: MassScan) -> RenderableType:
             [number(one.mu), statistic(one.q0), probability(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
         )
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
-    return table("Local significances", ["mass", "strength", "q0", "p", "Z", ""], lines)
+    return table("Local significances", ["mass", "strength", "q0", "p", "Z", "status"], lines)
 
 
 def impacts(found: Impacts, top: int) -> RenderableType:

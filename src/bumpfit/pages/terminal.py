@@ -51,8 +51,14 @@ def statistic(value: float | None, digits: int = 5) -> str:
 
 
 def probability(value: float | None) -> str:
-    """A p-value for a table; beyond 37 standard deviations there is no such double-precision number."""
-    return "< 1e-300" if value is not None and value <= SMALLEST else number(value)
+    """A p-value with two digits, as on a page; beyond 37 standard deviations there is no such double-precision number.
+
+    Examples:
+        >>> from bumpfit.pages.terminal import probability
+        >>> probability(8.4148e-12), probability(0.0)
+        ('8.4e-12', '< 1e-300')
+    """
+    return "< 1e-300" if value is not None and value <= SMALLEST else number(value, 2)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
