@@ -49,6 +49,7 @@ def words(label: str) -> str:
     """A label without the signs of its formulas.
 
     Examples:
+        >>> from bumpfit.report.spoken import words
         >>> words(r"$\\tau_2/\\tau_1$ of J1"), words("$m_{JJ}$ [GeV]")
         ('τ_2/τ_1 of J1', 'm_JJ [GeV]')
     """
