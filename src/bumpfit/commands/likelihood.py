@@ -1,4 +1,4 @@
-"""`bumpfit fit`, `scan`, `limit`, `impacts`, `gof` and `contour`: questions to the likelihood of a workspace."""
+"""`bumpfit fit`, `scan`, `impacts` and `gof`: questions to the likelihood of a workspace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bumpfit.commands.options import (
 )
 from bumpfit.commands.output import Drawing, Output, Page, check_outputs, provenance
 from bumpfit.commands.patterns import groups_of
-from bumpfit.commands.question import begin
+from bumpfit.commands.question import begin, common_settings
 from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
@@ -32,10 +32,8 @@ from bumpfit.pages import likelihood as show
 if TYPE_CHECKING:
     pass
 
-Level = Annotated[float, typer.Option(help="Confidence level.")]
 Side = Literal["both", "low", "high"]
 Goodness = Literal["saturated", "chi2", "ks"]
-Exclusive = Literal["qtilde", "q"]
 
 
 @grouped
@@ -163,7 +161,9 @@ def scan(
     check_outputs(files, output.out, drawing.figure)
     head = provenance("scan", files, {**reading.given(), **fitting.given()})
     if len(workspaces) > 1 or masses is not None:
-        over = inference.discoveries(by_mass(workspaces, masses, reading), **_common(fitting, workspaces, reading))
+        over = inference.discoveries(
+            by_mass(workspaces, masses, reading), **common_settings(fitting, workspaces[0], reading)
+        )
         drawing.draw(over.plot)
         output.give({**head, **over.to_dict()}, lambda: show.discoveries(over))
         return
@@ -190,68 +190,6 @@ def scan(
     drawing.draw(draw)
     result = {**head, **found.to_dict(), "intervals": [interval.to_dict() for interval in intervals]}
     output.give(result, lambda: show.scan(found, intervals), show.notes(found, *intervals))
-
-
-@grouped
-def limit(
-    workspaces: Workspaces,
-    reading: Reading,
-    fitting: Fitting,
-    output: Output,
-    drawing: Drawing,
-    parameter: Parameter = None,
-    level: Level = 0.95,
-    masses: Masses = None,
-    test: Annotated[float | None, typer.Option(metavar="STRENGTH", help="CLs of this strength instead.")] = None,
-    statistic: Annotated[Exclusive, typer.Option(help="q-tilde, or q for strengths that may be negative.")] = "qtilde",
-    toys: Annotated[
-        int | None, typer.Option(metavar="N", help="Throw N toys for each hypothesis: few events.", min=1)
-    ] = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
-) -> None:
-    """Upper limit on the signal strength by CLs, observed and expected; over mass with several workspaces.
-
-    Example: bumpfit limit m3000.json m3500.json --masses 3000,3500 --figure limits.png
-    """
-    from bumpfit import inference
-
-    drawing.check()
-    files = [*workspaces, *reading.files, *fitting.files]
-    check_outputs(files, output.out, drawing.figure)
-    law = law_of(toys, seed, workers)
-    chosen = {"statistic": statistic, **({} if toys is None else {"toys": toys, "seed": seed})}
-    head = provenance("limit", files, {**reading.given(), **fitting.given(), **chosen})
-    if len(workspaces) > 1 or masses is not None:
-        if test is not None or parameter is not None:
-            raise InputError("--test and --parameter take one workspace, got several with masses")
-        common = {**_common(fitting, workspaces, reading), "statistic": statistic, "law": law}
-        over = inference.limits(by_mass(workspaces, masses, reading), level, **common)
-        drawing.draw(over.plot)
-        output.give({**head, **over.to_dict()}, lambda: show.limits(over))
-        return
-    model = reading.model(workspaces[0])
-    data, settings = fitting.data(model), fitting.settings(model)
-    asked: dict[str, Any] = {"parameter": parameter, "statistic": statistic, "law": law, **settings}
-    if test is not None:
-        if drawing.figure is not None and toys is None:
-            raise InputError("--test has nothing to draw without --toys; leave out --figure, or give --toys N")
-        one = inference.cls(model, test, data, **asked)
-        drawing.draw(lambda: show.cls_figure(one, inference.prepare(model, data, **settings), law))
-        output.give({**head, **one.to_dict()}, lambda: show.cls(one), show.notes(one))
-        return
-    found = inference.limit(model, data, level, **asked)
-
-    def draw() -> Any:
-        from bumpfit.inference.limit import exclusion
-        from bumpfit.report.profiles import cls_curve
-
-        top = 1.25 * max(value for value in (found.observed, *found.expected) if value is not None)
-        tests, points = exclusion(model, data, **asked), 30 if toys is None else 20
-        return cls_curve([tests.test(top * (i + 1) / points) for i in range(points)], level)
-
-    drawing.draw(draw)
-    output.give({**head, **found.to_dict()}, lambda: show.limit(found), show.notes(found))
 
 
 @grouped
@@ -332,48 +270,7 @@ def gof(
     output.give(result, lambda: show.goodness(found), show.notes(found))
 
 
-@grouped
-def contour(
-    workspace: Workspace,
-    x: Annotated[str, typer.Argument(help="First parameter.")],
-    y: Annotated[str, typer.Argument(help="Second parameter.")],
-    reading: Reading,
-    fitting: Fitting,
-    output: Output,
-    drawing: Drawing,
-    level: Annotated[list[float] | None, typer.Option(help="Joint level; default: 0.6827 and 0.9545.")] = None,
-    points: Annotated[int, typer.Option(help="Points a line.", min=4)] = 40,
-) -> None:
-    """Joint confidence regions of two parameters.
-
-    Example: bumpfit contour workspace.json mu spectrum_z0 --figure contour.png
-    """
-    from bumpfit import inference
-
-    asked = begin(workspace, reading, fitting, output, drawing)
-    lines = [
-        inference.contour(asked.model, x, y, chosen, asked.data, n_points=points, **asked.settings)
-        for chosen in level or (0.6827, 0.9545)
-    ]
-
-    def draw() -> Any:
-        from bumpfit.report.profiles import contours
-
-        return contours(lines)
-
-    drawing.draw(draw)
-    result = {**asked.provenance("contour"), "contours": [line.to_dict() for line in lines]}
-    output.give(result, lambda: show.contours(lines), show.notes(*lines))
-
-
-def _common(fitting: Fitting, workspaces: list[Path], reading: Reading) -> dict[str, Any]:
-    """Settings of parameters that several workspaces share."""
-    if fitting.asimov is not None or fitting.blind is not None:
-        raise InputError("--asimov and --blind take one workspace, got several with masses")
-    return fitting.settings(reading.model(workspaces[0]))
-
-
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (fit, scan, limit, impacts, gof, contour):
+    for command in (fit, scan, impacts, gof):
         app.command()(command)

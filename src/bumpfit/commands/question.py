@@ -1,4 +1,4 @@
-"""How a command that asks one likelihood a question begins: places, model, data, settings, and the record of them."""
+"""How a command that asks a likelihood a question begins: places, model, data, settings, and the record of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bumpfit.commands.options import Fitting, Reading
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
     from bumpfit.workspace import Model
@@ -39,3 +40,10 @@ def begin(
     model = reading.model(workspace)
     options = {**reading.given(), **fitting.given()}
     return Question(files, model, fitting.data(model), fitting.settings(model), options)
+
+
+def common_settings(fitting: Fitting, workspace: Path, reading: Reading) -> dict[str, Any]:
+    """Settings of parameters that several workspaces share, by the first of them."""
+    if fitting.asimov is not None or fitting.blind is not None:
+        raise InputError("--asimov and --blind take one workspace, got several")
+    return fitting.settings(reading.model(workspace))

@@ -20,6 +20,7 @@ from bumpfit.inference.on_off import on_off
 from bumpfit.inference.posterior import posterior
 from bumpfit.inference.scan import scan
 from bumpfit.inference.summary import Summary, summary
+from bumpfit.inference.surface import Surface, surface
 from bumpfit.inference.yields import postfit, prefit
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "FitOptions",
     "Settings",
     "Summary",
+    "Surface",
     "asimov",
     "blind",
     "blue",
@@ -52,4 +54,5 @@ __all__ = [
     "prepare",
     "scan",
     "summary",
+    "surface",
 ]

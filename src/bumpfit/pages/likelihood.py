@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bumpfit.pages.terminal import measured, number, pairs, probability, rounded_pair, stacked, statistic, table
@@ -226,6 +226,22 @@ def limits(found: MassScan) -> RenderableType:
         cells = [number(one.observed), *map(number, one.expected)] if one is not None else ["—"] * 6
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
     return table("Upper limits", ["mass", *BANDS, "status"], lines)
+
+
+def analyses(found: Mapping[str, Limit]) -> RenderableType:
+    """Limits of several analyses."""
+    from bumpfit.results import BANDS
+
+    lines = [[name, number(one.observed), *map(number, one.expected)] for name, one in found.items()]
+    return table("Upper limits", ["analysis", *BANDS], lines)
+
+
+def analyses_over_mass(found: Mapping[str, MassScan]) -> RenderableType:
+    """Limits of several analyses over mass, a table each."""
+    parts: list[RenderableType] = []
+    for name, scan in found.items():
+        parts += [name, limits(scan)]
+    return stacked(*parts)
 
 
 def discoveries(found: MassScan) -> RenderableType:

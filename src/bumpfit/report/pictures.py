@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram
+from bumpfit.inference.surface import Surface
 from bumpfit.report.fitted import ranking, yields
 from bumpfit.report.profiles import brazil, contours, expected_bands, plain_text, profile
 from bumpfit.report.spectra import p_values
@@ -121,6 +122,11 @@ picture.register(GlobalToys, global_scan)
 @picture.register
 def _(record: MassScan) -> Figure:
     return p_values(record) if record.limits is None else brazil(record)
+
+
+@picture.register
+def _(record: Surface) -> Figure:
+    return contours([], record)
 
 
 @picture.register

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from bumpfit.errors import BumpfitError
 from bumpfit.inference.compatibility import Compatibility
 from bumpfit.inference.posterior import Posterior
+from bumpfit.inference.surface import Surface
 from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, own_figure, panels, styled
 from bumpfit.results import CLs, Contour, Interval, Limit, MassScan, Scan
 
 Array = NDArray[np.float64]
+
+TOP = 12.0
+"""Rise of -2 ln L at which the colours of a grid end: 3 standard deviations of two parameters (11.83)."""
 
 ONE_SIGMA = "#00CC00"
 TWO_SIGMA = "#FFCC00"
@@ -109,17 +113,24 @@ def compatibility(found: Compatibility) -> Figure:
 
 
 @styled
-def contours(lines: Sequence[Contour]) -> Figure:
-    """Joint confidence regions of two parameters and the best fit."""
-    figure, (axis,) = panels()
-    for line, color in zip(lines, CYCLE * len(lines), strict=False):
+def contours(lines: Sequence[Contour], surface: Surface | None = None) -> Figure:
+    """Joint confidence regions of two parameters and the best fit, over the profile likelihood on a grid."""
+    figure, (axis,) = panels(right=0.18 if surface is None else 0.95)
+    if surface is not None:
+        rises = np.array([[np.nan if v is None else v for v in row] for row in surface.delta_twice_nll])
+        shown = axis.pcolormesh(surface.x, surface.y, rises, cmap="Blues_r", vmin=0.0, vmax=TOP, shading="nearest")
+        scale = figure.colorbar(shown, ax=axis, label=r"$-2\,\Delta\ln L$", fraction=0.05, pad=0.02, extend="max")
+        scale.ax.tick_params(labelsize="x-small")
+        axis.tick_params(which="both", color=GREY)
+    for line, color in zip(lines, (CYCLE if surface is None else CYCLE[1:]) * len(lines), strict=False):
         x, y = (np.append(values, values[0]) for values in (line.x, line.y))
         label = f"{line.level:.2%}" + ("" if line.closed else ", cut by the range")
         axis.plot(x, y, color=color, label=label)
-    axis.plot(*lines[0].best, marker="+", color=BLACK, markersize=10, mew=1.5, linestyle="none", label="Best fit")
+    one = surface or lines[0]
+    axis.plot(*one.best, marker="+", color=BLACK, markersize=10, mew=1.5, linestyle="none", label="Best fit")
     axis.margins(0.08)
-    axis.set_xlabel(plain_text(lines[0].parameters[0]))
-    axis.set_ylabel(plain_text(lines[0].parameters[1]))
+    axis.set_xlabel(plain_text(one.parameters[0]))
+    axis.set_ylabel(plain_text(one.parameters[1]))
     axis.autoscale_view()
     headroom(axis, 0.2)
     axis.legend(loc="upper right", ncols=len(lines) + 1, fontsize="small")
@@ -127,20 +138,30 @@ def contours(lines: Sequence[Contour]) -> Figure:
 
 
 @styled
-def cls_curve(tests: Sequence[CLs], level: float) -> Figure:
-    """CLs over the strength, observed and expected with bands, and the line of the limit."""
+def cls_curve(tests: Sequence[CLs], level: float, asymptotic: Sequence[CLs] = ()) -> Figure:
+    """CLs over the strength, observed and expected with bands, and the line of the limit.
+
+    `asymptotic`: the curves of the formulae, drawn over those of toys, which then have error bars.
+    """
     figure, (axis,) = panels()
     mu, expected = np.array([t.mu for t in tests]), np.array([t.expected for t in tests])
     expected_bands(functools.partial(axis.fill_between, mu), expected)
-    axis.plot(mu, expected[:, 2], color=BLACK, linestyle="--", label="Expected")
+    axis.plot(mu, expected[:, 2], color=BLACK, linestyle="--", label="Expected" + (", toys" if asymptotic else ""))
     if all(t.observed is not None for t in tests):
-        axis.plot(mu, [t.observed or 0.0 for t in tests], color=BLACK, marker="o", markersize=3, label="Observed")
+        observed, errors = [t.observed or 0.0 for t in tests], [t.observed_error or 0.0 for t in tests]
+        axis.errorbar(mu, observed, errors if any(errors) else None, color=BLACK, marker="o", markersize=3,
+                      elinewidth=1.0, label="Observed" + (", toys" if asymptotic else ""))  # fmt: skip
+    if asymptotic:
+        there = [t.mu for t in asymptotic]
+        axis.plot(there, [t.expected[2] for t in asymptotic], color=BLUE, linestyle="--", label="Expected, asymptotic")
+        if all(t.observed is not None for t in asymptotic):
+            axis.plot(there, [t.observed or 0.0 for t in asymptotic], color=BLUE, label="Observed, asymptotic")
     axis.axhline(1 - level, color=VERMILION, linewidth=1.2)
     axis.set_xlim(0.0, mu.max())
     axis.set_ylim(0.0, 1.0)
     axis.set_xlabel(plain_text(tests[0].parameter))
     axis.set_ylabel("CLs")
-    axis.legend(loc="upper right")
+    axis.legend(loc="upper right", fontsize="small" if asymptotic else None)
     return figure
 
 

@@ -1,0 +1,85 @@
+"""`bumpfit contour`: two parameters at once, as contours and on a grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bumpfit.commands.options import Fitting, Reading, Workspace, grouped
+from bumpfit.commands.output import Drawing, Output
+from bumpfit.commands.question import begin
+from bumpfit.errors import InputError
+from bumpfit.pages import likelihood as show
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@grouped
+def contour(
+    workspace: Workspace,
+    x: Annotated[str, typer.Argument(help="First parameter.")],
+    y: Annotated[str, typer.Argument(help="Second parameter.")],
+    reading: Reading,
+    fitting: Fitting,
+    output: Output,
+    drawing: Drawing,
+    level: Annotated[list[float] | None, typer.Option(help="Joint level; default: 0.6827 and 0.9545.")] = None,
+    points: Annotated[int, typer.Option(help="Points a line.", min=4)] = 40,
+    grid: Annotated[
+        int | None, typer.Option(metavar="N", help="The profile likelihood on N x N points too.", min=2)
+    ] = None,
+    x_span: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Ends of the grid in x; default: 3 errors.")
+    ] = None,
+    y_span: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Ends of the grid in y; default: 3 errors.")
+    ] = None,
+) -> None:
+    """Joint confidence regions of two parameters.
+
+    Example: bumpfit contour workspace.json mu spectrum_z0 --grid 21 --figure contour.png
+    """
+    from bumpfit import inference
+
+    across, along = _span("--x-span", x_span, grid), _span("--y-span", y_span, grid)
+    asked = begin(workspace, reading, fitting, output, drawing)
+    lines = [
+        inference.contour(asked.model, x, y, chosen, asked.data, n_points=points, **asked.settings)
+        for chosen in level or (0.6827, 0.9545)
+    ]
+    result = {**asked.provenance("contour"), "contours": [line.to_dict() for line in lines]}
+    found = None
+    if grid is not None:
+        found = inference.surface(asked.model, x, y, across, along, asked.data, n_points=grid, **asked.settings)
+        result["grid"] = found.to_dict()
+
+    def draw() -> Figure:
+        from bumpfit.report.profiles import contours
+
+        return contours(lines, found)
+
+    drawing.draw(draw)
+    output.give(result, lambda: show.contours(lines), show.notes(*lines, *([] if found is None else [found])))
+
+
+def _span(option: str, text: str | None, number: int | None) -> list[float] | None:
+    """Points of a side of the grid; None where its ends are not given."""
+    if text is None:
+        return None
+    if number is None:
+        raise InputError(f"{option} is a side of the grid; give --grid N too")
+    low, mark, high = text.partition(":")
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        raise InputError(f"cannot read {option} {text}; expected LOW:HIGH") from None
+    if not (mark and ends[0] < ends[1] and all(abs(end) < float("inf") for end in ends)):
+        raise InputError(f"cannot read {option} {text}; expected LOW:HIGH with LOW below HIGH")
+    return [ends[0] + (ends[1] - ends[0]) * k / (number - 1) for k in range(number)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(contour)

@@ -1,0 +1,103 @@
+"""Limits of several analyses, CLs of toys beside the formulae, and the likelihood of two parameters on a grid."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import Run, refused
+
+from bumpfit import inference
+from bumpfit.report import profiles
+from bumpfit.report.analyses import limits_over_mass, limits_side_by_side
+from bumpfit.workspace import build, read
+
+Places = dict[str, Path]
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    found = {}
+    for name, poi, signal, seen in (("a", "mu", 5.0, 12), ("b", "mu", 9.0, 8), ("other", "nu", 5.0, 9)):
+        samples = [
+            build.sample("signal", [signal], build.modifier("normfactor", poi)),
+            build.sample("background", [10.0], build.modifier("normsys", "rate", (0.9, 1.1))),
+        ]
+        spec = build.workspace({"SR": samples}, {"SR": [seen]}, poi, {poi: {"bounds": [[-4, 10]]}})
+        found[name] = tmp_path / f"{name}.json"
+        found[name].write_text(json.dumps(spec))
+    return found
+
+
+def test_analyses_have_the_limits_of_each(bumpfit: Run, places: Places) -> None:
+    figure = places["a"].parent / "l.png"
+    found = bumpfit("limit", places["a"], places["b"], "--names", "A,B", "--json", "--figure", figure).json["analyses"]
+    for row, name in zip(found, "ab", strict=True):
+        alone = inference.limit(read(places[name]))
+        assert row["name"] == name.upper()
+        assert row["observed"] == alone.observed and tuple(row["expected"]) == alone.expected
+    assert figure.exists()
+    over = bumpfit("limit", places["a"], places["b"], places["b"], places["a"], "--names", "A,A,B,B",
+                   "--masses", "2000,1000,1000,2000", "--json").json["analyses"]  # fmt: skip
+    assert [row["masses"] for row in over] == [[1000, 2000], [1000, 2000]]
+    assert over[0]["limits"][1]["observed"] == over[1]["limits"][1]["observed"] == found[0]["observed"]
+    assert over[0]["limits"][0]["observed"] == found[1]["observed"]
+    assert "A" in bumpfit("limit", places["a"], places["b"], "--names", "A,B").out
+
+
+def test_figures_show_what_was_found(places: Places) -> None:
+    a, b = (inference.limit(read(places[name])) for name in "ab")
+    axis = limits_side_by_side({"A": a, "B": b}).axes[0]
+    observed = next(line for line in axis.lines if line.get_label() == "Observed")
+    np.testing.assert_allclose(observed.get_xdata(), [a.observed, b.observed])
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["A", "B"]
+    scans = {name: inference.limits({1.0: read(places[name]), 2.0: read(places[name])}) for name in "ab"}
+    lines = {line.get_label(): line for line in limits_over_mass(scans).axes[0].lines}
+    np.testing.assert_allclose(lines["b"].get_ydata(), [b.observed] * 2)
+
+
+def test_toys_and_formulae_in_one_figure(bumpfit: Run, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    real = profiles.cls_curve
+    monkeypatch.setattr(profiles, "cls_curve", lambda *a: drawn.append(real(*a)) or drawn[-1])
+    figure = places["a"].parent / "c.png"
+    assert bumpfit("limit", places["a"], "--toys", "300", "--seed", "1", "--figure", figure).code == 0
+    axis = drawn[0].axes[0]
+    curve = next(line for line in axis.lines if line.get_label() == "Observed, asymptotic")
+    mu, found = curve.get_xdata()[7], curve.get_ydata()[7]
+    assert found == pytest.approx(inference.cls(read(places["a"]), float(mu)).observed)
+    words = {text.get_text() for text in axis.get_legend().get_texts()}
+    assert {"Observed, toys", "Expected, toys", "Expected, asymptotic"} < words
+
+
+def test_grid_is_the_profile(bumpfit: Run, places: Places) -> None:
+    figure = places["a"].parent / "g.png"
+    line = ("contour", places["a"], "mu", "rate", "--points", "4", "--level", "0.6827", "--grid", "3")
+    found = bumpfit(*line, "--x-span", "0:2", "--y-span", "-1:1", "--json", "--figure", figure).json["grid"]
+    model = read(places["a"])
+    best = inference.fit(model).twice_nll
+    for j, y in enumerate((-1.0, 0.0, 1.0)):
+        for i, x in enumerate((0.0, 1.0, 2.0)):
+            assert found["delta_twice_nll"][j][i] == pytest.approx(
+                model.twice_nll({"mu": x, "rate": y}) - best, abs=1e-6
+            )
+    assert figure.exists()
+    free = inference.surface(model, "mu", "rate", n_points=3)
+    assert free.delta_twice_nll[1][1] == pytest.approx(0.0, abs=1e-6)
+    assert free.x[2] - free.x[0] == pytest.approx(6 * inference.fit(model).errors["mu"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("limit a b --names A", "2 workspaces need as many --names"),
+        ("limit a b --names A,A", "has a name twice"),
+        ("limit a other --names A,B", "different parameters (A: mu, B: nu)"),
+        ("limit a b --names A,B --masses 1", "2 workspaces need as many --masses"),
+        ("limit a b --names A,B --test 1", "take one workspace"),
+        ("contour a mu rate --x-span 0:1", "give --grid N too"),
+        ("contour a mu rate --grid 3 --x-span 1:0", "cannot read --x-span 1:0"),
+    ],
+)
+def test_wrong_use_is_one_sentence(bumpfit: Run, places: Places, line: str, sentence: str) -> None:
+    assert sentence in refused(bumpfit(*[places.get(word, word) for word in line.split()]))
