@@ -12,6 +12,7 @@ from bumpfit.errors import InputError, InputWarning
 from bumpfit.inference import discovery, fit
 from bumpfit.workspace import read
 from bumpfit.workspace.model import Model
+from bumpfit.workspace.xml import read_xml
 
 pytest.importorskip("uproot")
 
@@ -242,3 +243,41 @@ def test_constraint_terms_are_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("</Measurement>", term))
     with pytest.raises(InputError, match="element ConstraintTerm"):
         read(path)
+
+
+def test_files_start_at_the_base_folder(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir(), elsewhere.mkdir()
+    path = written(here, '<StatErrorConfig RelErrorThreshold="0"/>')
+    direct = read(path)
+    moved = path.replace(elsewhere / path.name)
+    with pytest.raises(InputError, match="is in none of"):
+        read(moved)
+    found = read(read_xml(moved, here))
+    assert found.names == direct.names
+    assert found.twice_nll({"mu": 1.3}) == direct.twice_nll({"mu": 1.3})
+
+
+@pytest.mark.parametrize("form", ["../secret/data.root", "{folder}/secret/data.root"])
+def test_files_outside_the_folder_are_refused(form: str, tmp_path: Path) -> None:
+    """Channel files and histograms, named by steps upwards or from the root; a base folder that holds all is asked."""
+    here, secret = tmp_path / "here", tmp_path / "secret"
+    here.mkdir(), secret.mkdir()
+    path = written(here, '<StatErrorConfig RelErrorThreshold="0"/>')
+    direct = read(path).twice_nll({"mu": 1.3})
+    (file,) = here.glob("*.root")
+    file.replace(secret / "data.root")
+    (channel,) = (p for p in here.glob("*.xml") if p != path)
+    whole = channel.read_text()
+    outside = form.format(folder=tmp_path)
+    channel.write_text(whole.replace(f"./{file.name}", outside).replace(file.name, outside))
+    with pytest.raises(InputError, match=r"which is outside .*--basedir FOLDER"):
+        read(path)
+    if form.startswith("{"):
+        path.write_text(path.read_text().replace(channel.name, f"here/{channel.name}"))
+        assert read(read_xml(path, tmp_path)).twice_nll({"mu": 1.3}) == direct
+    else:
+        channel.replace(secret / channel.name)
+        path.write_text(path.read_text().replace(channel.name, f"../secret/{channel.name}"))
+        with pytest.raises(InputError, match="which is outside"):
+            read(path)

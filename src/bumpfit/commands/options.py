@@ -105,6 +105,10 @@ class Reading:
         typer.Option(metavar="MASS", help="Datacard: what stands for $MASS in names of histograms; default: 120."),
     ] = None
 
+    basedir: Annotated[
+        Path | None, typer.Option(help="HistFactory XML: the folder at which the names of its files start.")
+    ] = None
+
     def model(self, path: Path) -> Model:
         """The compiled workspace."""
         from bumpfit.compiled import start_alone
@@ -125,6 +129,12 @@ class Reading:
             for option, given in (("--card-strength", self.card_strength), ("--card-mass", self.card_mass is not None)):
                 if given:
                     raise InputError(f"{option} belongs to a datacard of Combine, which {path} is not")
+        if self.basedir is not None:
+            from bumpfit.workspace.xml import read_xml
+
+            if path.suffix.lower() != ".xml":
+                raise InputError(f"--basedir belongs to HistFactory XML, which names other files; {path} is none")
+            source = read_xml(path, self.basedir)
         return read(
             source, None if self.patch is None else require(self.patch), patch_name=self.patch_name,
             measurement=self.measurement, poi=self.poi, allow_negative=self.allow_negative,

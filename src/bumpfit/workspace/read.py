@@ -69,8 +69,8 @@ def read(
     """Read a workspace and compile it.
 
     `source`: a file or a dict, in HistFactory JSON (a workspace, or only its model part) or HS3 JSON; a top-level
-    XML file of HistFactory with its ROOT files; a datacard of Combine (`from_card` has options for it); or a
-    configuration of cabinetry (`.yml`, `.yaml`) or TRExFitter (`.config`).
+    XML file of HistFactory with its ROOT files (`xml.read_xml` takes their folder); a datacard of Combine
+    (`from_card` has options for it); or a configuration of cabinetry (`.yml`, `.yaml`) or TRExFitter (`.config`).
     `patch`: a JSON patch or a patchset (file or content), with
     `patch_name` for a patchset; `patch` may also be the pair (patchset, name). `measurement`: its name (HS3:
     analysis), by default the first. `poi`: another parameter of interest, "" for none. `interpolation`: {"normsys":

@@ -8,6 +8,7 @@ for different things, it is read as pyhf does and told: no StatErrorConfig, no N
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -36,9 +37,9 @@ def read_xml(path: str | Path, folder: str | Path | None = None) -> dict[str, An
     """The HistFactory JSON workspace of a top-level XML file.
 
     `folder`: where relative file names in it start, by default the first of the XML file's folder, the folder above
-    and the working folder that has the channel files. Raises MissingExtraError without uproot, InputError for files
-    that are missing or cannot be read, and for elements that are not known. Warns (InputWarning) where defaults of ROOT
-    and pyhf differ.
+    and the working folder that has the channel files; names that lead out of it are refused. Raises MissingExtraError
+    without uproot, InputError for files that are missing or cannot be read, and for elements that are not known. Warns
+    (InputWarning) where defaults of ROOT and pyhf differ.
     """
     try:
         import uproot
@@ -54,7 +55,8 @@ def read_xml(path: str | Path, folder: str | Path | None = None) -> dict[str, An
         reader = _Files(root, stack, uproot)
         try:
             channels = [
-                ChannelReader(root / (e.text or "").strip(), reader, formulas, told) for e in top.findall("Input")
+                ChannelReader(inside(root, (e.text or "").strip(), source), reader, formulas, told)
+                for e in top.findall("Input")
             ]
             spec = _workspace(top, channels, source)
         except InputError:
@@ -81,8 +83,9 @@ class _Files:
         if not file or not name:
             raise InputError(f"{where} names no histogram: HistoName and InputFile are needed")
         if file not in self.open:
+            place = inside(self.root, file, where)
             try:
-                self.open[file] = self.stack.enter_context(self.uproot.open(self.root / file))
+                self.open[file] = self.stack.enter_context(self.uproot.open(place))
             except (OSError, ValueError) as error:
                 raise InputError(f"cannot read the workspace: the ROOT file '{file}' of {where}: {error}") from error
         found = self.open[file]
@@ -331,6 +334,17 @@ def _parse(source: Path) -> Element:
         raise InputError(f"cannot read '{source}': {error.strerror}") from error
     except ElementTree.ParseError as error:
         raise InputError(f"'{source}' is not valid XML: {error}") from error
+
+
+def inside(root: Path, name: str, where: object) -> Path:
+    """A file that XML names, below `root`; raises InputError for one outside, which another's file could point at."""
+    place = Path(os.path.normpath(root / name))
+    if not place.absolute().is_relative_to(os.path.abspath(root)):
+        raise InputError(
+            f"'{where}' names '{name}', which is outside '{root}'; where that is meant, give the folder that holds all "
+            "files: --basedir FOLDER"
+        )
+    return place
 
 
 def _folder(source: Path, folder: str | Path | None) -> Path:
