@@ -327,6 +327,49 @@ def test_empty_bins_of_backgrounds(folder: Path) -> None:
     assert sample["modifiers"][0]["data"] == pytest.approx([2.0, 1.0, 3.0, 2.0])  # the smallest of the filled bins
 
 
+POLARISED = """
+NormFactor: "right"
+  Expression: "(1.+Pmag*cos(theta))/2.":"Pmag[0.9,0,1],theta[0.5,0,3.14]"
+  Samples: Bkg1
+
+NormFactor: "left"
+  Expression: (1.-Pmag*cos(theta))/2.:Pmag[0.9,0,1],theta[0.5,0,3.14]
+  Samples: Bkg2
+"""
+
+
+def test_factors_that_are_formulas_of_others(folder: Path) -> None:
+    """The example of its README: two samples share two parameters, whose start and range are those of the lists."""
+    model = workspace.read(written(EXAMPLE + POLARISED, folder))
+    values = {"Pmag": 0.7, "theta": 1.1, "SigXsecOverSM": 0.0}
+    plain = workspace.read(written(EXAMPLE, folder)).expected_by_sample({"SigXsecOverSM": 0.0})
+    found = model.expected_by_sample(values)
+    for sample, sign in (("Bkg1", 1), ("Bkg2", -1)):
+        share = (1 + sign * 0.7 * np.cos(1.1)) / 2
+        np.testing.assert_allclose(found["SR_1"][sample], share * plain["SR_1"][sample], rtol=1e-12)
+    settings = {p.name: p for p in model.parameters}
+    assert "left" not in settings and "right" not in settings
+    assert (settings["theta"].init, settings["theta"].low, settings["theta"].high) == (0.5, 0.0, 3.14)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("1-SigXsecOverSM", "expected FORMULA:NAME"),
+        ("1-mu:nu[1,0,2]", "it names mu"),
+        ("1-mu:mu[1,2,0]", "starts outside its range"),
+        ("1-mu:mu[a,0,2]", "cannot read the dependent"),
+        ("1-half:half[1,0,2]", "depends on itself"),
+        ("1-(mu:mu[1,0,2]", ""),
+        ("__import__('os').system('x'):mu[1,0,2]", ""),
+    ],
+)
+def test_faulty_expressions_are_told_by_line(expression: str, message: str, folder: Path) -> None:
+    text = EXAMPLE + f'\nNormFactor: "half"\n  Samples: Bkg1\n  Expression: {expression}\n'
+    with pytest.raises(InputError, match=rf"line \d+ .*'half': Expression: .*{message}"):
+        read_spec(written(text, folder))
+
+
 def replaced(old: str, new: str) -> str:
     assert old in EXAMPLE
     return EXAMPLE.replace(old, new)

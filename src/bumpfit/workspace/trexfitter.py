@@ -47,7 +47,7 @@ READ: Mapping[str, tuple[str, ...]] = {
         "Type", *SOURCES, "NormFactor", "ShapeFactor", "NormalizedByTheory", "MCweight", "Selection", "Regions",
         "Exclude", "LumiScale", "LumiScales", "UseMCstat",
     ),
-    "NormFactor": ("Samples", "Regions", "Exclude", "Nominal", "Min", "Max", "Constant"),
+    "NormFactor": ("Samples", "Regions", "Exclude", "Nominal", "Min", "Max", "Constant", "Expression"),
     "ShapeFactor": ("Samples", "Regions", "Exclude"),
     "Systematic": (
         "Samples", "Regions", "Exclude", "ExcludeRegionSample", "Type", "NuisanceParameter", "Category", "SubCategory",

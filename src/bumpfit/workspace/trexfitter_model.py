@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from bumpfit.errors import InputError
 from bumpfit.types import Floats
+from bumpfit.workspace.dependents import dependents
 from bumpfit.workspace.effects_bins import SHAPEFACTOR, SHAPESYS, STATERROR
-from bumpfit.workspace.effects_scale import NORMFACTOR, NORMSYS
+from bumpfit.workspace.effects_scale import NORMFACTOR, NORMFORMULA, NORMSYS
 from bumpfit.workspace.effects_shape import HISTOSYS
+from bumpfit.workspace.formula import names_in, parse
 from bumpfit.workspace.smoothing import smooth_variations
 from bumpfit.workspace.templates import Template
 from bumpfit.workspace.trexfitter import Block, chosen, read_blocks
@@ -149,8 +152,17 @@ class _Builder:
             self._set(
                 sample, words[0], {"inits": [start], "bounds": [[low, high]], **({"fixed": True} if held else {})}
             )
+            formula = next((b for b in self.factors if b.name == words[0] and "Expression" in b.settings), None)
+            if formula is not None:
+                raise formula.wrong(
+                    f"'{formula.name}': the sample '{sample.name}' has it as a factor too", "Expression"
+                )
             yield {"name": words[0], "type": NORMFACTOR.kind, "data": None}
         for block in self.factors:
+            if "Expression" in block.settings:
+                if self._within(region, sample, block):
+                    yield self._formula(block)
+                continue
             if self._within(region, sample, block) and block.name != (words[0] if words else None):
                 setting: Spec = {
                     "inits": [block.number("Nominal", 1.0)],
@@ -163,6 +175,31 @@ class _Builder:
         shapes = [*sample.names("ShapeFactor")[:1], *(b.name for b in self.shapes if self._within(region, sample, b))]
         for name in dict.fromkeys(shapes):
             yield {"name": name, "type": SHAPEFACTOR.kind, "data": None}
+
+    def _formula(self, block: Block) -> Spec:
+        """A factor that is an expression of others, EXPRESSION:NAME[START,LOW,HIGH],NAME[...]."""
+        text, colon, names = (part.strip(' "') for part in block.text("Expression").rpartition(":"))
+        if not colon:
+            raise block.wrong(f"'{block.name}': Expression: expected FORMULA:NAME[START,LOW,HIGH],...", "Expression")
+        try:
+            there, expression = dependents(names), parse(text)
+            unknown = set(names_in(expression)) - set(there)
+            if unknown:
+                raise InputError(f"it names {min(unknown)}, which is not on its list of names")
+        except InputError as error:
+            raise block.wrong(f"'{block.name}': Expression: {error}", "Expression") from None
+        if block.name in there:
+            raise block.wrong(f"'{block.name}': Expression: it depends on itself", "Expression")
+        if block.name == self.job.text("POI"):
+            raise block.wrong(f"'{block.name}': Expression: the POI of the job is no parameter then", "Expression")
+        for factor in self.factors:
+            if factor.name in there and "Expression" in factor.settings:
+                raise block.wrong(f"'{block.name}': Expression: '{factor.name}' is an expression too", "Expression")
+        for name, setting in there.items():
+            if setting is not None and name in names_in(expression):
+                value, low, high = setting
+                self._set(block, name, {"inits": [value], "bounds": [[low, high]]})
+        return {"name": block.name, "type": NORMFORMULA.kind, "data": {"formula": text}}
 
     def _set(self, block: Block, name: str, setting: Spec) -> None:
         if self.settings.setdefault(name, setting) != setting:

@@ -18,6 +18,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from bumpfit.errors import InputError, InputWarning, MissingExtraError
+from bumpfit.workspace.dependents import dependents
 from bumpfit.workspace.effects import EFFECTS
 from bumpfit.workspace.effects_bins import STATERROR
 from bumpfit.workspace.effects_scale import LUMI, LUMINOSITY
@@ -269,7 +270,7 @@ def _functions(top: Element, source: Path) -> dict[str, str]:
     for element in top.findall("Function"):
         _known(element, FUNCTION, (), source)
         text = _attribute(element, "Expression", source)
-        names = [word.partition("[")[0] for word in _words(_attribute(element, "Dependents", source))]
+        names = list(dependents(_attribute(element, "Dependents", source)))
         expression = parse(_by_name(text, names))
         unknown = set(names_in(expression)) - set(names)
         if unknown:
@@ -283,13 +284,9 @@ def _dependents(top: Element, source: Path) -> dict[str, dict[str, Any]]:
     """Start and range of parameters that stand with the dependents of functions."""
     result: dict[str, dict[str, Any]] = {}
     for element in top.findall("Function"):
-        for word in _words(_attribute(element, "Dependents", source)):
-            name, bracket, rest = word.partition("[")
-            if bracket:
-                numbers = [float(number) for number in rest.rstrip("]").split(",")]
-                if len(numbers) != 3:
-                    raise InputError(f"cannot read the dependent '{word}'; expected NAME or NAME[VALUE,LOW,HIGH]")
-                value, low, high = numbers
+        for name, setting in dependents(_attribute(element, "Dependents", source)).items():
+            if setting is not None:
+                value, low, high = setting
                 result[name] = {"name": name, "inits": [value], "bounds": [[low, high]]}
     return result
 
@@ -304,11 +301,6 @@ def _by_name(text: str, names: list[str]) -> str:
         return f'"{names[number]}"'
 
     return re.sub(r"@(\d+)|\bx\[(\d+)\]", name, text)
-
-
-def _words(text: str) -> list[str]:
-    """Names with their brackets, separated by commas."""
-    return re.findall(r"[^,\s\[]+(?:\[[^\]]*\])?", text)
 
 
 def _attribute(element: Element, name: str, source: Path) -> str:
