@@ -8,6 +8,7 @@ with undefined errors set to 0 and smoothed where that is asked for.
 from __future__ import annotations
 
 import glob
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,21 +63,21 @@ class CabinetryTemplates(RootHistograms):
         ]
         for base in self.bases:
             folder: Path = base / self.content["General"]["HistogramFolder"]
-            if any((folder / f"{name}{end}.npz").is_file() for name in names for end in ("", MODIFIED)):
+            if any(os.path.isfile(folder / f"{name}{end}.npz") for name in names for end in ("", MODIFIED)):
                 return folder
         return None
 
     def _stored(self, folder: Path, name: str, where: str, systematic: Entry | None) -> Template:
         file = folder / f"{name}{MODIFIED}.npz"
-        if not file.is_file():
+        if not os.path.isfile(file):
             file = folder / f"{name}.npz"
-            if systematic is not None and "Smoothing" in systematic and file.is_file():
+            if systematic is not None and "Smoothing" in systematic and os.path.isfile(file):
                 warnings.warn(
                     f"the histogram of {where} was not postprocessed by cabinetry, so it is not smoothed",
                     InputWarning,
                     stacklevel=2,
                 )
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise InputError(
                 f"there is no histogram {file} of {where}; make it with cabinetry, or remove {folder} to have all of "
                 "them made here"
@@ -141,7 +142,7 @@ class CabinetryTemplates(RootHistograms):
         if "://" in file:
             return file
         for base in self.bases:
-            if (base / file).is_file() or glob.glob(str(base / file)):
+            if os.path.isfile(base / file) or glob.glob(str(base / file)):
                 return str(base / file)
         raise InputError(
             f"there is no file '{file}' of {where}, seen from '{self.path.parent}'; the configuration has neither "

@@ -8,6 +8,7 @@ behind one another. Several of them are added.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,7 +99,7 @@ class TRExTemplates(RootHistograms):
 
     def _located(self, file: str, where: str) -> Path:
         for base in self.bases:
-            if (base / file).is_file():
+            if os.path.isfile(base / file):  # also where no file can have that name
                 return base / file
         raise InputError(
             f"there is no file '{file}' of {where}, seen from '{Path(self.job.path).parent}', the folder above and the "

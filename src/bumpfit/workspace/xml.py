@@ -346,7 +346,7 @@ def _folder(source: Path, folder: str | Path | None) -> Path:
         raise InputError(f"'{source}' is not a top-level HistFactory file: it has no Input elements")
     candidates = [Path(folder)] if folder is not None else [source.parent, source.parent.parent, Path()]
     for candidate in candidates:
-        if all((candidate / name.strip()).exists() for name in inputs):
+        if all(os.path.exists(candidate / name.strip()) for name in inputs):
             return candidate
     raise InputError(
         f"the channel file '{inputs[0].strip()}' of '{source}' is in none of {', '.join(map(str, candidates))}"
