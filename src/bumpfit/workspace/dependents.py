@@ -10,6 +10,11 @@ from bumpfit.errors import InputError
 _DEPENDENT = re.compile(r"[^,\s\[]+(?:\[[^\]]*\])?")
 
 
+def numbered(text: str) -> list[str]:
+    """Names in the order by which RooFit numbers them, @0, @1; one that is repeated has two numbers."""
+    return [word.partition("[")[0] for word in _DEPENDENT.findall(text)]
+
+
 def dependents(text: str) -> dict[str, tuple[float, float, float] | None]:
     """Start, low and high end by name; None where they are not given. Raises InputError for what is none."""
     result: dict[str, tuple[float, float, float] | None] = {}

@@ -18,7 +18,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from bumpfit.errors import InputError, InputWarning, MissingExtraError
-from bumpfit.workspace.dependents import dependents
+from bumpfit.workspace.dependents import dependents, numbered
 from bumpfit.workspace.effects import EFFECTS
 from bumpfit.workspace.effects_bins import STATERROR
 from bumpfit.workspace.effects_scale import LUMI, LUMINOSITY
@@ -270,7 +270,7 @@ def _functions(top: Element, source: Path) -> dict[str, str]:
     for element in top.findall("Function"):
         _known(element, FUNCTION, (), source)
         text = _attribute(element, "Expression", source)
-        names = list(dependents(_attribute(element, "Dependents", source)))
+        names = numbered(_attribute(element, "Dependents", source))
         expression = parse(_by_name(text, names))
         unknown = set(names_in(expression)) - set(names)
         if unknown:
