@@ -4,7 +4,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from bumpfit import events
+from bumpfit import events, report
 from bumpfit.errors import InputError
 from bumpfit.events.representations import Image, Set
 from bumpfit.events.source import Source
@@ -71,6 +71,25 @@ def test_translation_by_an_object_wraps_phi() -> None:
     moved = Image(*names).translate("fatjet0.constituents0").points(made)
     assert ak.to_list(moved["width"]) == [[0.0, pytest.approx(-1.0)]]
     assert ak.to_list(moved["height"]) == [[0.0, pytest.approx(2 * np.pi - 6.2)]]
+
+
+def test_the_points_of_one_event_are_drawn() -> None:
+    made = one(pt=[1.0, 5.0, 2.0], eta=[0.5, -0.5, 0.2], phi=[3.1, -3.1, 0.3])
+    shape = Image(*(f"fatjet0.constituents.{k}" for k in ("phi", "eta", "pt"))).translate("fatjet0.constituents0")
+    axis, colours = report.point_cloud(shape, made).axes
+    (drawn,) = axis.collections
+    moved = shape.points(made)[0]
+    order = [0, 2, 1]  # the largest pT on top
+    np.testing.assert_allclose(drawn.get_offsets(), np.column_stack([moved["width"], moved["height"]])[order])
+    assert drawn.get_array().tolist() == [1.0, 2.0, 5.0]
+    assert (axis.get_xlabel(), axis.get_ylabel(), colours.get_ylabel()) == ("eta", "phi", "pt [GeV]")
+    framed = report.point_cloud(shape.pixelate((3, 3), ((-1, 2), (-3, 4))), made).axes[0]
+    assert framed.get_ylim() == (-1, 2) and framed.get_xlim() == (-3, 4)
+    nothing = one(pt=[], eta=[], phi=[])
+    assert report.point_cloud(Image("fatjet0.constituents.phi", "fatjet0.constituents.eta"), nothing).axes
+    for wrong in (1, -1, True, 0.0):
+        with pytest.raises(InputError, match="expected a number from 0 to 0"):
+            report.point_cloud(shape, made, event=wrong)  # type: ignore[arg-type]
 
 
 def test_rotation_puts_the_axis_at_the_orientation() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bumpfit.report.classifiers import performance, templates
     from bumpfit.report.cutflows import cut_flow
-    from bumpfit.report.datasets import images, observables
+    from bumpfit.report.datasets import images, observables, point_cloud
     from bumpfit.report.distributions import ShapeRatio, background_shapes, data_and_background, probabilities
     from bumpfit.report.document import Document
     from bumpfit.report.fitted import ranking, yields
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "classifiers": ("performance", "templates"),
     "cutflows": ("cut_flow",),
-    "datasets": ("images", "observables"),
+    "datasets": ("images", "observables", "point_cloud"),
     "distributions": ("ShapeRatio", "background_shapes", "data_and_background", "probabilities"),
     "document": ("Document",),
     "fitted": ("ranking", "yields"),
@@ -76,6 +76,7 @@ __all__ = [
     "performance",
     "plot",
     "png",
+    "point_cloud",
     "probabilities",
     "profile",
     "ranking",

@@ -1,6 +1,8 @@
-"""Figures of data sets: the distributions of observables by class, and mean images by class."""
+"""Figures of data sets: the distributions of observables by class, images by class, and the points of one event."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.events.dataset import Dataset
+from bumpfit.events.representations import Image
 from bumpfit.report.profiles import plain_text
 from bumpfit.report.style import grid, styled
 
@@ -93,6 +96,40 @@ def images(dataset: Dataset, *, log: bool = True, event: int | None = None) -> F
     return figure
 
 
+@styled
+def point_cloud(image: Image, events: Any, *, event: int = 0) -> Figure:
+    """The points of one event, which pixels would sum: their channel in colour, in the frame of the pixels if any.
+
+    Args:
+        image: how points are found, moved and turned (`Image.points`).
+        events: an open file, or one of its chunks.
+        event: number of the event, from 0.
+
+    Raises InputError for an event that is not there, and for unknown names.
+    """
+    clouds = image.points(events)
+    if isinstance(event, bool) or not isinstance(event, int) or not 0 <= event < len(clouds):
+        raise InputError(f"the event is {event!r}; expected a number from 0 to {len(clouds) - 1}")
+    cloud = {name: np.asarray(clouds[event][name], dtype=np.float64) for name in ("width", "height", "channel")}
+    order = np.argsort(cloud["channel"])  # large ones on top
+    figure, (axis,) = grid(1, columns=1, width=4.8, height=4.0)
+    positive = cloud["channel"][cloud["channel"] > 0]
+    drawn = axis.scatter(
+        cloud["width"][order], cloud["height"][order], c=cloud["channel"][order], s=14,
+        norm=LogNorm(positive.min(), positive.max()) if len(positive) == len(order) > 0 else Normalize(),
+    )  # fmt: skip
+    if image.pixels is not None:
+        (bottom, top), (left, right) = image.pixels.range
+        axis.set(xlim=(left, right), ylim=(bottom, top))
+    axis.set_aspect("equal", adjustable="datalim" if image.pixels is None else "box")
+    axis.set_title(f"event {event}: {len(order)} points")
+    axis.set_xlabel(plain_text(image.width.rsplit(".", 1)[-1]))
+    axis.set_ylabel(plain_text(image.height.rsplit(".", 1)[-1]))
+    if image.channel is not None and len(order):
+        figure.colorbar(drawn, ax=axis, label=plain_text(labelled(image.channel).rsplit(".", 1)[-1]))
+    return figure
+
+
 def _means(dataset: Dataset) -> tuple[list[int], list[NDArray[np.float64]]]:
     """Numbers of the classes that have weight, and their weighted mean images."""
     classes = range(len(dataset.classes))
@@ -103,4 +140,4 @@ def _means(dataset: Dataset) -> tuple[list[int], list[NDArray[np.float64]]]:
     return there, [np.average(dataset.samples[mine], axis=0, weights=dataset.weights[mine]) for mine in rows_of]
 
 
-__all__ = ["images", "labelled", "observables"]
+__all__ = ["images", "labelled", "observables", "point_cloud"]
