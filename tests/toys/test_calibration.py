@@ -20,8 +20,10 @@ from bumpfit.toys import LogLinear
 from bumpfit.toys.law import _misfits, _saturated
 from bumpfit.toys.scan import ScanEngine, _engines
 from bumpfit.workspace import build
+from study_size import FULL
 
 runs = importlib.import_module("bumpfit.toys.run")
+SEEDS = 24 if FULL else 12
 
 
 def counting(background: float, n: float | None, high: float = 100.0) -> LogLinear:
@@ -219,11 +221,11 @@ def test_upper_limit_without_events_is_three() -> None:
 
 def test_the_error_of_a_limit_is_its_spread_over_seeds() -> None:
     """Few toys: CLs has few distinct values, and the limit an error that says so (exact: 5.395)."""
-    found = [inference.limit(counted(3.0, 3.0), law=toys.Toys(400, seed)) for seed in range(24)]
+    found = [inference.limit(counted(3.0, 3.0), law=toys.Toys(400, seed)) for seed in range(SEEDS)]
     limits = np.array([one.observed for one in found])
     exact = brentq(lambda mu: enumerated_cls(3, 3.0, mu) - 0.05, 1, 20)
     spread, quoted = limits.std(ddof=1), np.mean([one.observed_error for one in found])
-    assert limits.mean() == pytest.approx(exact, abs=4 * spread / math.sqrt(24))
+    assert limits.mean() == pytest.approx(exact, abs=4 * spread / math.sqrt(SEEDS))
     assert 0.6 < quoted / spread < 1.6
 
 
@@ -331,7 +333,7 @@ def test_goodness_of_fit() -> None:
 def test_p_values_over_data_of_the_model_are_uniform() -> None:
     """Data thrown from the model, each with its own fit and its own toys: goodness of fit, and q0 below its zeros."""
     model = workspace.read(MIXED)
-    data = toys.engine(model, statistic="tmu").data(np.arange(300), 4242)
+    data = toys.engine(model, statistic="tmu").data(np.arange(300 if FULL else 200), 4242)
     fits = np.array([inference.goodness(model, row, law=toys.Toys(200, i)).p for i, row in enumerate(data)])
     spread = np.random.default_rng(1).uniform(-0.0025, 0.0025, fits.size)
     assert stats.kstest(fits + spread, "uniform").pvalue > 1e-3
