@@ -81,7 +81,7 @@ def test_share_of_the_signal_of_the_table(monkeypatch: pytest.MonkeyPatch) -> No
 def test_yield_of_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
     data = events(np.linspace(2600, 3400, 81))
     monkeypatch.setattr(describe, "template_scores", lambda d, b, *_, **__: template_scores(len(d), len(b)))
-    monkeypatch.setattr(describe, "fit_yield", lambda *_: yield_fit(100.0))
+    monkeypatch.setattr(describe, "fit_candidate", lambda *_: yield_fit(100.0))
     around = near(data, data, share=0.5)
     scores, found = describe.template_yield(data, data, around, CONFIG, seed=1)
     assert (found.n_signal, found.low, found.high, found.upper_95) == (200, 160, 260, 320)

@@ -1,10 +1,12 @@
 """The yield of a signal of unknown kind: its interval allows for kinds that the classifier hardly sees."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from bumpfit.search.surrogate import Surrogate, generic
-from bumpfit.search.template import TemplateScores, TemplateSettings, fit_generic, fit_yield
+from bumpfit.search.template import TemplateScores, TemplateSettings, fit_candidate, fit_generic, fit_yield
 
 PLACES = (3.0, 1.2)
 """Mean scores of two kinds of decays; the background's is 0."""
@@ -47,6 +49,35 @@ def test_either_kind_is_allowed_for(n_signal: int) -> None:
     assert held >= 5 and limits >= 7
     if n_signal == 300:
         assert alone < held
+
+
+def prongs(n_signal: int, places: tuple[float, float], seed: int) -> tuple[TemplateScores, Surrogate]:
+    """Decays with two prongs in the data, both in the template."""
+    rng = np.random.default_rng(seed)
+    number = np.arange(4000) % 2 + 2
+    cloud = Surrogate(np.zeros((4000, 4)), np.zeros(4000), np.full(4000, 1 / 4000), number)
+    data = np.r_[rng.normal(0, 1, 20_000), rng.normal(places[0], 1, n_signal)]
+    like = rng.normal(np.array(places)[number - 2], 1)
+    return TemplateScores(data, rng.normal(0, 1, 12_000), like, ((0.0, like),)), cloud
+
+
+def test_prongs_that_look_alike_leave_the_fit_as_it_is() -> None:
+    scores, cloud = prongs(300, (3.0, 3.0), 1)
+    settings = TemplateSettings(template_error=0.0)
+    alone, found = fit_yield(scores, cloud, settings, 0.5), fit_candidate(scores, cloud, settings)
+    assert found.n_signal == pytest.approx(alone.n_signal, rel=0.03)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high), rel=0.03)
+    assert found.upper_95 == pytest.approx(alone.upper_95, rel=0.03)
+    only_two = dataclasses.replace(cloud, prongs=np.full(4000, 2))
+    assert fit_candidate(scores, only_two, settings).n_signal == pytest.approx(alone.n_signal, rel=0.03)
+
+
+def test_a_variant_that_costs_much_changes_nothing() -> None:
+    scores, cloud = prongs(300, (3.0, 2.0), 3)
+    other = dataclasses.replace(scores, varied=(*scores.varied, (400.0, scores.signal - 1.0)))
+    assert fit_candidate(other, cloud).n_signal == pytest.approx(fit_candidate(scores, cloud).n_signal, rel=1e-3)
+    likely = dataclasses.replace(scores, varied=(*scores.varied, (0.0, scores.signal - 1.0)))
+    assert fit_candidate(likely, cloud).high > fit_candidate(scores, cloud).high
 
 
 def test_kinds_of_the_library() -> None:

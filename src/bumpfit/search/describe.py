@@ -12,7 +12,7 @@ from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit, fit_peak, unordered
 from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
-from bumpfit.search.template import TemplateScores, YieldFit, fit_yield, template_scores
+from bumpfit.search.template import TemplateScores, YieldFit, fit_candidate, template_scores
 from bumpfit.search.windows import Window
 
 Array = NDArray[np.float64]
@@ -143,7 +143,7 @@ def template_yield(
         executor=executor,
         variants=varied(near.surrogate, config.templates.tau_scale, config.templates.tau_spread),
     )
-    fitted = fit_yield(scores, near.surrogate, config.templates)
+    fitted = fit_candidate(scores, near.surrogate, config.templates)
     return scores, dataclasses.replace(
         fitted,
         n_signal=fitted.n_signal / near.share,
