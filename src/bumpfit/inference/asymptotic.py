@@ -25,7 +25,13 @@ SPARSE = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class Asymptotic:
-    """The formulae for many events, as a `Law`."""
+    """The formulae for many events, as a `Law`.
+
+    Examples:
+        >>> law = bumpfit.inference.Asymptotic()
+        >>> bumpfit.inference.discovery(model, law=law).method
+        'asymptotic'
+    """
 
     method: str = dataclasses.field(default="asymptotic", init=False)
     precision: float = dataclasses.field(default=1e-8, init=False)

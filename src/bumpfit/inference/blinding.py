@@ -50,6 +50,12 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
     The expectation comes from the fit of all other channels without signal; parameters that only the blinded channels
     determine stay at their suggested values. Auxiliary measurements are kept. Raises InputError for an unknown
     channel, or when no channel is left to look at.
+
+    Examples:
+        >>> b, s = build.sample("b", [9.0]), build.sample("s", [5.0], build.modifier("normfactor", "mu"))
+        >>> both = build.workspace({"A": [s, b], "B": [s, b]}, {"A": [12], "B": [19]}, "mu")
+        >>> bumpfit.inference.blind(bumpfit.workspace.read(both), ["B"]).tolist()
+        [12.0, 9.0]
     """
     channels = [channels] if isinstance(channels, str) else channels
     known = {c.name: c for c in model.channels}

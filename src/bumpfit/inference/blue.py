@@ -30,6 +30,11 @@ class Combination(Record):
 
     `chi2` of the measurements around the estimate has `degrees_of_freedom` and the probability `p`. `correlation`
     (N, N) of the measurements, all sources together.
+
+    Examples:
+        >>> found = bumpfit.inference.blue({"a": 1.0, "b": 2.0}, {"stat": [0.3, 0.4]})
+        >>> {name: round(weight, 2) for name, weight in found.weights.items()}
+        {'a': 0.64, 'b': 0.36}
     """
 
     value: float

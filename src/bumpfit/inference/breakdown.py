@@ -71,6 +71,11 @@ def breakdown(
     the same name replaces it); a name without index stands for all its bins.
     Raises InputError for groups without a member, groups that share a parameter and correlated constraints,
     BumpfitError where the fit does not determine the errors.
+
+    Examples:
+        >>> found = bumpfit.inference.breakdown(model)
+        >>> print(f"{found.parameter} = {found.best:.1f} +- {found.error:.1f}, {len(found.parts)} part")
+        mu = 1.3 +- 0.8, 1 part
     """
     if model.correlated:
         raise InputError("the constraints of some parameters are correlated, so that their parts cannot be told apart")

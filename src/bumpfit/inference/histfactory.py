@@ -42,7 +42,13 @@ moved with a parameter that is held.
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """How to minimise; a fit has converged when its estimated distance to the minimum of -ln L is below `tolerance`."""
+    """How to minimise; a fit has converged when its estimated distance to the minimum of -ln L is below `tolerance`.
+
+    Examples:
+        >>> options = bumpfit.inference.FitOptions(minimiser="minuit")
+        >>> bumpfit.inference.fit(model, options=options).valid
+        True
+    """
 
     minimiser: Minimiser = "newton"
     tolerance: float = 1e-8
@@ -63,7 +69,13 @@ Setting = TypeVar("Setting")
 
 
 class Settings(TypedDict, total=False):
-    """Settings of parameters that every question takes; `prepare` says what they mean."""
+    """Settings of parameters that every question takes; `prepare` says what they mean.
+
+    Examples:
+        >>> settings: bumpfit.inference.Settings = {"fixed": {"norm": 0.0}}
+        >>> print(f"{bumpfit.inference.discovery(model, **settings).z:.2f}")
+        2.19
+    """
 
     fixed: Mapping[str, float | None] | None
     start: Mapping[str, float] | None
@@ -364,6 +376,11 @@ def prepare(
     workspace holds. A name without index stands for all bins of a parameter (`members`). Parameters that change no rate
     and have no constraint are held and listed as undetermined. Raises InputError for unknown names, empty ranges, and a
     start outside its range.
+
+    Examples:
+        >>> likelihood = bumpfit.inference.prepare(model, fixed={"norm": 0.0})
+        >>> likelihood.names, likelihood.free.tolist()
+        (('mu', 'norm'), [True, False])
     """
     main, aux = model.split(data)
     held, first, spans = _each(model, fixed), _each(model, start), _each(model, ranges)

@@ -46,7 +46,15 @@ def limits(
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> MassScan:
-    """CLs upper limits, observed and expected, of the model at each mass; settings as for `limit`."""
+    """CLs upper limits, observed and expected, of the model at each mass; settings as for `limit`.
+
+    Examples:
+        >>> b, s = build.sample("b", [9.0]), build.sample("s", [5.0], build.modifier("normfactor", "mu"))
+        >>> counts = bumpfit.workspace.read(build.workspace({"A": [s, b]}, {"A": [12]}, "mu"))
+        >>> found = bumpfit.inference.limits({100.0: counts})
+        >>> found.masses, round(found.limits[0].observed, 1)
+        ((100.0,), 2.0)
+    """
     masses = _masses(models)
     answers: list[Limit | None]
     answers, status = _ask(
@@ -62,7 +70,13 @@ def discoveries(
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> MassScan:
-    """q0 and local significance of the model at each mass; settings as for `discovery`."""
+    """q0 and local significance of the model at each mass; settings as for `discovery`.
+
+    Examples:
+        >>> found = bumpfit.inference.discoveries({100.0: model})
+        >>> found.masses, round(found.discoveries[0].z, 2)
+        ((100.0,), 1.71)
+    """
     masses = _masses(models)
     answers: list[Discovery | None]
     answers, status = _ask(models, lambda model: discovery(model, law=law, options=options, **settings))

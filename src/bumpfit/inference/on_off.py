@@ -223,6 +223,13 @@ def on_off(n: ArrayLike, m: ArrayLike, tau: ArrayLike, signal: ArrayLike = 1.0) 
     questions say otherwise for mu.
     Raises InputError for shapes that do not match, counts or signals that are negative or not finite, a signal that is
     zero everywhere, and ratios that are not positive.
+
+    Examples:
+        >>> likelihood = bumpfit.inference.on_off(n=12, m=10, tau=2.0)
+        >>> likelihood.names
+        ('mu', 'b[0]')
+        >>> print(f"Z = {bumpfit.inference.discovery(likelihood).z:.2f}")
+        Z = 2.04
     """
     given = [np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (n, m, tau, signal)]
     try:

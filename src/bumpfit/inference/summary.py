@@ -23,7 +23,13 @@ from bumpfit.workspace.model import Data
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Summary(Record):
-    """Answers by question; a question that has no answer is None, and `refused` says why."""
+    """Answers by question; a question that has no answer is None, and `refused` says why.
+
+    Examples:
+        >>> found = bumpfit.inference.Summary("mu", bumpfit.inference.fit(model))
+        >>> found.fit.valid, found.limit is None
+        (True, True)
+    """
 
     parameter: str | None
     fit: Fit
@@ -44,6 +50,13 @@ def summary(
     """Ask a workspace everything, by formula; settings as for `fit`.
 
     Raises BumpfitError when the free fit does not converge, InputError for wrong settings or data.
+
+    Examples:
+        >>> b, s = build.sample("b", [9.0]), build.sample("s", [5.0], build.modifier("normfactor", "mu"))
+        >>> counts = bumpfit.workspace.read(build.workspace({"A": [s, b]}, {"A": [12]}, "mu"))
+        >>> found = bumpfit.inference.summary(counts)
+        >>> print(f"Z = {found.discovery.z:.2f}, mu < {found.limit.observed:.1f}")
+        Z = 0.95, mu < 2.0
     """
     best = fit(model, data, options=options, **settings)
     if not best.valid:

@@ -27,6 +27,11 @@ class Surface(Record):
     """Rise of -2 ln L above its minimum on a grid: `delta_twice_nll[j][i]` at (x[i], y[j]).
 
     None where a fit did not converge or the likelihood is zero; `failed` counts such points.
+
+    Examples:
+        >>> found = bumpfit.inference.surface(model, "mu", "norm", [0.0, 1.0], [-1.0, 1.0])
+        >>> len(found.delta_twice_nll), found.failed
+        (2, 0)
     """
 
     parameters: tuple[str, str]

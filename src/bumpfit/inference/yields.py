@@ -20,7 +20,13 @@ STEP = 1e-4
 
 
 def prefit(model: Model, data: Data = None) -> Yields:
-    """Yields at the suggested start with the uncertainties of the constraints (none for free factors)."""
+    """Yields at the suggested start with the uncertainties of the constraints (none for free factors).
+
+    Examples:
+        >>> found = bumpfit.inference.prefit(model)
+        >>> [(sample.name, sample.sum) for sample in found.channels[0].samples]
+        [('background', 80.0), ('signal', 14.0)]
+    """
     widths = np.array([0.0 if p.fixed else prefit_width(p) or 0.0 for p in model.parameters])
     counts = model.split(data)[0] if data is not None or model.observed is not None else None
     return _yields(model, model.inits, widths, np.eye(widths.size), counts, "pre-fit")
