@@ -20,6 +20,11 @@ def combine(workspaces: Sequence[Mapping[str, Any]], poi: str | None = None) -> 
     The settings and correlations of the first measurement of each are merged and must not contradict each other. `poi`:
     by default the parameter of interest they agree on. Raises InputError for a channel name that occurs twice,
     contradicting settings, and different parameters of interest when none is named.
+
+    Examples:
+        >>> other = bumpfit.workspace.rename(spec, channels={"SR": "CR"})
+        >>> [channel["name"] for channel in bumpfit.workspace.combine([spec, other])["channels"]]
+        ['SR', 'CR']
     """
     if len(workspaces) < 2:
         raise InputError(f"a combination needs at least two workspaces, got {len(workspaces)}")
@@ -162,6 +167,11 @@ def rename(
     """The workspace with channels or parameters (modifiers, their settings, formulas and correlations) under new names.
 
     Raises InputError for a name that does not exist, and for one that is there already.
+
+    Examples:
+        >>> other = bumpfit.workspace.rename(spec, parameters={"norm": "scale"})
+        >>> bumpfit.workspace.read(other).names
+        ('mu', 'scale')
     """
     result = copy.deepcopy(dict(spec))
     present = {c["name"] for c in result["channels"]}
@@ -279,6 +289,11 @@ def prune(spec: Mapping[str, Any], channels: Collection[str]) -> dict[str, Any]:
     """The workspace without these channels, and without settings of parameters that went with them (`settle`).
 
     Raises InputError for a channel that does not exist, or when none would be left.
+
+    Examples:
+        >>> both = bumpfit.workspace.combine([spec, bumpfit.workspace.rename(spec, channels={"SR": "CR"})])
+        >>> [channel["name"] for channel in bumpfit.workspace.prune(both, ["CR"])["channels"]]
+        ['SR']
     """
     result = without_channels(spec, channels)
     settle(result, spec)

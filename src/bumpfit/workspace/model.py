@@ -54,7 +54,13 @@ def _counts(values: Any, what: str) -> Floats:
 
 @dataclasses.dataclass(frozen=True)
 class Channel:
-    """A channel and the bins it takes in the array of all bins: `first` to `last` (exclusive)."""
+    """A channel and the bins it takes in the array of all bins: `first` to `last` (exclusive).
+
+    Examples:
+        >>> channel = model.channels[0]
+        >>> channel.name, channel.first, channel.last, channel.samples
+        ('SR', 0, 2, ('background', 'signal'))
+    """
 
     name: str
     first: int
@@ -69,6 +75,12 @@ class Model(Shown):
     `spec` is the HistFactory JSON it came from (patches applied), `poi` the parameter of interest (None: there is
     none), `observed` the observed counts, shape (B,) or None when the specification has no data, `auxdata` shape (A,).
     `sampled`: channel and sample of each compiled entry. `unused`: settings of parameters that do not exist.
+
+    Examples:
+        >>> model.poi, model.observed.tolist()
+        ('mu', [58.0, 41.0])
+        >>> model.auxdata.shape
+        (1,)
     """
 
     spec: dict[str, Any]

@@ -16,6 +16,11 @@ Constraint = Literal["none", "normal", "poisson"]
 class Parameter:
     """One scalar parameter. `width` is the Gaussian sigma, or the factor tau of a Poisson constraint P(aux | tau
     theta).
+
+    Examples:
+        >>> parameter = model.parameters[1]
+        >>> parameter.name, parameter.init, parameter.constraint
+        ('norm', 0.0, 'normal')
     """
 
     name: str
