@@ -25,7 +25,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Band(Record):
-    """Expected events a bin with their uncertainty, shape (B,): `low` to `high` is the interval of the level."""
+    """Expected events a bin with their uncertainty, shape (B,): `low` to `high` is the interval of the level.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0], [52, 25, 13])
+        >>> shape = bumpfit.shapes.exponential(2)
+        >>> band = bumpfit.shapes.propagated_band(shape, bumpfit.shapes.fit(shape, histogram), histogram)
+        >>> band.expected.round(1).tolist(), band.level
+        ([51.7, 25.6, 12.7], 0.6827)
+    """
 
     edges: Array
     expected: Array
@@ -56,6 +64,13 @@ def propagated_band(
 
     `histogram` is the one that was fitted; `edges` are the bins of the band (those of the histogram by default).
     Raises BumpfitError for a fit that is not valid, InputError for a level outside (0, 1).
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0], [52, 25, 13])
+        >>> shape = bumpfit.shapes.exponential(2)
+        >>> band = bumpfit.shapes.propagated_band(shape, bumpfit.shapes.fit(shape, histogram), histogram)
+        >>> band.low.shape, bool((band.low < band.expected).all())
+        ((3,), True)
     """
     _check_level(level)
     space = _space(shape, result, histogram)
@@ -80,6 +95,14 @@ def sampled_band(
     """Band by sampling: quantiles of the shape over parameters drawn from the normal distribution of the fit.
 
     Positive parameters are drawn in their logarithm. Arguments and errors as `propagated_band`.
+
+    Examples:
+        >>> import numpy as np
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0], [52, 25, 13])
+        >>> shape = bumpfit.shapes.exponential(2)
+        >>> found = bumpfit.shapes.fit(shape, histogram)
+        >>> bumpfit.shapes.sampled_band(shape, found, histogram, np.random.default_rng(0), samples=50).low.shape
+        (3,)
     """
     _check_level(level)
     space = _space(shape, result, histogram)

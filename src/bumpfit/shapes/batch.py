@@ -30,6 +30,12 @@ class Batch(Record):
     """Fits of T spectra. `deviance` is -2 ln L relative to the saturated model, a chi-square for large counts.
 
     n_signal and n_error are zero when no signal was fitted; n_error comes from the expected information at the fit.
+
+    Examples:
+        >>> edges, counts = [100.0, 110.0, 120.0, 130.0], [[52, 25, 13], [50, 26, 12]]
+        >>> found = bumpfit.shapes.fit_many(bumpfit.shapes.exponential(2), edges, counts)
+        >>> found.deviance.shape, found.n_signal.tolist()
+        ((2,), [0.0, 0.0])
     """
 
     n_signal: Array
@@ -52,6 +58,12 @@ def fit_many(
 
     A fit has converged when a step promises to lower -2 ln L by less than `tolerance`. Raises InputError for shapes
     that do not fit together and when no spectrum has an event.
+
+    Examples:
+        >>> edges, counts = [100.0, 110.0, 120.0, 130.0], [[52, 25, 13], [50, 26, 12]]
+        >>> found = bumpfit.shapes.fit_many(bumpfit.shapes.exponential(2), edges, counts)
+        >>> found.converged.tolist(), found.expected.shape
+        ([True, True], (2, 3))
     """
     bins, n = shape.check_range(edges), np.asarray(counts, dtype=np.float64)
     if n.ndim != 2 or n.shape[1] != bins.size - 1:

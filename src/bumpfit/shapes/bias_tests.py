@@ -37,6 +37,13 @@ class SpuriousSignal(Record):
     ratio             n_spurious / sigma
     passed            max |ratio| stays below `threshold`, with each |n_spurious| first lowered by `allowance` times its
                       simulation_error (0: not at all)
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> peak = bumpfit.shapes.tie(bumpfit.shapes.gaussian(), sigma=(0.0, 0.05))
+        >>> found = bumpfit.shapes.spurious_signal(histogram, bumpfit.shapes.exponential(2), peak, [115.0])
+        >>> found.n_spurious.shape, found.threshold
+        ((1,), 0.5)
     """
 
     masses: Array
@@ -71,6 +78,13 @@ def spurious_signal(
     `scale` is the data's luminosity over that of the simulation: results are in events of the data. `fixed` holds
     further parameters of the signal (its width, when it is not tied to the mass). Raises InputError for a scale that is
     not positive and masses outside the histogram, BumpfitError when the fit fails at every mass.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> peak = bumpfit.shapes.tie(bumpfit.shapes.gaussian(), sigma=(0.0, 0.05))
+        >>> found = bumpfit.shapes.spurious_signal(histogram, bumpfit.shapes.exponential(2), peak, [115.0])
+        >>> found.status, found.passed
+        (('converged',), True)
     """
     if not scale > 0:
         raise InputError(f"scale is the data's luminosity over the simulation's and positive, got {scale:g}")
@@ -125,6 +139,15 @@ class Bias(Record):
     """Pulls (fitted - injected) / error of the number of signal events over toys; failed fits are counted, not used.
 
     `mean_pull` below about 0.5 in size is usual for a function that is good enough.
+
+    Examples:
+        >>> import numpy as np
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> shape, peak = bumpfit.shapes.exponential(2), {"mass": 115.0, "sigma": 5.0}
+        >>> signal, rng = bumpfit.shapes.gaussian(), np.random.default_rng(1)
+        >>> found = bumpfit.shapes.bias(histogram, shape, shape, signal, peak, rng, injected=0.0, toys=20)
+        >>> abs(found.mean_pull) < 3 * found.mean_pull_error
+        True
     """
 
     injected: float
@@ -153,6 +176,15 @@ def bias(
     `truth` is fitted to the histogram and throws the toys, `injected` events of `signal` with the parameters `peak` in
     them; `nominal` plus a signal of free size is fitted to each. A log-linear nominal function is fitted to all toys at
     once, others one by one. Raises BumpfitError when the truth does not fit or no toy can be fitted.
+
+    Examples:
+        >>> import numpy as np
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> shape, peak = bumpfit.shapes.exponential(2), {"mass": 115.0, "sigma": 5.0}
+        >>> signal, rng = bumpfit.shapes.gaussian(), np.random.default_rng(1)
+        >>> found = bumpfit.shapes.bias(histogram, shape, shape, signal, peak, rng, injected=0.0, toys=20)
+        >>> found.toys, found.failed
+        (20, 0)
     """
     histogram = as_histogram(histogram)
     if histogram.blinded.any():

@@ -15,7 +15,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sum(Shape):
-    """Sum of shapes: the first is the background, the others lie on top of it. Parameters follow one another."""
+    """Sum of shapes: the first is the background, the others lie on top of it. Parameters follow one another.
+
+    Examples:
+        >>> shape = bumpfit.shapes.add(bumpfit.shapes.exponential(2), bumpfit.shapes.gaussian())
+        >>> [part.name for part in shape.parts]
+        ['exponential2', 'gaussian']
+    """
 
     parts: tuple[Shape, ...]
 
@@ -144,6 +150,11 @@ def add(background: Shape, *peaks: Shape) -> Sum:
     """Background plus peaks. A parameter name that is taken already gets the number of the part: mass, mass_2.
 
     Raises InputError when a part other than the first is no peak or template.
+
+    Examples:
+        >>> peak = bumpfit.shapes.gaussian()
+        >>> bumpfit.shapes.add(bumpfit.shapes.exponential(2), peak, peak).parameters
+        ('p0', 'p1', 'n_signal', 'mass', 'sigma', 'n_signal_2', 'mass_2', 'sigma_2')
     """
     names: list[str] = []
     for number, part in enumerate((background, *peaks)):

@@ -108,6 +108,10 @@ def ua2(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None = 
     """UA2 / ATLAS form p0 x^-p1 exp(-p2 x - p3 x^2 - ...), 2 to 6 parameters, the prefactor included.
 
     UA2, Z. Phys. C 49 (1991) 17: p0 m^-p1 exp(-p2 m - p3 m^2).
+
+    Examples:
+        >>> bumpfit.shapes.ua2(3).parameters
+        ('p0', 'p1', 'p2')
     """
     _check_number("ua2", n_parameters, 2, 6)
     powers = (_minus_power(f"p{k + 1}", k) for k in range(1, n_parameters - 1))
@@ -115,14 +119,26 @@ def ua2(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None = 
 
 
 def exponential(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None = None) -> LogLinear:
-    """Exponential of a polynomial, p0 exp(-p1 x - p2 x^2 - ...), 2 to 6 parameters, the prefactor included."""
+    """Exponential of a polynomial, p0 exp(-p1 x - p2 x^2 - ...), 2 to 6 parameters, the prefactor included.
+
+    Examples:
+        >>> shape = bumpfit.shapes.exponential(2, reference=100.0)
+        >>> shape.density([100.0, 200.0], [5.0, 90.0]).round(2).tolist()  # p0 at the reference
+        [5.0, 2.5]
+    """
     _check_number("exponential", n_parameters, 2, 6)
     powers = tuple(_minus_power(f"p{k}", k) for k in range(1, n_parameters))
     return _make(f"exponential{n_parameters}", powers, sqrt_s, reference, ends=False)
 
 
 def power_law(n_parameters: int, *, sqrt_s: float = SQRT_S, reference: float | None = None) -> LogLinear:
-    """Running power law p0 x^-(p1 + p2 ln x + p3 ln^2 x + ...), 2 to 6 parameters, the prefactor included."""
+    """Running power law p0 x^-(p1 + p2 ln x + p3 ln^2 x + ...), 2 to 6 parameters, the prefactor included.
+
+    Examples:
+        >>> shape = bumpfit.shapes.power_law(2, reference=100.0)
+        >>> shape.density([100.0, 200.0], [8.0, 3.0]).round(2).tolist()  # p0 at the reference
+        [8.0, 1.0]
+    """
     _check_number("power_law", n_parameters, 2, 6)
     logs = tuple(_minus_log(f"p{k}", k) for k in range(1, n_parameters))
     return _make(f"power_law{n_parameters}", logs, sqrt_s, reference, ends=False)

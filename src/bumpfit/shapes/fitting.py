@@ -18,7 +18,13 @@ Array = NDArray[np.float64]
 
 
 def twice_nll(shape: Shape, histogram: HistogramLike, parameters: Values) -> float:
-    """-2 ln L of a histogram for given parameter values (Poisson, with ln n!); inf where they are impossible."""
+    """-2 ln L of a histogram for given parameter values (Poisson, with ln n!); inf where they are impossible.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 200.0], [1])
+        >>> round(bumpfit.shapes.twice_nll(bumpfit.shapes.bernstein(1, 100.0, 200.0), histogram, [0.01]), 6)  # mu = 1
+        2.0
+    """
     binned = Binned(shape, spectrum(histogram))
     return binned.constant + 2 * binned.value(shape.array(parameters))
 
@@ -66,6 +72,12 @@ def fit_unbinned(
     `twice_nll` is 2 [N - sum ln f(m_i)] with f in events per unit of mass: it compares fits of the same masses only.
     Other arguments as `fit`. Raises InputError for masses that are not finite, none in the window, fewer events than
     free parameters, and shapes without a smooth density.
+
+    Examples:
+        >>> shape, masses = bumpfit.shapes.bernstein(1, 0.0, 10.0), [2.0, 3.0, 7.0, 9.0]
+        >>> found = bumpfit.shapes.fit_unbinned(shape, masses, 0.0, 10.0)
+        >>> round(found.values["c0"], 3)  # four events in ten units
+        0.4
     """
     return record(unbinned_likelihood(shape, masses, low, high, start=start, fixed=fixed, limits=limits))
 

@@ -43,7 +43,13 @@ FINE = 4096
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpectrumLikelihood:
-    """A shape with measured data, ranges and a start; arrays are (P,). `origin` is the first start."""
+    """A shape with measured data, ranges and a start; arrays are (P,). `origin` is the first start.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0], [52, 25, 13])
+        >>> bumpfit.shapes.likelihood(bumpfit.shapes.exponential(2), histogram).solve().valid
+        True
+    """
 
     shape: Shape
     measured: Binned | Unbinned
@@ -202,6 +208,11 @@ def likelihood(
 ) -> SpectrumLikelihood:
     """Likelihood of a histogram; arguments as for `shapes.fit`. `poi`: parameter of interest (default: n_signal, where
     the shape has one).
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0], [52, 25, 13])
+        >>> bumpfit.shapes.likelihood(bumpfit.shapes.exponential(2), histogram).names
+        ('p0', 'p1')
     """
     data = spectrum(histogram)
     fixed = dict(fixed or {})
@@ -226,7 +237,13 @@ def unbinned_likelihood(
     limits: Mapping[str, Bounds] | None = None,
     poi: str | None = None,
 ) -> SpectrumLikelihood:
-    """Extended likelihood of masses between `low` and `high`; arguments as for `shapes.fit_unbinned`."""
+    """Extended likelihood of masses between `low` and `high`; arguments as for `shapes.fit_unbinned`.
+
+    Examples:
+        >>> shape = bumpfit.shapes.bernstein(2, 0.0, 10.0)
+        >>> bumpfit.shapes.unbinned_likelihood(shape, [2.0, 3.0, 7.0, 9.0], 0.0, 10.0).names
+        ('c0', 'c1')
+    """
     inside, window = window_of(masses, low, high)
     fixed = dict(fixed or {})
     held = held_parameters(shape, fixed)

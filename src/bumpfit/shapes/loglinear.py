@@ -26,7 +26,12 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Term:
-    """One function phi(x) of the exponent: its parameter's name, its formula in x, and the function itself."""
+    """One function phi(x) of the exponent: its parameter's name, its formula in x, and the function itself.
+
+    Examples:
+        >>> bumpfit.shapes.exponential(2).terms[0].formula
+        '-x'
+    """
 
     parameter: str
     formula: str
@@ -40,6 +45,10 @@ class LogLinear(Shape):
     `scale` is what divides the mass (sqrt(s)); `ends` says that the density ends there. With a `reference` mass every
     phi_j is taken relative to its value there, so that p0 is the density at that mass instead of the prefactor of the
     published formula (which spans hundreds of powers of ten when a narrow range determines the exponents badly).
+
+    Examples:
+        >>> bumpfit.shapes.power_law(3).log_linear_basis([100.0, 200.0, 300.0]).shape
+        (2, 3)
     """
 
     terms: tuple[Term, ...]

@@ -40,7 +40,13 @@ class _Power:
 
 @dataclass(frozen=True)
 class ModifiedExponential(Shape):
-    """p0 exp(p1 x^p2), or with five parameters p0 exp(p1 x^p2 + p3 (1 - x)^p4), in events per GeV."""
+    """p0 exp(p1 x^p2), or with five parameters p0 exp(p1 x^p2 + p3 (1 - x)^p4), in events per GeV.
+
+    Examples:
+        >>> shape = bumpfit.shapes.modified_exponential(3, reference=100.0)
+        >>> shape.density([100.0], [5.0, -90.0, 1.0]).round(6).tolist()  # p0 at the reference
+        [5.0]
+    """
 
     sqrt_s: float
     reference: float | None = None
@@ -116,6 +122,10 @@ def modified_exponential(
     """p0 exp(p1 x^p2) with 3 parameters, p0 exp(p1 x^p2 + p3 (1 - x)^p4) with 5, the prefactor included.
 
     With `reference` (a mass) p0 is the density there. Raises InputError for other numbers of parameters.
+
+    Examples:
+        >>> bumpfit.shapes.modified_exponential(3).parameters
+        ('p0', 'p1', 'p2')
     """
     if n_parameters not in (3, 5):
         raise InputError(f"modified_exponential has 3 or 5 parameters, p0 included; got n_parameters = {n_parameters}")

@@ -30,7 +30,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Trial(Record):
-    """One order: its fit, chi2 in the merged bins and p-values; p_f compares with the order before it (None: first)."""
+    """One order: its fit, chi2 in the merged bins and p-values; p_f compares with the order before it (None: first).
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> found = bumpfit.shapes.order_by_f_test(histogram, bumpfit.shapes.exponential, (2, 3))
+        >>> found.trials[0].degrees_of_freedom, found.trials[0].p_f
+        (2, None)
+    """
 
     n_parameters: int
     chi2: float
@@ -44,7 +51,14 @@ class Trial(Record):
 
 @dataclass(frozen=True, eq=False)
 class Order(Record):
-    """The order chosen, its shape and fit, all trials, and why the next order was not taken."""
+    """The order chosen, its shape and fit, all trials, and why the next order was not taken.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> found = bumpfit.shapes.order_by_f_test(histogram, bumpfit.shapes.exponential, (2, 3))
+        >>> [trial.n_parameters for trial in found.trials]
+        [2, 3]
+    """
 
     n_parameters: int
     shape: Shape
@@ -65,7 +79,14 @@ class Order(Record):
 
 
 def likelihood_chi2(counts: ArrayLike, expected: ArrayLike) -> Array:
-    """2 sum (mu - n + n ln(n / mu)) over the last axis: (..., B) -> (...)."""
+    """2 sum (mu - n + n ln(n / mu)) over the last axis: (..., B) -> (...).
+
+    Examples:
+        >>> bumpfit.shapes.likelihood_chi2([9.0, 4.0], [9.0, 4.0]).item()
+        0.0
+        >>> round(bumpfit.shapes.likelihood_chi2([0.0], [1.5]).item(), 6)
+        3.0
+    """
     return np.asarray(deviance(counts, expected).sum(axis=-1))
 
 
@@ -85,7 +106,12 @@ def f_test(chi2_a: ArrayLike, nu_a: int, chi2_b: ArrayLike, nu_b: int) -> tuple[
 
 
 def choose_order(chi2: ArrayLike, orders: Sequence[int], bins: int, threshold: float = 0.05) -> NDArray[np.intp]:
-    """Index of the order that successive F-tests choose for each toy: chi2 of shape (T, K) -> (T,)."""
+    """Index of the order that successive F-tests choose for each toy: chi2 of shape (T, K) -> (T,).
+
+    Examples:
+        >>> bumpfit.shapes.choose_order([[90.0, 21.0, 20.9]], (2, 3, 4), bins=24).tolist()
+        [1]
+    """
     table = np.asarray(chi2, dtype=np.float64)
     chosen = np.zeros(table.shape[0], dtype=np.intp)
     going = np.ones(table.shape[0], dtype=bool)
@@ -118,6 +144,12 @@ def order_by_f_test(
 
     Raises InputError for weighted histograms, fewer merged bins than parameters, a mass outside the histogram, and
     BumpfitError when the lowest order cannot be fitted.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
+        >>> found = bumpfit.shapes.order_by_f_test(histogram, bumpfit.shapes.exponential, (2, 3))
+        >>> found.n_parameters
+        2
     """
     histogram, orders = as_histogram(histogram), tuple(orders)
     if not orders or any(b <= a for a, b in itertools.pairwise(orders)):

@@ -22,7 +22,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Bernstein(Shape):
-    """Bernstein polynomial between two masses, coefficients c0, c1, ... in events per GeV."""
+    """Bernstein polynomial between two masses, coefficients c0, c1, ... in events per GeV.
+
+    Examples:
+        >>> shape = bumpfit.shapes.bernstein(3, 100.0, 200.0)
+        >>> shape.degree, shape.parameters
+        (2, ('c0', 'c1', 'c2'))
+    """
 
     low: float
     high: float
@@ -96,6 +102,11 @@ def bernstein(n_parameters: int, low: float, high: float) -> Bernstein:
     """Bernstein polynomial with `n_parameters` coefficients (degree one less), between masses `low` and `high`.
 
     Raises InputError for no coefficient or an empty range.
+
+    Examples:
+        >>> shape = bumpfit.shapes.bernstein(2, 100.0, 200.0)
+        >>> shape.integrate([100.0, 150.0, 200.0], [2.0, 0.0]).round(6).tolist()  # a falling line
+        [75.0, 25.0]
     """
     if n_parameters < 1:
         raise InputError(f"a Bernstein polynomial needs at least one coefficient, got n_parameters = {n_parameters}")

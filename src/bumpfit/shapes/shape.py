@@ -34,6 +34,12 @@ class Shape(ABC):
 
     name        what the shape is called in messages and files
     parameters  names, in order
+
+    Examples:
+        >>> isinstance(bumpfit.shapes.gaussian(), bumpfit.shapes.Shape)
+        True
+        >>> bumpfit.shapes.gaussian().name
+        'gaussian'
     """
 
     name: str

@@ -308,6 +308,11 @@ def _difference(t: Array, shape: Array) -> tuple[Array, tuple[Array, Array, Arra
 
 
 def double_crystal_ball() -> DoubleCrystalBall:
-    """Double-sided Crystal Ball with n_signal, mass, sigma, alpha_low, n_low, alpha_high, n_high."""
+    """Double-sided Crystal Ball with n_signal, mass, sigma, alpha_low, n_low, alpha_high, n_high.
+
+    Examples:
+        >>> bumpfit.shapes.double_crystal_ball().parameters
+        ('n_signal', 'mass', 'sigma', 'alpha_low', 'n_low', 'alpha_high', 'n_high')
+    """
     names = ("n_signal", "mass", "sigma", "alpha_low", "n_low", "alpha_high", "n_high")
     return DoubleCrystalBall("double_crystal_ball", names)

@@ -21,7 +21,13 @@ FAINT = 1e-12
 
 @dataclass(frozen=True)
 class Template(Shape):
-    """A histogram scaled to n_events: the density is constant in each of its bins and zero outside of them."""
+    """A histogram scaled to n_events: the density is constant in each of its bins and zero outside of them.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0], [3, 1])
+        >>> bumpfit.shapes.template(histogram, parameter="n_top").parameters
+        ('n_top',)
+    """
 
     edges: tuple[float, ...]
     contents: tuple[float, ...]
@@ -74,6 +80,11 @@ def template(histogram: Histogram, *, name: str = "template", parameter: str = "
 
     Raises InputError for a histogram that is blinded, empty or has negative bins. The statistical error of the sample
     is not part of the shape: a workspace carries it as `staterror`.
+
+    Examples:
+        >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0], [3, 1])
+        >>> bumpfit.shapes.template(histogram).integrate(histogram.edges, [8.0]).round(6).tolist()
+        [6.0, 2.0]
     """
     return Template(name, (parameter,), tuple(map(float, histogram.edges)), tuple(map(float, _shares(histogram, name))))
 
@@ -91,6 +102,12 @@ class Morph(Shape):
 
     vertical    bin contents are interpolated linearly in the mass: right for a change of height
     horizontal  quantile functions are interpolated linearly in the mass (Read, NIM A 425 (1999) 357): a peak moves
+
+    Examples:
+        >>> flat = bumpfit.histograms.from_counts([0.0, 1.0, 2.0], [4, 4])
+        >>> shape = bumpfit.shapes.morph({100.0: flat, 200.0: flat})
+        >>> shape.parameters, shape.masses
+        (('n_signal', 'mass'), (100.0, 200.0))
     """
 
     masses: tuple[float, ...]
@@ -195,6 +212,12 @@ def morph(
     """Signal from templates at two or more masses (the keys), all with the same edges, morphed to any mass in between.
 
     Raises InputError for fewer than two masses, edges that differ, and histograms that are blinded, empty or negative.
+
+    Examples:
+        >>> low, high = (bumpfit.histograms.from_counts([0.0, 1.0, 2.0], counts) for counts in ([8, 0], [4, 4]))
+        >>> shape = bumpfit.shapes.morph({100.0: low, 200.0: high}, method="vertical")
+        >>> shape.integrate([0.0, 1.0, 2.0], [8.0, 150.0]).round(6).tolist()
+        [6.0, 2.0]
     """
     masses = sorted(histograms)
     if len(masses) < 2:

@@ -17,7 +17,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tied(Shape):
-    """A peak with some parameters given by polynomials in its mass; the others stay free."""
+    """A peak with some parameters given by polynomials in its mass; the others stay free.
+
+    Examples:
+        >>> shape = bumpfit.shapes.tie(bumpfit.shapes.gaussian(), sigma=(0.0, 0.03))
+        >>> shape.integrate([100.0, 103.0], [10.0, 100.0]).round(3).tolist()  # one standard deviation
+        [3.413]
+    """
 
     peak: Shape
     functions: tuple[tuple[str, tuple[float, ...]], ...]
@@ -117,6 +123,11 @@ def tie(peak: Shape, **functions: Sequence[float]) -> Tied:
 
     Each keyword names a parameter and gives polynomial coefficients in the mass, constant first, so a single number in
     the list fixes the parameter. Raises InputError for names the peak does not have and for its yield and mass.
+
+    Examples:
+        >>> shape = bumpfit.shapes.tie(bumpfit.shapes.gaussian(), sigma=(0.0, 0.03))
+        >>> shape.parameters
+        ('n_signal', 'mass')
     """
     for name, coefficients in functions.items():
         if name not in peak.parameters or name in (peak.parameters[0], "mass"):
