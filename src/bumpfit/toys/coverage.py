@@ -43,6 +43,12 @@ NOMINAL = "the data are an expectation (Asimov): toys are thrown at the nuisance
 class Coverage(Record):
     """Fraction of toys whose interval or limit at `level` contains their true strength, with its error, a strength
     each.
+
+    Examples:
+        >>> fractions, errors = (0.71, 0.68), (0.01, 0.01)
+        >>> found = bumpfit.toys.Coverage("interval", 0.6827, (0.0, 1.0), fractions, errors, toys=2000, failed=0)
+        >>> found.coverage[1]
+        0.68
     """
 
     kind: Kind
@@ -61,6 +67,12 @@ class Sensitivity(Record):
     """Discovery significance sqrt(q0) expected at each strength: quantiles at -2, -1, 0, 1, 2 standard deviations.
 
     `power`: fraction of toys that reach `threshold`. `significance_errors`, `power_errors`: their statistical errors.
+
+    Examples:
+        >>> bands, errors = ((0.3, 1.1, 2.0, 3.0, 4.1),), ((0.1,) * 5,)
+        >>> found = bumpfit.toys.Sensitivity((1.0,), bands, 3.0, (0.16,), 1000, errors, (0.01,))
+        >>> found.power
+        (0.16,)
     """
 
     strengths: tuple[float, ...]

@@ -21,7 +21,14 @@ Floats = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curve(Record):
-    """p at each x with its statistical error, and what a formula says there (None where there is none)."""
+    """p at each x with its statistical error, and what a formula says there (None where there is none).
+
+    Examples:
+        >>> import numpy as np
+        >>> curve = bumpfit.toys.Curve(np.array([0.0, 1.0]), np.array([0.5, 0.16]), np.array([0.01, 0.01]))
+        >>> curve.formula is None
+        True
+    """
 
     x: Floats
     p: Floats
@@ -33,6 +40,13 @@ def tail_curve(toys: ToySample | Tally, values: ArrayLike) -> Curve:
     """Tail probability of the statistic at each value; `formula` is the asymptotic law of q0 or t.
 
     q0 and the one-sided tests at their own strength: half of chi2 with one degree of freedom; t: all of it.
+
+    Examples:
+        >>> import numpy as np
+        >>> statistic, rest = np.array([0.0, 0.0, 1.0, 4.0]), np.zeros((3, 4), np.int8)
+        >>> sample = bumpfit.toys.ToySample("q0", 0.0, 0.0, statistic, *rest, 1, 0, "")
+        >>> bumpfit.toys.tail_curve(sample, [1.0, 4.0]).p.tolist()
+        [0.6, 0.4]
     """
     x = np.asarray(values, dtype=np.float64)
     pairs = np.array([toys.p_value(float(v)) for v in x]).reshape(-1, 2)
@@ -54,6 +68,13 @@ def convergence(toys: ToySample | Tally, observed: float | None = None, points: 
     statistic: it has a point at the end of each group, and only for that statistic.
 
     Raises BumpfitError without an observed statistic or without fitted toys.
+
+    Examples:
+        >>> import numpy as np
+        >>> statistic, rest = np.array([0.0, 0.0, 1.0, 4.0]), np.zeros((3, 4), np.int8)
+        >>> sample = bumpfit.toys.ToySample("q0", 0.0, 0.0, statistic, *rest, 1, 0, "")
+        >>> bumpfit.toys.convergence(sample, observed=1.0).p.tolist()
+        [0.6]
     """
     value = toys.observed if observed is None else observed
     good = toys.fitted > 0 if isinstance(toys, Tally) else bool(toys.valid.any())

@@ -41,7 +41,13 @@ LEAST = 10
 
 @dataclasses.dataclass(frozen=True)
 class Toys:
-    """n toys for each hypothesis, as a `Law`; `workers` threads, or an `executor` of any kind, throw them."""
+    """n toys for each hypothesis, as a `Law`; `workers` threads, or an `executor` of any kind, throw them.
+
+    Examples:
+        >>> law = bumpfit.toys.Toys(1000, seed=1)
+        >>> law.n, law.method
+        (1000, 'toys')
+    """
 
     n: int
     seed: int = 0

@@ -45,6 +45,12 @@ class LogLinear:
     pull    Gaussian constraints: rows p with p z of unit width, shape (J, K); toys fluctuate what they measure
     observed, observed_pull   the data: counts, shape (B,), and measurements of the pulls, shape (J,)
     limits  range of the pulls, in which `pull @ z` has to stay, shape (J, 2)
+
+    Examples:
+        >>> import numpy as np
+        >>> toy_model = bumpfit.toys.LogLinear(np.array([9.0, 4.0]), np.ones((2, 1)), np.array([1.0, 2.0]))
+        >>> toy_model.basis.shape
+        (2, 1)
     """
 
     rate: Floats

@@ -49,6 +49,10 @@ def shard(n: int, index: int, shards: int) -> Range:
     """Toys of shard `index` (from 1) of `shards` in a run of n toys.
 
     Raises InputError when there is no such shard, or none of its toys.
+
+    Examples:
+        >>> bumpfit.toys.shard(1000, 2, 4)
+        (250, 500)
     """
     if shards < 1 or not 1 <= index <= shards:
         raise InputError(f"there is no shard {index}/{shards}; shards are numbered 1/{max(shards, 1)} to the last")
@@ -58,7 +62,12 @@ def shard(n: int, index: int, shards: int) -> Range:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Index and number of shards from "3/8"; raises InputError for anything else."""
+    """Index and number of shards from "3/8"; raises InputError for anything else.
+
+    Examples:
+        >>> bumpfit.toys.parse_shard("3/8")
+        (3, 8)
+    """
     index, _, shards = text.partition("/")
     if not (index.isascii() and index.isdigit() and shards.isascii() and shards.isdigit()):
         raise InputError(f"'{text}' is not a shard; expected its number and how many there are, such as 3/8")

@@ -354,7 +354,17 @@ def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
 
 
 def merge(tallies: Sequence[Tally]) -> Tally:
-    """All toys of several tallies; raises InputError when they do not belong together or share toys."""
+    """All toys of several tallies; raises InputError when they do not belong together or share toys.
+
+    Examples:
+        >>> import dataclasses
+        >>> import numpy as np
+        >>> values, counts = np.array([0.0, 1.0, 4.0]), np.array([2, 1, 1])
+        >>> tally = bumpfit.toys.Tally("model", "q0", 0.0, 0.0, 1, 0.0, ((0, 4),), 0, values, counts)
+        >>> rest = dataclasses.replace(tally, ranges=((4, 8),))
+        >>> bumpfit.toys.merge([tally, rest]).n
+        8
+    """
     if not tallies:
         raise InputError("there is nothing to merge; give at least one result file")
     first = tallies[0]

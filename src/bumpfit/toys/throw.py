@@ -41,6 +41,13 @@ class ToySample(Record):
     model). `thrown` and `tested` are the strengths of the toys and of the hypothesis, `observed` is the statistic of
     the data (None without data). `weights` (n,): for importance sampling, None for plain toys. With several signals the
     statistic has a second axis.
+
+    Examples:
+        >>> import numpy as np
+        >>> statistic, rest = np.array([0.0, 0.0, 1.0, 4.0]), np.zeros((3, 4), np.int8)
+        >>> sample = bumpfit.toys.ToySample("q0", 0.0, 0.0, statistic, *rest, 1, 0, "")
+        >>> sample.n, sample.p_value(1.0)[0]
+        (4, 0.6)
     """
 
     name: str
@@ -152,6 +159,10 @@ def engine(
 
     Raises InputError when there is no strength, when it is fixed, or when expectations are not positive; BumpfitError
     when the fit to the data fails.
+
+    Examples:
+        >>> type(bumpfit.toys.engine(model)).__name__
+        'HistFactoryEngine'
     """
     name = canonical(statistic)
     tested = (0.0 if name == "q0" else mu) if test is None else test
