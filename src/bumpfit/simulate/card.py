@@ -143,7 +143,13 @@ def _check(name: str, value: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """All numbers between generated particles and what is written."""
+    """All numbers between generated particles and what is written.
+
+    Examples:
+        >>> from bumpfit.simulate import Card
+        >>> Card().tracks.eta_max
+        2.5
+    """
 
     tracks: Tracks = Tracks()
     ecal: Calorimeter = Calorimeter()

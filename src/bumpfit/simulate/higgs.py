@@ -52,7 +52,13 @@ BATCH = 50
 
 @dataclasses.dataclass(frozen=True)
 class HiggsJob:
-    """What is simulated: one process or several (all of them by default), in chunks of `scale` times TRIES tries."""
+    """What is simulated: one process or several (all of them by default), in chunks of `scale` times TRIES tries.
+
+    Examples:
+        >>> from bumpfit.simulate import HiggsJob
+        >>> HiggsJob().processes
+        ('htautau', 'ztautau', 'ttbar', 'diboson')
+    """
 
     processes: tuple[str, ...] = tuple(SHARES)
     scale: float = 1.0
@@ -139,7 +145,13 @@ class HiggsJob:
 
 
 def higgsml(process: str = "all", *, scale: float = 1.0) -> HiggsJob:
-    """The job of `bumpfit simulate higgs`: one process, or `all`."""
+    """The job of `bumpfit simulate higgs`: one process, or `all`.
+
+    Examples:
+        >>> from bumpfit.simulate import higgsml
+        >>> higgsml("ztautau").processes
+        ('ztautau',)
+    """
     return HiggsJob(tuple(SHARES) if process == "all" else (process,), scale)
 
 

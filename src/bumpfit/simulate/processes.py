@@ -17,7 +17,13 @@ OURS = ("random:", "print:", "stat:", "main:numberofevents", "main:timesallowerr
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """A process: its name, lines of Pythia settings, and how it was asked for (goes into the run card)."""
+    """A process: its name, lines of Pythia settings, and how it was asked for (goes into the run card).
+
+    Examples:
+        >>> from bumpfit.simulate import Process
+        >>> Process("top", ("Top:gg2ttbar = on",)).name
+        'top'
+    """
 
     name: str
     settings: tuple[str, ...]
@@ -30,6 +36,11 @@ def qcd_dijets(
     """QCD 2 -> 2 with partons above `pt_min` and partonic masses above `mass_min` (GeV), for the resonance search.
 
     mpi   multi-parton interactions: four times slower, and hardly visible in jets above 1 TeV
+
+    Examples:
+        >>> from bumpfit.simulate import qcd_dijets
+        >>> qcd_dijets().name
+        'qcd'
     """
     _positive(pt_min=pt_min, mass_min=mass_min, energy=energy)
     lines = ("HardQCD:all = on", f"PhaseSpace:pTHatMin = {pt_min!r}", f"PhaseSpace:mHatMin = {mass_min!r}")
@@ -56,6 +67,11 @@ def resonance(
 
     Raises:
         InputError: masses that are not positive or do not fit, another number of prongs.
+
+    Examples:
+        >>> from bumpfit.simulate import resonance
+        >>> resonance(3500.0, 500.0, 100.0).name
+        'resonance'
     """
     _positive(mass=mass, first=first, second=second, width=width, energy=energy)
     if width >= 1:
@@ -92,7 +108,13 @@ def resonance(
 
 
 def boosted_w(*, pt_min: float = 250.0, pt_max: float = 300.0, energy: float = ENERGY, mpi: bool = True) -> Process:
-    """W Z with W -> q q' and Z -> nu nu, transverse momentum of both between `pt_min` and `pt_max` (GeV)."""
+    """W Z with W -> q q' and Z -> nu nu, transverse momentum of both between `pt_min` and `pt_max` (GeV).
+
+    Examples:
+        >>> from bumpfit.simulate import boosted_w
+        >>> boosted_w().name
+        'boosted_w'
+    """
     lines = (
         "WeakDoubleBoson:ffbar2ZW = on",
         "24:onMode = off", "24:onIfAny = 1 2 3 4 5",
@@ -102,12 +124,24 @@ def boosted_w(*, pt_min: float = 250.0, pt_max: float = 300.0, energy: float = E
 
 
 def qcd_jets(*, pt_min: float = 250.0, pt_max: float = 300.0, energy: float = ENERGY, mpi: bool = True) -> Process:
-    """QCD 2 -> 2 with partons between `pt_min` and `pt_max` (GeV): the background of W tagging."""
+    """QCD 2 -> 2 with partons between `pt_min` and `pt_max` (GeV): the background of W tagging.
+
+    Examples:
+        >>> from bumpfit.simulate import qcd_jets
+        >>> qcd_jets().name
+        'qcd'
+    """
     return _in_range("qcd", ("HardQCD:all = on",), pt_min, pt_max, energy, mpi)
 
 
 def from_lines(name: str, lines: list[str] | tuple[str, ...]) -> Process:
-    """Any process by lines of Pythia settings; those that this program sets itself (seed, printing) are left out."""
+    """Any process by lines of Pythia settings; those that this program sets itself (seed, printing) are left out.
+
+    Examples:
+        >>> from bumpfit.simulate import from_lines
+        >>> from_lines("top", ["Top:gg2ttbar = on"]).settings
+        ('Top:gg2ttbar = on',)
+    """
     kept = tuple(" ".join(line.split()) for line in lines if line.strip()[:1].isalnum())
     kept = tuple(line for line in kept if not line.lower().startswith(OURS))
     if not kept:

@@ -33,6 +33,11 @@ class Job:
     pt_min     of the leading large-radius jet in GeV, eta_max its largest |eta| (search only)
     all_flow   keep every measured object, too (collections only)
     chunk      events of a chunk: the unit of seeds, of parallel work and of what an interruption can lose
+
+    Examples:
+        >>> from bumpfit.simulate import wtag
+        >>> wtag("background").chunk
+        500
     """
 
     process: Process
@@ -165,7 +170,13 @@ def dijet(
     eta_max: float = 2.5,
     chunk: int = 500,
 ) -> Job:
-    """The table of the resonance search: QCD dijets by default, or `resonance(...)`."""
+    """The table of the resonance search: QCD dijets by default, or `resonance(...)`.
+
+    Examples:
+        >>> from bumpfit.simulate import dijet, resonance
+        >>> dijet(resonance(3500.0, 500.0, 100.0)).content
+        'search'
+    """
     return Job(process or qcd_dijets(), card, "search", pt_min, eta_max, chunk=chunk)
 
 
@@ -179,7 +190,13 @@ def wtag(
     all_flow: bool = False,
     chunk: int = 500,
 ) -> Job:
-    """W tagging: boosted W -> q q' beside Z -> nu nu (signal), QCD dijets (background), 250 to 300 GeV."""
+    """W tagging: boosted W -> q q' beside Z -> nu nu (signal), QCD dijets (background), 250 to 300 GeV.
+
+    Examples:
+        >>> from bumpfit.simulate import wtag
+        >>> wtag("signal").process.name
+        'boosted_w'
+    """
     made = {"signal": boosted_w, "background": qcd_jets}
     if kind not in made:
         raise InputError(f"the sample is '{kind}'; expected signal or background")
@@ -187,7 +204,13 @@ def wtag(
 
 
 def general(process: Process, card: Card = DELPHES, *, all_flow: bool = False, chunk: int = 500) -> Job:
-    """Every event of a process, in collections named as by Delphes."""
+    """Every event of a process, in collections named as by Delphes.
+
+    Examples:
+        >>> from bumpfit.simulate import from_lines, general
+        >>> general(from_lines("top", ["Top:gg2ttbar = on"])).content
+        'collections'
+    """
     return Job(process, card, "collections", all_flow=all_flow, chunk=chunk)
 
 
