@@ -63,7 +63,13 @@ NAMES = tuple(PRIORS)
 
 @dataclasses.dataclass(frozen=True)
 class Nuisances(Record):
-    """Values of the six nuisances; the defaults are those without an effect."""
+    """Values of the six nuisances; the defaults are those without an effect.
+
+    Examples:
+        >>> from bumpfit.higgsml import Nuisances
+        >>> Nuisances(tes=1.01)
+        Nuisances(tes=1.01)
+    """
 
     tes: float = 1.0
     jes: float = 1.0

@@ -34,6 +34,13 @@ class PseudoExperiment:
     """A pseudo-experiment: events without labels or weights, and what they were made with.
 
     `largest_multiplicity` is the number of times that the most frequent event was repeated in the bootstrap.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from bumpfit.higgsml import Nuisances, PseudoExperiment
+        >>> table = pd.DataFrame({"PRI_met": [20.0]})
+        >>> PseudoExperiment(table, 1.0, Nuisances(tes=1.01), seed=3).nuisances.tes
+        1.01
     """
 
     table: pd.DataFrame
@@ -127,7 +134,13 @@ def strengths(seed: int, n_sets: int) -> NDArray[np.float64]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Record):
-    """Settings of a test: sets of pseudo-experiments, one mu a set, and which nuisances are drawn."""
+    """Settings of a test: sets of pseudo-experiments, one mu a set, and which nuisances are drawn.
+
+    Examples:
+        >>> from bumpfit.higgsml import Settings
+        >>> Settings(mus=(0.5, 1.0), experiments=10).seed
+        31415
+    """
 
     mus: tuple[float, ...]
     experiments: int = 100

@@ -27,7 +27,14 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Score(Record):
-    """Width, coverage, penalty f and score of N intervals; `reversed`: those with p16 > p84, which never cover."""
+    """Width, coverage, penalty f and score of N intervals; `reversed`: those with p16 > p84, which never cover.
+
+    Examples:
+        >>> from bumpfit.higgsml import score
+        >>> found = score([1.0, 1.0], [0.8, 1.1], [1.2, 1.3])
+        >>> round(found.width, 3), found.coverage
+        (0.3, 0.5)
+    """
 
     width: float
     coverage: float
@@ -101,6 +108,12 @@ class Scores(Record):
 
     `error`: standard deviation of the merged score when the intervals of every set are drawn again with replacement;
     `low`, `high`: its 2.5 and 97.5 % quantiles. `mean` is the mean over the sets.
+
+    Examples:
+        >>> from bumpfit.higgsml import scores
+        >>> found = scores([1.0, 2.0], [[0.8, 0.9], [1.7, 2.1]], [[1.2, 1.4], [2.2, 2.5]], replicas=10)
+        >>> [one.coverage for one in found.sets]
+        [1.0, 0.5]
     """
 
     sets: tuple[Score, ...]
@@ -120,6 +133,12 @@ def scores(
 
     Raises:
         InputError: as `score`; other numbers of sets.
+
+    Examples:
+        >>> from bumpfit.higgsml import scores
+        >>> found = scores([1.0, 2.0], [[0.8, 0.9], [1.7, 1.9]], [[1.2, 1.4], [2.2, 2.5]], replicas=10)
+        >>> found.merged.n, round(found.merged.width, 3)
+        (4, 0.5)
     """
     true = _numbers(mu, "mu")
     if not len(true) == len(p16) == len(p84):

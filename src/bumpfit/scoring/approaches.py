@@ -61,6 +61,10 @@ class BoostedTrees(Classifier):
     information (Finke et al., Phys. Rev. D 109 (2024) 034033, arXiv:2309.13111). `backend`: "sklearn"
     (`HistGradientBoostingClassifier` on quantile bins) or "lightgbm". A missing value goes to the side of a split where
     it lowers the loss.
+
+    Examples:
+        >>> bumpfit.scoring.BoostedTrees(models=2).leaves
+        31
     """
 
     kind: ClassVar[str] = "trees"

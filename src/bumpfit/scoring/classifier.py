@@ -41,7 +41,12 @@ class Estimator(Protocol):
 
 
 class Classifier(abc.ABC):
-    """Base of the approaches. `classes_` (K,) and `n_features_in_` exist once it is trained."""
+    """Base of the approaches. `classes_` (K,) and `n_features_in_` exist once it is trained.
+
+    Examples:
+        >>> issubclass(bumpfit.scoring.BoostedTrees, bumpfit.scoring.Classifier)
+        True
+    """
 
     kind: ClassVar[str]
     dimensions: ClassVar[int] = 2
@@ -238,6 +243,10 @@ def balanced(weights: ArrayLike | None, y: ArrayLike) -> Array:
     """Weights scaled so that every class has the same total, and 1 on average, shape (N,).
 
     A classifier of simulated classes should learn their shapes; how many events of each are expected enters later.
+
+    Examples:
+        >>> bumpfit.scoring.balanced(None, [0, 0, 0, 1]).round(3).tolist()
+        [0.667, 0.667, 0.667, 2.0]
     """
     classes, index = checked_classes(y, len(np.asarray(y)))
     w = checked_weights(weights, index, classes)

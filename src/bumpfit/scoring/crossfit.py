@@ -14,7 +14,13 @@ from bumpfit.scoring.forward import Job, Rows, train_and_score
 
 
 def deal_folds(n: int, folds: int, rng: np.random.Generator) -> Rows:
-    """Fold number 0..folds-1 of each of n events, in equal parts at random; raises InputError if n < folds."""
+    """Fold number 0..folds-1 of each of n events, in equal parts at random; raises InputError if n < folds.
+
+    Examples:
+        >>> import numpy as np
+        >>> np.bincount(bumpfit.scoring.deal_folds(6, 3, np.random.default_rng(0))).tolist()
+        [2, 2, 2]
+    """
     if n < folds:
         raise InputError(f"a table has {n} events, fewer than the {folds} folds it is dealt into; take fewer folds")
     return rng.permutation(np.arange(n) % folds)
@@ -74,6 +80,12 @@ def survival(scores: Array, background: Array) -> Array:
 
     Between background events, and above the highest, scores are told apart by log-linear interpolation of the
     survival function; it is this rank, not the raw score, that is comparable between folds and regions.
+
+    Examples:
+        >>> import numpy as np
+        >>> background = np.array([0.0, 1.0, 2.0, 3.0])
+        >>> bumpfit.scoring.survival(np.array([0.0, 1.5, 9.0]), background).round(3).tolist()
+        [0.8, 0.49, 0.002]
     """
     b = np.sort(background)[::-1]
     m = len(b)

@@ -24,7 +24,13 @@ ROUNDS = 50  # a safety stop: every round must improve the significance, a few d
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """One feature's cut: x <= low ("below"), x >= low, low <= x <= high, x <= low or x >= high, or none."""
+    """One feature's cut: x <= low ("below"), x >= low, low <= x <= high, x <= low or x >= high, or none.
+
+    Examples:
+        >>> cut = bumpfit.scoring.Cut("between", 80.0, 100.0)
+        >>> cut.sentence("mass")
+        '80 <= mass <= 100'
+    """
 
     kind: Kind = "none"
     low: float = np.nan
@@ -82,6 +88,10 @@ class CutAndCount(Classifier):
     of the training events ("outside" a small gap).
     `signal`, `background`: expected events to which the weights of the classes are scaled (None: weights as given);
     `min_background`: training events of background that must be left.
+
+    Examples:
+        >>> bumpfit.scoring.CutAndCount(topology="parallel").topology
+        'parallel'
     """
 
     kind: ClassVar[str] = "cuts"

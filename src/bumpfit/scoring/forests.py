@@ -108,6 +108,10 @@ class RandomForest(Classifier):
 
     `trees`: of the forest; `leaf_events`: events that a leaf needs; `features`: fraction of the features that a split
     chooses among.
+
+    Examples:
+        >>> bumpfit.scoring.RandomForest(trees=10)
+        RandomForest(trees=10, leaf_events=50, features=0.5)
     """
 
     kind: ClassVar[str] = "forest"
@@ -160,6 +164,10 @@ class ExtraTrees(RandomForest):
 
     `bins`: quantile bins of each feature, so that random places are random quantiles: a feature with a long tail is
     cut where its events are.
+
+    Examples:
+        >>> bumpfit.scoring.ExtraTrees(trees=10)
+        ExtraTrees(trees=10, leaf_events=50, features=1.0, bins=512)
     """
 
     kind: ClassVar[str] = "extra_trees"

@@ -28,7 +28,12 @@ Rows = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class ForwardPlan:
-    """How the events are dealt out: a first block that is only trained on, then `blocks` equal ones that are tested."""
+    """How the events are dealt out: a first block that is only trained on, then `blocks` equal ones that are tested.
+
+    Examples:
+        >>> bumpfit.scoring.ForwardPlan(first=0.5, blocks=5)
+        ForwardPlan(first=0.5, blocks=5)
+    """
 
     first: float = 0.3
     blocks: int = 7
@@ -49,7 +54,14 @@ class ForwardPlan:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredBlock:
-    """Scores of one tested block in one region: rows (positions in the tables) and scores of data and background."""
+    """Scores of one tested block in one region: rows (positions in the tables) and scores of data and background.
+
+    Examples:
+        >>> import numpy as np
+        >>> rows, scores = np.arange(3), np.array([0.2, -0.1, 1.4])
+        >>> bumpfit.scoring.ScoredBlock(1, rows, rows, scores, scores).data.tolist()
+        [0.2, -0.1, 1.4]
+    """
 
     block: int
     data_rows: Rows
@@ -60,7 +72,13 @@ class ScoredBlock:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """Train `positive` against `negative` (with relative `weights` of the positive events), then score tables."""
+    """Train `positive` against `negative` (with relative `weights` of the positive events), then score tables.
+
+    Examples:
+        >>> import numpy as np
+        >>> bumpfit.scoring.Job(1, np.ones((5, 2)), np.zeros((4, 2)), tables=(np.ones((3, 2)),)).weights is None
+        True
+    """
 
     seed: int
     positive: Array

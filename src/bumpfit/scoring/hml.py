@@ -24,6 +24,11 @@ def hml_rejection(labels: ArrayLike, probabilities: ArrayLike, efficiency: float
 
     Raises:
         InputError: labels other than 0 and 1, probabilities of another shape than (N, 2), an efficiency outside (0, 1].
+
+    Examples:
+        >>> probabilities = [[0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.8, 0.2]]
+        >>> round(bumpfit.scoring.hml_rejection([1, 1, 0, 0], probabilities, 0.9), 3)
+        4.0
     """
     y, p = _checked(labels, probabilities)
     if not 0 < efficiency <= 1:
@@ -55,6 +60,11 @@ def hml_significance(
 
     Raises:
         InputError: labels other than 0 and 1, probabilities of another shape than (N, 2), no thresholds.
+
+    Examples:
+        >>> probabilities = [[0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.8, 0.2]]
+        >>> round(bumpfit.scoring.hml_significance([1, 1, 0, 0], probabilities), 3)  # 2 / sqrt(2 + 1)
+        1.155
     """
     y, p = _checked(labels, probabilities)
     if not len(thresholds):

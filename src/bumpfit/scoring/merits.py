@@ -23,7 +23,12 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Measure(Record):
-    """A figure of merit without a threshold: its value and bootstrap error (None when not asked for)."""
+    """A figure of merit without a threshold: its value and bootstrap error (None when not asked for).
+
+    Examples:
+        >>> bumpfit.scoring.accuracy([1, 1, 0, 0], [1, 0, 0, 0])
+        Measure(value=0.75, error=None)
+    """
 
     value: float
     error: float | None
@@ -38,6 +43,11 @@ class Merits(Record):
     formula is `formula`; `rejections` 1 / eps_B by signal efficiency, against
     all other classes; `by_class` the same against each class alone. `hml` repeats the definitions of HEP ML Lab
     (None unless there are two classes). `notes` say what could not be had.
+
+    Examples:
+        >>> found = bumpfit.scoring.evaluate([0, 1], [[0.8, 0.2], [0.3, 0.7]], ["qcd", "w"], bootstrap=0)
+        >>> found.signal, found.events
+        ('w', {'qcd': 1, 'w': 1})
     """
 
     events: Mapping[str, int]
@@ -62,6 +72,10 @@ def accuracy(
 
     Raises:
         InputError: shapes that do not match, no events, non-finite weights.
+
+    Examples:
+        >>> bumpfit.scoring.accuracy([1, 1, 0, 0], [1, 0, 0, 0]).value
+        0.75
     """
     y, p = np.asarray(labels), np.asarray(predictions)
     w = _weights(weights, len(y))
@@ -128,6 +142,11 @@ def max_significance(
     Raises:
         InputError: bad labels, scores or weights; an unknown kind; no threshold leaves `min_background` events, or
             has a value of the formula.
+
+    Examples:
+        >>> found = bumpfit.scoring.max_significance([1, 1, 0, 0], [0.9, 0.8, 0.7, 0.2], min_background=1)
+        >>> round(found.value, 2), found.threshold
+        (1.61, 0.7)
     """
     own = None if kind in ("asimov", "simple") else FigureOfMerit.read(kind)
     if not (np.isfinite(background_error) and background_error >= 0):
@@ -201,6 +220,12 @@ def evaluate(
     Raises:
         InputError: shapes that do not match, a formula that cannot be read, unknown classes, a class without events,
             bad weights or probabilities.
+
+    Examples:
+        >>> probabilities = [[0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.1, 0.9]]
+        >>> found = bumpfit.scoring.evaluate([0, 0, 1, 1], probabilities, ["qcd", "w"], bootstrap=0)
+        >>> found.signal, found.auc.value, found.accuracy.value
+        ('w', 1.0, 0.75)
     """
     y, p = np.asarray(targets), np.asarray(probabilities, dtype=np.float64)
     if p.shape != (len(y), len(classes)):

@@ -17,7 +17,13 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Merit(Record):
-    """A figure of merit at a threshold: its value, bootstrap error (None when not asked for) and the efficiencies."""
+    """A figure of merit at a threshold: its value, bootstrap error (None when not asked for) and the efficiencies.
+
+    Examples:
+        >>> found = bumpfit.scoring.rejection([1, 1, 0, 0], [0.9, 0.7, 0.8, 0.3], efficiency=0.5)
+        >>> found.threshold, found.signal_efficiency
+        (0.9, 0.5)
+    """
 
     value: float
     error: float | None

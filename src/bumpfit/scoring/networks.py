@@ -175,6 +175,10 @@ class MLP(Network):
 
     A missing value is replaced by the mean, and a further input says that it was missing. `hidden`: widths of the
     layers (those of HEP ML Lab's SimpleMLP by default); `dropout`: fraction of units left out in training.
+
+    Examples:
+        >>> bumpfit.scoring.MLP(hidden=(16, 16)).hidden
+        (16, 16)
     """
 
     kind: ClassVar[str] = "mlp"
@@ -238,6 +242,10 @@ class CNN(Network):
     convolution (those of HEP ML Lab's SimpleCNN by default); `hidden`: units of the layer between the last pooling
     and the answer, 0 for the mean of every filter instead, as SimpleCNN has it (where in the image something was
     seen is lost then).
+
+    Examples:
+        >>> bumpfit.scoring.CNN().filters
+        (8, 16, 32)
     """
 
     kind: ClassVar[str] = "cnn"

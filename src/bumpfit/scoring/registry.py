@@ -24,6 +24,10 @@ class Average(Classifier):
     """Several approaches trained on the same events, each with a seed of its own; their log odds are averaged.
 
     `members`: names of approaches, a name may come more than once; `settings`: settings by name of approach.
+
+    Examples:
+        >>> bumpfit.scoring.Average().members
+        ('trees', 'extra_trees')
     """
 
     kind: ClassVar[str] = "average"
@@ -92,7 +96,12 @@ RANKING = tuple(name for name, each in APPROACHES.items() if ranks(each()))
 
 
 def approach(name: str, **settings: Any) -> Classifier:
-    """The approach of this name; raises InputError for an unknown name or setting."""
+    """The approach of this name; raises InputError for an unknown name or setting.
+
+    Examples:
+        >>> bumpfit.scoring.approach("forest", trees=10)
+        RandomForest(trees=10, leaf_events=50, features=0.5)
+    """
     if name not in APPROACHES:
         raise InputError(f"there is no approach '{name}'; expected one of {', '.join(APPROACHES)}")
     check_settings(APPROACHES[name], settings)

@@ -40,6 +40,11 @@ class Setup:
     `background_error` for every class but the signal that is not named). `bins`: bins of the histogram before sparse
     ones are joined; `edges` gives them instead; `least_background`: simulated background events that a bin must hold.
     `variation_norms`: False lets systematic variations change shapes, not the expected events of a class.
+
+    Examples:
+        >>> from bumpfit.tagging import Setup
+        >>> Setup(signal="w", luminosity=36.1).background_error
+        0.1
     """
 
     signal: str | None = None
@@ -254,6 +259,15 @@ def check(dataset: Dataset, setup: Setup) -> dict[str, float]:
 
     Raises:
         InputError: unknown classes, numbers out of range, edges that do not increase.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+        >>> from bumpfit.tagging import Setup, check
+        >>> samples, targets = np.ones((4, 1), np.float32), np.array([0, 0, 1, 1], np.int32)
+        >>> dataset = Dataset(samples, targets, np.ones(4), ("m",), ("qcd", "w"))
+        >>> check(dataset, Setup(signal="w", events={"qcd": 100.0, "w": 10.0}))
+        {'qcd': 100.0, 'w': 10.0}
     """
     named: list[Sequence[str]] = [[setup.signal] if setup.signal else [], list(setup.cross_section_errors)]
     for name in (name for names in named for name in names):

@@ -20,6 +20,16 @@ PB_PER_FB = 1000.0  # a cross-section in pb times a luminosity in fb^-1
 class Templates:
     """One histogram a class between common `edges`; the classes in the order of the data set. `missing` events had no
     value and are in no bin.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+        >>> from bumpfit.tagging import templates
+        >>> samples, targets = np.ones((4, 1), np.float32), np.array([0, 0, 1, 1], np.int32)
+        >>> dataset = Dataset(samples, targets, np.ones(4), ("m",), ("qcd", "w"))
+        >>> values = [0.1, np.nan, 0.8, 0.9]
+        >>> templates(dataset, values, [0.0, 0.5, 1.0], {"qcd": 9.0, "w": 1.0}, "score").missing
+        {'qcd': 1, 'w': 0}
     """
 
     name: str
@@ -88,6 +98,14 @@ def score_edges(
     Edges lie where equal fractions of the signal begin, and where 1, 2, 4, ... times `least_background` background
     events lie above; bins are then joined from the high end until each holds enough. They follow from these two
     distributions, not from any significance. Few different values (as of cuts) get a bin each.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.tagging import score_edges
+        >>> values, signal = np.linspace(0.0, 1.0, 41), np.arange(41) > 30
+        >>> edges = score_edges(values, signal, np.ones(41), 3)
+        >>> len(edges)
+        4
     """
     different = np.unique(values)
     if len(different) < 2:
@@ -173,6 +191,17 @@ def templates(
 
     Raises:
         InputError: lengths that do not match, a class without weight, a bin whose weights add up to less than 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+        >>> from bumpfit.tagging import templates
+        >>> samples, targets = np.ones((4, 1), np.float32), np.array([0, 0, 1, 1], np.int32)
+        >>> dataset = Dataset(samples, targets, np.ones(4), ("m",), ("qcd", "w"))
+        >>> values, expected = [0.1, 0.9, 0.8, 0.9], {"qcd": 100.0, "w": 10.0}
+        >>> made = templates(dataset, values, [0.0, 0.5, 1.0], expected, "score")
+        >>> made.histograms["qcd"].counts.tolist()
+        [50.0, 50.0]
     """
     x, bins = np.asarray(values, dtype=np.float64), check_edges(edges)
     if x.shape != (len(dataset),):

@@ -26,7 +26,17 @@ PREFIXES = ("xsec_", "stat_")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Varied:
-    """A varied data set and the score or observable of each of its events, shape (N,)."""
+    """A varied data set and the score or observable of each of its events, shape (N,).
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+        >>> from bumpfit.tagging import Varied, scaled
+        >>> samples, targets = np.ones((4, 1), np.float32), np.array([0, 0, 1, 1], np.int32)
+        >>> dataset = Dataset(samples, targets, np.ones(4), ("m",), ("qcd", "w"))
+        >>> Varied(scaled(dataset, "m", 1.25), [0.2, 0.9, 0.7, 0.9]).dataset.classes
+        ('qcd', 'w')
+    """
 
     dataset: Dataset
     values: ArrayLike
@@ -37,6 +47,16 @@ class Variation:
     """A systematic uncertainty at +1 and -1 standard deviation; without `down` the change of `up` is mirrored.
 
     Classes that the data sets do not hold are not affected.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+        >>> from bumpfit.tagging import Variation, Varied, scaled
+        >>> samples, targets = np.ones((4, 1), np.float32), np.array([0, 0, 1, 1], np.int32)
+        >>> dataset = Dataset(samples, targets, np.ones(4), ("m",), ("qcd", "w"))
+        >>> up = Varied(scaled(dataset, "m", 1.25), [0.2, 0.9, 0.7, 0.9])
+        >>> Variation(up).down is None  # the change of `up` is mirrored
+        True
     """
 
     up: Varied
@@ -45,7 +65,13 @@ class Variation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Effect(Record):
-    """Expected events of a class a bin, (B,) each, with the uncertainty at +1 and -1 standard deviation."""
+    """Expected events of a class a bin, (B,) each, with the uncertainty at +1 and -1 standard deviation.
+
+    Examples:
+        >>> from bumpfit.tagging import Effect
+        >>> Effect(up=(1.1,), down=(0.9,)).up
+        (1.1,)
+    """
 
     up: tuple[float, ...]
     down: tuple[float, ...]
@@ -136,6 +162,15 @@ def scaled(dataset: Dataset, feature: str, factor: float) -> Dataset:
 
     Raises:
         InputError: no such feature.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+        >>> from bumpfit.tagging import scaled
+        >>> samples, targets = np.ones((4, 1), np.float32), np.array([0, 0, 1, 1], np.int32)
+        >>> dataset = Dataset(samples, targets, np.ones(4), ("m",), ("qcd", "w"))
+        >>> scaled(dataset, "m", 1.25).samples.ravel().tolist()
+        [1.25, 1.25, 1.25, 1.25]
     """
     if feature not in dataset.features:
         raise InputError(f"the data set has no '{feature}'; its features are {', '.join(dataset.features) or 'images'}")
