@@ -24,7 +24,12 @@ def open(path: Any, *, tree: str | None = None, key: str | None = None) -> Any:
 
 
 def observable(name: str, source: Any, **parameters: Any) -> Any:
-    """The values of an observable for all events, an awkward array; see `bumpfit.events.observables.observable`."""
+    """The values of an observable for all events, an awkward array; see `bumpfit.events.observables.observable`.
+
+    Examples:
+        >>> bumpfit.events.observable("pt", {"pt": [12.0, 45.0]}).tolist()
+        [12.0, 45.0]
+    """
     from bumpfit.events.observables import observable as values
 
     return values(name, source, **parameters)
@@ -44,7 +49,14 @@ def mask(cut: str, source: Any, *, empty: bool = False) -> Any:
 
 
 def register(name: str, function: Callable[..., Any], *, objects: int | None = 1) -> None:
-    """Add an observable under a name; see `bumpfit.events.observables.register`."""
+    """Add an observable under a name; see `bumpfit.events.observables.register`.
+
+    Examples:
+        >>> half = lambda events: bumpfit.events.observable("mass", events) / 2
+        >>> bumpfit.events.register("half_mass", half, objects=0)
+        >>> bumpfit.events.observable("half_mass", {"mass": [90.0]}).tolist()
+        [45.0]
+    """
     from bumpfit.events.observables import register as add
 
     add(name, function, objects=objects)

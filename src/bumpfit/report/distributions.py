@@ -35,7 +35,13 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShapeRatio:
-    """Selected background over its share of the whole table: `edges` (B+1,), `ratio`, `error` (B,), and chi2 text."""
+    """Selected background over its share of the whole table: `edges` (B+1,), `ratio`, `error` (B,), and chi2 text.
+
+    Examples:
+        >>> import numpy as np
+        >>> bumpfit.report.ShapeRatio("chi2 = 1.2", np.arange(3.0), np.ones(2), np.full(2, 0.1)).ratio.tolist()
+        [1.0, 1.0]
+    """
 
     label: str
     edges: Array

@@ -29,7 +29,14 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bins:
-    """Contents of bins, all (B,) events: data, background of the table, fitted background, fitted signal."""
+    """Contents of bins, all (B,) events: data, background of the table, fitted background, fitted signal.
+
+    Examples:
+        >>> import numpy as np
+        >>> bins = bumpfit.report.Bins(np.arange(5.0), *np.ones((4, 4)))
+        >>> bins.rebinned(2).data.tolist()
+        [2.0, 2.0]
+    """
 
     edges: Array
     data: Array

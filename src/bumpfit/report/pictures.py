@@ -59,6 +59,11 @@ def plot(
 
     Raises:
         InputError: no figure of such a record, an unknown experiment, another number of axes than panels.
+
+    Examples:
+        >>> figure = bumpfit.report.plot(bumpfit.inference.scan(model, n_points=3))
+        >>> figure.axes[0].get_xlabel()
+        'mu'
     """
     experiment, status = experiment_of(label)
     draw = getattr(record, "_picture", None) or functools.partial(picture, record)  # of higher floors: their own

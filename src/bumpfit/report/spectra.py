@@ -36,7 +36,14 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScanLine:
-    """Local p-values over the mass: `masses`, `p` (K,)."""
+    """Local p-values over the mass: `masses`, `p` (K,).
+
+    Examples:
+        >>> import numpy as np
+        >>> line = bumpfit.report.ScanLine("observed", np.array([100.0, 200.0]), np.array([0.5, 0.01]))
+        >>> line.label
+        'observed'
+    """
 
     label: str
     masses: Array
