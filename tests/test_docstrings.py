@@ -1,9 +1,11 @@
 """The examples in docstrings do what they show; `model` is that of `bumpfit.workspace.read`."""
 
 import doctest
+import functools
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,23 +13,41 @@ import bumpfit
 from bumpfit.workspace import build
 
 ROOT = Path(bumpfit.__file__).parent
-LEAST = 25
-"""Functions with an example."""
+WITHOUT = {
+    "inference": "",
+    "workspace": "from_card",
+    "toys": "GlobalToys Tally coverage dask_executor global_curve job_files read run scan_toys sensitivity tail",
+    "shapes": "Envelope envelope",
+    "events": "open",
+    "scoring": "Ensemble cross_fit forward_scores train train_and_score",
+    "report": (
+        "Document background_shapes brazil cls_curve contours coverage_ladder cut_flow data_and_background "
+        "drawing_on global_p_value images mass_peak observables performance png point_cloud probabilities "
+        "profile ranking scan score_bins selection_significances sensitivity_bands spectrum tail_probability "
+        "templates toy_distribution two_hypotheses yields"
+    ),
+    "simulate": "Summary events from_file read_card run_card",
+    "higgsml": "bias derived experiment pseudo_experiment",
+    "tagging": "Prospects prospects",
+}
+"""Public functions and classes without an example, by package. This list may only get shorter."""
 
 
-def examples() -> Iterator[tuple[str, doctest.DocTest]]:
+@functools.cache
+def examples() -> dict[str, doctest.DocTest]:
+    found = {}
     finder = doctest.DocTestFinder(exclude_empty=True)
     for path in sorted(ROOT.rglob("*.py")):
         if ">>> " in path.read_text():
             name = ".".join(("bumpfit", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
             module = importlib.import_module(name)
-            yield from ((test.name, test) for test in finder.find(module, name) if test.examples)
+            found |= {test.name: test for test in finder.find(module, name) if test.examples}
+    return found
 
 
 def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = dict(examples())
-    assert len(found) >= LEAST
+    found = examples()
     first = found["bumpfit.workspace.read.read"]
     names = {"bumpfit": bumpfit, "build": build}
     for line in first.examples:
@@ -37,3 +57,20 @@ def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         test.globs = dict(names)
         doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=told.append)
     assert not told, "".join(told)
+
+
+def public() -> Iterator[tuple[str, str, Any]]:
+    """Package, name and object of the functions and classes in `__all__`, sorted by name."""
+    for package in WITHOUT:
+        module = importlib.import_module(f"bumpfit.{package}")
+        for name in sorted(module.__all__):
+            if callable(thing := getattr(module, name)):
+                yield package, name, thing
+
+
+def test_public_names_have_an_example() -> None:
+    run, without = examples(), dict.fromkeys(WITHOUT, "")
+    for package, name, thing in public():
+        if f"{thing.__module__}.{thing.__qualname__}" not in run:
+            without[package] += f" {name}"
+    assert {package: names.strip() for package, names in without.items()} == WITHOUT
