@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from bumpfit.errors import InputError
 from bumpfit.histograms import from_counts
 from bumpfit.report import embedded, pictures, vector
+from bumpfit.report.profiles import plain_text
 from bumpfit.report.spoken import spoken, words
-from bumpfit.report.style import band, panels, style
+from bumpfit.report.style import band, panels, pulls, style
 
 COUNTS = from_counts(np.linspace(100.0, 200.0, 11), np.array([4.0, 9, 16, 25, 36, 25, 16, 9, 4, 1]), name="m_JJ")
 
@@ -78,6 +79,16 @@ def test_hostile_labels_are_outlines() -> None:
     assert "script" not in text and "alert" not in text and text.count("</svg>") == 1
 
 
+@pytest.mark.parametrize("name", ["a\x01b", "a\0", "a\ufffe", "a\ud800"])
+def test_names_with_characters_that_no_xml_holds(name: str) -> None:
+    with style():
+        figure, (axis,) = panels()
+        axis.set_xlabel(name.replace("\ud800", ""))
+        axis.set_ylabel(plain_text(name))
+    ElementTree.fromstring(vector.svg(figure, "f"))
+    assert not re.search("[\x00-\x1f\ud800]", spoken(figure))
+
+
 def test_files(tmp_path: Path) -> None:
     made = embedded.embedded("one", pictures.plot(COUNTS), "Counts.")
     written = embedded.write([made], tmp_path)
@@ -92,3 +103,17 @@ def test_words_say_the_numbers_that_are_drawn() -> None:
     assert "m_JJ from 100 to 200" in said and "10 points from 1 (at 195) to 36 (at 145)" in said
     assert "all: 30 points from −1 (at 11) to 0.991 (at 14)" in spoken(scattered(30))
     assert words(r"$\Delta m_{J}$ of \$5") == "Δ m_J of $5"
+
+
+def test_words_of_bands_and_panels_with_guides() -> None:
+    with style():
+        figure, (upper, lower) = panels((2.0, 1.0))
+        band(upper, np.array([8.0, 18.0]), np.array([12.0, 24.0]), np.arange(3.0), label="Uncertainty")
+        pulls(lower, np.array([-1.5, 0.5]), np.arange(3.0))
+    said = spoken(figure)
+    assert "Uncertainty: upper less lower edge 4 at 0.5, 6 at 1.5" in said
+    assert "−1.5 at 0.5, 0.5 at 1.5" in said
+    lower.clear()
+    lower.plot([0.5, 0.7], [0, 1], "o")
+    lower.set_yticks([0, 1], ["jes", "lumi"])
+    assert "jes 0.5, lumi 0.7" in spoken(figure)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from bumpfit.console import printable
 from bumpfit.errors import BumpfitError
 from bumpfit.inference.compatibility import Compatibility
 from bumpfit.inference.posterior import Posterior
@@ -132,8 +133,8 @@ def contours(lines: Sequence[Contour], surface: Surface | None = None) -> Figure
     axis.set_xlabel(plain_text(one.parameters[0]))
     axis.set_ylabel(plain_text(one.parameters[1]))
     axis.autoscale_view()
-    headroom(axis, 0.2)
-    axis.legend(loc="upper right", ncols=len(lines) + 1, fontsize="small")
+    headroom(axis, 0.2 if surface is None else 0.3)
+    axis.legend(loc="upper right", ncols=len(lines) + 1 if surface is None else 2, fontsize="small")
     return figure
 
 
@@ -198,8 +199,8 @@ def brazil(scan: MassScan) -> Figure:
 
 
 def plain_text(name: str) -> str:
-    """A parameter's name as text: matplotlib would read $ as mathematics."""
-    return name.replace("$", r"\$")
+    """A parameter's name as text: matplotlib reads $ as mathematics, and neither SVG nor fonts have all characters."""
+    return printable(name).replace("$", r"\$")
 
 
 __all__ = ["brazil", "cls_curve", "compatibility", "contours", "expected_bands", "plain_text", "profile"]

@@ -17,6 +17,7 @@ from matplotlib.patches import StepPatch
 from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
+from bumpfit.console import printable
 from bumpfit.report.rounding import count, significant
 
 Array = NDArray[np.float64]
@@ -55,7 +56,7 @@ def words(label: str) -> str:
     """
     text = LEFT_OUT.sub("", label.replace(r"\$", "\0"))
     text = re.sub(r"\\([A-Za-z]+)", lambda found: LETTERS.get(found[1], found[1]), text)
-    return " ".join(re.sub(r"[${}]", "", text).replace("\0", "$").split())
+    return printable(" ".join(re.sub(r"[${}]", "", text).replace("\0", "$").split()))
 
 
 def _panel(panel: Axes) -> Iterator[str]:
@@ -65,13 +66,15 @@ def _panel(panel: Axes) -> Iterator[str]:
     named = list(zip(*panel.get_legend_handles_labels(), strict=True))
     labelled: list[tuple[Any, str]] = [(handle, words(str(label))) for handle, label in named]
     if not labelled:  # what has no name is told where nothing has one
-        drawn: list[Any] = [*(panel.containers or panel.lines or panel.patches)]
-        labelled = [(handle, "") for handle in drawn if not _is_guide(handle)]
+        lines = [line for line in panel.lines if not _is_guide(line)]
+        drawn: list[Any] = [*(panel.containers or lines or panel.patches)]
+        labelled = [(handle, "") for handle in drawn]
     names = _names(panel.xaxis), _names(panel.yaxis)
     for handle, label in labelled:
         told = _series(handle, names)
         if told:
-            yield f"{label}: {told}." if label else f"{told[0].upper()}{told[1:]}."
+            first = told[0] if names[1] else told[0].upper()  # a name keeps its letters
+            yield f"{label}: {told}." if label else f"{first}{told[1:]}."
     for image in panel.images:
         values = np.ma.filled(np.ma.asarray(image.get_array(), dtype=np.float64), np.nan)
         if values.ndim == 2 and np.isfinite(values).any():
@@ -117,7 +120,9 @@ def _series(handle: Any, names: tuple[dict[float, str], dict[float, str]]) -> st
         top, edges, base = handle.get_data()
         values = np.asarray(top, dtype=np.float64) - np.asarray(base)
         middle = 0.5 * (np.asarray(edges)[1:] + np.asarray(edges)[:-1])
-        if handle.get_fill() and not np.any(base):  # of a stack it stands on the others
+        if np.any(base):  # a band
+            return _points(middle, values, names, "bins, upper less lower edge", few="upper less lower edge ")
+        if handle.get_fill():  # of a stack it stands on the others
             return _points(middle, values, names, "bins, upper edge", few="upper edge ")
         return _points(middle, values, names, "bins")
     if isinstance(handle, Line2D):

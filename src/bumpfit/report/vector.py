@@ -33,6 +33,8 @@ ATTRIBUTES = frozenset(
 )  # fmt: skip
 DECLARATION = re.compile(r"\s*([a-z-]+)\s*:\s*((?:url\(#[\w-]+\)|[#\w.,% -]|rgba?\([\d., %]+\))+)\s*")
 PLAIN = re.compile(r"[#\w.,+ ()-]+")
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML file may hold; matplotlib writes them in comments."""
 INSIDE = re.compile(r"url\(#([\w-]+)\)")
 PIXELS = "data:image/png;base64,"
 LONG = re.compile(r"-?\d+\.\d{3,}")
@@ -45,7 +47,7 @@ def svg(figure: Figure, name: str) -> str:
     with style(), mpl.rc_context({"svg.fonttype": "path"}), _pixels_of_many(figure):
         as_texts(figure)
         figure.savefig(stream, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None})
-    return clean(stream.getvalue().decode(), name)
+    return clean(NO_XML.sub("", stream.getvalue().decode()), name)
 
 
 def clean(text: str, name: str) -> str:
