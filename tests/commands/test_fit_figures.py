@@ -100,6 +100,7 @@ def test_asimov_data_are_called_so(workspace: Path, monkeypatch: pytest.MonkeyPa
         (["--ratio"], "is how a figure looks"),
         (["--figure", "f.png", "--draw", "XR"], "names a channel 'XR'"),
         (["--figure", "f.png", "--stack", "top"], "cannot read --stack top"),
+        (["--figure", "f.png", "--stack", "t=ttbar,tops*"], "names samples 'tops*'; the workspace has si"),
         (["--correlation-figure", "c.gif"], "cannot draw to"),
         (["--figure", "f.png", "--label", "UA1"], "the label is 'UA1'"),
         (["--figure", "f.png", "--prefit-figure", "f.png"], "the name of two outputs"),

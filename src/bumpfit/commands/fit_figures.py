@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -77,6 +78,11 @@ class FitFigures:
         for name in self.draw or ():
             if name not in known:
                 raise InputError(f"--draw names a channel '{name}'; the workspace has {', '.join(sorted(known))}")
+        stacks = groups_of(self.stack, "stack")
+        samples = sorted({sample.name for channel in found.channels for sample in channel.samples})
+        for pattern in (pattern for patterns in stacks.values() for pattern in patterns):
+            if not fnmatch.filter(samples, pattern):
+                raise InputError(f"--stack names samples '{pattern}'; the workspace has {', '.join(samples)}")
         chosen = self.draw or known
         channels = tuple(
             dataclasses.replace(channel, data=None) if channel.name in (fitting.blind or ()) else channel
@@ -85,7 +91,7 @@ class FitFigures:
         )
         shown = dataclasses.replace(found, channels=channels)
         return yields(
-            in_one_bin(shown) if self.summary else shown, signals(model), stacks=groups_of(self.stack, "stack"),
+            in_one_bin(shown) if self.summary else shown, signals(model), stacks=stacks,
             ratio=self.ratio, data="Data" if fitting.asimov is None else "Asimov data",
         )  # fmt: skip
 
