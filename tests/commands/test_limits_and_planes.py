@@ -1,5 +1,6 @@
 """Limits of several analyses, CLs of toys beside the formulae, and the likelihood of two parameters on a grid."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -87,6 +88,22 @@ def test_grid_is_the_profile(bumpfit: Run, places: Places) -> None:
     assert free.x[2] - free.x[0] == pytest.approx(6 * inference.fit(model).errors["mu"], rel=1e-3)
 
 
+def test_a_grid_beyond_the_range_tells_its_own_best_fit(bumpfit: Run, places: Places) -> None:
+    line = ("contour", places["b"], "mu", "rate", "--points", "4", "--level", "0.6827", "--grid", "3", "--range")
+    told = "the grid rises from its own best fit, mu = -0.22222, rate = "  # (8 - 10) / 9
+    assert told in bumpfit(*line, "mu=0:10", "--x-span", "-1:1").out
+    assert "its own best fit" not in bumpfit(*line, "mu=-1:10", "--x-span", "-1:1").out
+
+
+def test_legend_of_a_grid_is_within_its_axes(places: Places) -> None:
+    model = read(places["b"])
+    lines = [inference.contour(model, "mu", "rate", level, n_points=4) for level in (0.6827, 0.9545)]
+    lines = [dataclasses.replace(line, closed=False) for line in lines]
+    axis = profiles.contours(lines, inference.surface(model, "mu", "rate", n_points=2)).axes[0]
+    axis.figure.canvas.draw()
+    assert axis.get_legend().get_window_extent().x0 > axis.get_window_extent().x0
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
@@ -95,6 +112,8 @@ def test_grid_is_the_profile(bumpfit: Run, places: Places) -> None:
         ("limit a other --names A,B", "different parameters (A: mu, B: nu)"),
         ("limit a b --names A,B --masses 1", "2 workspaces need as many --masses"),
         ("limit a b --names A,B --test 1", "take one workspace"),
+        ("limit a --names A --test 1", "without --masses and --names"),
+        ("limit a --names A --asimov 0", "without --masses and --names"),
         ("contour a mu rate --x-span 0:1", "give --grid N too"),
         ("contour a mu rate --grid 3 --x-span 1:0", "cannot read --x-span 1:0"),
     ],

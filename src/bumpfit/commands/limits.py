@@ -79,7 +79,7 @@ def limit(
     head = provenance("limit", files, {**reading.given(), **fitting.given(), **chosen})
     if len(workspaces) > 1 or masses is not None or names is not None:
         if test is not None or parameter is not None:
-            raise InputError("--test and --parameter take one workspace, got several")
+            raise InputError("--test and --parameter take one workspace, without --masses and --names")
         common = {**common_settings(fitting, workspaces[0], reading), "statistic": statistic, "law": law}
         if names is not None:
             _analyses(workspaces, names, masses, reading, common, level, head, output, drawing)

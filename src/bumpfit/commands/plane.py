@@ -15,6 +15,12 @@ from bumpfit.pages import likelihood as show
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bumpfit.inference import Surface
+    from bumpfit.results import Contour
+
+SAME = 0.01
+"""Steps of the grid by which two best fits are one."""
+
 
 @grouped
 def contour(
@@ -61,7 +67,17 @@ def contour(
         return contours(lines, found)
 
     drawing.draw(draw)
-    output.give(result, lambda: show.contours(lines), show.notes(*lines, *([] if found is None else [found])))
+    told = show.notes(*lines) if found is None else [*show.notes(*lines, found), *_of_another_best(lines[0], found)]
+    output.give(result, lambda: show.contours(lines), told)
+
+
+def _of_another_best(line: Contour, found: Surface) -> list[str]:
+    """What is to be told where the grid reaches beyond a range and has a lower minimum there than the contours."""
+    steps = ((places[-1] - places[0]) / (len(places) - 1) for places in (found.x, found.y))
+    if all(abs(a - b) < SAME * step for a, b, step in zip(line.best, found.best, steps, strict=True)):
+        return []
+    best = ", ".join(f"{name} = {value:.5g}" for name, value in zip(found.parameters, found.best, strict=True))
+    return [f"the grid rises from its own best fit, {best}, beyond the range of the contours (see --range)"]
 
 
 def _span(option: str, text: str | None, number: int | None) -> list[float] | None:

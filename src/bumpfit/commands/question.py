@@ -45,5 +45,5 @@ def begin(
 def common_settings(fitting: Fitting, workspace: Path, reading: Reading) -> dict[str, Any]:
     """Settings of parameters that several workspaces share, by the first of them."""
     if fitting.asimov is not None or fitting.blind is not None:
-        raise InputError("--asimov and --blind take one workspace, got several")
+        raise InputError("--asimov and --blind take one workspace, without --masses and --names")
     return fitting.settings(reading.model(workspace))
