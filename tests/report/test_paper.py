@@ -1,5 +1,6 @@
 """Pages printed to PDF by a browser, and what is said where there is none or it fails."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_a_page_is_printed(page: Path) -> None:
     made = paper.pdf(page)
     assert made == page.with_suffix(".pdf") and made.read_bytes().startswith(b"%PDF-1")
     assert sorted(path.name for path in page.parent.iterdir()) == ["a page.html", "a page.pdf"]
+
+
+def test_scripts_of_a_page_do_not_run(page: Path) -> None:
+    executable()
+    script = "document.body.innerHTML = '<p style=\"break-after: page\">x</p>'.repeat(4)"
+    page.write_text(f"<!DOCTYPE html><title>t</title><body>A page<script>{script}</script></body>")
+    assert len(re.findall(rb"/Type /Page\b", paper.pdf(page).read_bytes())) == 1
 
 
 def test_no_browser(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,11 @@ PROGRAMS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )  # fmt: skip
 OF_PLAYWRIGHT = ("chrome-linux*/chrome", "chrome-mac*/*.app/Contents/MacOS/*", "chrome-win*/chrome.exe")
+ALONE = (
+    b"<!DOCTYPE html><meta charset=utf-8><meta http-equiv=Content-Security-Policy "
+    b"content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+)
+"""What stands before a page that is printed: it may be from someone else, so no script runs, and nothing is fetched."""
 SECONDS = 120
 """Time after which a browser that has not printed is ended."""
 
@@ -65,9 +70,11 @@ def pdf(page: Path, program: str | None = None) -> Path:
         command = [program, "--headless", "--disable-gpu", f"--user-data-dir={profile}", "--no-first-run",
                    "--no-pdf-header-footer", f"--print-to-pdf={temporary}"]  # fmt: skip
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.append("--no-sandbox")  # Chromium refuses root otherwise; the page is ours and fetches nothing
+            command.append("--no-sandbox")  # Chromium refuses root otherwise
+        alone = Path(profile) / page.name
+        alone.write_bytes(ALONE + page.read_bytes())
         with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            subprocess.run([*command, page.resolve().as_uri()], capture_output=True, timeout=SECONDS, check=False)
+            subprocess.run([*command, alone.resolve().as_uri()], capture_output=True, timeout=SECONDS, check=False)
         if not temporary.is_file() or not temporary.read_bytes().startswith(b"%PDF"):
             raise BumpfitError(f"{program} printed no PDF of {page}; print the page from a browser instead")
     return target
