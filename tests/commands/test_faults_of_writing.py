@@ -28,8 +28,8 @@ from bumpfit.cli import application
 from bumpfit.report import style
 
 INPUTS = {
-    "background", "card", "config", "data", "files", "first", "measurements", "member", "method", "methods", "observed",
-    "patch", "patchset", "read", "regions", "results", "sample", "second", "settings", "source", "split_as",
+    "background", "basedir", "card", "config", "data", "files", "first", "measurements", "member", "method", "methods",
+    "observed", "patch", "patchset", "read", "regions", "results", "sample", "second", "settings", "source", "split_as",
     "submission", "templates", "workspaces",
 }  # fmt: skip
 """Parameters that are files to read."""
@@ -150,12 +150,13 @@ def test_a_training_is_refused_before_it_starts(bumpfit: Run, inputs: Inputs, tm
 def save_blank(figure: Figure, target: Any, **options: Any) -> None:
     """Instead of `Figure.savefig`, which takes most of the time of a command: its drawing is not the question here."""
     if isinstance(target, io.BytesIO):
-        target.write(BLANK)
+        target.write(VECTOR if options.get("format") == "svg" else BLANK)
     else:
         Path(target).write_bytes(BLANK)
 
 
 BLANK = b"\x89PNG\r\n\x1a\n"
+VECTOR = b'<svg xmlns="http://www.w3.org/2000/svg" width="9pt" height="9pt" viewBox="0 0 9 9"><g/></svg>'
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -73,6 +74,9 @@ class Drawing:
             from bumpfit.report.pictures import experiment_of
 
             experiment_of(self.label)
+        for name, value in (("--lumi", self.lumi), ("--energy", self.energy)):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} {value} is no number above 0")
         if self.figure is not None and self.figure.suffix.lower() not in FORMATS:
             raise InputError(f"cannot draw to {self.figure}: expected a name that ends in {', '.join(FORMATS)}")
 

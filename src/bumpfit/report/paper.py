@@ -35,8 +35,10 @@ def browser() -> str:
     """
     for folder in _of_playwright():
         for pattern in OF_PLAYWRIGHT:
-            for found in sorted(folder.glob(f"chromium-*/{pattern}"), reverse=True):
-                return str(found)
+            there = folder.glob(f"chromium-*/{pattern}")
+            newest = max(there, key=lambda path: (len(str(path)), str(path)), default=None)  # 1000 after 999
+            if newest is not None:
+                return str(newest)
     for name in PROGRAMS:
         if (program := shutil.which(name)) is not None:
             return program
