@@ -35,7 +35,7 @@ INPUTS = {
 """Parameters that are files to read."""
 OUTPUTS = {
     "out", "output", "target", "export", "figure", "limits_figure", "template_figure", "cutflow_figure", "cutflow_html",
-    "report",
+    "prefit_figure", "correlation_figure", "report",
 }  # fmt: skip
 """Parameters that are files or folders to write."""
 BOTH = {"workspace": ("train", "metrics"), "model": ("train",)}

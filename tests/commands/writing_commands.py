@@ -42,7 +42,7 @@ CASES = {
     "convert xml": Case("convert {workspace} OUT --to xml", {"OUT": "out.xml"}),
     "combine": one("combine {workspace} {other}"),
     "validate": one("validate {workspace}"),
-    "fit": one("fit {workspace}", figure="f.png", report="r.html"),
+    "fit": one("fit {workspace}", figure="f.png", prefit_figure="p.png", correlation_figure="c.png", report="r.html"),
     "fit spectrum": one("fit {spectrum} --family dijet --order 3 --signal gauss:3% --scan-masses 4000:4100:99 --limits",
                         figure="f.png", limits_figure="l.png"),
     "spurious": one("spurious {spectrum} --function dijet:3 --signal gauss:3% --scan-masses 4000:4100:99"),
