@@ -33,6 +33,15 @@ def test_every_option_has_its_word_and_every_command_an_example() -> None:
                 assert parameter.help, (name, parameter.name)
 
 
+def test_workers_mean_the_same_everywhere() -> None:
+    whole: Any = typer.main.get_command(application())
+    options = {name: o for name, one in commands(whole) for o in one.params if "--workers" in o.opts}
+    assert len(options) > 15
+    assert {(o.default, o.help) for o in options.values()} == {
+        (None, "Processes or threads (default: all cores); no number depends on it.")
+    }
+
+
 def test_help_names_no_python_type(bumpfit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     for words in (("combine", "--help"), ("limit", "--help"), ("higgsml", "benchmark", "--help"), ("run", "--help")):

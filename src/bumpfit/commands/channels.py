@@ -28,7 +28,7 @@ def compatibility(
         int | None, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=1)
     ] = None,
     seed: Seed = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> None:
     """Compatibility of channels: the fit with one strength a channel against the common strength.
 

@@ -19,13 +19,12 @@ from bumpfit.commands.higgsml_options import (
     Scale,
     Soft,
     TableOut,
-    Workers,
     model_of,
     read_events,
     true_strengths,
 )
 from bumpfit.commands.higgsml_studies import benchmark, bounds, coverage, workspace
-from bumpfit.commands.options import Seed, grouped
+from bumpfit.commands.options import Seed, Workers, grouped
 from bumpfit.commands.output import Json, Output, check_outputs, provenance
 from bumpfit.errors import InputError
 
@@ -161,11 +160,12 @@ def train(
         list[Path] | None, typer.Option(help="File of a trained method that `combined` takes; give two or more.")
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Random events to train with.", min=1)] = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write an entry of the challenge.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
+    from bumpfit.execute import available_cores
     from bumpfit.higgsml.method import save
     from bumpfit.higgsml.population import calibrated
     from bumpfit.higgsml.streamed import training
@@ -182,7 +182,7 @@ def train(
     fitted = made.fit(table, seed)
     by = None
     if calibrate and not fitted.as_published:
-        by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers)
+        by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=workers or available_cores())
     save(fitted, out)
     if export is not None:
         write_entry(out, export)
@@ -243,7 +243,7 @@ def fit(
         int, typer.Option(metavar="N", help="Calibrate templates with N pseudo-experiments at each strength.", min=0)
     ] = 0,
     seed: Seed = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
     unbounded: Annotated[bool, typer.Option("--unbounded", help="Let the interval go below mu = 0.")] = False,
     challenge_range: Annotated[
         bool, typer.Option("--challenge-range", help="Use that mu is in [0.1, 3]: flat prior, calibrated.")
@@ -272,9 +272,10 @@ def fit(
 
 
 def _fit_counts(
-    counts: str, templates: Path | None, regions: Path | None, calibrate: int, seed: int, workers: int,
+    counts: str, templates: Path | None, regions: Path | None, calibrate: int, seed: int, workers: int | None,
     unbounded: bool, challenge_range: bool,
 ) -> tuple[Any, list[Path]]:  # fmt: skip
+    from bumpfit.execute import available_cores
     from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
     from bumpfit.higgsml.interval import with_interval
     from bumpfit.higgsml.likelihood import measure
@@ -289,7 +290,8 @@ def _fit_counts(
     if challenge_range:
         found = with_interval(found, template_range_calibration(model, max(calibrate, 50), seed + 2))
     elif calibrate:
-        found = with_interval(found, template_calibration(model, calibrate, seed + 1, workers=workers))
+        by = template_calibration(model, calibrate, seed + 1, workers=workers or available_cores())
+        found = with_interval(found, by)
     return found, [*inputs, *more]
 
 

@@ -24,7 +24,6 @@ Regions = Annotated[Path | None, typer.Option(help="Region model; default: HEPHY
 Eps = Annotated[float, typer.Option(help="Added to the width: 1e-3 in the released code, 1e-2 in the paper.")]
 Luminosity = Annotated[float, typer.Option(help="fb-1 of an experiment; weights are expected events in 10.", min=1e-6)]
 Drawn = Annotated[str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")]
-Workers = Annotated[int, typer.Option(help="Processes; no number depends on it.", min=1)]
 
 
 def read_events(path: Path) -> pd.DataFrame:

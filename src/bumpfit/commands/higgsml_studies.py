@@ -13,12 +13,11 @@ from bumpfit.commands.higgsml_options import (
     Grid,
     Luminosity,
     Regions,
-    Workers,
     model_of,
     read_events,
     true_strengths,
 )
-from bumpfit.commands.options import Dask, Seed, grouped
+from bumpfit.commands.options import Dask, Seed, Workers, grouped
 from bumpfit.commands.output import Json, Output, check_outputs, provenance
 from bumpfit.errors import InputError
 
@@ -97,20 +96,21 @@ def coverage(
     ] = False,
     eps: Eps = 1e-3,
     seed: Seed = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> None:
     """Coverage, width and score of intervals from templates, mu uniform in [0.1, 3], nuisances drawn and profiled.
 
     bumpfit higgsml coverage --templates grid.json -n 100000 --challenge-range --workers 2
     """
+    from bumpfit.execute import available_cores
     from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
     from bumpfit.higgsml.ensemble import ensemble
     from bumpfit.pages.higgsml import achieved
 
     model, inputs = _likelihood(method, templates, regions)
-    calibration = template_calibration(model, calibrate, seed + 1, workers=workers)
+    calibration = template_calibration(model, calibrate, seed + 1, workers=workers or available_cores())
     ranged = template_range_calibration(model, 2 * calibrate, seed + 2) if challenge_range else None
-    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=workers)
+    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=workers or available_cores())
     output.give({**provenance("higgsml coverage", inputs), **found.to_dict()}, lambda: achieved(found))
 
 
@@ -154,7 +154,7 @@ def benchmark(
         int,
         typer.Option(metavar="K", min=0, help="Draw nuisances at K points only, which is fast; 0: as the challenge."),
     ] = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
     dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,
     as_json: Json = False,

@@ -252,7 +252,7 @@ def gof(
     statistic: Annotated[Goodness, typer.Option(help="Statistic; ks needs toys.")] = "saturated",
     toys: Annotated[int, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=0)] = 0,
     seed: Seed = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> None:
     """Goodness of fit: does any choice of the parameters describe the data?
 

@@ -61,7 +61,7 @@ def limit(
         int | None, typer.Option(metavar="N", help="Throw N toys for each hypothesis: few events.", min=1)
     ] = None,
     seed: Seed = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> None:
     """Upper limit on the signal strength by CLs, observed and expected; over mass with several workspaces.
 

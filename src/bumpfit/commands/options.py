@@ -50,7 +50,9 @@ Parameter = Annotated[
     str | None, typer.Option(metavar="NAME", help="Parameter in question (default: the parameter of interest).")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same numbers.", min=0)]
-Workers = Annotated[int, typer.Option(help="Threads that throw toys; no number depends on it.", min=1)]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes or threads (default: all cores); no number depends on it.", min=1)
+]
 
 Dask = Annotated[
     str | None,
@@ -367,15 +369,16 @@ def _setting(kind: str, text: str, model: Model) -> list[tuple[str, Any]]:
     return [(full, found) for full in members(model, name)]
 
 
-def law_of(toys: int | None, seed: int, workers: int) -> Law:
+def law_of(toys: int | None, seed: int, workers: int | None) -> Law:
     """Toys where a number of them is given, asymptotic formulae otherwise."""
     if toys is None:
         from bumpfit.inference import Asymptotic
 
         return Asymptotic()
+    from bumpfit.execute import available_cores
     from bumpfit.toys import Toys
 
-    return Toys(toys, seed, workers)
+    return Toys(toys, seed, workers or available_cores())
 
 
 def by_mass(paths: Sequence[Path], masses: str | None, reading: Reading) -> Mapping[float, Model]:

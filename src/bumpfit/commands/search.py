@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bumpfit.commands.options import Dask
+from bumpfit.commands.options import Dask, Seed, Workers
 from bumpfit.commands.output import Pdf
 from bumpfit.errors import InputError
 
@@ -28,8 +28,6 @@ Features = Annotated[
         help="Feature columns, comma separated; NAME=COLUMN renames, e.g. m_J1=mj_light,delta_m_J=dm,...",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice; the same seed gives the same answers.", min=0)]
-Workers = Annotated[int | None, typer.Option(help="Processes (default: all cores); no answer depends on it.", min=1)]
 Approach = Annotated[
     str | None,
     typer.Option(
@@ -123,11 +121,10 @@ def _run(
     pdf: bool = False,
 ) -> None:
     from bumpfit.clusters import pool
-    from bumpfit.execute import available_cores
     from bumpfit.pages.search_run import run as search
 
     printer = _printer(out) if pdf else None
-    with pool(workers or available_cores(), dask) as executor:
+    with pool(workers, dask) as executor:
         answers = search(
             data, background, out, seed=seed, workers=1, executor=executor, quick=quick, iterations=iterations,
             config=config, mass=mass, unit=unit,
@@ -217,7 +214,6 @@ def score(
     from bumpfit.clusters import pool
     from bumpfit.events.pairs import check_pair
     from bumpfit.events.tables import FEATURES, read
-    from bumpfit.execute import available_cores
     from bumpfit.runs import nowhere
     from bumpfit.search.score_events import cross_fitted, event_scores, write_scores
 
@@ -227,7 +223,7 @@ def score(
     events, table = (read(path, mass=mass, features=names, unit=unit, on_bad=bad) for path in (data, background))
     check_pair(events, table)
     windows = chosen.windows.windows(table.mass)
-    with pool(workers or available_cores(), dask) as executor:
+    with pool(workers, dask) as executor:
         u_data, u_background = cross_fitted(
             events, table, windows, chosen, seed=seed, executor=executor, kept=nowhere()
         )

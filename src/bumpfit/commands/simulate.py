@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from bumpfit.commands.options import Dask, Seed, grouped
+from bumpfit.commands.options import Dask, Seed, Workers, grouped
 from bumpfit.commands.output import Json, Output, check_outputs
 from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, table
@@ -34,9 +34,7 @@ class Running:
         int | None, typer.Option(metavar="N", help="Generate N events, of which those that pass are written.", min=1)
     ] = None
     seed: Seed = 0
-    workers: Annotated[
-        int | None, typer.Option(help="Processes (default: all cores); no event depends on it.", min=1)
-    ] = None
+    workers: Workers = None
     dask: Dask = None
     chunk: Annotated[int, typer.Option(help="Events of a chunk: other chunks, other events.", min=1)] = 500
     card: Annotated[
@@ -47,11 +45,10 @@ class Running:
     def run(self, job: Any) -> None:
         """Simulate, then print the run card, or its main numbers."""
         from bumpfit.clusters import pool
-        from bumpfit.execute import available_cores
         from bumpfit.simulate import events
 
         check_outputs([] if self.card is None else [self.card], self.out)
-        with pool(self.workers or available_cores(), self.dask) as executor:
+        with pool(self.workers, self.dask) as executor:
             summary = events(job, self.n, self.out, generate=self.generate, seed=self.seed, executor=executor)
         result = summary.to_dict()
         Output(None, self.as_json).give(result, lambda: pairs(_rows(result)), [f"events written to {self.out}"])
@@ -168,7 +165,7 @@ def higgs(
         str, typer.Option(metavar="all|ztautau|htautau|ttbar|diboson", help="Which process, or all in one file.")
     ] = "all",
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes (default: all cores).", min=1)] = None,
+    workers: Workers = None,
     dask: Dask = None,
     scale: Annotated[
         float, typer.Option(help="Size of the chunks, 1 for about half a minute each: other chunks, other rows.")
@@ -184,11 +181,10 @@ def higgs(
     bumpfit simulate higgs --process ztautau -n 100000 -o z.parquet --seed 3
     """
     from bumpfit.clusters import pool
-    from bumpfit.execute import available_cores
     from bumpfit.simulate import events, higgsml
 
     check_outputs([], out)
-    with pool(workers or available_cores(), dask) as executor:
+    with pool(workers, dask) as executor:
         summary = events(higgsml(process, scale=scale), n, out, seed=seed, executor=executor)
     result = summary.to_dict()
     columns = ["process", "rows", "tries", "efficiency", "effective rows", "expected", "per expected", "max/median"]
@@ -233,7 +229,7 @@ def response(
     mass: Annotated[float, typer.Option(help="Mass of the resonance in GeV.")] = 3500.0,
     number: Annotated[int, typer.Option("-n", "--number", help="Events a grid point and kind of decay.", min=20)] = 500,
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes (default: all cores).", min=1)] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """The library of jet responses behind the signal-like events of `bumpfit run` (docs/methods/surrogate.md).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bumpfit.commands.options import Dask, Seed, grouped
+from bumpfit.commands.options import Dask, Seed, Workers, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs
 from bumpfit.commands.tagging_options import Repeated, floats, named, numbers
 from bumpfit.errors import InputError
@@ -77,7 +77,7 @@ def dataset(
     cross_section: Annotated[
         Repeated, typer.Option(metavar="CLASS=PB", help="Cross-section before cuts, for the cut flow; repeat.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read the files.", min=1)] = 1,
+    workers: Workers = None,
     dask: Dask = None,
     seed: Seed = 0,
     as_json: Json = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped, law_of
+from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workers, Workspace, grouped, law_of
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.commands.question import begin
 from bumpfit.errors import InputError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Strengths = Annotated[str, typer.Option(metavar="S1,S2,...", help="True strengths, with commas between them.")]
 Number = Annotated[int, typer.Option("-n", "--number", help="Toys at each strength.")]
-Threads = Annotated[int | None, typer.Option(help="Threads (default: all cores); no number depends on it.", min=1)]
 LEVELS = {"interval": 0.6827, "upper limit": 0.95}
 
 
@@ -41,21 +40,20 @@ def interval(
     level: Annotated[list[float] | None, typer.Option(help="Level of an interval; default: 0.6827 and 0.9545.")] = None,
     parameter: Parameter = None,
     seed: Seed = 0,
-    workers: Threads = None,
+    workers: Workers = None,
 ) -> None:
     """Confidence interval of a parameter, asymptotic or with coverage from toys.
 
     Example: bumpfit interval workspace.json --method feldman-cousins --toys 10000 --level 0.9
     """
     from bumpfit import inference
-    from bumpfit.execute import available_cores
 
     asked = begin(workspace, reading, fitting, output)
     levels = level or (0.6827, 0.9545)
     if method == "profile" and toys is not None:
         raise InputError("--toys belongs to --method feldman-cousins")
     n = None if method == "profile" else 2000 if toys is None else toys
-    law = law_of(n, seed, workers or available_cores())
+    law = law_of(n, seed, workers)
     found = [
         inference.interval(asked.model, parameter, chosen, asked.data, law=law, **asked.settings) for chosen in levels
     ]
@@ -82,7 +80,7 @@ def coverage(
     level: Annotated[float | None, typer.Option(help="Default: 0.6827, for upper limits 0.95.")] = None,
     parameter: Parameter = None,
     seed: Seed = 0,
-    workers: Threads = None,
+    workers: Workers = None,
 ) -> None:
     """How often do asymptotic intervals, or upper limits, hold the true strength?
 
@@ -116,7 +114,7 @@ def sensitivity(
     threshold: Annotated[float, typer.Option(help="Significance that counts as a discovery.")] = 5.0,
     parameter: Parameter = None,
     seed: Seed = 0,
-    workers: Threads = None,
+    workers: Workers = None,
 ) -> None:
     """Significance of a discovery to expect at each true strength: bands, and how often the threshold is reached.
 

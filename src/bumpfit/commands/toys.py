@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bumpfit.commands import toy_studies
-from bumpfit.commands.options import Reading, Seed, grouped
+from bumpfit.commands.options import Reading, Seed, Workers, grouped
 from bumpfit.commands.output import Drawing, Json, Output, Page, check_outputs, provenance
 from bumpfit.commands.toy_results import Told, give, give_scan
 from bumpfit.errors import BumpfitError, InputError
@@ -60,9 +60,7 @@ def toys(
     minutes: Annotated[int, typer.Option(help="Time limit of a job of --submit.")] = 60,
     cores: Annotated[int, typer.Option(help="Cores of a job of --submit.")] = 1,
     seed: Seed = 0,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads (default: all cores); no number depends on it.", min=1)
-    ] = None,
+    workers: Workers = None,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Throw on the workers of a Dask scheduler.")
     ] = None,
