@@ -117,3 +117,36 @@ def test_words_of_bands_and_panels_with_guides() -> None:
     lower.plot([0.5, 0.7], [0, 1], "o")
     lower.set_yticks([0, 1], ["jes", "lumi"])
     assert "jes 0.5, lumi 0.7" in spoken(figure)
+
+
+def test_rounding_is_not_told_and_places_keep_their_distance() -> None:
+    with style():
+        figure, (axis,) = panels()
+        axis.barh([0, 1, 2], [5.9, -3e-15, -6.2], label="up")
+        axis.set_yticks([0, 1, 2], ["jes", "lumi", "xs"])
+    assert "up: jes 5.9, lumi 0, xs −6.2" in spoken(figure)
+    with style():
+        figure, (axis,) = panels()
+        axis.plot([1e-14, 0.5], [1e-14, 0.25], "o")
+        axis.set_yscale("log")
+        axis.set_xticks([0.0, 0.1, 0.2], ["a", "b", "c"])
+    said = spoken(figure)
+    assert "1 × 10^−14 at a, 0.25 at 0.5" in said  # a logarithmic axis shows it; 0.5 is no place of a name
+
+
+def test_bars_that_do_not_stand_on_zero_tell_both_ends() -> None:
+    with style():
+        figure, (axis,) = panels()
+        axis.barh([0, 1], [4.0, 2.5], left=[1.0, 2.0], label="band")
+        axis.set_yticks([0, 1], ["SR", "CR"])
+    assert "band: SR 1 to 5, CR 2 to 4.5" in spoken(figure)
+    with style():
+        figure, (axis,) = panels()
+        axis.bar([0.5, 1.5], [4.0, -1.0], bottom=[1.0, 5.0], label="top")
+    assert "top: 1 to 5 at 0.5, 4 to 5 at 1.5" in spoken(figure)
+
+
+def test_names_that_differ_in_signs_have_ids_of_their_own() -> None:
+    figure = pictures.plot(COUNTS)
+    found = [set(re.findall(r'id="([^"]+)"', vector.svg(figure, name))) for name in ("a-b", "a_b", "a b", "a_2d_b")]
+    assert all(found) and len(set.union(*found)) == sum(map(len, found))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,40 @@ LONGEST = 700
 """Characters; whole sentences beyond are left out."""
 FEW = 6
 """Points up to which every one is told."""
+NOTHING = "nothing to see"
 LETTERS = {
     "tau": "τ", "Delta": "Δ", "mu": "μ", "sigma": "σ", "theta": "θ", "hat": "", "alpha": "α", "epsilon": "ε", "pm": "±",
     "sqrt": "√", "leq": "≤", "geq": "≥", "times": "×", "infty": "∞", "chi": "χ", "Phi": "Φ", "pi": "π", "rho": "ρ",
 }  # fmt: skip
 LEFT_OUT = re.compile(r"\\(?:mathrm|mathit|rm|text|left|right|,|;|!)\s*")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    """How numbers along an axis are told."""
+
+    names: dict[float, str]
+    """Names that stand at places instead of numbers."""
+    invisible: float
+    """What is nearer to zero cannot be told from it in the figure: rounding, most often."""
+
+    def number(self, value: float, digits: int = 3) -> str:
+        return _number(0.0 if abs(value) < self.invisible else value, digits)
+
+    def place(self, value: float) -> str:
+        """A place, by its name where it has one: the nearest within half of the way to the next."""
+        if self.names:
+            known = sorted(self.names)
+            near = min(known, key=lambda at: abs(at - value))
+            gap = min((b - a for a, b in pairwise(known)), default=1.0)
+            if abs(near - value) < 0.5 * gap:
+                return self.names[near]
+        return self.number(value, 4)
+
+
+def _side(axis: Axis) -> _Side:
+    low, high = axis.get_view_interval()
+    return _Side(_names(axis), 1e-6 * abs(high - low) if axis.get_scale() == "linear" else 0.0)
 
 
 def spoken(figure: Figure) -> str:
@@ -61,26 +92,27 @@ def words(label: str) -> str:
 
 def _panel(panel: Axes) -> Iterator[str]:
     x, y = (_extent(axis) for axis in (panel.xaxis, panel.yaxis))
+    sides = _side(panel.xaxis), _side(panel.yaxis)
     if x or y:
-        yield f"{y or 'Values'} against {x}." if x else f"{y}."
+        rows = not y and sides[1].names  # whose names are told below
+        yield f"{y or 'Values'} against {x}." if x and not rows else f"{x or y}."
     named = list(zip(*panel.get_legend_handles_labels(), strict=True))
     labelled: list[tuple[Any, str]] = [(handle, words(str(label))) for handle, label in named]
     if not labelled:  # what has no name is told where nothing has one
         lines = [line for line in panel.lines if not _is_guide(line)]
         drawn: list[Any] = [*(panel.containers or lines or panel.patches)]
         labelled = [(handle, "") for handle in drawn]
-    names = _names(panel.xaxis), _names(panel.yaxis)
     for handle, label in labelled:
-        told = _series(handle, names)
+        told = _series(handle, sides)
         if told:
-            first = told[0] if names[1] else told[0].upper()  # a name keeps its letters
+            first = told[0] if sides[1].names and told != NOTHING else told[0].upper()  # a name keeps its letters
             yield f"{label}: {told}." if label else f"{first}{told[1:]}."
     for image in panel.images:
         values = np.ma.filled(np.ma.asarray(image.get_array(), dtype=np.float64), np.nan)
         if values.ndim == 2 and np.isfinite(values).any():
             rows, columns = values.shape
             row, column = divmod(int(np.nanargmax(values)), columns)
-            where = f"column {_place(column, names[0])}, row {_place(row, names[1])}"
+            where = f"column {sides[0].place(column)}, row {sides[1].place(row)}"
             low, high = _number(np.nanmin(values)), _number(np.nanmax(values))
             yield f"{columns} × {rows} cells from {low} to {high} ({where})."
 
@@ -105,37 +137,56 @@ def _names(axis: Axis) -> dict[float, str]:
     return {float(at): words(name) for at, name in zip(places, shown, strict=True) if name}
 
 
-def _series(handle: Any, names: tuple[dict[float, str], dict[float, str]]) -> str:
+def _series(handle: Any, sides: tuple[_Side, _Side]) -> str:
     if isinstance(handle, ErrorbarContainer):
         line = handle.lines[0]
-        return "" if line is None else _points(*_data(line), names)
+        return "" if line is None else _points(*_data(line), sides)
     if isinstance(handle, BarContainer):
-        bars = [bar.get_bbox() for bar in handle.patches]
-        if handle.orientation == "horizontal":
-            return _points(np.array([b.x1 if b.x1 != 0 else b.x0 for b in bars]),
-                           np.array([(b.y0 + b.y1) / 2 for b in bars]), names)  # fmt: skip
-        return _points(np.array([(b.x0 + b.x1) / 2 for b in bars]),
-                       np.array([b.y1 if b.y1 != 0 else b.y0 for b in bars]), names)  # fmt: skip
+        return _bars(handle, sides)
     if isinstance(handle, StepPatch):
         top, edges, base = handle.get_data()
         values = np.asarray(top, dtype=np.float64) - np.asarray(base)
         middle = 0.5 * (np.asarray(edges)[1:] + np.asarray(edges)[:-1])
         if np.any(base):  # a band
-            return _points(middle, values, names, "bins, upper less lower edge", few="upper less lower edge ")
+            return _points(middle, values, sides, "bins, upper less lower edge", few="upper less lower edge ")
         if handle.get_fill():  # of a stack it stands on the others
-            return _points(middle, values, names, "bins, upper edge", few="upper edge ")
-        return _points(middle, values, names, "bins")
+            return _points(middle, values, sides, "bins, upper edge", few="upper edge ")
+        return _points(middle, values, sides, "bins")
     if isinstance(handle, Line2D):
         x, y = _data(handle)
         if x.size == 2 and x[0] == x[1]:
             return f"at {_number(float(x[0]))}"
         if x.size == 2 and y[0] == y[1]:
             return f"at a height of {_number(float(y[0]))}"
-        return _points(x, y, names)
+        return _points(x, y, sides)
     if isinstance(handle, Collection) and np.shape(handle.get_offsets())[0] > 1:
         offsets = np.ma.filled(np.ma.asarray(handle.get_offsets(), dtype=np.float64), np.nan)
-        return _points(offsets[:, 0], offsets[:, 1], names)
+        return _points(offsets[:, 0], offsets[:, 1], sides)
     return ""
+
+
+def _bars(handle: BarContainer, sides: tuple[_Side, _Side]) -> str:
+    """Where bars end; of those that do not stand on zero also where they begin."""
+    boxes = [bar.get_bbox() for bar in handle.patches]
+    lying = handle.orientation == "horizontal"
+    along = sides[0] if lying else sides[1]
+    middle = np.array([(b.y0 + b.y1) / 2 if lying else (b.x0 + b.x1) / 2 for b in boxes])
+    ends = np.array([(b.x0, b.x1) if lying else (b.y0, b.y1) for b in boxes]).reshape(-1, 2)
+    bases = ends[np.isfinite(ends).all(axis=1), 0]
+    if not np.any(np.abs(bases) > along.invisible):
+        return _points(ends[:, 1], middle, sides) if lying else _points(middle, ends[:, 1], sides)
+    low, high = ends.min(axis=1), ends.max(axis=1)
+    if len(boxes) > FEW and not sides[1 if lying else 0].names:
+        length = high - low
+        return _points(length, middle, sides) if lying else _points(middle, length, sides, "bars, upper less lower end")
+    across = sides[1] if lying else sides[0]
+    told = [
+        f"{along.number(a)} to {along.number(b)}" if np.isfinite(a + b) else "none"
+        for a, b in zip(low, high, strict=True)
+    ]
+    places = [across.place(at) for at in middle]
+    rows = [f"{at} {what}" if across.names else f"{what} at {at}" for at, what in zip(places, told, strict=True)][:FEW]
+    return ", ".join(rows) + (f" and {count(middle.size - FEW)} more" if middle.size > FEW else "")
 
 
 def _data(line: Line2D) -> tuple[Array, Array]:
@@ -143,31 +194,23 @@ def _data(line: Line2D) -> tuple[Array, Array]:
     return x, y
 
 
-def _points(
-    x: Array, y: Array, names: tuple[dict[float, str], dict[float, str]], kind: str = "points", few: str = ""
-) -> str:
+def _points(x: Array, y: Array, sides: tuple[_Side, _Side], kind: str = "points", few: str = "") -> str:
     """All of few points; of many how many, between what they lie, and where the smallest and largest are."""
     shown = np.isfinite(x) & np.isfinite(y)
     x, y = x[shown], y[shown]
     if not x.size:
-        return "nothing to see"
-
-    if names[1]:  # rows with names: what stands in each of the first ones
-        rows = [f"{_place(b, names[1])} {_number(a)}" for a, b in zip(x[:FEW], y[:FEW], strict=True)]
+        return NOTHING
+    across, up = sides
+    if up.names:  # rows with names: what stands in each of the first ones
+        rows = [f"{up.place(b)} {across.number(a)}" for a, b in zip(x[:FEW], y[:FEW], strict=True)]
         return ", ".join(rows) + (f" and {count(x.size - FEW)} more" if x.size > FEW else "")
     if x.size <= FEW:
-        return few + ", ".join(f"{_number(b)} at {_place(a, names[0])}" for a, b in zip(x, y, strict=True))
+        return few + ", ".join(f"{up.number(b)} at {across.place(a)}" for a, b in zip(x, y, strict=True))
     low, high = int(np.argmin(y)), int(np.argmax(y))
-    if y[low] == y[high]:
-        return f"{count(x.size)} {kind}, all {_number(y[low])}"
-    ends = (f"{_number(y[k])} (at {_place(x[k], names[0])})" for k in (low, high))
+    if y[high] - y[low] <= up.invisible:
+        return f"{count(x.size)} {kind}, all {up.number(y[low])}"
+    ends = (f"{up.number(y[k])} (at {across.place(x[k])})" for k in (low, high))
     return f"{count(x.size)} {kind} from " + " to ".join(ends)
-
-
-def _place(value: float, known: dict[float, str]) -> str:
-    """A place on an axis, by its name where it has one."""
-    near = min(known, key=lambda at: abs(at - value), default=None)
-    return known[near] if near is not None and abs(near - value) < 0.5 else _number(value, 4)
 
 
 def _is_guide(handle: Any) -> bool:

@@ -57,7 +57,7 @@ def clean(text: str, name: str) -> str:
         xml.etree.ElementTree.ParseError: the text is no XML.
     """
     root = ElementTree.fromstring(text)
-    prefix = re.sub(r"\W", "_", name)
+    prefix = re.sub(r"[\W_]", lambda sign: f"_{ord(sign[0]):x}_", name)  # other signs, other ids
     referred = dict.fromkeys(re.findall(r"(?:url\(|href=[\"'])#([^)\"']+)", text))
     names = {old: f"{prefix}-{number}" for number, old in enumerate(referred)}  # those of matplotlib are random
     # the default of matplotlib's style sheet, which in a page would be one for all figures
