@@ -13,6 +13,7 @@ from bumpfit.commands.higgsml_options import (
     Grid,
     Luminosity,
     Regions,
+    cores,
     model_of,
     read_events,
     true_strengths,
@@ -102,15 +103,14 @@ def coverage(
 
     bumpfit higgsml coverage --templates grid.json -n 100000 --challenge-range --workers 2
     """
-    from bumpfit.execute import available_cores
     from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
     from bumpfit.higgsml.ensemble import ensemble
     from bumpfit.pages.higgsml import achieved
 
     model, inputs = _likelihood(method, templates, regions)
-    calibration = template_calibration(model, calibrate, seed + 1, workers=workers or available_cores())
+    calibration = template_calibration(model, calibrate, seed + 1, workers=cores(workers))
     ranged = template_range_calibration(model, 2 * calibrate, seed + 2) if challenge_range else None
-    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=workers or available_cores())
+    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=cores(workers))
     output.give({**provenance("higgsml coverage", inputs), **found.to_dict()}, lambda: achieved(found))
 
 
