@@ -69,7 +69,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
      "else tail_of(found <= value - TIE)", TOYS),
     ("trials of Gross and Vitells", "toys/look_elsewhere.py", "+ self.crossings * decay)", "+ decay)", TOYS),
     # starts
-    ("other valleys", "inference/histfactory.py", "for x in (*begins, *found)]", "for x in begins]", VALLEYS),
+    ("other valleys", "inference/valley_search.py", "self._around(ahead.x, everywhere)", "[]", VALLEYS),
     ("first start", "inference/histfactory.py", "if not np.array_equal(self.start, self.origin):", "if False:",
      MINIMA + "a_fit_that_begins_where_nothing_is_possible_goes_back_to_its_first_start"),
     ("a lower held fit", "inference/profile.py", "if found.value < self.best.value - LOWER:",

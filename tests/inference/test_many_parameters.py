@@ -1,5 +1,6 @@
 """Questions of workspaces with about a hundred parameters: steps of searches, blocks of matrices, threads."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import threadpoolctl
 from scipy.stats import norm
 
 from bumpfit import inference, threads, workspace
-from bumpfit.inference import histfactory, newton, roots
+from bumpfit.inference import histfactory, newton, roots, valley_search
 from bumpfit.inference.limit import exclusion
 from bumpfit.inference.lines import Lines
+from bumpfit.inference.screen import Screen
 
 CHANNELS, BINS, SYSTEMATICS = 10, 10, 31
 
@@ -149,14 +151,64 @@ def test_held_fits_of_many_bending_parameters_are_those_of_a_search_on_all_sides
 ) -> None:
     model = bending(seed, 7)
     problem = histfactory.prepare(model)
-    assert len(problem.bent) > histfactory.EVERY_SIDE
+    assert len(problem.bent) > valley_search.EVERY_SIDE
     best = problem.solve()
     held = [problem.at("mu", mu).begin(best.x).solve().value for mu in (0.0, 1.0, 3.0)]
-    monkeypatch.setattr(histfactory, "EVERY_SIDE", 7)
+    monkeypatch.setattr(valley_search, "EVERY_SIDE", 7)
     monkeypatch.setattr("bumpfit.inference.valleys.EVERY_SIDE", 7)
     whole = histfactory.prepare(model)
     assert best.value == pytest.approx(whole.solve().value, abs=1e-6)
     assert held == pytest.approx([whole.at("mu", mu).solve().value for mu in (0.0, 1.0, 3.0)], abs=1e-6)
+
+
+def test_a_minimum_two_parameters_away_is_found() -> None:
+    """Along each parameter the first minimum is the lowest; another one, a little higher, lies between."""
+    held = histfactory.prepare(bending(9, 6)).at("mu", 0.0)
+    ends = []
+    for sides in itertools.product((-1.0, 1.0), repeat=6):
+        x = held.start.copy()
+        x[list(held.bent)] = sides
+        ends += [m.value for m in [held._newton(x, "a side")] if m.valid]
+    assert held.begin(histfactory.prepare(held.model).solve().x).solve().value == pytest.approx(min(ends), abs=1e-6)
+
+
+def test_profiles_along_a_parameter_are_those_of_fits_where_the_others_are_linear() -> None:
+    """Two of three shapes move yields in proportion, and the third is one-sided."""
+    mod, b = workspace.build.modifier, np.array([60.0, 80.0, 30.0])
+    shapes = [
+        mod("histosys", name, ((b * (1 + np.array(up))).tolist(), (b * (1 + np.array(down))).tolist()))
+        for name, up, down in (
+            ("first", (0.1, -0.05, 0.2), (-0.1, 0.05, -0.2)),
+            ("second", (0.05, 0.15, 0.0), (-0.05, -0.15, 0.0)),
+            ("bent", (0.3, 0.1, 0.2), (0.2, 0.3, 0.1)),
+        )
+    ]
+    samples = [
+        workspace.build.sample("s", [2.0, 3.0, 9.0], mod("normfactor", "mu")),
+        workspace.build.sample("b", b, *shapes),
+    ]
+    data = {"c": [80.0, 95.0, 50.0]}
+    model = workspace.read(workspace.build.workspace({"c": samples}, data, "mu"), interpolation={"histosys": "code0"})
+    problem = histfactory.prepare(model)
+    best = problem.solve()
+    i, places = model.index("bent"), np.array([-1.5, -0.4, best.x[model.index("bent")], 1.4])
+    screen = Screen(
+        Lines(model, problem.main, problem.aux, best.x), problem.aux, problem.free, problem.low, problem.high
+    )
+    heights, points = screen.profile(i, places)
+    fits = [problem.at("bent", place).begin(best.x).solve() for place in places]
+    np.testing.assert_allclose(heights - heights[2], [m.value - best.value for m in fits], atol=1e-5)
+    np.testing.assert_allclose(points, [m.x for m in fits], atol=2e-3)
+
+
+def test_many_bending_parameters_are_fitted_only_where_a_profile_dips(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = histfactory.prepare(bending(1, 30))
+    starts = []
+    descend = histfactory.Problem._newton
+    monkeypatch.setattr(histfactory.Problem, "_newton", lambda p, x, label: starts.append(x) or descend(p, x, label))
+    assert problem.solve().valid
+    assert len(problem.bent) == 30
+    assert 3 <= len(starts) < 15
 
 
 def everywhere(interpolation: dict[str, str]) -> workspace.Model:

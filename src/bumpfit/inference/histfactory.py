@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import low_rank, newton
-from bumpfit.inference.lines import Lines
-from bumpfit.inference.valleys import EVERY_SIDE, bends, dips, mirrors
+from bumpfit.inference.valley_search import Search
+from bumpfit.inference.valleys import bends
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
 from bumpfit.workspace import Model, kernels
@@ -33,11 +33,6 @@ STATUS = {
     newton.TOO_MANY_ITERATIONS: "too many iterations",
     newton.BAD_START: "the likelihood is zero at the start",
 }
-
-SAME, BESIDE = 1e-3, 0.3
-"""Minima whose parameters differ by less, in units of constraint widths, are one; by less than the second, one that has
-moved with a parameter that is held.
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,47 +239,13 @@ class Problem:
         return best
 
     def _deepest(self, best: Minimum) -> Minimum:
-        """The lowest of the minima that the other valleys lead to.
-
-        Where many parameters bend, the first fit to these data looks on all their other sides, and later ones (with a
-        parameter held) where that has found valleys, and where -ln L dips.
-        """
+        """The lowest of the minima that the other valleys lead to."""
         bent = tuple(i for i in self.bent if self.free[i])
-        centre, width = self._constraints
-        everywhere = len(bent) <= EVERY_SIDE or not self.valleys
-        begins = [self.origin] if everywhere else []
-        begins += [np.where(self.free, x, self.start) for x in self.valleys]
-        begins = [x for x in begins if everywhere or self._apart(x, best.x, bent, width) > BESIDE]
-        while True:
-            lines = Lines(self.model, self.main, self.aux, best.x)
-            found = dips(self.value, lines, best.x, bent, centre, width)
-            found += mirrors(best.x, bent, centre, width) if everywhere else []
-            tried = [self._newton(x, "another valley") for x in (*begins, *found)]
-            deeper = min((m for m in tried if m.valid), key=lambda m: m.value, default=best)
-            if not deeper.value < best.value - self.options.tolerance:
-                break
-            best, begins = dataclasses.replace(deeper, attempts=best.attempts), []
-        ends = [best.x, *(m.x for m in tried if m.valid)]
-        if not everywhere:  # minima beside this one; with another parameter held this one is the old one, moved
-            ends = [x for x in ends[1:] if self._apart(x, best.x, bent, width) > BESIDE]
-        for x in ends:
-            if all(self._apart(x, y, bent, width) > (SAME if everywhere else BESIDE) for y in self.valleys):
-                self.valleys.append(x)
-                del self.valleys[: -2 * EVERY_SIDE]
-        return best
-
-    @staticmethod
-    def _apart(x: Floats, y: Floats, bent: tuple[int, ...], width: Floats) -> float:
-        """Largest distance in one of the parameters that bend, in widths."""
-        return float(np.abs((x - y)[list(bent)] / width[list(bent)]).max())
-
-    @property
-    def _constraints(self) -> tuple[Floats, Floats]:
-        """Centre and width of the Gaussian constraints; zero and one of parameters without."""
         c = self.model.compiled
         centre, width = np.zeros(self.start.size), np.ones(self.start.size)
         centre[c.normal_parameter], width[c.normal_parameter] = self.aux[c.normal_aux], c.normal_sigma
-        return centre, width
+        search = Search(self, self._newton, bent, centre, width, self.options.tolerance)
+        return search.deepest(best, self.origin, self.valleys)
 
     def _starts(self) -> Iterator[tuple[str, Floats]]:
         """The given start, the one that was asked for (without the signal of another fit there may be nothing left

@@ -80,6 +80,7 @@ class Lines:
         self.model, self.main, self.x, self.rate = model, main, x, np.empty(c.n_bins)
         self.shifted, self.factor, shift, scale = scratch(c)
         kernels.rates(x, c, self.rate, self.shifted, self.factor, shift, scale)
+        self.state = self.shifted, self.factor, shift, scale
         alone = slice(0, c.n_independent)
         centres = zip(aux[c.normal_aux[alone]], c.normal_sigma[alone], strict=True)
         self.constraint = dict(zip(c.normal_parameter[alone].tolist(), centres, strict=True))
@@ -89,6 +90,18 @@ class Lines:
 
     def heights(self, p: int, places: Floats) -> Floats:
         """-ln L with parameter p at the places, shape (T,), up to a constant; infinite where it is impossible."""
+        bins, rate = self.rates(p, places)
+        with np.errstate(all="ignore"):
+            value = 0.5 * deviance(self.main[bins], rate).sum(axis=1) + self.penalty(p, places)
+        return np.where(np.isnan(value), np.inf, value)
+
+    def penalty(self, p: int, places: Floats) -> Floats:
+        """What the constraint of parameter p adds to -ln L at the places."""
+        centre, sigma = self.constraint[p]
+        return np.asarray(0.5 * ((places - centre) / sigma) ** 2)
+
+    def rates(self, p: int, places: Floats) -> tuple[Integers, Floats]:
+        """The bins that parameter p moves, (B,), and their rates with it at the places, (T, B)."""
         m = _moved(self.model, p)
         theta = np.append(self.x[p], places)[:, None]  # the first is where the yields are known
         weights = np.empty((theta.size, m.bent.size, 6))
@@ -106,9 +119,7 @@ class Lines:
             yields = (yields * ratio[:, m.entry] - self.shifted[m.yields]) * self.factor[m.yields]
             rate = np.repeat(self.rate[None, m.bins], places.size, axis=0)
             np.add.at(rate.T, m.in_bin, yields.T)
-        centre, sigma = self.constraint[p]
-        value: Floats = 0.5 * deviance(self.main[m.bins], rate).sum(axis=1) + 0.5 * ((places - centre) / sigma) ** 2
-        return np.where(np.isnan(value), np.inf, value)
+        return m.bins, rate
 
 
 @functools.lru_cache(maxsize=16)

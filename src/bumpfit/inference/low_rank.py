@@ -153,7 +153,13 @@ def constraint_information(x: Floats, m: Compiled) -> Floats:
 
 def gradient(x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats, jac: Floats) -> Floats:
     """First derivatives of -ln L, shape (P,), from the rates and their slopes (P, B)."""
-    result: Floats = jac @ (1.0 - np.divide(main, rate, where=main > 0, out=np.zeros_like(main)))
+    slope: Floats = jac @ (1.0 - np.divide(main, rate, where=main > 0, out=np.zeros_like(main)))
+    return slope + constraint_slope(x, aux, m)
+
+
+def constraint_slope(x: Floats, aux: Floats, m: Compiled) -> Floats:
+    """First derivatives of the constraint terms of -ln L, shape (P,)."""
+    result = np.zeros(m.n_parameters)
     np.add.at(result, m.normal_parameter, (x[m.normal_parameter] - aux[m.normal_aux]) / m.normal_sigma**2)
     p, n = m.poisson_parameter, aux[m.poisson_aux]
     np.add.at(result, p, m.poisson_factor - np.divide(n, x[p], where=n > 0, out=np.zeros_like(n)))
