@@ -119,6 +119,8 @@ def test_the_packaged_sample_is_written(tmp_path: Path, capsys: pytest.CaptureFi
         (("train", "binned", "EVENTS", "--member", "GRID", "-o", "OUT"), "--member goes with the method combined"),
         (("train", "combined", "EVENTS", "-o", "OUT"), "give two or more, with --member"),
         (("train", "combined", "EVENTS", "--member", "GRID", "-o", "OUT"), "cannot be read as a method"),
+        (("train", "aggregate", "EVENTS", "--mode", "independent", "-o", "OUT"), "'aggregate' is for closure"),
+        (("train", "unbinned", "EVENTS", "--mode", "both", "-o", "OUT"), "--mode is both"),
         (("train", "baseline", "EVENTS", "--set", "points=2", "-o", "OUT"), "points more than degree"),
         (("train", "baseline", "EVENTS", "--luminosity", "0", "-o", "OUT"), "a number above 0"),
         (("fit", "EVENTS", "--method", "EVENTS"), "cannot be read as a method"),

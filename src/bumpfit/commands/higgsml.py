@@ -196,17 +196,21 @@ def train(
 
 def _made(method: str, options: list[str], mode: str | None, luminosity: float | None, members: list[Path]) -> Method:
     """The method with its settings, and with the members of a combination."""
-    from bumpfit.higgsml.method import load
+    from bumpfit.higgsml.method import load, settings_of
     from bumpfit.higgsml.method import method as make
     from bumpfit.higgsml.method_combined import Combined
 
-    settings = _settings(options)
-    settings |= {name: value for name, value in (("mode", mode), ("luminosity", luminosity)) if value is not None}
-    made = make(method, **settings)
+    settings, own = _settings(options), settings_of(method)
+    asked = {name: value for name, value in (("mode", mode), ("luminosity", luminosity)) if value is not None}
+    made = make(method, **settings | {name: value for name, value in asked.items() if name in own})
     if isinstance(made, Combined):
-        return made.with_members([load(file) for file in members])
-    if members:
+        made.with_members([load(file) for file in members])
+    elif members:
         raise InputError(f"--member goes with the method combined, not with {made.kind}")
+    for name, value in asked.items():
+        if value != getattr(made, name):
+            whose = "its members are" if isinstance(made, Combined) else f"the method '{method}' is"
+            raise InputError(f"--{name} is {value}, and {whose} for {getattr(made, name)}")
     return made
 
 

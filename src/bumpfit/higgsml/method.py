@@ -177,15 +177,28 @@ def method(name: str, **settings: Any) -> Method:
     Raises:
         InputError: an unknown name or setting.
     """
-    if name not in METHODS:
-        raise InputError(f"there is no method '{name}'; expected one of {', '.join(METHODS)}")
-    module, _, member = METHODS[name].partition(":")
-    kind: type[Method] = getattr(importlib.import_module(module), member)
-    known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
+    kind, known = _kind(name), settings_of(name)
     for setting in settings:
         if setting not in known:
             raise InputError(f"the method '{name}' has no setting '{setting}'; it has {', '.join(known) or 'none'}")
     return kind(**settings)
+
+
+def settings_of(name: str) -> tuple[str, ...]:
+    """Names of the settings of a method.
+
+    Raises:
+        InputError: an unknown method.
+    """
+    return tuple(f.name for f in dataclasses.fields(_kind(name)) if f.init)  # type: ignore[arg-type]
+
+
+def _kind(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise InputError(f"there is no method '{name}'; expected one of {', '.join(METHODS)}")
+    module, _, member = METHODS[name].partition(":")
+    kind: type[Method] = getattr(importlib.import_module(module), member)
+    return kind
 
 
 def save(fitted: Method, path: str | os.PathLike[str]) -> None:
