@@ -412,3 +412,21 @@ def test_a_method_that_knows_little_of_its_simulation_is_told() -> None:
     console.print(pages.trained({**said, "calibrated_with": "events"}))
     console.print(pages.measured(found))
     assert console.file.getvalue().count("the simulation is too small") == 2  # type: ignore[attr-defined]
+
+
+def test_a_benchmark_on_paper(
+    gaussian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = tmp_path / "sample.parquet"
+    table(600, 3, total=600.0).to_parquet(sample)
+    words = ("benchmark", str(gaussian), "--sample", str(sample), "--mu", "1", "--experiments", "2", "--workers", "1")
+    monkeypatch.setattr("bumpfit.report.paper.browser", lambda: "there")
+    monkeypatch.setattr("bumpfit.report.paper.pdf", lambda page, program: printed.append((page, program)))
+    printed: list[tuple[Path, str]] = []
+    assert command(capsys, *words, "-o", str(tmp_path / "a"), "--pdf")[0] == 0
+    assert printed == [(tmp_path / "a" / "report.html", "there")] and printed[0][0].is_file()
+    monkeypatch.undo()
+    monkeypatch.setattr("bumpfit.report.paper.PROGRAMS", ())
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    code, _, err = command(capsys, *words, "-o", str(tmp_path / "b"), "--pdf")
+    assert code == 1 and "install one" in err and not (tmp_path / "b").exists()

@@ -19,10 +19,11 @@ from bumpfit.commands.higgsml_options import (
     true_strengths,
 )
 from bumpfit.commands.options import Dask, Seed, Workers, grouped
-from bumpfit.commands.output import Json, Output, check_outputs, provenance
+from bumpfit.commands.output import Json, Output, Pdf, check_outputs, provenance
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
+    from bumpfit.higgsml import Settings
     from bumpfit.higgsml.likelihood import Model
 
 
@@ -157,34 +158,44 @@ def benchmark(
     workers: Workers = None,
     dask: Dask = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove another run from the folder.")] = False,
+    pdf: Pdf = False,
     as_json: Json = False,
 ) -> None:
     """Compare methods: bumpfit higgsml benchmark binned.zip --sample events.parquet --submission model.py -o bench."""
-    import dataclasses
-
     from bumpfit.clusters import pool
-    from bumpfit.foreign import read_json
-    from bumpfit.higgsml import Settings
     from bumpfit.higgsml import benchmark as studies
-    from bumpfit.higgsml.nuisances import enabled_names
-    from bumpfit.higgsml.pseudo import check_mu
     from bumpfit.pages import higgsml_benchmark
     from bumpfit.pages.terminal import table
+    from bumpfit.report import paper
 
-    if settings is not None:
-        chosen = dataclasses.replace(Settings.of(read_json(settings, "the test settings")), seed=seed)
-    else:
-        true = tuple(check_mu(value) for value in mu.split(","))
-        named = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
-        chosen = Settings(true, experiments, enabled_names(named), seed)
+    chosen = _experiments(settings, mu, experiments, nuisances, seed)
     plan = studies.Plan(
         str(sample), tuple(map(str, methods or ())), tuple(map(str, submission or ())), chosen,
         mode, challenge_range, eps, luminosity, points,  # type: ignore[arg-type]
     )  # fmt: skip
+    printer = paper.browser() if pdf else None
     with pool(workers, dask) as executor:
         found = studies.benchmark(plan, out, executor=executor, overwrite=overwrite, write=higgsml_benchmark.write)
+    if printer is not None:
+        paper.pdf(out / "report.html", printer)
     Output(None, as_json).give(
         {**provenance("higgsml benchmark", [sample, *(methods or []), *(submission or [])]), **found.to_dict()},
         lambda: table("", higgsml_benchmark.COLUMNS, higgsml_benchmark.rows(found)),
         [higgsml_benchmark.told(found), f"written to {out}"],
     )
+
+
+def _experiments(file: Path | None, mu: str, experiments: int, nuisances: str, seed: int) -> Settings:
+    """Which experiments are made: those of the official settings, or of the options."""
+    import dataclasses
+
+    from bumpfit.foreign import read_json
+    from bumpfit.higgsml import Settings
+    from bumpfit.higgsml.nuisances import enabled_names
+    from bumpfit.higgsml.pseudo import check_mu
+
+    if file is not None:
+        return dataclasses.replace(Settings.of(read_json(file, "the test settings")), seed=seed)
+    true = tuple(check_mu(value) for value in mu.split(","))
+    named = {"all": "all", "none": ()}.get(nuisances, nuisances.split(","))
+    return Settings(true, experiments, enabled_names(named), seed)
