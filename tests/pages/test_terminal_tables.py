@@ -1,11 +1,15 @@
 """Tables on terminals of any width: nothing is folded in the middle of a name or a number."""
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from bumpfit.pages.terminal import table
+from bumpfit.pages import likelihood
+from bumpfit.pages.terminal import like, table
+from bumpfit.results import Interval
 
 COLUMNS = ("parameter", "value", "error before the fit", "impact of one sigma", "pull")
 ROWS = [
@@ -45,3 +49,18 @@ def test_names_longer_than_the_terminal_are_folded() -> None:
 def test_a_table_of_one_column_or_without_rows() -> None:
     assert any("name" in line for line in drawn(40, ("name",), [("a",)]))
     assert any("name" in line for line in drawn(40, ("name", "value"), []))
+
+
+def test_values_and_errors_are_rounded_together() -> None:
+    source = Path(__file__).parents[2] / "src" / "bumpfit"
+    apart = re.compile(r"± \{[^{}]*:[+]?\.\d[efg%]\}")  # an error by a format of its own
+    found = [path.name for part in ("commands", "pages") for path in (source / part).glob("*.py")
+             if apart.search(path.read_text())]  # fmt: skip
+    assert not found, f"{found}: use measured()"
+
+
+def test_ends_of_intervals_share_the_places_of_their_half_width() -> None:
+    one = Interval("mu", 0.268091, 1.06806, 0.655539, 0.6827, low_at_bound=True)
+    assert likelihood.bounds(one) == "0.27 (end of the range) to 1.07"
+    assert likelihood.bounds(Interval("mu", None, 1.2345, 0.0, 0.9)) == "below 1.2"
+    assert like(likelihood.half(one), one.best, 3e-17, None) == ["0.66", "0.00", "—"]

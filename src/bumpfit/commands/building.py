@@ -142,6 +142,8 @@ def strength_range(text: str) -> tuple[float, float]:
 
 def described(built: Built) -> list[tuple[str, str]]:
     """What was built, as names and values."""
+    from bumpfit.pages.terminal import probability
+
     rows = [("events", f"{built.n_selected} of {built.n_total} with scores from {built.cut:.6g} on")]
     if built.kind == "selection":
         assert built.tau is not None
@@ -149,7 +151,7 @@ def described(built: Built) -> list[tuple[str, str]]:
     if built.edges is not None:
         rows += [("spectrum", f"{built.edges.size - 1} bins from {built.edges[0]:.6g} to {built.edges[-1]:.6g} GeV")]
     if built.n_parameters is not None:
-        goodness = "" if built.goodness_p is None else f", goodness of fit p = {built.goodness_p:.3g}"
+        goodness = "" if built.goodness_p is None else f", goodness of fit p = {probability(built.goodness_p)}"
         rows += [("background", f"dijet function of {built.n_parameters} parameters{goodness}")]
     if built.mass is not None:
         found = "" if built.q0 is None else f", the largest q0 of {built.q0.size} masses: a local significance"

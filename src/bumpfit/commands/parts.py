@@ -127,6 +127,8 @@ def _systematics(shown: list[Systematic]) -> Any:
          *(number(v, 3) for v in (s.up, s.down, s.largest_up, s.largest_down)), ", ".join(s.flags)]
         for s in shown
     ]  # fmt: skip
+    if not shown:
+        return "no systematic uncertainty to list"
     head = ["systematic", "channel", "sample", "up", "down", "largest up", "largest down", "flags"]
     return table("relative effect on the integral, and the largest of a bin", head, rows)
 

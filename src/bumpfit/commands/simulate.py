@@ -11,7 +11,7 @@ import typer
 from bumpfit.commands.options import Dask, Seed, Workers, grouped
 from bumpfit.commands.output import Json, Output, check_outputs
 from bumpfit.errors import InputError
-from bumpfit.pages.terminal import pairs, table
+from bumpfit.pages.terminal import measured, number, pairs, table
 
 app = typer.Typer(
     help="Simulate collision events: Pythia 8, a parametric detector and jets; MadGraph scripts and runs.",
@@ -65,7 +65,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("process", result["process"]),
         ("events", f"{result['events']} of {result['generated']} generated ({result['efficiency']:.4g})"),
-        ("cross section", f"{cross:.5g} ± {error:.2g} pb before the selection"),
+        ("cross section", f"{measured(cross, error)} pb before the selection"),
     ]
     if result["dropped_particles"]:
         rows.append(("dropped", f"{result['dropped_particles']} particles whose momentum is not finite"))
@@ -190,7 +190,7 @@ def higgs(
     columns = ["process", "rows", "tries", "efficiency", "effective rows", "expected", "per expected", "max/median"]
     rows = [
         [
-            name, str(of["rows"]), str(of["tries"]), f"{of['efficiency']:.3%} ± {of['efficiency_error']:.3%}",
+            name, str(of["rows"]), str(of["tries"]), measured(of["efficiency"], of["efficiency_error"]),
             f"{of['effective_rows']:.0f}", f"{of['expected']:.0f}", f"{of['effective_rows_per_expected']:.3g}",
             f"{of['largest_weight_over_median']:.2g}",
         ]
@@ -309,10 +309,8 @@ def _summary(runs: list[Any], folder: Path, as_json: bool) -> None:
     """The runs of a folder, one a row; parts of a multi_run below the run that joins them."""
 
     def row(run: Any, indent: str = "") -> list[str]:
-        error = "" if run.error is None else f" ± {run.error:.2g}"
-        cross = "-" if run.cross_section is None else f"{run.cross_section:.5g}{error}"
-        matched = "-" if run.matched is None else f"{run.matched:.5g}"
-        numbers = ["-" if value is None else str(value) for value in (run.events, run.seed)]
+        cross, matched = measured(run.cross_section, run.error), number(run.matched)
+        numbers = ["—" if value is None else str(value) for value in (run.events, run.seed)]
         return [indent + run.name, run.tag, run.collider, cross, matched, *numbers, str(len(run.files))]
 
     rows = [line for run in runs for line in [row(run), *(row(part, "  ") for part in run.parts)]]

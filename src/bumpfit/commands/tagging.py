@@ -215,6 +215,7 @@ def _page(
 
 def _performance(chosen: Dataset, probabilities: Any, found: Merits) -> Figure:
     """The figure of a score."""
+    from bumpfit.pages.terminal import measured
     from bumpfit.report.classifiers import performance
     from bumpfit.scoring.curves import curves
 
@@ -224,9 +225,8 @@ def _performance(chosen: Dataset, probabilities: Any, found: Merits) -> Figure:
         background_error=found.background_error,
     )  # fmt: skip
     largest = {"significance": found.significance, "asimov": found.asimov}
-    error = "" if found.auc.error is None else f" ± {found.auc.error:.3f}"
     marked = {name: merit for name, merit in largest.items() if merit is not None}
-    return performance(lines, marked, f"AUC {found.auc.value:.3f}{error}")
+    return performance(lines, marked, f"AUC {measured(found.auc.value, found.auc.error)}")
 
 
 def _templates(found: Prospects, name: str) -> Figure:

@@ -142,6 +142,5 @@ def give_scan(found: GlobalToys, head: dict[str, Any], told: Told, notes: tuple[
     ]
     if p is not None:
         rows += _p_and_z("global ", p, result["p_global_error"], result["p_global_upper"], bound=bool(bound))
-        bounds = number(result["gross_vitells"]), number(result["gross_vitells_error"], 2)
-        rows.append(("Gross-Vitells bound", " ± ".join(bounds)))
+        rows.append(("Gross-Vitells bound", measured(result["gross_vitells"], result["gross_vitells_error"])))
     told.give(found, result, found.plot, rows, [*notes, *_lost(tally)])

@@ -13,7 +13,7 @@ from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.commands.question import begin
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
-from bumpfit.pages.terminal import number, pairs, table
+from bumpfit.pages.terminal import like, measured, pairs, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,7 +63,8 @@ def interval(
         "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
         "intervals": [one.to_dict() for one in found],
     }  # fmt: skip
-    rows = [("best fit", f"{found[0].parameter} = {number(found[0].best, 6)}"), ("method", found[0].method)]
+    best = like(show.half(found[0]), found[0].best)[0]
+    rows = [("best fit", f"{found[0].parameter} = {best}"), ("method", found[0].method)]
     rows += [(f"interval at {one.level:.2%}", show.bounds(one)) for one in found]
     output.give(result, lambda: pairs(rows), show.notes(*found))
 
@@ -169,7 +170,7 @@ def _name(model: Model, parameter: str | None) -> str:
 
 def _coverage_table(found: Coverage) -> RenderableType:
     rows = [
-        [f"{mu:g}", f"{share:.4f} ± {error:.2g}"]
+        [f"{mu:g}", measured(share, error)]
         for mu, share, error in zip(found.strengths, found.coverage, found.errors, strict=True)
     ]
     failed = f", {found.failed} not fitted" if found.failed else ""

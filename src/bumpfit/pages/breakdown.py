@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bumpfit.inference.breakdown import Breakdown
-from bumpfit.pages.terminal import number, table
+from bumpfit.pages.terminal import like, measured, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 def told(found: Breakdown) -> RenderableType:
     """The parts in both conventions, with the remainder of the one that does not add up."""
-    rows = [[p.group, str(len(p.parameters)), number(p.freezing), number(p.auxiliary)] for p in found.parts]
-    rows.append(["statistical", "", number(found.statistical_freezing), number(found.statistical_auxiliary)])
+    size = 0.1 * found.error
+    rows = [[p.group, str(len(p.parameters)), *like(size, p.freezing, p.auxiliary)] for p in found.parts]
+    rows.append(["statistical", "", *like(size, found.statistical_freezing, found.statistical_auxiliary)])
     sign = "-" if found.remainder < 0 else ""
-    rows.append(["remainder", "", f"{sign}{number(math.sqrt(abs(found.remainder)))}", "0"])
-    rows.append(["all", "", number(found.error), number(found.error)])
-    title = f"parts of the error of {found.parameter} = {number(found.best)}"
+    rows.append(["remainder", "", f"{sign}{like(size, math.sqrt(abs(found.remainder)))[0]}", "0"])
+    rows.append(["all", "", *like(size, found.error, found.error)])
+    title = f"parts of the error of {found.parameter} = {measured(found.best, found.error)}"
     return table(title, ["group", "parameters", "by freezing", "by auxiliary measurements"], rows)

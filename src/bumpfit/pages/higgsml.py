@@ -10,6 +10,7 @@ from bumpfit.higgsml.ensemble import Ensemble
 from bumpfit.higgsml.histfactory import Difference
 from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.score import Scores
+from bumpfit.pages.terminal import measured as pair
 from bumpfit.pages.terminal import number, pairs, stacked, table
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def measured(found: Measurement) -> RenderableType:
         rows.append(("do not believe it", f"the simulation is too small{where}{shortcomings(known)}"))
     if found.at_bound:
         rows.append(("bound", "the interval begins or ends at the bound of mu"))
-    rows += [(name, f"{value:+.3f} ± {error:.3f} standard deviations") for name, (value, error) in
+    rows += [(name, f"{pair(value, error)} standard deviations") for name, (value, error) in
              found.nuisances.items()]  # fmt: skip
     return pairs(rows)
 
@@ -89,7 +90,7 @@ def written_workspace(found: Difference, out: str) -> RenderableType:
     title = "largest difference of a bin from the exact response, in Poisson errors"
     columns = ("nuisance", *(f"at {value}" for value in values[:-1]), "at 2 (soft_met: at its clip)")
     told = pairs([
-        ("mu_hat", f"differs by {found.shift:+.3f} ± {found.spread:.3f} of its error in {found.n - found.failed} "
+        ("mu_hat", f"differs by {pair(found.shift, found.spread)} of its error in {found.n - found.failed} "
                    f"experiments at mu = {found.mu:g}"),
         ("error of mu", f"{found.error_ratio:.3f} of the exact one"),
         ("fits that failed", str(found.failed)),
@@ -107,7 +108,7 @@ def scored(mus: Sequence[float], found: Scores) -> RenderableType:
     m = found.merged
     rows.append(("all intervals", number(m.width, 4), number(m.coverage, 4), number(m.penalty, 4), number(m.score, 4)))
     note = pairs([
-        ("merged score", f"{m.score:.4f} ± {found.error:.4f} (bootstrap), N = {m.n}, eps = {m.eps:g}"),
+        ("merged score", f"{pair(m.score, found.error)} (bootstrap), N = {m.n}, eps = {m.eps:g}"),
     ])  # fmt: skip
     return stacked(table("", ("set", "width", "coverage", "penalty", "score"), rows), note)
 
@@ -126,7 +127,7 @@ def bounded(found: Sequence[Bound]) -> RenderableType:
 def achieved(found: Ensemble) -> RenderableType:
     """What intervals of templates achieve."""
     rows = [
-        (way.name, number(way.score.width, 4), f"{way.score.coverage:.4f} ± {way.coverage_error:.4f}",
+        (way.name, number(way.score.width, 4), pair(way.score.coverage, way.coverage_error),
          number(way.score.penalty, 4), number(way.score.score, 4), "yes" if way.uses_range else "no")
         for way in found.ways
     ]  # fmt: skip
@@ -134,7 +135,7 @@ def achieved(found: Ensemble) -> RenderableType:
     note = pairs([
         ("experiments", f"{found.n} from the templates, mu uniform in [{found.low:g}, {found.high:g}], nuisances drawn "
                         f"and profiled, {found.failed} failed"),
-        ("68.27 % quantile of the statistic", f"{value:.3f} ± {error:.3f}"),
+        ("68.27 % quantile of the statistic", pair(value, error)),
         ("eps of the score", f"{found.ways[0].score.eps:g}"),
     ])  # fmt: skip
     columns = ("interval", "width", "coverage", "penalty", "score", "knows the range")

@@ -13,7 +13,7 @@ from bumpfit.higgsml.benchmark import Benchmark, Compared, Difference
 from bumpfit.higgsml.score import Scores
 from bumpfit.pages import higgsml_figures as draw
 from bumpfit.pages.higgsml import shortcomings
-from bumpfit.pages.terminal import number
+from bumpfit.pages.terminal import measured, number
 from bumpfit.report import embedded, html, markdown
 from bumpfit.report.document import Document, Heading, Paragraph, Picture, Table, Verdict
 from bumpfit.report.style import style
@@ -59,7 +59,7 @@ def _row(found: Benchmark, name: str, values: Scores, one: Compared, failed: str
     if one.bounds:
         own = width / (2.0 * float(np.mean([b.profiled for b in one.bounds])))
     return (
-        name, f"{values.merged.score:.3f} ± {values.error:.3f}", number(width, 4), number(values.merged.coverage, 4),
+        name, measured(values.merged.score, values.error), number(width, 4), number(values.merged.coverage, 4),
         number(own, 4), _over(found, width), failed, seconds,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bumpfit.pages.terminal import measured, number, pairs, probability, rounded_pair, stacked, statistic, table
+from bumpfit.pages.terminal import like, measured, number, pairs, probability, rounded_pair, stacked, statistic, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,21 +136,24 @@ def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
         [number(x, 6), statistic(rise), "" if status == "converged" else status]
         for x, rise, status in zip(found.points, found.delta_twice_nll, found.status, strict=True)
     ]
-    facts = [("best fit", f"{found.parameter} = {number(found.best, 6)}")]
+    scale = half(intervals[0]) if intervals else None
+    facts = [("best fit", f"{found.parameter} = {like(scale, found.best)[0]}")]
     facts += [(f"interval at {interval.level:.2%}", bounds(interval)) for interval in intervals]
     return stacked(table("", [found.parameter, "rise of -2 ln L", "status"], lines), pairs(facts))
 
 
 def posterior(found: Posterior) -> RenderableType:
     """What is known about a parameter, with its prior."""
+    mode, median, low, high, shortest_low, shortest_high = like(
+        found.deviation, found.mode, found.median, found.low, found.high, found.shortest_low, found.shortest_high
+    )
     return pairs([
         ("parameter", f"{found.parameter}, {found.prior} prior from {found.range_low:g} to {found.range_high:g}"),
-        ("mode", number(found.mode, 4)),
-        ("mean", f"{number(found.mean, 5)}, standard deviation {number(found.deviation, 4)}"),
-        ("median", number(found.median, 5)),
-        (f"central interval at {found.level:.2%}", f"{number(found.low, 5)} to {number(found.high, 5)}"),
-        (f"shortest interval at {found.level:.2%}",
-         f"{number(found.shortest_low, 5)} to {number(found.shortest_high, 5)}"),
+        ("mode", mode),
+        ("mean and standard deviation", measured(found.mean, found.deviation)),
+        ("median", median),
+        (f"central interval at {found.level:.2%}", f"{low} to {high}"),
+        (f"shortest interval at {found.level:.2%}", f"{shortest_low} to {shortest_high}"),
         (f"upper limit at {found.limit_level:.2%}", with_error(found.upper, found.upper_error or None, 5)),
     ])  # fmt: skip
 
@@ -159,16 +162,15 @@ def compatibility(found: Compatibility) -> RenderableType:
     """The strengths of the channels beside the common one, and the test of them."""
 
     def row(name: str, strength: float, low: float | None, high: float | None, pull: float | None) -> list[str]:
-        ends = [number(low, 4), number(high, 4)]
-        return [name, number(strength, 4), *ends, "—" if pull is None else f"{pull:+.2f}"]
+        size = _half(strength, low, high)
+        return [name, *like(size, strength, low, high), "—" if pull is None else f"{pull:+.2f}"]
 
     lines = [row(c.name, c.strength, c.low, c.high, c.pull) for c in found.channels]
     lines.append(row("all channels", found.strength, found.low, found.high, None))
-    error = "" if found.p_error is None else f" ± {number(found.p_error, 2)}"
     facts = [
         ("-2 ln of the likelihood ratio", statistic(found.statistic)),
         ("degrees of freedom", str(found.degrees_of_freedom)),
-        ("p-value", f"{probability(found.p)}{error} ({found.method})"),
+        ("p-value", f"{chance(found.p, found.p_error)} ({found.method})"),
     ]
     if found.p_upper is not None:
         facts.append(("at 95 % confidence", f"p < {number(found.p_upper, 3)}"))
@@ -179,12 +181,33 @@ def compatibility(found: Compatibility) -> RenderableType:
 
 
 def bounds(interval: Interval) -> str:
-    """The ends of an interval in words."""
-    low = with_error(interval.low, interval.low_error, 6) + (" (end of the range)" if interval.low_at_bound else "")
-    high = with_error(interval.high, interval.high_error, 6) + (" (end of the range)" if interval.high_at_bound else "")
+    """The ends of an interval in words, with as many decimal places as its half width has as an error."""
+    size = half(interval)
+    low, high = (
+        (like(size, end)[0] if error is None else measured(end, error)) + (" (end of the range)" if cut else "")
+        for end, error, cut in (
+            (interval.low, interval.low_error, interval.low_at_bound),
+            (interval.high, interval.high_error, interval.high_at_bound),
+        )
+    )
     if interval.low is None:
         return f"below {high}"
     return f"above {low}" if interval.high is None else f"{low} to {high}"
+
+
+def half(interval: Interval) -> float | None:
+    """Half the width of an interval, or the distance of its one end from the best value."""
+    return _half(interval.best, interval.low, interval.high)
+
+
+def _half(best: float, low: float | None, high: float | None) -> float | None:
+    ends = [end for end in (low, high) if end is not None]
+    return (max((best, *ends)) - min((best, *ends))) / max(len(ends), 1) or None
+
+
+def chance(p: float | None, error: float | None) -> str:
+    """A p-value, with its statistical error where it has one."""
+    return probability(p) if error is None else measured(p, error)
 
 
 def with_error(value: float | None, error: float | None, digits: int = 5) -> str:
@@ -194,25 +217,38 @@ def with_error(value: float | None, error: float | None, digits: int = 5) -> str
 
 def limit(found: Limit) -> RenderableType:
     """Observed and expected limit."""
-    lines = [["observed", with_error(found.observed, found.observed_error)], *_expected(found)]
+    size = smallest(found)
+    lines = [["observed", _or_like(found.observed, found.observed_error, size)], *_expected(found, size)]
     return table(
         f"Upper limit on {found.parameter} at {found.level:g} ({found.method})", ["limit", found.parameter], lines
     )
 
 
-def _expected(found: Limit | CLs) -> list[list[str]]:
+def smallest(found: Limit) -> float | None:
+    """What limits are rounded to: the size of an error that leaves three digits of the smallest."""
+    values = [v for v in (found.observed, *found.expected) if v is not None and v > 0]
+    return 0.1 * min(values) if values else None
+
+
+def _or_like(value: float | None, error: float | None, size: float | None) -> str:
+    if error is not None:
+        return measured(value, error)
+    return number(value, 3) if size is None else like(size, value)[0]
+
+
+def _expected(found: Limit | CLs, size: float | None = None) -> list[list[str]]:
     from bumpfit.results import BANDS  # here, as it needs numpy, for a quicker --help
 
     errors = found.expected_errors or (None,) * len(found.expected)
     return [
-        [f"expected, {name}", with_error(value, error)]
+        [f"expected, {name}", _or_like(value, error, size)]
         for name, value, error in zip(BANDS[1:], found.expected, errors, strict=True)
     ]
 
 
 def cls(found: CLs) -> RenderableType:
     """CLs of one strength."""
-    lines = [["observed", with_error(found.observed, found.observed_error)]]
+    lines = [["observed", _or_like(found.observed, found.observed_error, None)]]
     lines += [["CLs+b", probability(found.cl_sb)], ["CLb", probability(found.cl_b)], *_expected(found)]
     return table(f"CLs of {found.parameter} = {found.mu:g} ({found.method})", ["CLs of", "value"], lines)
 
@@ -223,7 +259,7 @@ def limits(found: MassScan) -> RenderableType:
 
     lines = []
     for mass, one, status in zip(found.masses, found.limits or (), found.status, strict=True):
-        cells = [number(one.observed), *map(number, one.expected)] if one is not None else ["—"] * 6
+        cells = like(smallest(one), one.observed, *one.expected) if one is not None else ["—"] * 6
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
     return table("Upper limits", ["mass", *BANDS, "status"], lines)
 
@@ -232,7 +268,7 @@ def analyses(found: Mapping[str, Limit]) -> RenderableType:
     """Limits of several analyses."""
     from bumpfit.results import BANDS
 
-    lines = [[name, number(one.observed), *map(number, one.expected)] for name, one in found.items()]
+    lines = [[name, *like(smallest(one), one.observed, *one.expected)] for name, one in found.items()]
     return table("Upper limits", ["analysis", *BANDS], lines)
 
 
@@ -249,7 +285,9 @@ def discoveries(found: MassScan) -> RenderableType:
     lines = []
     for mass, one, status in zip(found.masses, found.discoveries or (), found.status, strict=True):
         cells = (
-            [number(one.mu), statistic(one.q0), probability(one.p), number(one.z, 4)] if one is not None else ["—"] * 4
+            [rounded_pair(one.mu, one.mu_error)[0], statistic(one.q0, 4), probability(one.p), number(one.z, 3)]
+            if one is not None
+            else ["—"] * 4
         )
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
     return table("Local significances", ["mass", "strength", "q0", "p", "Z", "status"], lines)
@@ -257,11 +295,12 @@ def discoveries(found: MassScan) -> RenderableType:
 
 def impacts(found: Impacts, top: int) -> RenderableType:
     """The largest impacts."""
+    size = None if found.error is None else 0.1 * found.error
     lines = [
         [
             row.parameter,
             *("—" if v is None else f"{v:.3f}" for v in (row.pull, row.constraint)),
-            *(number(v, 2) for v in (row.up, row.down, row.prefit_up, row.prefit_down)),
+            *like(size, row.up, row.down, row.prefit_up, row.prefit_down),
         ]
         for row in found.impacts[:top]
     ]
@@ -277,8 +316,7 @@ def goodness(found: Goodness) -> RenderableType:
     rows = [(f"{found.statistic_name} statistic", number(found.statistic))]
     if found.degrees_of_freedom is not None:
         rows.append(("degrees of freedom", str(found.degrees_of_freedom)))
-    error = "" if found.p_error is None else f" ± {number(found.p_error, 2)}"
-    rows.append(("p-value", f"{probability(found.p)}{error} ({found.method})"))
+    rows.append(("p-value", f"{chance(found.p, found.p_error)} ({found.method})"))
     if found.p_upper is not None:
         rows.append(("at 95 % confidence", f"p < {number(found.p_upper, 3)}"))
     if found.toys is not None:
@@ -290,14 +328,17 @@ def goodness(found: Goodness) -> RenderableType:
 def contours(lines: Sequence[Contour]) -> RenderableType:
     """Extent of the regions."""
     x, y = lines[0].parameters
+    sizes = [0.5 * (max(along) - min(along)) or None for along in (lines[0].x, lines[0].y)]
     rows = [
         [
-            f"{line.level:.2%}", f"{number(min(line.x))} to {number(max(line.x))}",
-            f"{number(min(line.y))} to {number(max(line.y))}", "" if line.closed else "cut by the range",
+            f"{line.level:.2%}",
+            *(" to ".join(like(size, min(a), max(a))) for size, a in zip(sizes, (line.x, line.y), strict=True)),
+            "" if line.closed else "cut by the range",
         ]
         for line in lines
-    ]  # fmt: skip
-    best = pairs([("best fit", f"{x} = {number(lines[0].best[0])}, {y} = {number(lines[0].best[1])}")])
+    ]
+    at = [like(size, best)[0] for size, best in zip(sizes, lines[0].best, strict=True)]
+    best = pairs([("best fit", f"{x} = {at[0]}, {y} = {at[1]}")])
     return stacked(best, table("", ["joint level", x, y, ""], rows))
 
 

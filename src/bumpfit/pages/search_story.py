@@ -25,6 +25,12 @@ APPROACH_NAMES = {
 }
 """How approaches are called in a sentence; others go by the name in the registry."""
 
+STATISTICS = {
+    "learned": "ranks of what was learned",
+    "library": "ranks by the library",
+    "both": "mean rank of learned and library",
+}
+"""What a statistic of the primary test is made of."""
 WEAK = 2.0
 """Global significance from which the headline speaks of an excess even without a claim."""
 
@@ -204,7 +210,9 @@ def _trials(findings: Told) -> str:
 
 def _best_name(findings: Told) -> str:
     if findings.test is not None:
-        return f"selection {findings.test.selections[findings.test.best].name}"
+        overall = findings.test.overall
+        text = STATISTICS[overall.source]
+        return text if len(overall.tested) == 1 else f"{text}, {findings.windows[overall.window].centre:.0f} GeV"
     if findings.sidebands is not None:
         leading = findings.sidebands.leading
         return f"{leading.name}, {leading.mass:.0f} GeV"

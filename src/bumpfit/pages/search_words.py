@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bumpfit.report.rounding import z_value
+from bumpfit.report.rounding import measured, z_value
 from bumpfit.results import plain
 from bumpfit.search.describe import peak_masses
 from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
@@ -172,7 +172,7 @@ def check(found: Check) -> tuple[str, str]:
             return "signal-like and background templates describe the score spectrum", detail
         case "yield and excess":
             detail = (
-                f"{n['seen']:.0f} ± {n['error']:.0f} in the best selection of the tested {n['tested']:.0%} of the "
+                f"{measured(n['seen'], n['error'])} in the best selection of the tested {n['tested']:.0%} of the "
                 f"data; fitted before any selection: {n['n_signal']:.0f} (local Z of that fit {n['z']:.1f})"
             )
             return "the fitted yield is seen and not below the excess", detail
@@ -218,9 +218,10 @@ def variable(name: str) -> str:
 def differs(worst: Mapping[str, Any]) -> str:
     """What differs between the tables, where, and by how much (the content of a `Deviation`)."""
     return (
-        f"{variable(worst['variable'])}: median shifted by {100 * worst['shift']:+.2g}% "
-        f"± {100 * worst['shift_error']:.2g}%; from {worst['low']:.4g} to {worst['high']:.4g} the data are "
-        f"{worst['ratio']:.3f} ± {worst['ratio_error']:.3f} of the table"
+        f"{variable(worst['variable'])}: median shifted by "
+        f"{measured(100 * worst['shift'], 100 * worst['shift_error'], '%')}; "
+        f"from {worst['low']:.4g} to {worst['high']:.4g} the data are "
+        f"{measured(worst['ratio'], worst['ratio_error'])} of the table"
     )
 
 

@@ -8,8 +8,8 @@ from bumpfit.inference.bump_hunter import Bump
 from bumpfit.inference.families import EnvelopeScan
 from bumpfit.inference.spectra import SpectrumScan
 from bumpfit.law import upper_limit
-from bumpfit.pages.likelihood import bounds, discoveries, limits
-from bumpfit.pages.terminal import measured, number, pairs, probability, stacked, table
+from bumpfit.pages.likelihood import bounds, discoveries, half, limits
+from bumpfit.pages.terminal import like, measured, number, pairs, probability, rounded_pair, stacked, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def told(found: SpectrumScan) -> RenderableType:
     parts = [
         table(f"{found.family} function", ["parameters", "deviance", "bins left", "p", "p of F-test", ""], orders),
         table("", ["parameter", "value", "error"],
-              [[n, number(found.fit.values[n], 7), number(found.fit.errors[n], 3)] for n in found.fit.parameters]),
+              [[n, *rounded_pair(found.fit.values[n], found.fit.errors[n])] for n in found.fit.parameters]),
     ]  # fmt: skip
     if found.scan is not None:
         parts.append(discoveries(found.scan))
@@ -50,8 +50,8 @@ def told(found: SpectrumScan) -> RenderableType:
 def envelope(found: EnvelopeScan) -> RenderableType:
     """A row for each mass: events of the peak, their interval, the likeliest function, and the test of no peak."""
     rows = [
-        [f"{peak.mass:.6g}", number(peak.interval.best, 5), bounds(peak.interval), peak.family, number(peak.q0, 4),
-         probability(peak.p), number(peak.z, 3)]
+        [f"{peak.mass:.6g}", *like(half(peak.interval), peak.interval.best), bounds(peak.interval), peak.family,
+         number(peak.q0, 4), probability(peak.p), number(peak.z, 3)]
         for peak in found.peaks
     ]  # fmt: skip
     head = ["mass [GeV]", "events", f"{found.level:.2%} interval", "function", "q0", "local p", "Z"]

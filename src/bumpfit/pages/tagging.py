@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bumpfit.pages.terminal import pairs, probability, stacked, table
+from bumpfit.pages.terminal import measured, pairs, probability, stacked, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,17 +19,14 @@ if TYPE_CHECKING:
 def merits(found: Merits, part: str) -> RenderableType:
     """The table of metrics."""
 
-    def plus(value: float, error: float | None) -> str:
-        return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")
-
     def at(merit: Merit) -> list[str]:
         return [
-            plus(merit.value, merit.error), f"{merit.threshold:.4g}", f"{merit.signal_efficiency:.4g}",
+            measured(merit.value, merit.error), f"{merit.threshold:.4g}", f"{merit.signal_efficiency:.4g}",
             f"{merit.background_efficiency:.3g}",
         ]  # fmt: skip
 
     rows = [
-        [name, plus(m.value, m.error), "", "", ""] for name, m in (("accuracy", found.accuracy), ("AUC", found.auc))
+        [name, measured(m.value, m.error), "", "", ""] for name, m in (("accuracy", found.accuracy), ("AUC", found.auc))
     ]
     if found.significance is not None:
         rows.append(["largest S / sqrt(S + B)", *at(found.significance)])
@@ -47,16 +44,14 @@ def merits(found: Merits, part: str) -> RenderableType:
 def likelihood(found: Prospects) -> RenderableType:
     """Yields a bin, and the answers."""
     rows = [
-        [f"{low:.4g} to {high:.4g}", *(f"{y[b]:.4g} ± {found.errors[c][b]:.2g}" for c, y in found.yields.items()),
+        [f"{low:.4g} to {high:.4g}", *(measured(y[b], found.errors[c][b]) for c, y in found.yields.items()),
          f"{found.data[b]:.6g}"]
         for b, (low, high) in enumerate(zip(found.edges, found.edges[1:], strict=False))
     ]  # fmt: skip
     data = "data" if found.has_data else "background (Asimov)"
     answers = [("expected significance", f"{found.expected.z:.3g} (p = {probability(found.expected.p)})")]
     if found.observed is not None:
-        fitted = f"mu = {found.observed.mu:.3g}" + (
-            "" if found.observed.mu_error is None else f" ± {found.observed.mu_error:.2g}"
-        )
+        fitted = f"mu = {measured(found.observed.mu, found.observed.mu_error)}"
         p = probability(found.observed.p)
         answers.append(("observed significance", f"{found.observed.z:.3g} (p = {p}), {fitted}"))
     answers.append(("95 % CLs limit on mu", _limit(found.limit)))
@@ -86,7 +81,7 @@ def cut_flow(found: CutFlow) -> RenderableType:
     """Cut flow and N-1 table of a sample; weighted events where weights or a cross-section were given."""
 
     def events(value: float, error: float) -> list[str]:
-        return [] if found.scale == "one" else [f"{value:.5g} ± {error:.2g}"]
+        return [] if found.scale == "one" else [measured(value, error)]
 
     def share(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.2f} %"

@@ -41,8 +41,19 @@ def rounded_pair(value: float | None, error: float | None) -> tuple[str, str]:
 
 
 def measured(value: float | None, error: float | None) -> str:
-    """`20.5 ± 4.8`."""
-    return " ± ".join(rounded_pair(value, error))
+    """`20.5 ± 4.8`; the value alone without an error."""
+    return number(value) if error is None else " ± ".join(rounded_pair(value, error))
+
+
+def like(size: float | None, *values: float | None) -> list[str]:
+    """Values with the decimal places of an error of this size; without a size by themselves.
+
+    Examples:
+        >>> from bumpfit.pages.terminal import like
+        >>> like(0.397, 0.268091, 1.06806, None, 3e-17)
+        ['0.27', '1.07', '—', '0.00']
+    """
+    return [number(value) if size is None else rounded_pair(value, size)[0] for value in values]
 
 
 def statistic(value: float | None, digits: int = 5) -> str:
@@ -110,10 +121,9 @@ class _Sheet:
         if natural + sum(w + GAP for w in widths[1:]) > room:
             first = min(natural, max(int(FIRST * room), min(word, int(NAMES * room))))
         for number, chosen in enumerate(_chunks(widths, room - first)):
-            sheet = Table(
-                title=self.title if self.title and number == 0 else None, title_justify="left", title_style="bold",
-                box=box.SIMPLE_HEAD, pad_edge=False,
-            )  # fmt: skip
+            if self.title and number == 0:  # above, not in the table: rich folds a title to the width of its table
+                yield Text(self.title, style="bold")
+            sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             left = room - sum(widths[k] + GAP for k in chosen)
             sheet.add_column(self.columns[0], overflow="fold", max_width=max(left, 1))
             for k in chosen:

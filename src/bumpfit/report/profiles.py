@@ -16,6 +16,7 @@ from bumpfit.errors import BumpfitError
 from bumpfit.inference.compatibility import Compatibility
 from bumpfit.inference.posterior import Posterior
 from bumpfit.inference.surface import Surface
+from bumpfit.report.rounding import probability, relation
 from bumpfit.report.style import BLACK, BLUE, CYCLE, GREY, VERMILION, headroom, own_figure, panels, styled
 from bumpfit.results import CLs, Contour, Interval, Limit, MassScan, Scan
 
@@ -108,8 +109,9 @@ def compatibility(found: Compatibility) -> Figure:
     axis.yaxis.set_minor_locator(NullLocator())
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel(plain_text(found.parameter))
+    title = f"$t$ = {found.statistic:.3g}, ${relation('p', probability(found.p))}$"
     axis.legend(loc="upper right", ncols=2, fontsize="small",
-                title=f"$t$ = {found.statistic:.3g}, $p$ = {found.p:.2g}", title_fontsize="small")  # fmt: skip
+                title=title, title_fontsize="small")  # fmt: skip
     return figure
 
 
