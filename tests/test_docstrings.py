@@ -15,18 +15,13 @@ from bumpfit.workspace import build
 ROOT = Path(bumpfit.__file__).parent
 WITHOUT = {
     "inference": "",
-    "workspace": "from_card",
-    "toys": "GlobalToys Tally coverage dask_executor global_curve job_files read run scan_toys sensitivity tail",
+    "workspace": "",
+    "toys": "GlobalToys dask_executor global_curve scan_toys",
     "shapes": "Envelope envelope",
-    "events": "open",
-    "scoring": "Ensemble cross_fit forward_scores train train_and_score",
-    "report": (
-        "Document background_shapes brazil cls_curve contours coverage_ladder cut_flow data_and_background "
-        "drawing_on global_p_value images mass_peak observables performance png point_cloud probabilities "
-        "profile ranking scan score_bins selection_significances sensitivity_bands spectrum tail_probability "
-        "templates toy_distribution two_hypotheses yields"
-    ),
-    "simulate": "Summary events from_file read_card run_card",
+    "events": "",
+    "scoring": "Ensemble cross_fit forward_scores train_and_score",
+    "report": "background_shapes global_p_value images mass_peak observables performance point_cloud scan score_bins",
+    "simulate": "events run_card",
     "higgsml": "bias derived experiment pseudo_experiment",
     "tagging": "Prospects prospects",
 }

@@ -17,7 +17,16 @@ __all__ = ["mask", "observable", "open", "register"]
 
 
 def open(path: Any, *, tree: str | None = None, key: str | None = None) -> Any:
-    """Open events of ROOT, table, LHE, HepMC or LHCO files; see `bumpfit.events.opening.open`."""
+    """Open events of ROOT, table, LHE, HepMC or LHCO files; see `bumpfit.events.opening.open`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> Path("jets.csv").write_text("mass,score\\n91.0,0.2\\n80.4,0.9\\n") > 0
+        True
+        >>> events = bumpfit.events.open("jets.csv")
+        >>> bumpfit.events.mask("score > 0.5", events).tolist()
+        [False, True]
+    """
     from bumpfit.events.opening import open as open_source
 
     return open_source(path, tree=tree, key=key)

@@ -135,6 +135,11 @@ def templates(
 
     Below: data over expected, and the totals at +1 (full) and -1 (broken) of each systematic uncertainty, `variations`
     (B,) each, over expected. Bins that are too narrow to see are drawn side by side, with their edges written below.
+
+    Examples:
+        >>> yields = {"background": [80.0, 20.0], "signal": [2.0, 8.0]}
+        >>> errors = {"background": [4.0, 2.0], "signal": [0.1, 0.2]}
+        >>> figure = bumpfit.report.templates([0.0, 0.5, 1.0], yields, errors, "signal", "score", data=[79, 31])
     """
     limits = np.asarray(edges, dtype=np.float64)
     inner = np.array([np.sum([e**2 for e in column]) for column in zip(*errors.values(), strict=True)])

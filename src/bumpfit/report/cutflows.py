@@ -25,6 +25,15 @@ def cut_flow(flows: Sequence[CutFlow]) -> Figure:
     right the fraction of the events passing all other cuts that each cut keeps; steps with nothing left have no bar.
 
     Raises BumpfitError when the samples were cut differently.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> Path("jets.csv").write_text("mass,score\\n91.0,0.2\\n80.4,0.9\\n70.1,0.7\\n") > 0
+        True
+        >>> from bumpfit.events.cutflow import cutflow
+        >>> events = bumpfit.events.open("jets.csv")
+        >>> flow = cutflow(events, ["score > 0.5", "mass > 75"])
+        >>> figure = bumpfit.report.cut_flow([flow])
     """
     cuts = [step.cut for step in flows[0].steps]
     if any([step.cut for step in flow.steps] != cuts for flow in flows):

@@ -63,6 +63,11 @@ def data_and_background(
     """Data points over the background table times `scale`, with their ratio below when there is a table.
 
     `signal` (B,) events are drawn as an outline. `logarithmic` None chooses by the range of the contents.
+
+    Examples:
+        >>> data = bumpfit.histograms.from_counts([0.0, 1.0, 2.0, 3.0], [52, 31, 14])
+        >>> table = bumpfit.histograms.from_counts([0.0, 1.0, 2.0, 3.0], [101, 58, 19])
+        >>> figure = bumpfit.report.data_and_background(data, table, 0.5, "m [GeV]")
     """
     figure, axes = panels((1.0,) if background is None else (3.0, 1.0))
     main = axes[0]
@@ -98,7 +103,13 @@ def data_and_background(
 
 @styled
 def probabilities(histograms: Sequence[tuple[str, Histogram]], label: str) -> Figure:
-    """Outlines of several histograms over one axis, events on a logarithmic axis (scores before and after)."""
+    """Outlines of several histograms over one axis, events on a logarithmic axis (scores before and after).
+
+    Examples:
+        >>> before = bumpfit.histograms.from_counts([0.0, 0.5, 1.0], [900, 12])
+        >>> after = bumpfit.histograms.from_counts([0.0, 0.5, 1.0], [895, 17])
+        >>> figure = bumpfit.report.probabilities([("first", before), ("updated", after)], "score")
+    """
     figure, (axis,) = panels()
     for (name, histogram), (color, line) in zip(histograms, ((BLUE, "-"), (VERMILION, "--")), strict=False):
         stairs(axis, histogram.counts, histogram.edges, color=color, linestyle=line, label=name)

@@ -103,7 +103,13 @@ Block = Heading | Subheading | Paragraph | Verdict | Items | Table | Picture | G
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A title and blocks in order."""
+    """A title and blocks in order.
+
+    Examples:
+        >>> page = bumpfit.report.Document("Fit", "of a workspace", ())
+        >>> page.title
+        'Fit'
+    """
 
     title: str
     subtitle: str

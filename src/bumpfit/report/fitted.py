@@ -66,6 +66,10 @@ def yields(
         stacks: samples drawn as one, by the name to give them; * and ? in a sample's name stand for any letters.
         ratio: data / expected below, with the uncertainty, instead of pulls (data - expected) / sqrt(expected).
         data: what the points are called, as "Asimov data".
+
+    Examples:
+        >>> from bumpfit.inference.yields import prefit
+        >>> figure = bumpfit.report.yields(prefit(model), signals=("signal",), ratio=True)
     """
     size = sum(len(channel.total) for channel in found.channels)
     figure, (main, lower) = panels((3.0, 1.15), width=WIDTH if size <= 60 else 1.5 * WIDTH)
@@ -195,6 +199,9 @@ def ranking(found: Impacts, top: int) -> Figure:
     """Pulls with constraints (points, lower axis) and impacts on the parameter of interest (bars, upper axis).
 
     Parameters without a constraint have no pull. Raises BumpfitError when there is no nuisance parameter.
+
+    Examples:
+        >>> figure = bumpfit.report.ranking(bumpfit.inference.impacts(model), top=20)
     """
     rows = found.impacts[:top]
     if not rows:

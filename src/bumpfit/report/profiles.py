@@ -40,6 +40,11 @@ def expected_bands(fill: Callable[..., Any], bands: Array) -> None:
 def profile(scan: Scan, intervals: Sequence[Interval] = ()) -> Figure:
     """Rise of -2 ln L along a parameter, with the levels of 1, 2, 3 ... sigma and the `intervals` shaded; points
     without a fit are left out.
+
+    Examples:
+        >>> scan = bumpfit.inference.scan(model, "mu")
+        >>> figure = bumpfit.report.profile(scan, [bumpfit.inference.interval(model, "mu")])
+        >>> figure.savefig("scan.png")
     """
     figure, (axis,) = panels(right=0.45)
     for found in sorted(intervals, key=lambda one: -one.level):
@@ -117,7 +122,11 @@ def compatibility(found: Compatibility) -> Figure:
 
 @styled
 def contours(lines: Sequence[Contour], surface: Surface | None = None) -> Figure:
-    """Joint confidence regions of two parameters and the best fit, over the profile likelihood on a grid."""
+    """Joint confidence regions of two parameters and the best fit, over the profile likelihood on a grid.
+
+    Examples:
+        >>> figure = bumpfit.report.contours([bumpfit.inference.contour(model, "mu", "norm")])
+    """
     figure, (axis,) = panels(right=0.18 if surface is None else 0.95)
     if surface is not None:
         rises = np.array([[np.nan if v is None else v for v in row] for row in surface.delta_twice_nll])
@@ -145,6 +154,10 @@ def cls_curve(tests: Sequence[CLs], level: float, asymptotic: Sequence[CLs] = ()
     """CLs over the strength, observed and expected with bands, and the line of the limit.
 
     `asymptotic`: the curves of the formulae, drawn over those of toys, which then have error bars.
+
+    Examples:
+        >>> tests = [bumpfit.inference.cls(model, mu) for mu in (0.5, 1.0, 1.5, 2.0)]
+        >>> figure = bumpfit.report.cls_curve(tests, level=0.95)
     """
     figure, (axis,) = panels()
     mu, expected = np.array([t.mu for t in tests]), np.array([t.expected for t in tests])
@@ -173,6 +186,11 @@ def brazil(scan: MassScan) -> Figure:
     """Upper limits over mass, observed and expected with bands; masses without a limit are left out.
 
     Raises BumpfitError when there is no limit at all.
+
+    Examples:
+        >>> one = bumpfit.inference.limit(model)
+        >>> limits = bumpfit.results.MassScan((1000.0, 1200.0), (one, one), None, ("converged", "converged"))
+        >>> figure = bumpfit.report.brazil(limits)
     """
     found: list[tuple[float, Limit]] = [
         (mass, one) for mass, one in zip(scan.masses, scan.limits or (), strict=True) if one is not None

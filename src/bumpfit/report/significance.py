@@ -39,6 +39,11 @@ def selection_significances(
 
     One window gives points over the efficiency, several a map with the numbers written in. `threshold` is the global
     significance that a claim needs, `best` (window, efficiency) the selection that is marked.
+
+    Examples:
+        >>> import numpy as np
+        >>> z = np.array([[1.2, 3.4, 2.9]])
+        >>> figure = bumpfit.report.selection_significances(np.array([0.1, 0.01, 0.001]), z, ["all"], 3.0, best=(0, 1))
     """
     if len(windows) == 1:
         return _points(efficiencies, z[0], threshold, best[1])

@@ -64,6 +64,12 @@ def spectrum(
     """Events a bin with the fitted background and signal, shapes (B,), and pulls against the background-only fit.
 
     Pulls are (data - fit) / sqrt(fit), where events are expected. Without a fit there is one panel.
+
+    Examples:
+        >>> import numpy as np
+        >>> counts = bumpfit.histograms.from_counts([2000.0, 2500.0, 3000.0, 3500.0], [90, 61, 20])
+        >>> fitted, signal = np.array([88.0, 45.0, 23.0]), np.array([0.0, 15.0, 1.0])
+        >>> figure = bumpfit.report.spectrum(counts, fitted, signal, "m [GeV]")
     """
     figure, axes = panels((1.0,) if fitted is None else (3.0, 1.15))
     main, edges, n = axes[0], counts.edges, counts.counts

@@ -82,7 +82,16 @@ _given: contextvars.ContextVar[tuple[Axes, ...]] = contextvars.ContextVar("axes"
 
 @contextlib.contextmanager
 def drawing_on(axes: Axes | Sequence[Axes]) -> Iterator[None]:
-    """Inside the block drawing functions use these axes, one a panel, in the style of their owner."""
+    """Inside the block drawing functions use these axes, one a panel, in the style of their owner.
+
+    Examples:
+        >>> import matplotlib.pyplot as plt
+        >>> figure, axis = plt.subplots()
+        >>> with bumpfit.report.drawing_on(axis):
+        ...     same = bumpfit.report.profile(bumpfit.inference.scan(model, "mu"))
+        >>> same is figure
+        True
+    """
     token = _given.set((axes,) if isinstance(axes, Axes) else tuple(axes))
     try:
         yield
@@ -306,7 +315,13 @@ def as_texts(figure: Figure) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG bytes, the same for the same figure (no date inside)."""
+    """The figure as PNG bytes, the same for the same figure (no date inside).
+
+    Examples:
+        >>> figure = bumpfit.inference.scan(model, "mu").plot()
+        >>> bumpfit.report.png(figure)[:4]
+        b'\\x89PNG'
+    """
     stream = io.BytesIO()
     with style():
         as_texts(figure)

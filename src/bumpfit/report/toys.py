@@ -74,6 +74,11 @@ def toy_distribution(
     `value`, `toys` (V,): values and how many toys have them. `at_zero`: what the law has at zero (0.5 for one-sided
     statistics, 0 for two-sided ones), the rest being chi2(1); None: there is no law to draw. `running`: p after so many
     toys, with the asymptotic p `expected`; None: no second panel.
+
+    Examples:
+        >>> import numpy as np
+        >>> values, toys = np.array([0.0, 0.5, 2.0, 4.5]), np.array([500, 300, 150, 50])
+        >>> figure = bumpfit.report.toy_distribution(values, toys, observed=3.1, name="q0", at_zero=0.5)
     """
     figure, axes = beside(1 if running is None else 2)
     _density(axes[0], value, toys, observed, name, at_zero)
@@ -90,6 +95,11 @@ def tail_probability(
     with the asymptotic p `expected`.
 
     Points whose error is as large as they are say nothing and are left out.
+
+    Examples:
+        >>> import numpy as np
+        >>> tail = bumpfit.toys.Curve(np.array([9.0, 16.0]), np.array([1.4e-3, 3.2e-5]), np.array([1e-5, 4e-7]))
+        >>> figure = bumpfit.report.tail_probability(tail, observed=12.0, name="q0", running=None)
     """
     figure, axes = beside(1 if running is None else 2)
     axis = axes[0]
@@ -154,7 +164,13 @@ def global_scan(found: GlobalToys) -> Figure:
 
 @styled
 def coverage_ladder(found: Coverage, parameter: str) -> Figure:
-    """Coverage at each true strength with its error, and the nominal level."""
+    """Coverage at each true strength with its error, and the nominal level.
+
+    Examples:
+        >>> shares, errors = (0.71, 0.68), (0.01, 0.01)
+        >>> found = bumpfit.toys.Coverage("interval", 0.6827, (0.0, 1.0), shares, errors, toys=2000, failed=0)
+        >>> figure = bumpfit.report.coverage_ladder(found, "mu")
+    """
     figure, (axis,) = panels()
     coverage, errors = np.array(found.coverage), np.array(found.errors)
     axis.axhline(found.level, color=VERMILION, linestyle="--", label=f"Nominal: {found.level:.2%}")
@@ -175,6 +191,11 @@ def coverage_ladder(found: Coverage, parameter: str) -> Figure:
 def sensitivity_bands(found: Sensitivity, parameter: str) -> Figure:
     """Expected significance of a discovery over the true strength with its bands, and below how often the threshold is
     reached.
+
+    Examples:
+        >>> bands, errors = ((0.3, 1.1, 2.0, 3.0, 4.1),) * 2, ((0.1,) * 5,) * 2
+        >>> found = bumpfit.toys.Sensitivity((1.0, 2.0), bands, 3.0, (0.16, 0.4), 1000, errors, (0.01, 0.02))
+        >>> figure = bumpfit.report.sensitivity_bands(found, "mu")
     """
     figure, (axis, below) = panels((2.2, 1.0), height=1.25 * HEIGHT)
     order = np.argsort(found.strengths)
@@ -202,6 +223,12 @@ def two_hypotheses(with_signal: Array, without: Array, observed: float | None, n
     """Distributions of a statistic under signal and background and under background alone, (n,) each.
 
     `label`: the strength under test in words.
+
+    Examples:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(1)
+        >>> with_signal, without = rng.chisquare(1, 1000), rng.noncentral_chisquare(1, 4.0, 1000)
+        >>> figure = bumpfit.report.two_hypotheses(with_signal, without, 3.0, "qtilde", "mu = 1")
     """
     figure, (axis,) = panels()
     top = max(float(np.max(v, initial=1.0, where=np.isfinite(v))) for v in (with_signal, without))

@@ -202,6 +202,15 @@ def train(approach: Classifier, positive: Array, negative: Array, seed: int, wei
     """Train an ensemble to tell `positive` (N, F) from `negative` (M, F), both classes with the same total weight.
 
     `weights` (N,) are relative weights of the positive events. Model i is seeded by the pair (seed, i).
+
+    Examples:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(1)
+        >>> signal, background = rng.normal(1.0, 1.0, (500, 2)), rng.normal(0.0, 1.0, (500, 2))
+        >>> trees = bumpfit.scoring.BoostedTrees(models=1, iterations=20)
+        >>> trained = bumpfit.scoring.train(trees, signal, background, seed=1)
+        >>> bool(trained.log_ratio(signal).mean() > trained.log_ratio(background).mean())
+        True
     """
     if len(positive) < 2 or len(negative) < 2:
         raise InputError(

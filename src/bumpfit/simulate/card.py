@@ -184,6 +184,13 @@ def read_card(path: str | os.PathLike[str], base: Card = DELPHES) -> Card:
 
     Raises:
         InputError: no such file, no TOML, an unknown section or name, a value of the wrong kind or out of range.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> Path("card.toml").write_text("[tracks]\\nefficiency = 0.9\\n") > 0
+        True
+        >>> bumpfit.simulate.read_card("card.toml").tracks.efficiency
+        0.9
     """
     given = read_toml(path, "a card of the simulation")
     sections = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}

@@ -154,6 +154,13 @@ def from_file(path: str | os.PathLike[str]) -> Process:
 
     Raises:
         InputError: no such file, no text, no settings in it, or it includes other files.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> settings = Path("top.cmnd")
+        >>> settings.write_text("Top:gg2ttbar = on\\n")
+        18
+        >>> process = bumpfit.simulate.from_file(settings)
     """
     try:
         lines = require(path).read_text(encoding="utf-8").splitlines()

@@ -40,6 +40,11 @@ KEY = b"bumpfit.part"
 class Summary:
     """What a run made: events in the file, events generated for them, cross section before the selection in pb (None:
     not known), and particles dropped because their momentum was not finite; `card` is the whole run card.
+
+    Examples:
+        >>> made = bumpfit.simulate.Summary(950, 1000, None, 0, {})
+        >>> made.events / made.generated
+        0.95
     """
 
     events: int

@@ -209,6 +209,11 @@ def coverage(
     strength.
 
     n toys a strength; other arguments as for `throw`. Raises InputError for wrong settings.
+
+    Examples:
+        >>> found = bumpfit.toys.coverage(model, [0.0, 1.0], 200, seed=1)
+        >>> all(0.5 < share < 0.9 for share in found.coverage)
+        True
     """
     _check(level, strengths)
     if kind not in ("interval", "upper limit"):
@@ -253,7 +258,13 @@ def sensitivity(
     data: Data = None,
     parameter: str | None = None,
 ) -> Sensitivity:
-    """Expected significance of a discovery at each strength: bands and power from n toys a strength."""
+    """Expected significance of a discovery at each strength: bands and power from n toys a strength.
+
+    Examples:
+        >>> found = bumpfit.toys.sensitivity(model, [0.0, 2.0], 200, threshold=2.0, seed=1)
+        >>> found.power[0] < found.power[1]
+        True
+    """
     _check(0.5, strengths)
     if not (math.isfinite(threshold) and threshold >= 0):
         raise InputError(f"the threshold is {threshold}; expected a significance from 0 on")

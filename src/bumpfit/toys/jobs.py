@@ -63,6 +63,15 @@ def job_files(
     folder    where job files, logs and results go; on a file system that the workers see
 
     Raises InputError for an unknown system, a workspace that does not exist, or fewer than one shard, core or minute.
+
+    Examples:
+        >>> import json
+        >>> from pathlib import Path
+        >>> Path("w.json").write_text(json.dumps(model.spec)) > 0
+        True
+        >>> files, commands = bumpfit.toys.job_files("slurm", "w.json", 1_000_000, 10, "jobs")
+        >>> commands[0]
+        'sbatch ...toys.sbatch'
     """
     if system not in ("slurm", "htcondor"):
         raise InputError(f"unknown batch system '{system}'; known are slurm and htcondor")

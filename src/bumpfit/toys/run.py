@@ -99,6 +99,13 @@ def run(
     workers     threads; or an `executor` of any kind
 
     Raises InputError for wrong settings and for a result file of other toys; BumpfitError when the disk is full.
+
+    Examples:
+        >>> engine = bumpfit.toys.engine(model)
+        >>> first = bumpfit.toys.run(engine, 400, seed=1, part=bumpfit.toys.shard(400, 1, 2))
+        >>> rest = bumpfit.toys.run(engine, 400, seed=1, part=bumpfit.toys.shard(400, 2, 2))
+        >>> bumpfit.toys.merge([first, rest]).n
+        400
     """
     check_run(n, seed, workers)
     if until is not None and not 0 < until < 1:

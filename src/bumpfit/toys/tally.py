@@ -52,6 +52,13 @@ class Tally(Record):
     weights), from which the running p-value is drawn; empty without an observed statistic. `sums`: sum and sum of
     squares, over the fitted toys, of each further number that comes with a toy. `wanted`: toys of the whole run that
     these belong to. `weight` and `squares` (V,): sums of weights and of their squares; None where every toy counts one.
+
+    Examples:
+        >>> import numpy as np
+        >>> values, counts = np.array([0.0, 1.0, 4.0]), np.array([60, 30, 10])
+        >>> tally = bumpfit.toys.Tally("model", "q0", 0.0, 0.0, 1, 0.0, ((0, 100),), 0, values, counts)
+        >>> tally.n, round(tally.p_value(4.0)[0], 3)  # the data are one more world: (10 + 1) / (100 + 1)
+        (100, 0.109)
     """
 
     model: str
@@ -185,7 +192,13 @@ TALLIES = _TallyForm()
 
 
 def read(path: str | Path) -> Tally:
-    """Read a file that `Tally.write` made; raises InputError for anything else."""
+    """Read a file that `Tally.write` made; raises InputError for anything else.
+
+    Examples:
+        >>> toys = bumpfit.toys.run(bumpfit.toys.engine(model), 200, seed=1, path="toys.parquet")
+        >>> bumpfit.toys.read("toys.parquet").n
+        200
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -58,6 +58,15 @@ def from_card(path: str | Path, *, strengths: Mapping[str, str] | None = None, m
     `strengths`: the name of the strength by pattern of signal processes ("ggH*": "r_ggH"), the first that fits; others
     scale with `r`. The first one is the parameter of interest. `mass` stands for $MASS in names of histograms.
     Raises InputError with the line for what cannot be read. Warns (InputWarning) of what is not exactly Combine's.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> lines = ["imax 1", "jmax 1", "kmax 1", "bin SR", "observation 12", "bin SR SR", "process sig bkg"]
+        >>> lines += ["process 0 1", "rate 3.5 10.0", "lumi lnN 1.02 1.02"]
+        >>> Path("card.txt").write_text("\\n".join(lines)) > 0
+        True
+        >>> bumpfit.workspace.read(bumpfit.workspace.from_card("card.txt")).poi
+        'r'
     """
     card = read_card(path)
     with Templates(card, mass) as templates:
