@@ -11,7 +11,7 @@ from bumpfit.search.hypotheses import (
     WindowEvents,
     _jet,
     _mean_density,
-    _position,
+    _Position,
     cloud,
     daughter_masses,
     jet_densities,
@@ -90,7 +90,7 @@ def test_cloud_has_the_density_that_it_is_weighted_with() -> None:
 
 def test_position_of_a_resonance_is_a_density_over_that_of_the_events() -> None:
     mass = np.random.default_rng(2).uniform(3000, 3600, 5000)
-    found = _position(mass, np.array([3100.0, 3300.0]))
+    found = _Position.of(mass, np.array([3100.0, 3300.0]))(mass)
     assert np.allclose(found.mean(axis=0), 1, atol=0.05)  # integrates to the part inside of the table
     assert found[np.abs(mass - 3300) < 30, 1].mean() > 2
 

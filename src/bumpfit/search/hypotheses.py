@@ -43,6 +43,8 @@ TAU = np.linspace(0.0, 1.0, 26)
 FLOOR = 1e-3
 """Share of a flat density in that of a jet: no event is impossible."""
 PRONGS = (2, 3)
+PIECE = 50_000
+"""Events whose densities are in memory at one time: some hundred numbers each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,32 +202,6 @@ def generic_ratio(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Densities:
-    """What the events of a window look like under all hypotheses."""
-
-    first: NDArray[np.float32]  # (n, J, 2) lighter jet
-    second: NDArray[np.float32]  # (n, J, 2) heavier jet
-    density: Array  # (n,) common factor: generic ratio over the mean density
-    position: Array  # (n, K) resonance masses
-    fractions: Array  # (F,)
-    possible: NDArray[np.bool_]  # (2, J, J, K, F)
-
-    def posterior(self, log_l: Array) -> Array:
-        """Probabilities of the hypotheses, all alike at first."""
-        found = np.where(self.possible, np.exp(log_l - log_l[self.possible].max()), 0.0)
-        return np.asarray(found / found.sum())
-
-    def tried(self, at: Ints, is_data: NDArray[np.bool_], rho: float, posterior: Array) -> tuple[Array, Array]:
-        """ln(1 + sum pi f r) of the events `at`, and ln L_h of their labels."""
-        mixed, log_l = np.zeros(len(at)), np.zeros(self.possible.shape)
-        _try(
-            at, self.first, self.second, self.density, self.position, is_data, rho, self.fractions, posterior, log_l,
-            mixed,
-        )  # fmt: skip
-        return np.log1p(mixed), log_l
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class WindowEvents:
     """Events of a window: features (n, 4) as in the library, m_JJ in GeV, and of each event the label, the block, the
     fold of the scores, and the row in the tables.
@@ -239,6 +215,40 @@ class WindowEvents:
     rows: Ints
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Hypotheses:
+    """All decays that are tried on the events of a window; `ratio` (n,) is their `generic_ratio`."""
+
+    events: WindowEvents
+    ratio: Array
+    masses: Array  # (J,) of daughters
+    centre: float
+    position: _Position
+    fractions: Array  # (F,)
+    possible: NDArray[np.bool_]  # (2, J, J, K, F)
+
+    def posterior(self, log_l: Array) -> Array:
+        """Probabilities of the hypotheses, all alike at first."""
+        found = np.where(self.possible, np.exp(log_l - log_l[self.possible].max()), 0.0)
+        return np.asarray(found / found.sum())
+
+    def tried(self, at: Ints, rho: float, posterior: Array) -> tuple[Array, Array]:
+        """ln(1 + sum pi f r) of the events `at`, and ln L_h of their labels."""
+        mixed, log_l = np.zeros(len(at)), np.zeros(self.possible.shape)
+        for start in range(0, len(at), PIECE):
+            rows = at[start : start + PIECE]
+            x, labels = self.events.features[rows], self.events.is_data[rows]
+            light, heavy = x[:, 0], x[:, 0] + x[:, 1]
+            first, second = (_jet(m, x[:, 2 + i], self.masses, self.centre) for i, m in enumerate((light, heavy)))
+            density = np.exp(np.clip(self.ratio[rows], -30, 30)) / _mean_density(first, second)
+            position = self.position(self.events.mass[rows])
+            _try(
+                first, second, density, position, labels, rho, self.fractions, posterior, log_l,
+                mixed[start : start + PIECE],
+            )  # fmt: skip
+        return np.log1p(mixed), log_l
+
+
 def try_library(events: WindowEvents, span: tuple[float, float], ratio: Array, settings: LibrarySettings) -> Tried:
     """Weights of all events of a window, block after block.
 
@@ -246,53 +256,67 @@ def try_library(events: WindowEvents, span: tuple[float, float], ratio: Array, s
         span: resonance masses that are tried lie between these, GeV.
         ratio: `generic_ratio` of the events.
     """
-    features, mass, is_data, block, fold = events.features, events.mass, events.is_data, events.block, events.fold
+    block, fold = events.block, events.fold
     resonances, centre = resonance_masses(*span, settings), float(np.sqrt(span[0] * span[1]))
     masses = daughter_masses(centre, settings)
-    light, heavy = features[:, 0], features[:, 0] + features[:, 1]
-    first, second = (_jet(m, features[:, 2 + i], masses, centre) for i, m in enumerate((light, heavy)))
     shape = (len(PRONGS), len(masses), len(masses), len(resonances), len(settings.fractions))
     possible = np.triu(np.ones((len(masses), len(masses)), bool))[None, :, :, None, None] & np.ones(shape, bool)
-    density = np.exp(np.clip(ratio, -30, 30)) / _mean_density(first, second)
-    all_of = _Densities(first, second, density, _position(mass, resonances), np.array(settings.fractions), possible)
-    weights, scores, rho = np.empty(len(mass)), np.empty(len(mass)), float(is_data.mean())
+    position = _Position.of(events.mass, resonances)
+    all_of = _Hypotheses(events, ratio, masses, centre, position, np.array(settings.fractions), possible)
+    weights, scores, rho = np.empty(len(block)), np.empty(len(block)), float(events.is_data.mean())
     log_l = np.zeros(shape)
     by_fold = np.zeros((int(fold.max()) + 1, *shape))
     for number in np.unique(block):
         posterior = all_of.posterior(log_l)
         for k in range(len(by_fold)):
             at = np.flatnonzero((block == number) & (fold == k))
-            weights[at], labels = all_of.tried(at, is_data, rho, posterior)
+            weights[at], labels = all_of.tried(at, rho, posterior)
             by_fold[k] += labels
         log_l = by_fold.sum(axis=0)
     for k, mine in enumerate(by_fold):
         at = np.flatnonzero(fold == k)
-        scores[at] = all_of.tried(at, is_data, rho, all_of.posterior(log_l - mine))[0]
+        scores[at] = all_of.tried(at, rho, all_of.posterior(log_l - mine))[0]
     marginal = all_of.posterior(log_l).sum(axis=(0, 4))
     j, k, m = (int(i) for i in np.unravel_index(int(marginal.argmax()), marginal.shape))
     best = (float(resonances[m]), float(masses[j]), float(masses[k]))
     return Tried(events.rows, weights, scores, best, float(marginal.max()))
 
 
-def _position(mass: Array, resonances: Array) -> Array:
-    """Density of m_JJ under every resonance mass over that of the events, shape (N, K)."""
-    response = library().resonance.to_numpy(np.float64)
-    edges = np.linspace(-0.6, 0.4, 51)
-    counts = np.histogram(np.clip(np.log(np.maximum(response, 1e-3)), edges[0], edges[-1] - 1e-9), edges)[0]
-    smooth = gaussian_filter(counts.astype(float), 0.7, mode="nearest")
-    density = ((1 - FLOOR) * smooth / smooth.sum() + FLOOR / len(smooth)) / np.diff(edges)
-    log = np.log(mass)
-    sample = log[:: max(1, len(log) // 5000)]
-    grid = np.linspace(log.min(), log.max() + 1e-9, 60)
-    # mirrored at both ends, or a table that is cut in mass would seem to fade there
-    mirrored = np.concatenate([sample, 2 * grid[0] - sample, 2 * grid[-1] - sample])
-    events = 3 * gaussian_kde(mirrored, bw_method=0.5 * len(sample) ** -0.2 / 3)(grid)
-    of_events = np.interp(log, grid, events)
-    inside = np.log(resonances)
-    at = np.clip(np.searchsorted(edges, log[:, None] - inside, side="right") - 1, 0, len(density) - 1)
-    seen = np.array([np.interp(grid - m, 0.5 * (edges[1:] + edges[:-1]), density).sum() for m in inside])
-    seen *= grid[1] - grid[0]  # the part of such a resonance that is inside of the table
-    return np.asarray(density[at] / np.maximum(seen, 0.05) / of_events[:, None])
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Position:
+    """Density of m_JJ under every resonance mass (K,) over that of the events of a window."""
+
+    edges: Array  # of the response ln m_JJ / m
+    density: Array  # of the response
+    grid: Array  # of ln m_JJ
+    events: Array  # their density on the grid
+    inside: Array  # (K,) ln of the masses
+    seen: Array  # (K,) the part of such a resonance that is inside of the table
+
+    @classmethod
+    def of(cls, mass: Array, resonances: Array) -> _Position:
+        response = library().resonance.to_numpy(np.float64)
+        edges = np.linspace(-0.6, 0.4, 51)
+        counts = np.histogram(np.clip(np.log(np.maximum(response, 1e-3)), edges[0], edges[-1] - 1e-9), edges)[0]
+        smooth = gaussian_filter(counts.astype(float), 0.7, mode="nearest")
+        density = ((1 - FLOOR) * smooth / smooth.sum() + FLOOR / len(smooth)) / np.diff(edges)
+        log = np.log(mass)
+        sample = log[:: max(1, len(log) // 5000)]
+        grid = np.linspace(log.min(), log.max() + 1e-9, 60)
+        # mirrored at both ends, or a table that is cut in mass would seem to fade there
+        mirrored = np.concatenate([sample, 2 * grid[0] - sample, 2 * grid[-1] - sample])
+        events = 3 * gaussian_kde(mirrored, bw_method=0.5 * len(sample) ** -0.2 / 3)(grid)
+        inside = np.log(resonances)
+        seen = np.array([np.interp(grid - m, 0.5 * (edges[1:] + edges[:-1]), density).sum() for m in inside])
+        return cls(edges, density, grid, events, inside, seen * (grid[1] - grid[0]))
+
+    def __call__(self, mass: Array) -> Array:
+        """Of events with these masses (N,), shape (N, K)."""
+        log = np.log(mass)
+        of_events = np.interp(log, self.grid, self.events)
+        at = np.searchsorted(self.edges, log[:, None] - self.inside, side="right") - 1
+        found = self.density[np.clip(at, 0, len(self.density) - 1)]
+        return np.asarray(found / np.maximum(self.seen, 0.05) / of_events[:, None])
 
 
 def _mean_density(first: NDArray[np.float32], second: NDArray[np.float32]) -> Array:
@@ -304,11 +328,11 @@ def _mean_density(first: NDArray[np.float32], second: NDArray[np.float32]) -> Ar
 
 @njit()  # pragma: no cover
 def _try(  # type: ignore[no-untyped-def]
-    events, first, second, density, position, is_data, rho, fractions, prior, log_l, mixed
+    first, second, density, position, is_data, rho, fractions, prior, log_l, mixed
 ):
     """Fill `mixed` (n,), sum_h pi_h f r_h, and add the labels of the n events to `log_l`."""
     _, masses, kinds = first.shape
-    for row, i in enumerate(events):
+    for i in range(len(mixed)):
         y = 1.0 if is_data[i] else 0.0
         least = 1e-4 / (fractions.max() * position[i].max())  # below, not even all events together would tell
         for p in range(kinds):
@@ -321,7 +345,7 @@ def _try(  # type: ignore[no-untyped-def]
                         at = r * position[i, m]
                         for f in range(fractions.size):
                             z = at * fractions[f]
-                            mixed[row] += prior[p, j, k, m, f] * z
+                            mixed[i] += prior[p, j, k, m, f] * z
                             if z > 0.01:
                                 log_l[p, j, k, m, f] += y * np.log1p(z) - np.log1p(rho * z)
                             else:
