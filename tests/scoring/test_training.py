@@ -25,7 +25,8 @@ from bumpfit.scoring import (
     survival,
     train,
 )
-from bumpfit.scoring.approaches import SURE
+from bumpfit.scoring.approaches import SURE, log_ratios
+from bumpfit.scoring.forests import TREES as TREES_AT_ONCE
 
 TREES = BoostedTrees(models=2, iterations=30)
 
@@ -223,3 +224,14 @@ def test_every_ranking_approach_tells_two_samples_apart(name: str) -> None:
 
 def test_commands_offer_what_the_registry_holds() -> None:
     assert get_args(Kind) == tuple(APPROACHES)
+
+
+@pytest.mark.parametrize("name", ["extra_trees", "forest", "trees"])
+def test_models_that_are_not_kept_say_the_same(name: str) -> None:
+    rng = np.random.default_rng(8)
+    positive, negative, fresh = rng.normal(0.3, 1, (600, 3)), rng.normal(0, 1, (400, 3)), rng.normal(0, 1, (50, 3))
+    made = approach(name, **({"iterations": 20} if name == "trees" else {"trees": 2 * TREES_AT_ONCE + 1}))
+    weights = rng.random(600)
+    kept = train(made, positive, negative, seed=4, weights=weights)
+    of_fresh, of_none = log_ratios(made, positive, negative, (fresh, fresh[:0]), seed=4, weights=weights)
+    assert np.array_equal(of_fresh, kept.log_ratio(fresh)) and not len(of_none)

@@ -35,19 +35,26 @@ class QuantileBinned:
 
     def fit(self, X: Array, y: NDArray[np.int64], sample_weight: Array | None = None) -> QuantileBinned:
         """Find the bins, then learn."""
-        levels = np.linspace(0, 1, self.bins + 1)[1:-1]
-        X = self._taken(X)
-        known = [column[~np.isnan(column)] for column in X.T]
-        self.edges = [
-            np.unique(np.quantile(values, levels, method="averaged_inverted_cdf")) if len(values) else np.empty(0)
-            for values in known
-        ]
-        self.estimator.fit(binned(X, self.edges), y, sample_weight=sample_weight)
+        self.learn_bins(X)
+        self.estimator.fit(self.bins_of(X), y, sample_weight=sample_weight)
         return self
 
     def predict_proba(self, X: Array) -> Array:
         """Class probabilities, shape (N, 2)."""
-        return self.estimator.predict_proba(binned(self._taken(X), self.edges))
+        return self.estimator.predict_proba(self.bins_of(X))
+
+    def learn_bins(self, X: Array) -> None:
+        """Find the bins."""
+        levels = np.linspace(0, 1, self.bins + 1)[1:-1]
+        self.edges = []
+        for column in X.T:
+            values = self._taken(column[~np.isnan(column)])
+            found = np.quantile(values, levels, method="averaged_inverted_cdf") if len(values) else values
+            self.edges.append(np.unique(found))
+
+    def bins_of(self, X: Array) -> Array:
+        """Numbers of the bins of all values, shape of X."""
+        return np.asarray(binned(self._taken(X), self.edges, single=self.single))
 
     def _taken(self, X: Array) -> Array:
         return X.astype(np.float32).astype(np.float64) if self.single else X
@@ -193,8 +200,7 @@ class Ensemble:
         total = np.zeros(len(features))
         with threadpool_limits(1):
             for model in self.estimators:
-                p = np.clip(model.predict_proba(features)[:, 1], SURE, 1 - SURE)
-                total += np.log(p / (1 - p))
+                total += _log_odds(model.predict_proba(features))
         return total / len(self.estimators)
 
 
@@ -212,6 +218,41 @@ def train(approach: Classifier, positive: Array, negative: Array, seed: int, wei
         >>> bool(trained.log_ratio(signal).mean() > trained.log_ratio(background).mean())
         True
     """
+    samples = _labelled(positive, negative, weights)
+    seeds = np.random.SeedSequence(seed).generate_state(approach.models)
+    with threadpool_limits(1):  # parallel over trainings, never inside one: the numbers depend on no thread count
+        return Ensemble(tuple(approach.estimator(int(s)).fit(*samples) for s in seeds))
+
+
+def log_ratios(
+    approach: Classifier,
+    positive: Array,
+    negative: Array,
+    tables: Sequence[Array],
+    seed: int,
+    weights: Array | None = None,
+) -> tuple[Array, ...]:
+    """As `train(...).log_ratio` of each table, without keeping the models: one is trained, asked and dropped."""
+    samples = _labelled(positive, negative, weights)
+    asked = [table for table in tables if len(table)]
+    totals = [np.zeros(len(table)) for table in asked]
+    seeds = np.random.SeedSequence(seed).generate_state(approach.models)
+    with threadpool_limits(1):
+        for s in seeds:
+            for total, p in zip(totals, approach.asked(int(s), *samples, asked), strict=True):
+                total += _log_odds(p)
+    found = iter(total / len(seeds) for total in totals)
+    return tuple(next(found) if len(table) else np.empty(0) for table in tables)
+
+
+def _log_odds(probabilities: Array) -> Array:
+    """ln p / (1 - p) of class 1, shape (N,); probabilities are kept away from 0 and 1."""
+    p = np.clip(probabilities[:, 1], SURE, 1 - SURE)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def _labelled(positive: Array, negative: Array, weights: Array | None) -> tuple[Array, Labels, Array]:
+    """Features, labels and weights of both classes."""
     if len(positive) < 2 or len(negative) < 2:
         raise InputError(
             f"training needs at least two events of each class; got {len(positive)} and {len(negative)} "
@@ -221,8 +262,4 @@ def train(approach: Classifier, positive: Array, negative: Array, seed: int, wei
     labels = np.r_[np.ones(len(positive), np.int64), np.zeros(len(negative), np.int64)]
     w = np.ones(len(positive)) if weights is None else np.asarray(weights, float)
     sample_weight = np.r_[w / w.mean() / (2 * len(w)), np.full(len(negative), 0.5 / len(negative))] * len(features)
-    seeds = np.random.SeedSequence(seed).generate_state(approach.models)
-    with threadpool_limits(1):  # parallel over trainings, never inside one: the numbers depend on no thread count
-        return Ensemble(
-            tuple(approach.estimator(int(s)).fit(features, labels, sample_weight=sample_weight) for s in seeds)
-        )
+    return features, labels, sample_weight

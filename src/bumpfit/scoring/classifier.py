@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -59,6 +59,11 @@ class Classifier(abc.ABC):
     def estimator(self, seed: int) -> Estimator:
         """One untrained model; the same seed gives the same model. Raises InputError for settings out of range."""
         return Seeded(copy.deepcopy(self), seed)
+
+    def asked(self, seed: int, X: Array, y: Labels, weights: Array, tables: Sequence[Array]) -> list[Array]:
+        """Class probabilities, shape (N, 2), of each table by a model that learns from X and is not kept."""
+        model = self.estimator(seed).fit(X, y, sample_weight=weights)
+        return [model.predict_proba(table) for table in tables]
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, seed: int = 0) -> Self:
         """Learn to tell the classes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,8 @@ from bumpfit.scoring.trees import leaves
 FIELDS = {"left": "<i8", "right": "<i8", "feature": "<i8", "threshold": "<f8", "missing_left": "<u1"}
 LEAF = -1
 """Child of a node that has none."""
+TREES = 5
+"""Trees that are in memory at one time where a forest is asked and not kept."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +96,27 @@ def _unbinned(nodes: NDArray[Any], edges: list[Array]) -> Array:
     return np.asarray(found)
 
 
+def _asked(forest: Any, X: Array, y: Labels, weights: Array, tables: Sequence[Array]) -> list[Array]:
+    """As `predict_proba` of an untrained forest of scikit-learn that is fitted, to the last bit.
+
+    Of millions of events a tree takes many megabytes, so it is asked and dropped. Trees are asked in their order.
+    """
+    if isinstance(forest, QuantileBinned):
+        forest.learn_bins(X)
+        return _asked(forest.estimator, forest.bins_of(X), y, weights, [forest.bins_of(table) for table in tables])
+    x = [np.ascontiguousarray(table, np.float32) for table in tables]  # as scikit-learn does
+    totals = [np.zeros((len(table), 2)) for table in tables]
+    trees = forest.n_estimators
+    forest.set_params(warm_start=True)
+    for first in range(0, trees, TREES):
+        forest.set_params(n_estimators=min(first + TREES, trees)).fit(X, y, sample_weight=weights)
+        for tree in forest.estimators_[first:]:
+            for total, table in zip(totals, x, strict=True):
+                total += tree.predict_proba(table, check_input=False)
+        forest.estimators_ = [None] * len(forest.estimators_)  # only their number is looked at
+    return [total / trees for total in totals]
+
+
 def _nodes(tree: Any) -> NDArray[Any]:
     nodes = np.zeros(tree.node_count, dtype=list(FIELDS.items()))
     nodes["left"], nodes["right"] = tree.children_left, tree.children_right
@@ -125,6 +148,10 @@ class RandomForest(Classifier):
 
         model: Estimator = RandomForestClassifier(**self._settings(), random_state=seed)
         return model
+
+    def asked(self, seed: int, X: Array, y: Labels, weights: Array, tables: Sequence[Array]) -> list[Array]:
+        """Class probabilities of each table by a forest of which only some trees are there at a time."""
+        return _asked(self.estimator(seed), X, y, weights, tables)
 
     def _settings(self) -> dict[str, Any]:
         if self.trees < 1 or self.leaf_events < 1 or not 0 < self.features <= 1:

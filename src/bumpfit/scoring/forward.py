@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.execute import ordered_map
-from bumpfit.scoring.approaches import Array, train
+from bumpfit.scoring.approaches import Array, log_ratios
 from bumpfit.scoring.classifier import Classifier
 
 Rows = NDArray[np.int64]
@@ -89,8 +89,7 @@ class Job:
 
 def _train_and_score(task: tuple[Classifier, Job]) -> tuple[Array, ...]:
     approach, job = task
-    ensemble = train(approach, job.positive, job.negative, job.seed, job.weights)
-    return tuple(ensemble.log_ratio(x) for x in job.tables)
+    return log_ratios(approach, job.positive, job.negative, job.tables, job.seed, job.weights)
 
 
 def train_and_score(
