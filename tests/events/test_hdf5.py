@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -88,6 +89,31 @@ def test_data_in_other_files_are_not_opened(tmp_path: Path) -> None:
         file["link"] = h5py.ExternalLink(str(tmp_path / "a.h5"), "/x")
     with pytest.raises(InputError, match="no table"):
         hdf5.read(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize("how", ["fixed", "table"])
+def test_links_of_a_frame_are_not_followed(tmp_path: Path, how: Literal["fixed", "table"]) -> None:
+    frame().drop(columns="big").to_hdf(tmp_path / "other.h5", key="t", format=how)
+    frame().drop(columns="big").to_hdf(tmp_path / "a.h5", key="t", format=how)
+    part = "block0_values" if how == "fixed" else "table"
+    for link in (h5py.ExternalLink(str(tmp_path / "other.h5"), f"/t/{part}"), h5py.SoftLink("/elsewhere")):
+        with h5py.File(tmp_path / "a.h5", "a") as file:
+            del file["t"][part]
+            file["t"][part] = link
+        with pytest.raises(InputError, match=f"'{part}' of '/t' is a link"):
+            hdf5.read(tmp_path / "a.h5")
+
+
+def test_what_a_frame_lacks_is_said(tmp_path: Path) -> None:
+    frame().drop(columns="big").to_hdf(tmp_path / "a.h5", key="t")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["t/axis1"]
+    with pytest.raises(InputError, match="has no 'axis1'"):
+        hdf5.read(tmp_path / "a.h5")
+    with tables.open_file(str(tmp_path / "a.h5"), "a") as file:
+        file.create_vlarray("/t", "objects", tables.ObjectAtom())
+    with pytest.raises(InputError, match="a part of '/t' as Python objects"):
+        hdf5.read(tmp_path / "a.h5")
 
 
 def test_a_small_file_with_a_huge_table(tmp_path: Path) -> None:

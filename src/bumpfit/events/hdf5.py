@@ -68,7 +68,9 @@ def _choose(label: str, kinds: dict[str, str], key: str | None) -> str:
             raise InputError(f"{label} has no table '{key}'; it has {names or 'none'}")
         return name
     if not kinds:
-        raise InputError(f"{label} holds no table; expected a pandas frame or one-dimensional datasets, one a column")
+        raise InputError(
+            f"{label} holds no table; expected a pandas frame or one-dimensional datasets of equal length, one a column"
+        )
     if len(kinds) > 1:
         raise InputError(f"{label} holds several tables: {names}; choose one by key")
     return next(iter(kinds))
@@ -138,7 +140,7 @@ def _fixed(label: str, group: Any) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for block in range(int(group.attrs["nblocks"])):
         items = [str(item) for item in _axis(label, group, f"block{block}_items")]
-        leaf = group[f"block{block}_values"]
+        leaf = _own(group, f"block{block}_values")
         if _is_object(leaf):
             raise _objects(label, f"the columns {', '.join(items[:12])}")
         values = _values(leaf)
@@ -153,16 +155,28 @@ def _fixed(label: str, group: Any) -> pd.DataFrame:
 
 
 def _axis(label: str, group: Any, name: str) -> Any:
-    leaf = group.get(name)
-    if leaf is None or _text(leaf.attrs.get("kind", "")) == "object" or _is_object(leaf):
-        what = "an index of several levels" if leaf is None else "its index"
-        raise _objects(label, what) if leaf is not None else InputError(f"{label} has {what}; expected one column")
+    leaf = _own(group, name) if name in group else None
+    if leaf is None and any(_is_object(each) for each in _leaves(group)):
+        raise _objects(label, f"a part of '{group.name}'")
+    if leaf is None and f"{name}_level0" in group:
+        raise InputError(f"{label} has an index of several levels; expected one column")
+    if leaf is None:
+        raise ValueError(f"'{group.name}' has no '{name}', which a pandas frame needs")
+    if _text(leaf.attrs.get("kind", "")) == "object" or _is_object(leaf):
+        raise _objects(label, "its index")
     return _native(_values(leaf))
+
+
+def _own(group: Any, name: str) -> Any:
+    """A dataset of this file: links to other places and other files are not followed."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' of '{group.name}' is a link, or is not there; links are not followed")
+    return group[name]
 
 
 def _table(group: Any) -> pd.DataFrame:
     """One compound dataset: `index`, blocks of columns whose names are an attribute, and columns of their own."""
-    leaf = group["table"]
+    leaf = _own(group, "table")
     values = _values(leaf)
     columns: dict[str, Any] = {}
     for name, field in values.items():
