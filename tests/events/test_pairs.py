@@ -90,6 +90,22 @@ def test_the_same_events_in_both_tables() -> None:
         check(data, pd.concat([data[:3], background], ignore_index=True))
 
 
+@pytest.mark.parametrize("digits", [4, 5, 6])
+def test_the_same_events_rounded(digits: int) -> None:
+    data, background = table(3000, 1), table(2000, 2)
+    rounded = data.map(lambda value: float(f"{value:.{digits}g}"))
+    with pytest.raises(InputError, match="but for rounding"):
+        check(rounded.sample(frac=1, random_state=1).reset_index(drop=True), data)
+    with pytest.raises(InputError, match="but for rounding"):
+        check(data, pd.concat([rounded[:300], background], ignore_index=True))
+
+
+@pytest.mark.parametrize("decimals", [2, 1])
+def test_other_events_of_few_digits_are_no_shared_ones(decimals: int) -> None:
+    for seed in range(3):
+        check(table(3000, seed).round(decimals), table(2000, seed + 100).round(decimals))
+
+
 def test_repeated_events() -> None:
     data, background = table(2000, 1), table(1500, 2)
     with pytest.raises(InputError, match=r"1000 events .* repeat"):

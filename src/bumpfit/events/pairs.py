@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +27,21 @@ REPEATED = 0.01
 """Share of repeated or shared events above which tables are refused."""
 SAME_BY_CHANCE = 0.05
 """Share of unrelated events with equal features above which features are so coarse that repetition says nothing."""
+CELLS = 300.0
+"""Cells of a column's quartile distance in which events count as equal but for rounding."""
+UNLIKELY = 5.0
+"""Times what is expected by chance from which shared cells are no chance."""
+SEVERAL = 20
+"""Events that must share cells with the other table before it is refused."""
 
 
 def check_pair(data: Events, background: Events) -> None:
     """Check that a background table can be compared with the data.
 
     Refused are other columns, other units, mass ranges that do not overlap, columns whose typical values differ by a
-    factor of `FACTOR`, columns that are constant in one of the tables only, and events that are in both tables or
-    more than once in one (by content, whatever their index). A column whose distributions differ by more than
-    `SIGNAL`, which is the least share of signal that could explain it, is told in an InputWarning.
+    factor of `FACTOR`, columns that are constant in one of the tables only, events that are in both tables (by content
+    and but for rounding, whatever their index) or more than once in one. A column whose distributions differ by more
+    than `SIGNAL`, which is the least share of signal that could explain it, is told in an InputWarning.
 
     Raises:
         InputError: as said.
@@ -63,6 +71,7 @@ def check_pair(data: Events, background: Events) -> None:
     _check_repeated(data, rows[1])
     _check_repeated(background, others[1])
     _check_shared(data, background, np.intersect1d(rows[0], others[0], assume_unique=True).size)
+    _check_rounded(data, background)
     for name in data.names:
         _check_shape(name, data.column(name), background.column(name))
 
@@ -98,11 +107,47 @@ def _check_scale(name: str, data: Array, background: Array) -> None:
                 )
 
 
-def _rows(events: Events, names: tuple[str, ...]) -> NDArray[np.void]:
-    """The content of every event in the precision of 32-bit floats, one item an event, shape (N,)."""
-    columns = np.column_stack([events.column(name) for name in (events.mass_name, *names)]).astype(np.float32) + 0.0
-    rows = np.ascontiguousarray(columns)
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+def _rows(events: Events, names: tuple[str, ...]) -> NDArray[np.uint64]:
+    """A number for the content of every event in the precision of 32-bit floats, shape (N,)."""
+    columns = (events.column(name).astype(np.float32) + np.float32(0) for name in (events.mass_name, *names))
+    return _mixed((column.view(np.uint32) for column in columns), len(events))
+
+
+def _mixed(columns: Iterable[NDArray[Any]], n: int) -> NDArray[np.uint64]:
+    """One number of 64 bits a row (splitmix64): those of different rows are equal by chance once in 10^19 pairs."""
+    found = np.zeros(n, np.uint64)
+    for column in columns:
+        found = (found ^ column.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
+        found ^= found >> np.uint64(31)
+    return found
+
+
+def _check_rounded(data: Events, background: Events) -> None:
+    """Refuse tables of which one holds events of the other rounded, as a file with a few digits has them.
+
+    Space is cut into cells of 1 / `CELLS` of the quartile distance of every column. Unrelated events share a cell as
+    often as events of one table do, whatever they are rounded to.
+    """
+    cells = []
+    for table in (data, background):
+        columns = []
+        for name in (data.mass_name, *data.names):
+            low, high = np.quantile(background.column(name), [0.25, 0.75])
+            if high > low:
+                place = np.floor((table.column(name) - low) / (high - low) * CELLS)
+                columns.append(np.clip(place, -(2.0**62), 2.0**62).astype(np.int64))
+        cells.append(np.unique(_mixed(columns, len(table)), return_counts=True))
+    (few, many) = sorted(cells, key=lambda table: int(table[1].sum()))
+    both = np.isin(few[0], many[0], assume_unique=True)
+    shared, size = int(few[1][both].sum()), int(few[1].sum())
+    by_chance = float(many[1][many[1] > 1].sum() / many[1].sum())
+    if shared > max(REPEATED, UNLIKELY * by_chance) * size and shared >= SEVERAL:
+        raise InputError(
+            f"{shared} events ({shared / size:.1%} of the smaller table) are in the data and in the background but for "
+            "rounding; expected a background table of other events"
+        )
 
 
 def _coarse(events: Events) -> bool:
