@@ -85,6 +85,7 @@ CASES = {
     "simulate higgs": one("simulate higgs -n 2 --scale 0.001 --workers 1", "out.parquet", slow=True),
     "simulate taus": one("simulate taus --leptonic 5 --hadronic 5", "out.npz", slow=True),
     "simulate response": one("simulate response --grid 0.3 -n 20 --workers 1", "out.parquet", slow=True),
+    "simulate madgraph": Case("simulate madgraph --read {process}", {"--diagrams": "diagrams"}),
     "higgsml sample": one("higgsml sample", "out.parquet"),
     "higgsml bias": one("higgsml bias {higgs} --tes 1.02", "out.parquet"),
     "higgsml pseudo": one("higgsml pseudo {higgs} --mu 1", "out.parquet"),
@@ -130,6 +131,13 @@ class Inputs:
 
     def make_workspace(self) -> Path:
         return self.json("workspace", spectra_of(("SR",)))
+
+    def make_process(self) -> Path:
+        """The folder of a MadGraph process with its diagrams and without a run."""
+        place = self.folder / "wz" / "SubProcesses" / "P1_qq_wpz"
+        place.mkdir(parents=True)
+        (place / "matrix1.ps").write_text("%!PS-Adobe-2.0\n 50         770  moveto\n (u d~ > w+ z) show\n")
+        return self.folder / "wz"
 
     def make_shared(self) -> Path:
         return self.json("shared", spectra_of(("SR", "VR")))

@@ -274,21 +274,32 @@ def madgraph(
     executable: Annotated[str, typer.Option(help="MadGraph's program.")] = "mg5_aMC",
     dry: Annotated[bool, typer.Option("--dry", help="Print the script and do nothing.")] = False,
     read: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Read the runs of a finished folder.")] = None,
+    diagrams: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Put the Feynman diagrams there: PostScript files.")
+    ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Diagrams as PDF, by Ghostscript.")] = False,
     as_json: Json = False,
 ) -> None:
     """Events by MadGraph5_aMC: its command script (--dry), a run with it, or the summary of finished runs (--read).
 
+    --diagrams copies the Feynman diagrams of the process into a new folder.
+
     Examples:
     bumpfit simulate madgraph 'p p > w+ z' -o wz -n 10000 --shower Pythia8 --detector Delphes --dry;
-    bumpfit simulate madgraph --read wz
+    bumpfit simulate madgraph --read wz; bumpfit simulate madgraph --read wz --diagrams diagrams/
     """
     from bumpfit.simulate.madgraph import Launch, MadGraph
-    from bumpfit.simulate.madgraph_runs import read_runs
 
+    if pdf and diagrams is None:
+        raise InputError("--pdf is the form of the diagrams; add --diagrams FOLDER")
+    if diagrams is not None and dry:
+        raise InputError("--dry makes no process, so there are no diagrams; leave one of them out")
+    if diagrams is not None and not diagrams.is_dir():
+        check_outputs([], diagrams)
     if read is not None:
         if processes or dry:
             raise InputError("--read reads a finished folder; leave out the processes and --dry")
-        _summary(read_runs(read), read, as_json)
+        _finished(read, diagrams, pdf, as_json)
         return
     made = MadGraph(tuple(processes or ()), str(output), model, _assigned("define", define))
     settings: dict[str, Any] = {} if number is None else {"nevents": number}
@@ -302,21 +313,42 @@ def madgraph(
     if dry:
         typer.echo(made.script(*launches), nl=False)
         return
-    _summary(made.run(*launches, executable=executable), output, as_json)
+    made.run(*launches, executable=executable)
+    _finished(output, diagrams, pdf, as_json, launched=launch)
 
 
-def _summary(runs: list[Any], folder: Path, as_json: bool) -> None:
-    """The runs of a folder, one a row; parts of a multi_run below the run that joins them."""
+def _finished(folder: Path, diagrams: Path | None, pdf: bool, as_json: bool, *, launched: bool = True) -> None:
+    """The runs of a folder, and its diagrams where they are asked for (then there may be no run yet)."""
+    from bumpfit.simulate.madgraph_diagrams import save_diagrams
+    from bumpfit.simulate.madgraph_runs import has_runs, read_runs
+
+    runs = read_runs(folder) if launched and (diagrams is None or has_runs(folder)) else []
+    drawn = [] if diagrams is None else [one.to_dict() for one in save_diagrams(folder, diagrams, pdf=pdf)]
+    _summary(runs, folder, drawn, as_json)
+
+
+def _summary(runs: list[Any], folder: Path, drawn: list[dict[str, Any]], as_json: bool) -> None:
+    """The runs of a folder, one a row; parts of a multi_run below the run that joins them; files of diagrams."""
 
     def row(run: Any, indent: str = "") -> list[str]:
         cross, matched = measured(run.cross_section, run.error), number(run.matched)
         numbers = ["—" if value is None else str(value) for value in (run.events, run.seed)]
         return [indent + run.name, run.tag, run.collider, cross, matched, *numbers, str(len(run.files))]
 
+    from rich.console import Group
+
     rows = [line for run in runs for line in [row(run), *(row(part, "  ") for part in run.parts)]]
     columns = ["run", "tag", "collider", "cross section [pb]", "matched [pb]", "events", "seed", "files"]
-    result = {"folder": str(folder), "runs": [run.to_dict() for run in runs]}
-    Output(None, as_json).give(result, lambda: table(str(folder), columns, rows))
+    result: dict[str, Any] = {"folder": str(folder), "runs": [run.to_dict() for run in runs]}
+    if drawn:
+        result["diagrams"] = drawn
+
+    def shown() -> Any:
+        files = [[one["name"], one["process"] or "-", str(one["number"])] for one in drawn]
+        tables = [table(str(folder), columns, rows)] if runs or not drawn else []
+        return Group(*tables, *([table("diagrams", ["file", "process", "diagrams"], files)] if drawn else []))
+
+    Output(None, as_json).give(result, shown)
 
 
 def _numbers(name: str, text: str, count: int | None, *, repeat: bool = False) -> list[float]:

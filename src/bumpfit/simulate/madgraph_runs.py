@@ -68,9 +68,7 @@ def read_runs(folder: str | Path) -> list[Run]:
     if not events.is_dir():
         raise InputError(f"{folder} has no folder Events; expected the output folder of a MadGraph process")
     rows = _rows(place)
-    names = {path.name for path in events.iterdir() if path.is_dir()}
-    names |= {path.name.removesuffix("_banner.txt") for path in events.glob("*_banner.txt")}
-    found = {name: events / name for name in sorted(names) if _banners(events / name)}
+    found = _with_banner(events)
     if not found:
         raise InputError(f"{folder} has no finished run: no banner in the folders of {events}")
     runs = []
@@ -83,6 +81,25 @@ def read_runs(folder: str | Path) -> list[Run]:
         parts = tuple(_run(found[other], rows) for _, other in numbered)
         runs.append(dataclasses.replace(_run(path, rows), parts=parts))
     return runs
+
+
+def has_runs(folder: str | Path) -> bool:
+    """Whether a process folder has a finished run.
+
+    Examples:
+        >>> from bumpfit.simulate.madgraph_runs import has_runs
+        >>> has_runs("no_such_folder")
+        False
+    """
+    events = Path(folder) / "Events"
+    return events.is_dir() and bool(_with_banner(events))
+
+
+def _with_banner(events: Path) -> dict[str, Path]:
+    """Runs by name, sorted, with their folders (which a joined run may lack)."""
+    names = {path.name for path in events.iterdir() if path.is_dir()}
+    names |= {path.name.removesuffix("_banner.txt") for path in events.glob("*_banner.txt")}
+    return {name: events / name for name in sorted(names) if _banners(events / name)}
 
 
 def _run(path: Path, rows: dict[str, tuple[float, float, int]]) -> Run:
