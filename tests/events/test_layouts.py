@@ -179,3 +179,27 @@ def test_atlas_derivations(mark: str, same: Same) -> None:
         same(events.observable(name, source), [5e4, 2e4])
     assert events.observable("EventInfo.eventNumber", source).tolist() == [7, 8]
     same(events.observable(f"`AnalysisJetsAuxDyn{mark}pt`", source), columns[f"AnalysisJetsAuxDyn{mark}pt"])
+
+
+@pytest.mark.parametrize("how", ["mktree", "mkrntuple"])
+def test_fields_with_dots_in_their_names(tmp_path: Path, how: str) -> None:
+    """As PHYSLITE, EDM4hep and TreeMaker call their branches; uproot's writer makes an RNTuple of such names too."""
+    rng = np.random.default_rng(4)
+    lists = {name: ak.unflatten(rng.normal(size=5), [2, 0, 3]) for name in ("x", "y", "z")}
+    content = {**{f"Particles.momentum.{name}": values for name, values in lists.items()}, "Info.number": np.arange(3)}
+    with uproot.recreate(tmp_path / "a.root") as file:
+        if how == "mktree":
+            types = {name: v.type if isinstance(v, ak.Array) else v.dtype for name, v in content.items()}
+            file.mktree("EVENT", types).extend(content)
+        else:
+            file.mkrntuple("EVENT", ak.Array(content))
+    source = events.open(tmp_path / "a.root")
+    assert ak.almost_equal(events.observable("particles.px", source), lists["x"])
+    assert ak.almost_equal(events.observable("Particles.pt", source), np.hypot(lists["x"], lists["y"]))
+    assert events.observable("Particles.size", source).tolist() == [2, 0, 3]
+    assert events.observable("Info.number", source).tolist() == [0, 1, 2]
+    assert events.mask("info.number > 0 and `Particles.momentum.z` > -99 [any]", source).tolist() == [
+        False,
+        False,
+        True,
+    ]

@@ -108,8 +108,12 @@ class RootFiles(Source):
         }
 
     def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
-        branch = self._branches(path)[column]
+        branch, tree = self._branches(path)[column], self._opened_tree(path)
         try:
+            if "." in column and not hasattr(tree, "branches") and column in _fields(tree):
+                # uproot looks for `b` inside of `a` where a field is called `a.b`
+                found = tree.arrays(filter_name=lambda name: name == column, entry_start=first, entry_stop=last)
+                return found[column]
             return branch.array(entry_start=first, entry_stop=last)
         except UNREADABLE as error:
             raise InputError(
@@ -189,12 +193,18 @@ def _leaves(tree: Any) -> dict[str, Any]:
     return {branch.name: branch for branch in tree.itervalues(recursive=True) if not len(branch.branches)}
 
 
+def _fields(tree: Any) -> dict[str, Any]:
+    """Forms of the fields of an RNTuple by name."""
+    form, *_ = tree.to_akform()
+    return dict(zip(form.fields, form.contents, strict=True))
+
+
 def _jagged(tree: Any, leaves: dict[str, Any]) -> list[str]:
     """The leaves that hold lists; those with a counter of their own name (`Jet.PT`, `Jet_size`) are not looked at."""
     if not hasattr(tree, "branches"):
-        form, *_ = tree.to_akform()
-        deep = {name for name, inner in zip(form.fields, form.contents, strict=True) if inner.purelist_depth > 1}
-        return [name for name in leaves if name.partition(".")[0] in deep]
+        fields = _fields(tree)
+        deep = {name for name, inner in fields.items() if inner.purelist_depth > 1}
+        return [name for name in leaves if (name if name in fields else name.partition(".")[0]) in deep]
     found = []
     for name, branch in leaves.items():
         title, dot, _ = name.partition(".")
