@@ -25,7 +25,8 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.law import estimate, upper_limit
 from bumpfit.runs import Pieces
 from bumpfit.toys.engine import LogLinearEngine
-from bumpfit.toys.tally import Tally, merge, missing, read
+from bumpfit.toys.tally import Tally, read
+from bumpfit.toys.tallying import merge, missing
 
 runs = importlib.import_module("bumpfit.toys.run")
 N = 5000
@@ -388,7 +389,7 @@ def test_missing_ranges() -> None:
 
 
 def test_p_value_of_no_toys(engine) -> None:
-    from bumpfit.toys.tally import empty
+    from bumpfit.toys.tallying import empty
 
     with pytest.raises(BumpfitError, match="no toy"):
         empty(engine, 0, 0.0).p_value(1.0)

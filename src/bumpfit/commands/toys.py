@@ -243,7 +243,7 @@ def _merge(
     """Join result files; `n`: how many toys the whole run has."""
     from bumpfit.toys import GlobalToys, merge, read
     from bumpfit.toys.scan import LARGEST
-    from bumpfit.toys.tally import course, missing
+    from bumpfit.toys.tallying import course, missing
     from bumpfit.toys.throw import TIE
 
     if out is not None and out.suffix.lower() not in (*PARQUET, ".json"):

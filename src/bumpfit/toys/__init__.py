@@ -9,7 +9,8 @@ from bumpfit.toys.law import Toys
 from bumpfit.toys.loglinear import LogLinear
 from bumpfit.toys.look_elsewhere import GlobalToys, scan_toys
 from bumpfit.toys.run import parse_shard, run, shard
-from bumpfit.toys.tally import Tally, merge, read
+from bumpfit.toys.tally import Tally, read
+from bumpfit.toys.tallying import merge
 from bumpfit.toys.throw import ToySample, engine, throw
 
 __all__ = [

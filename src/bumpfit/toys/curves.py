@@ -13,7 +13,8 @@ from bumpfit.errors import BumpfitError
 from bumpfit.law import estimate
 from bumpfit.results import Record
 from bumpfit.toys.look_elsewhere import GlobalToys
-from bumpfit.toys.tally import Tally, course
+from bumpfit.toys.tally import Tally
+from bumpfit.toys.tallying import course
 from bumpfit.toys.throw import TIE, ToySample
 
 Floats = NDArray[np.float64]

@@ -21,7 +21,8 @@ from bumpfit.execute import ordered_map
 from bumpfit.law import estimate
 from bumpfit.progress import bar
 from bumpfit.toys.engine import Source
-from bumpfit.toys.tally import SAME, TALLIES, Range, Tally, coarser, course, empty, merge, missing, read, tally
+from bumpfit.toys.tally import SAME, TALLIES, Range, Tally, read
+from bumpfit.toys.tallying import coarser, course, empty, merge, missing, tally
 from bumpfit.toys.throw import check_run
 
 CHUNKS = 8
