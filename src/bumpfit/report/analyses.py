@@ -32,8 +32,8 @@ def limits_over_mass(scans: Mapping[str, MassScan]) -> Figure:
         if not found:
             continue
         mass = np.array([m for m, _ in found])
-        expected = np.array([[np.nan if v is None else v for v in one.expected] for _, one in found])
-        observed = np.array([np.nan if one.observed is None else one.observed for _, one in found])
+        expected = np.array([one.expected for _, one in found], dtype=float)
+        observed = np.array([one.observed for _, one in found], dtype=float)
         axis.fill_between(mass, expected[:, 1], expected[:, 3], color=color, alpha=0.18, linewidth=0)
         axis.plot(mass, expected[:, 2], color=color, linestyle="--")
         axis.plot(mass, observed, color=color, marker="o", markersize=4, label=plain_text(name))
@@ -63,8 +63,8 @@ def limits_side_by_side(found: Mapping[str, Limit]) -> Figure:
     longest = max(len(name) for name, _ in rows)
     figure, (axis,) = panels(height=1.25 + ROW * (len(rows) + 1.6))
     places = np.arange(len(rows))[::-1]
-    expected = np.array([[np.nan if v is None else v for v in one.expected] for _, one in rows])
-    observed = np.array([np.nan if one.observed is None else one.observed for _, one in rows])
+    expected = np.array([one.expected for _, one in rows], dtype=float)
+    observed = np.array([one.observed for _, one in rows], dtype=float)
     for low, high, color, n in ((0, 4, TWO_SIGMA, 2), (1, 3, ONE_SIGMA, 1)):
         axis.barh(places, expected[:, high] - expected[:, low], left=expected[:, low], height=0.62, color=color,
                   label=rf"Expected $\pm {n}\sigma$")  # fmt: skip

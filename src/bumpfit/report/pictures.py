@@ -231,9 +231,9 @@ def _(record: Fit, most: int = 30) -> Figure:
 def _(record: Limit) -> Figure:
     """The limit with its expected band, and observed CLs of the strengths that were tested on the way."""
     figure, (axis,) = panels()
-    expected = [np.nan if value is None else value for value in record.expected]
+    expected = np.array(record.expected, dtype=float)
     line = 1 - record.level
-    expected_bands(axis.axvspan, np.array(expected))
+    expected_bands(axis.axvspan, expected)
     axis.axvline(expected[2], color=BLACK, linestyle="--", label="Expected")
     if record.observed is not None:
         axis.axvline(record.observed, color=BLACK, label="Observed")

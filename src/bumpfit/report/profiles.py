@@ -199,10 +199,10 @@ def brazil(scan: MassScan) -> Figure:
         raise BumpfitError(f"there is no limit to draw: {scan.status[0]}")
     figure, (axis,) = panels()
     mass = np.array([m for m, _ in found])
-    expected = np.array([[np.nan if v is None else v for v in one.expected] for _, one in found])
+    expected = np.array([one.expected for _, one in found], dtype=float)
     expected_bands(functools.partial(axis.fill_between, mass), expected)
     axis.plot(mass, expected[:, 2], color=BLACK, linestyle="--", label="Expected")
-    observed = np.array([np.nan if one.observed is None else one.observed for _, one in found])
+    observed = np.array([one.observed for _, one in found], dtype=float)
     axis.plot(mass, observed, color=BLACK, marker="o", markersize=4, label="Observed")
     values = np.append(expected.ravel(), observed)
     if np.nanmax(values) > 20 * np.nanmin(values):

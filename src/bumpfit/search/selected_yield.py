@@ -28,6 +28,7 @@ from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.sidebands import simulated_ranks
 from bumpfit.search.spectrum import Scannable, scannable
 from bumpfit.search.surrogate import DECISIVE, FEATURES, Surrogate, varied
+from bumpfit.search.template import widened
 from bumpfit.toys.loglinear import refitted
 
 Array = NDArray[np.float64]
@@ -38,8 +39,8 @@ CLOUD = 3000
 POINTS = 40
 """Numbers of signal events at which the profile is computed; between them it is interpolated."""
 
-LIMIT, SIGMAS = 2.706, 1.645
-"""-2 ln L above its minimum at a one-sided 95 % limit, and its root."""
+LIMIT = 2.706
+"""-2 ln L above its minimum at a one-sided 95 % limit."""
 
 REACH = 4.0
 """The profile ends at so many times the events seen over the efficiency."""
@@ -186,11 +187,13 @@ def _profile(
     value = float(fine[best])
     inside = np.flatnonzero(line <= 1.0)
     below = np.flatnonzero(line[best:] <= LIMIT)[-1] + best
+    first, last, end = (float(fine[k]) for k in (inside[0], inside[-1], below))
+    low, high, upper = widened(value, first, last, end, modelling)
     return SelectedYield(
         value=value,
-        low=max(value - float(np.hypot(value - fine[inside[0]], modelling * value)), 0.0),
-        high=value + float(np.hypot(fine[inside[-1]] - value, modelling * value)),
-        upper_95=value + float(np.hypot(fine[below] - value, SIGMAS * modelling * value)),
+        low=low,
+        high=high,
+        upper_95=upper,
         efficiency=efficiency,
         two_prong_preference=preference,
         numbers=numbers,

@@ -8,6 +8,7 @@ whose efficiency would have to be known: what is fitted is the number of events 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -181,11 +182,12 @@ def fit_yield(
     upper = float(brentq(rise(float(norm.ppf(0.95)) ** 2), value, top))
     t = template(three := profiled(value)[1])
     relative = float(np.hypot(_template_statistics(value, t, n, surrogate.weights), settings.template_error))
+    low, high, upper = widened(value, low, high, upper, relative)
     return YieldFit(
         n_signal=value,
-        low=max(0.0, value - float(np.hypot(value - low, relative * value))),
-        high=value + float(np.hypot(high - value, relative * value)),
-        upper_95=value + float(np.hypot(upper - value, norm.ppf(0.95) * relative * value)),
+        low=low,
+        high=high,
+        upper_95=upper,
         z=float(np.sqrt(q0)),
         three_prong_fraction=three,
         two_prong_preference=_preference(scores, surrogate, edges, n, m) if value > 0 else None,
@@ -238,12 +240,17 @@ def fit_candidate(
     tail = float(norm.sf(1.0))
     low, value, high, upper = np.interp(np.array([tail, 0.5, 1 - tail, 0.95]) * rising[-1], rising, points).tolist()
     relative = float(np.hypot(_template_statistics(value, best.signal, n, surrogate.weights), settings.template_error))
-    return dataclasses.replace(
-        best,
-        n_signal=value,
-        low=max(0.0, value - float(np.hypot(value - low, relative * value))),
-        high=value + float(np.hypot(high - value, relative * value)),
-        upper_95=value + float(np.hypot(upper - value, norm.ppf(0.95) * relative * value)),
+    low, high, upper = widened(value, low, high, upper, relative)
+    return dataclasses.replace(best, n_signal=value, low=low, high=high, upper_95=upper)
+
+
+def widened(value: float, low: float, high: float, upper: float, relative: float) -> tuple[float, float, float]:
+    """Ends of a 68 % interval and a 95 % limit of events with a relative error of the templates, in quadrature."""
+    error = relative * value
+    return (
+        max(0.0, value - math.hypot(value - low, error)),
+        value + math.hypot(high - value, error),
+        value + math.hypot(upper - value, float(norm.ppf(0.95)) * error),
     )
 
 
