@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,3 +213,15 @@ def test_addresses_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
         read("nothing://here/a.csv", features=NAMES)
     assert "bumpfit[xrootd]" in str(locations.refusal("root://host//a.root", ImportError("no")))
     assert isinstance(locations.refusal("https://host/a.root", ImportError("no")), MissingExtraError)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [("a.csv", gzip.compress(b"m_JJ,x\n1,2\n"), "its content is gzip"), ("a.csv.gz", b"m_JJ,x\n1,2\n", "leave out .gz"),
+     ("a.csv", "m_JJ,x\n1,2\n".encode("utf-16"), "UTF-16"), ("a.parquet", b"\x89HDF\r\n\x1a\n", "its content is HDF5"),
+     ("a.feather", b"root" + bytes(60), "its content is a ROOT file")],
+)  # fmt: skip
+def test_what_a_file_is_whose_name_says_something_else(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_frame(tmp_path / name)

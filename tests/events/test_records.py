@@ -96,6 +96,24 @@ def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
             events.open(tmp_path / "b.lhe")
 
 
+@pytest.mark.filterwarnings("error")  # pylhe's own warnings are a part of the sentence
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [("\n4 1 ", "\n9 1 ", "says that it has 9 particles and has 4"), ("<header>", "<header>&x;", "Parse Error"),
+     ("<LesHouches", "{}", "Parse Error")],
+)  # fmt: skip
+def test_events_that_lack_particles_and_what_is_no_les_houches_file(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    pytest.importorskip("pylhe")
+    text = lhe(tmp_path / "a.lhe").read_text()
+    assert old in text or old == "<header>"
+    text = text.replace(old, new) if old in text else text.replace("<init>", "<header>&x;</header><init>")
+    (tmp_path / "a.lhe").write_text(text)
+    with pytest.raises(InputError, match=words):
+        events.open(tmp_path / "a.lhe")
+
+
 @pytest.mark.parametrize(("unit", "power"), [("GEV", 1), ("MEV", 4)])
 def test_hepmc(tmp_path: Path, unit: str, power: int) -> None:
     pytest.importorskip("pyhepmc")

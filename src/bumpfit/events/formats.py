@@ -143,7 +143,7 @@ def _csv(path: Path, name: str, mark: str = ",") -> pd.DataFrame:
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{name} is empty: expected a header line and at least one row") from error
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as CSV: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as CSV: {_sentence(error)}{_content(path)}") from error
     if len(names) == len(frame.columns):
         frame.columns = pd.Index(names)  # pandas renames equal and empty names
     if len(names) == 1 and any(other in names[0] for other in ";\t,"):
@@ -175,7 +175,7 @@ def _parquet(path: Path, name: str) -> pd.DataFrame:
     try:
         return _frame(pyarrow.parquet.read_table(path), name)  # a file: never a folder of partitions
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as Parquet: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as Parquet: {_sentence(error)}{_content(path)}") from error
 
 
 def arrow_table(path: Path, name: str) -> Any:
@@ -198,7 +198,7 @@ def arrow_table(path: Path, name: str) -> Any:
             with pyarrow.ipc.open_stream(path) as stream:
                 return stream.read_all()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as Arrow or Feather: {_sentence(error)}") from error
+        raise InputError(f"{name} cannot be read as Arrow or Feather: {_sentence(error)}{_content(path)}") from error
 
 
 def _frame(table: Any, name: str) -> pd.DataFrame:
@@ -209,6 +209,31 @@ def _frame(table: Any, name: str) -> pd.DataFrame:
     except (pyarrow.ArrowException, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{name} cannot be read as a table: {_sentence(error)}") from error
     return frame
+
+
+CONTENTS = {
+    b"\x1f\x8b": "gzip (a name that ends in .gz)", b"PK\x03\x04": "a ZIP archive", b"PAR1": "Parquet",
+    b"\x89HDF": "HDF5", b"root": "a ROOT file", b"ARROW1": "Arrow", b"FEA1": "Feather",
+    b"\xff\xfe": "text in UTF-16 (UTF-8 is expected)", b"\xfe\xff": "text in UTF-16 (UTF-8 is expected)",
+}  # fmt: skip
+"""What the first bytes of a file say that it is."""
+
+
+def _content(path: Path) -> str:
+    """What a file is whose name says something else."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(8)
+    except OSError:
+        return ""
+    found = next((what for mark, what in CONTENTS.items() if head.startswith(mark)), None)
+    if found is None and kind(str(path)).endswith(".gz"):
+        found = "not compressed (leave out .gz)"
+    named = {"gzip": ".gz", "Parquet": PARQUET, "Arrow": ARROW, "Feather": ARROW}
+    ending = next((end for word, end in named.items() if found and found.startswith(word)), None)
+    if found is None or (ending is not None and kind(str(path)).endswith(ending)):
+        return ""
+    return f"; its content is {found}"
 
 
 def _sentence(error: Exception) -> str:

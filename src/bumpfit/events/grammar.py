@@ -127,7 +127,8 @@ def _tokens(text: str) -> list[_Token]:
                 raise CutError("this backtick begins no name; expected one more behind the name", text, at)
             if text[at].isdigit():
                 raise CutError("this is neither a number nor a name (names start with a letter)", text, at)
-            raise CutError(f"{text[at]!r} is not part of the cut language", text, at)
+            hint = "; a name that holds it goes between backticks" if text[at].isalpha() or text[at] in "#@$:?" else ""
+            raise CutError(f"{text[at]!r} is not part of the cut language{hint}", text, at)
         kind, word = match.lastgroup or "", match.group()
         if (small := word.lower()) in _RESERVED:
             kind, word = "word", _WORDS.get(small, small)

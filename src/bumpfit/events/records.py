@@ -143,14 +143,19 @@ def lhe(path: Path) -> Iterator[Event]:
         "ColorLine2": "color2", "Px": "px", "Py": "py", "Pz": "pz", "E": "e", "Mass": "m", "LifeTime": "lifetime",
         "Spin": "spin",
     }  # fmt: skip
-    events = iter(pylhe.LHEFile.fromfile(str(path)).events)
+    events = None
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # all that pylhe says of a file that is cut off or damaged
+            events = iter(pylhe.LHEFile.fromfile(str(path)).events) if events is None else events
             event = next(events, None)
         if event is None:
             return
         info = event.eventinfo
+        if int(info.nparticles) != len(event.particles):
+            raise ValueError(
+                f"an event says that it has {int(info.nparticles)} particles and has {len(event.particles)}"
+            )
         yield {
             "Event": {
                 "Weight": info.weight, "ProcessID": int(info.pid), "ScalePDF": info.scale, "CouplingQED": info.aqed,
