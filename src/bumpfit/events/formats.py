@@ -229,9 +229,9 @@ def _content(path: Path) -> str:
     found = next((what for mark, what in CONTENTS.items() if head.startswith(mark)), None)
     if found is None and kind(str(path)).endswith(".gz"):
         found = "not compressed (leave out .gz)"
-    named = {"gzip": ".gz", "Parquet": PARQUET, "Arrow": ARROW, "Feather": ARROW}
-    ending = next((end for word, end in named.items() if found and found.startswith(word)), None)
-    if found is None or (ending is not None and kind(str(path)).endswith(ending)):
+    named: dict[str, tuple[str, ...]] = {"gzip": (".gz",), "Parquet": PARQUET, "Arrow": ARROW, "Feather": ARROW}
+    endings = next((ends for word, ends in named.items() if found and found.startswith(word)), ())
+    if found is None or kind(str(path)).endswith(endings):
         return ""
     return f"; its content is {found}"
 
