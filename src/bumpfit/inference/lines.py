@@ -10,9 +10,8 @@ import numpy as np
 from bumpfit.poisson import deviance
 from bumpfit.types import Flags, Floats, Integers
 from bumpfit.workspace import Model, kernels
-from bumpfit.workspace.arrays import CODE4P
 from bumpfit.workspace.model import scratch
-from bumpfit.workspace.vectorised import Scales, shift_weights
+from bumpfit.workspace.vectorised import Scales, layout_of, shift_weights
 
 REMEMBERED = 1024
 """What so many parameters move is kept."""
@@ -38,33 +37,24 @@ class _Moved:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _moved(model: Model, p: int) -> _Moved:
-    c = model.compiled
-    owner = np.repeat(np.arange(c.entry_bin.size), np.diff(c.shift_pointer))
-    scaled = np.repeat(np.arange(c.entry_bin.size), np.diff(c.scale_pointer))
+    c, at = model.compiled, layout_of(model.compiled)
     shifts, scales = np.flatnonzero(c.shift_parameter == p), np.flatnonzero(c.scale_parameter == p)
-    entries = np.unique(np.concatenate([owner[shifts], scaled[scales]]))
-    size = c.entry_size[entries]
-    first = np.cumsum(size) - size
-    inner = [np.arange(n) for n in size.tolist()]
-    place = {int(e): i for i, e in enumerate(entries)}
-    of_shift = [place[int(e)] for e in owner[shifts]]
-    bins = np.concatenate([c.entry_bin[e] + n for e, n in zip(entries, inner, strict=True)])
-    elements = np.concatenate([np.zeros(0, int), *(
-        c.shift_start[k] + inner[i] for k, i in zip(shifts, of_shift, strict=True)
-    )])  # fmt: skip
-    known, in_bin = np.unique(bins, return_inverse=True)
+    entries = np.unique(np.concatenate([at.shift_entry[shifts], at.scale_entry[scales]]))
+    yields = np.flatnonzero(np.isin(at.yield_entry, entries))
+    elements = np.flatnonzero(c.shift_parameter[at.element_shift] == p)
+    bins, in_bin = np.unique(at.yield_bin[yields], return_inverse=True)
     return _Moved(
-        yields=np.concatenate([c.entry_start[e] + n for e, n in zip(entries, inner, strict=True)]),
-        bins=known,
+        yields=yields,
+        bins=bins,
         in_bin=in_bin,
-        bent=c.shift_code[shifts] == CODE4P,
-        element_shift=np.repeat(np.arange(shifts.size), size[of_shift]),
-        element_yield=np.concatenate([np.zeros(0, int), *(first[i] + inner[i] for i in of_shift)]),
+        bent=at.bent[shifts],
+        element_shift=np.searchsorted(shifts, at.element_shift[elements]),
+        element_yield=np.searchsorted(yields, at.element_yield[elements]),
         up=c.shift_up[elements],
         down=c.shift_down[elements],
         scales=Scales(c.scale_code[scales], c.scale_coefficients[scales]),
-        scale_entry=np.array([place[int(e)] for e in scaled[scales]], dtype=np.int64),
-        entry=np.repeat(np.arange(entries.size), size),
+        scale_entry=np.searchsorted(entries, at.scale_entry[scales]),
+        entry=np.searchsorted(entries, at.yield_entry[yields]),
         entries=entries.size,
     )
 
@@ -86,7 +76,11 @@ class Lines:
         self.constraint = dict(zip(c.normal_parameter[alone].tolist(), centres, strict=True))
         moving = {*c.shift_parameter.tolist(), *c.scale_parameter.tolist()}
         formulas = c.program_first.size > 0
-        self.takes = frozenset() if formulas else frozenset(moving & set(self.constraint) - _of_single_bins(model))
+        self.takes = (
+            frozenset()
+            if formulas
+            else frozenset(moving & set(self.constraint) - set(layout_of(c).gamma_parameter.tolist()))
+        )
 
     def heights(self, p: int, places: Floats) -> Floats:
         """-ln L with parameter p at the places, shape (T,), up to a constant; infinite where it is impossible."""
@@ -120,14 +114,3 @@ class Lines:
             rate = np.repeat(self.rate[None, m.bins], places.size, axis=0)
             np.add.at(rate.T, m.in_bin, yields.T)
         return m.bins, rate
-
-
-@functools.lru_cache(maxsize=16)
-def _of_single_bins(model: Model) -> frozenset[int]:
-    """Parameters that multiply single bins."""
-    c = model.compiled
-    owner = np.repeat(np.arange(c.entry_bin.size), np.diff(c.gamma_pointer))
-    return frozenset(
-        int(first) + i
-        for first, n in zip(c.gamma_parameter, c.entry_size[owner], strict=True) for i in range(int(n))
-    )  # fmt: skip

@@ -16,8 +16,9 @@ from bumpfit.inference import newton
 from bumpfit.threads import matched
 from bumpfit.types import Floats
 from bumpfit.workspace import kernels
-from bumpfit.workspace.arrays import ZERO_FACTOR, Compiled
+from bumpfit.workspace.arrays import Compiled
 from bumpfit.workspace.model import scratch
+from bumpfit.workspace.vectorised import constraint_terms, rate_slopes
 
 MANY = 150
 """Free parameters from which on steps are taken this way."""
@@ -79,7 +80,7 @@ def approach(
     point = _Point(x, main, aux, m)
     if not np.isfinite(point.value):
         return x, 0
-    strength = constraint_information(x, m)
+    strength = constraint_terms(x, aux, m)[1]
     damping = 0.0
     for step in range(STEPS):
         jac = rate_slopes(x, m, *point.state)
@@ -115,55 +116,10 @@ def approach(
     return x, STEPS
 
 
-def rate_slopes(x: Floats, m: Compiled, shifted: Floats, factor: Floats, shift: Floats, scale: Floats) -> Floats:
-    """Derivatives of the rates, shape (P, B), from what `kernels.rates` left; in an entry no parameter scales twice."""
-    jac = np.zeros((m.n_parameters, m.n_bins))
-    for e in range(m.entry_bin.size):
-        first, size, start = m.entry_bin[e], m.entry_size[e], m.entry_start[e]
-        bins, yields = slice(first, first + size), slice(start, start + size)
-        expected = shifted[yields] * factor[yields]
-        k = slice(m.scale_pointer[e], m.scale_pointer[e + 1])
-        jac[m.scale_parameter[k], bins] += scale[k, 2][:, None] * expected
-        k = slice(m.shift_pointer[e], m.shift_pointer[e + 1])
-        jac[m.shift_parameter[k], bins] += _changes(m, k, size, shift, 2) * factor[yields]
-        for p in m.gamma_parameter[m.gamma_pointer[e] : m.gamma_pointer[e + 1]]:
-            jac[p + np.arange(size), first + np.arange(size)] += expected / _safe(x[p : p + size])
-    return jac
-
-
-def _changes(m: Compiled, k: slice, size: int, shift: Floats, column: int) -> Floats:
-    """Slopes (column 2) or curvatures (4) of the additive shifts k of an entry, shape (K, size)."""
-    o = m.shift_start[k][:, None] + np.arange(size)
-    result: Floats = shift[k, column][:, None] * m.shift_up[o] + shift[k, column + 1][:, None] * m.shift_down[o]
-    return result
-
-
-def _safe(gamma: Floats) -> Floats:
-    return np.where(np.abs(gamma) > ZERO_FACTOR, gamma, ZERO_FACTOR)
-
-
-def constraint_information(x: Floats, m: Compiled) -> Floats:
-    """Fisher information of the constraint terms, shape (P,)."""
-    result = np.zeros(m.n_parameters)
-    np.add.at(result, m.normal_parameter, 1 / m.normal_sigma**2)
-    p = m.poisson_parameter
-    np.add.at(result, p, m.poisson_factor / np.maximum(x[p], ZERO_FACTOR))
-    return result
-
-
 def gradient(x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats, jac: Floats) -> Floats:
     """First derivatives of -ln L, shape (P,), from the rates and their slopes (P, B)."""
     slope: Floats = jac @ (1.0 - np.divide(main, rate, where=main > 0, out=np.zeros_like(main)))
-    return slope + constraint_slope(x, aux, m)
-
-
-def constraint_slope(x: Floats, aux: Floats, m: Compiled) -> Floats:
-    """First derivatives of the constraint terms of -ln L, shape (P,)."""
-    result = np.zeros(m.n_parameters)
-    np.add.at(result, m.normal_parameter, (x[m.normal_parameter] - aux[m.normal_aux]) / m.normal_sigma**2)
-    p, n = m.poisson_parameter, aux[m.poisson_aux]
-    np.add.at(result, p, m.poisson_factor - np.divide(n, x[p], where=n > 0, out=np.zeros_like(n)))
-    return result
+    return slope + constraint_terms(x, aux, m)[0]
 
 
 def check(

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.inference.lines import Lines
-from bumpfit.inference.low_rank import UNCONSTRAINED, constraint_information, constraint_slope, rate_slopes
+from bumpfit.inference.low_rank import UNCONSTRAINED
 from bumpfit.poisson import deviance
 from bumpfit.types import Floats
+from bumpfit.workspace.vectorised import constraint_terms, rate_slopes
 
 PLACES = np.array([-3.0, -2.3, -1.7, -1.2, -0.8, -0.5, -0.25, 0.25, 0.5, 0.8, 1.2, 1.7, 2.3, 3.0])
 """Widths of a parameter from its centre at which its profile is looked at."""
@@ -37,8 +38,8 @@ class Screen:
         self.jac = rate_slopes(x, c, *lines.state)
         rate = np.maximum(lines.rate, np.finfo(float).tiny)
         fisher = (self.jac * self.jac) @ (np.maximum(1.0, lines.main / rate) / rate)
-        self.strength = np.maximum(constraint_information(x, c), UNCONSTRAINED * fisher)
-        self.pull = constraint_slope(x, aux, c)
+        self.pull, information = constraint_terms(x, aux, c)
+        self.strength = np.maximum(information, UNCONSTRAINED * fisher)
         slope = self.pull + self.jac @ (1.0 - lines.main / rate)
         held = ((x <= low) & (slope >= 0)) | ((x >= high) & (slope <= 0))
         self.active = free & ~held & (self.strength > 0)

@@ -8,6 +8,8 @@ loops of `kernels`. Both are the same functions to rounding.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -89,7 +91,7 @@ class Scales:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Layout:
+class Layout:
     """Where the items of a compiled model go: N yields, E entries, K shifts of S elements, L scalar factors."""
 
     yield_bin: Integers  # (N,)
@@ -117,7 +119,7 @@ def _ragged(first: Integers, size: Integers) -> Integers:
     return np.arange(ends[-1] if ends.size else 0) + np.repeat(first - ends + size, size)
 
 
-def _layout(m: Compiled) -> _Layout:
+def _layout(m: Compiled) -> Layout:
     entries = np.arange(m.entry_bin.size)
     yield_entry = np.repeat(entries, m.entry_size)
     shift_entry = np.repeat(entries, np.diff(m.shift_pointer))
@@ -151,7 +153,7 @@ def _layout(m: Compiled) -> _Layout:
         for j, b in enumerate(factor_at) for a in factor_at[:j] for both in [(a >= 0) & (b >= 0)]
     ]  # fmt: skip
     scaled = np.flatnonzero(np.diff(m.scale_pointer))
-    return _Layout(
+    return Layout(
         yield_bin=_ragged(m.entry_bin, m.entry_size),
         yield_entry=yield_entry,
         element_shift=element_shift,
@@ -210,10 +212,10 @@ def _blocks(m: Compiled) -> tuple[tuple[slice, slice, slice, Integers], ...]:
     return tuple(result)
 
 
-_known: dict[int, tuple[Compiled, _Layout]] = {}
+_known: dict[int, tuple[Compiled, Layout]] = {}
 
 
-def _layout_of(m: Compiled) -> _Layout:
+def layout_of(m: Compiled) -> Layout:
     """The layout of a model, kept for the last ones; the model is kept with it, so its identity stays its own."""
     found = _known.get(id(m))
     if found is None:
@@ -225,7 +227,7 @@ def _layout_of(m: Compiled) -> _Layout:
 
 def rates(x: Floats, m: Compiled, rate: Floats, shifted: Floats, factor: Floats, shift: Floats, scale: Floats) -> None:
     """`kernels.rates`: expected counts at x, and what their derivatives need."""
-    layout = _layout_of(m)
+    layout = layout_of(m)
     with np.errstate(all="ignore"):
         shifted[:] = m.nominal
         if shift.size:
@@ -269,7 +271,7 @@ def of_rates(
     With A (E, P) the logarithmic slopes of the scalar factors and G (P, E) the weighted slopes of the other modifiers,
     the curvature of the rates is G A + (G A)^T + A^T W A but for modifiers that meet themselves.
     """
-    layout = _layout_of(m)
+    layout = layout_of(m)
     with np.errstate(all="ignore"):
         weight = np.where(main > 0.0, 1.0 - main / rate, 1.0)
         _curvature(x, m, layout, weight, shifted, factor, shift, scale, jac, hess)
@@ -281,63 +283,95 @@ def of_rates(
 def of_constraints(x: Floats, aux: Floats, m: Compiled, grad: Floats, hess: Floats, diagonal: Floats) -> None:
     """`kernels.of_constraints`: add the derivatives of the constraint terms."""
     straight = hess.reshape(-1)[:: hess.shape[0] + 1]
-    difference = x[m.normal_parameter] - aux[m.normal_aux]
+    slope, information = constraint_terms(x, aux, m)
+    grad += slope
+    diagonal += information
     p, sigma = m.normal_parameter[: m.n_independent], m.normal_sigma[: m.n_independent]
-    strength = 1.0 / (sigma * sigma)
-    np.add.at(grad, p, strength * difference[: m.n_independent])
-    np.add.at(straight, p, strength)
-    np.add.at(diagonal, p, strength)
-    for i in range(m.joint_pointer.size - 1):
-        row = slice(m.joint_pointer[i], m.joint_pointer[i + 1])
-        p, weight = m.normal_parameter[m.joint_column[row]], m.joint_weight[row]
-        np.add.at(grad, p, weight * (weight @ difference[m.joint_column[row]]))
-        np.add.at(diagonal, p, weight * weight)
+    np.add.at(straight, p, 1.0 / (sigma * sigma))
+    for p, weight, _ in _joint(m):
         np.add.at(hess, (p[:, None], p), np.outer(weight, weight))
     if m.poisson_parameter.size:
         p, n = m.poisson_parameter, aux[m.poisson_aux]
         with np.errstate(all="ignore"):
-            np.add.at(grad, p, m.poisson_factor - np.where(n > 0.0, n / x[p], 0.0))
             np.add.at(straight, p, np.where(n > 0.0, n / (x[p] * x[p]), 0.0))
-        np.add.at(diagonal, p, m.poisson_factor / np.maximum(x[p], ZERO_FACTOR))
 
 
-def _curvature(
-    x: Floats, m: Compiled, layout: _Layout, weight: Floats, shifted: Floats, factor: Floats, shift: Floats,
-    scale: Floats, jac: Floats, hess: Floats,
-) -> None:  # fmt: skip
-    """Fill `jac`, and `hess` with the curvature of the rates."""
-    size, n_bins, n_entries = m.input_first.size, m.n_bins, m.entry_bin.size
-    yields = shifted * factor
-    weighted = weight[layout.yield_bin] * yields
-    slopes = np.zeros((n_entries, size))
-    np.add.at(slopes.reshape(-1), layout.scale_entry * size + m.scale_parameter, scale[:, 2])
+def constraint_terms(x: Floats, aux: Floats, m: Compiled) -> tuple[Floats, Floats]:
+    """Slopes of the constraint terms of -ln L, and the Fisher information of each parameter in them, both (P,)."""
+    slope, information = np.zeros(m.n_parameters), np.zeros(m.n_parameters)
+    difference = x[m.normal_parameter] - aux[m.normal_aux]
+    p, sigma = m.normal_parameter[: m.n_independent], m.normal_sigma[: m.n_independent]
+    strength = 1.0 / (sigma * sigma)
+    np.add.at(slope, p, strength * difference[: m.n_independent])
+    np.add.at(information, p, strength)
+    for p, weight, columns in _joint(m):
+        np.add.at(slope, p, weight * (weight @ difference[columns]))
+        np.add.at(information, p, weight * weight)
+    if m.poisson_parameter.size:
+        p, n = m.poisson_parameter, aux[m.poisson_aux]
+        with np.errstate(all="ignore"):
+            np.add.at(slope, p, m.poisson_factor - np.where(n > 0.0, n / x[p], 0.0))
+        np.add.at(information, p, m.poisson_factor / np.maximum(x[p], ZERO_FACTOR))
+    return slope, information
+
+
+def _joint(m: Compiled) -> Iterator[tuple[Integers, Floats, Integers]]:
+    """Parameters, weights and columns of each correlated constraint."""
+    for first, end in itertools.pairwise(m.joint_pointer):
+        columns = m.joint_column[first:end]
+        yield m.normal_parameter[columns], m.joint_weight[first:end], columns
+
+
+def rate_slopes(x: Floats, m: Compiled, shifted: Floats, factor: Floats, shift: Floats, scale: Floats) -> Floats:
+    """Slopes of the rates in the parameters and quantities of the modifiers, (P, B), from what `rates` has left."""
+    jac = np.empty((m.input_first.size, m.n_bins))
+    with np.errstate(all="ignore"):
+        _slopes(x, m, shifted * factor, factor, shift, scale, jac)
+    return jac
+
+
+def _slopes(
+    x: Floats, m: Compiled, yields: Floats, factor: Floats, shift: Floats, scale: Floats, jac: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Fill `jac`; returns slopes of the logarithms of entries (E, P), of elements (S,) and single factors (G,)."""
+    at, size = layout_of(m), m.input_first.size
+    slopes = np.zeros((m.entry_bin.size, size))
+    np.add.at(slopes.reshape(-1), at.scale_entry * size + m.scale_parameter, scale[:, 2])
     jac[:] = 0.0
-    for bins, entries, part, place in layout.blocks:
+    for bins, entries, part, place in at.blocks:
         matrix = np.zeros((entries.stop - entries.start, bins.stop - bins.start))
         matrix.reshape(-1)[place] = yields[part]
         jac[:, bins] += slopes[entries].T @ matrix
+    k = at.element_shift
+    element = factor[at.element_yield] * (shift[k, 2] * m.shift_up + shift[k, 3] * m.shift_down)
+    np.add.at(jac.reshape(-1), m.shift_parameter[k] * m.n_bins + at.yield_bin[at.element_yield], element)
+    single = yields[at.gamma_yield] / _nonzero(x[at.gamma_parameter])
+    np.add.at(jac.reshape(-1), at.gamma_parameter * m.n_bins + at.yield_bin[at.gamma_yield], single)
+    return slopes, element, single
+
+
+def _curvature(
+    x: Floats, m: Compiled, layout: Layout, weight: Floats, shifted: Floats, factor: Floats, shift: Floats,
+    scale: Floats, jac: Floats, hess: Floats,
+) -> None:  # fmt: skip
+    """Fill `jac`, and `hess` with the curvature of the rates."""
+    size, n_entries = m.input_first.size, m.entry_bin.size
+    yields = shifted * factor
+    weighted = weight[layout.yield_bin] * yields
+    slopes, element, single = _slopes(x, m, yields, factor, shift, scale, jac)
+    gamma = _nonzero(x[layout.gamma_parameter])
     other = np.zeros((size, n_entries))
     straight = np.zeros(size)
-    element_slope = gamma_slope = np.zeros(0)
-    gamma = _nonzero(x[layout.gamma_parameter])
+    k, heavy = layout.element_shift, weight[layout.yield_bin[layout.element_yield]]
+    element_slope = heavy * element
     if shift.size:
-        k, at = layout.element_shift, layout.element_yield
-        parameter = m.shift_parameter[k]
-        f, b = factor[at], layout.yield_bin[at]
-        slope = f * (shift[k, 2] * m.shift_up + shift[k, 3] * m.shift_down)
-        bend = f * (shift[k, 4] * m.shift_up + shift[k, 5] * m.shift_down)
-        np.add.at(jac.reshape(-1), parameter * n_bins + b, slope)
-        element_slope = weight[b] * slope
+        bend = factor[layout.element_yield] * (shift[k, 4] * m.shift_up + shift[k, 5] * m.shift_down)
         total = np.bincount(k, weights=element_slope, minlength=layout.shift_entry.size)
         np.add.at(other.reshape(-1), m.shift_parameter * n_entries + layout.shift_entry, total)
-        straight += np.bincount(parameter, weights=weight[b] * bend, minlength=size)
-    if gamma.size:
-        p, at = layout.gamma_parameter, layout.gamma_yield
-        b = layout.yield_bin[at]
-        slope = yields[at] / gamma
-        np.add.at(jac.reshape(-1), p * n_bins + b, slope)
-        gamma_slope = weight[b] * slope
-        np.add.at(other.reshape(-1), p * n_entries + layout.yield_entry[at], gamma_slope)
+        straight += np.bincount(m.shift_parameter[k], weights=heavy * bend, minlength=size)
+    at = layout.gamma_yield
+    gamma_slope = weight[layout.yield_bin[at]] * single
+    np.add.at(other.reshape(-1), layout.gamma_parameter * n_entries + layout.yield_entry[at], gamma_slope)
     np.matmul(other, slopes, out=hess)
     mixed = layout.pairs[0]
     if mixed.size:
