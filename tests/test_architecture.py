@@ -267,3 +267,9 @@ def test_minuit_is_called_in_few_places() -> None:
         "shapes/minimise.py", "inference/histfactory.py", "toys/damped.py", "search/peaks.py",
         "higgsml/method_baseline.py",
     }  # fmt: skip
+
+
+def test_all_parts_are_attributes_of_the_package() -> None:
+    parts = {"events", "higgsml", "histograms", "inference", "report", "results", "run", "scoring", "search", "shapes",
+             "simulate", "tagging", "toys", "workspace"}  # fmt: skip
+    assert parts <= set(dir(bumpfit)) and all(getattr(bumpfit, name) for name in parts)

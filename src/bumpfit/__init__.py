@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MODULES = (
     "errors",
     "events",
+    "higgsml",
     "histograms",
     "inference",
     "report",
@@ -28,6 +29,8 @@ _MODULES = (
     "scoring",
     "search",
     "shapes",
+    "simulate",
+    "tagging",
     "toys",
     "workspace",
 )

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import shlex
+import shutil
 import sys
 import time
 import traceback
@@ -51,6 +52,10 @@ MODULES = {
 """Where the commands are: a command that is run needs one module only, which halves the start."""
 
 
+NARROW = 80
+"""Columns below which help is plain text: in a table the names of options would be cut."""
+
+
 def application(command: str | None = None, *, outline: bool = False) -> typer.Typer:
     """The command line with all commands, or with those of the module that has `command`.
 
@@ -64,6 +69,7 @@ def application(command: str | None = None, *, outline: bool = False) -> typer.T
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich" if shutil.get_terminal_size().columns >= NARROW else None,
     )
     app.callback(invoke_without_command=True)(version)
     wanted = [module for module, part in MODULES.items() if command in part.names]

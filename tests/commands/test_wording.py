@@ -63,3 +63,15 @@ def test_help_names_no_python_type(bumpfit: Run, monkeypatch: pytest.MonkeyPatch
 def test_refusals(words: tuple[str, ...], said: str, bumpfit: Run) -> None:
     text = refused(bumpfit(*words))
     assert said in text and "Input should" not in text and "parse" not in text
+
+
+@pytest.mark.parametrize("width", [40, 79, 80, 200])
+def test_help_never_cuts_the_name_of_an_option(width: int, bumpfit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    whole: Any = typer.main.get_command(application())
+    for command in (name.split() for name, _ in commands(whole)):
+        said = bumpfit(*command, "--help").out
+        assert "…" not in said and "--help" in said, command
+    said = bumpfit("fit", "--help").out
+    for name in ("--correlation-figure", "--prefit-figure", "--allow-negative", "--card-strength"):
+        assert name in said

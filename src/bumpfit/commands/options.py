@@ -56,7 +56,7 @@ Workers = Annotated[
 
 Dask = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Work on the workers of a Dask scheduler (docs/how-to/long-runs.md)."),
+    typer.Option(metavar="ADDRESS", help="Work on the workers of a Dask scheduler (how-to: long runs)."),
 ]
 
 FORMATS = (".json", ".xml", ".yml", ".yaml")

@@ -25,7 +25,7 @@ Features = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,NAME=COLUMN,...",
-        help="Feature columns, comma separated; NAME=COLUMN renames, e.g. m_J1=mj_light,delta_m_J=dm,...",
+        help="Feature columns, comma separated; NAME=COLUMN renames, as m_J1=light.",
     ),
 ]
 Approach = Annotated[
