@@ -1,6 +1,6 @@
 """Fits, q0, CLs and limits beside pyhf in one run: the same answers, and how much faster.
 
-    python benchmarks/fits.py [--atlas FOLDER] [--limits] [--json FILE]
+    python benchmarks/fits.py [--atlas FOLDER] [--limits] [--json FILE] [--store]
 
 Models: a signal over a background with N bins and N statistical parameters, over correlated systematic
 uncertainties, and (with --atlas, the folder or archive of HEPData ins1748602) published ATLAS likelihoods. pyhf runs
@@ -25,9 +25,15 @@ import jsonpatch
 import numpy as np
 import pyhf
 
+import stored
 from bumpfit.inference import cls, discovery, fit, limit
 from bumpfit.workspace import build, read
 
+COLUMNS = {
+    "model": ("model", ""), "bins": ("bins", "d"), "parameters": ("parameters", "d"), "question": ("question", ""),
+    "bumpfit": ("bumpfit", ".6g"), "pyhf": ("pyhf", ".6g"), "bumpfit_ms": ("bumpfit, ms", ".1f"),
+    "pyhf_ms": ("pyhf, ms", ".0f"), "ratio": ("ratio", ".0f"),
+}  # fmt: skip
 POINTS = [("A", "1300_205_60"), ("B", "1300_850_60"), ("C", "1600_850_60")]
 
 
@@ -134,6 +140,7 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path, help="folder or archive of the ATLAS sbottom likelihood")
     parser.add_argument("--limits", action="store_true", help="upper limits too (minutes of pyhf for the ATLAS models)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--store", action="store_true", help="keep the rows in benchmarks/results")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -157,6 +164,14 @@ def main() -> None:
                   f"{1e3 * entry['pyhf_s']:.0f} | {entry['ratio']:.0f} |", flush=True)  # fmt: skip
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(rows, indent=1))
+    if arguments.store:
+        options = " --atlas FOLDER_OR_ARCHIVE" * (arguments.atlas is not None) + " --limits" * arguments.limits
+        stored.save("fits", f"python benchmarks/fits.py{options}", [milliseconds(row) for row in rows], COLUMNS)
+
+
+def milliseconds(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with times as they are shown."""
+    return {**row, "bumpfit_ms": 1e3 * row["bumpfit_s"], "pyhf_ms": 1e3 * row["pyhf_s"]}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Round trips of workspaces through other formats: worst change of -2 ln L, and of the fit.
 
-    python benchmarks/round_trips.py FOLDER ... --patches 3 --fit
+    python benchmarks/round_trips.py FOLDER ... --patches 3 --fit [--store]
 
 Each FOLDER is walked for HistFactory JSON with channels, observations and measurements; JSON patches beside such a file
 (`patch*.json`) are applied to it, `--patches` of them. -2 ln L is taken at the start and at random points around it. A
@@ -20,12 +20,17 @@ from typing import Any
 
 import numpy as np
 
+import stored
 from bumpfit import inference, workspace
 from bumpfit.errors import BumpfitError, InputWarning
 from bumpfit.workspace import Model
 from bumpfit.workspace.patchsets import apply_patch
 
 ROADS = {"xml": "w.xml", "hs3": "w_hs3.json", "datacard": "w.txt"}
+COLUMNS = {
+    "form": ("through", ""), "same": ("the same", ""), "worst": ("largest change of -2 ln L", ".1e"),
+    "fit": ("at the minimum", ".1e"), "refused": ("not said by the format", "d"),
+}  # fmt: skip
 SAME = 1e-9
 """Largest change of -2 ln L that counts as none."""
 POINTS = 5
@@ -60,12 +65,14 @@ def points(model: Model, seed: int) -> Iterator[dict[str, float]]:
 
 
 def told(values: dict[str, float], model: Model, again: Model) -> dict[str, float]:
-    """Values by the names of what was read again: a card gives statistical errors the names of Combine."""
+    """Values by the names of what was read again: XML and cards name statistical errors anew."""
     names = dict(values)
     for channel in model.spec["channels"]:
         for modifier in (m for sample in channel["samples"] for m in sample["modifiers"] if m["type"] == "staterror"):
-            old, new = f"{modifier['name']}[", f"prop_bin{channel['name']}["
-            names |= {new + name.removeprefix(old): value for name, value in values.items() if name.startswith(old)}
+            old = f"{modifier['name']}["
+            bins = {name.removeprefix(old): value for name, value in values.items() if name.startswith(old)}
+            for new in (f"prop_bin{channel['name']}[", f"staterror_{channel['name']}["):
+                names |= {new + number: value for number, value in bins.items()}
     missing = sorted(set(again.names) - set(names))
     if missing:
         raise BumpfitError(f"other names of parameters: {', '.join(missing[:3])}")
@@ -95,13 +102,16 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--patches", type=int, default=3)
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--formats", nargs="+", choices=list(ROADS), default=list(ROADS))
+    parser.add_argument("--store", action="store_true", help="keep the rows in benchmarks/results")
     given = parser.parse_args()
     warnings.simplefilter("ignore", InputWarning)
     specs = list(found(given.folders, given.patches))
     print(f"{len(specs)} workspaces, {POINTS} points each")
     print("| format | same | worst change of -2 ln L | of the fit | not said by the format |")
     print("| --- | --- | --- | --- | --- |")
-    for form in ROADS:
+    rows = []
+    for form in given.formats:
         changes, refusals = [], Counter[str]()
         for name, spec in specs:
             try:
@@ -114,8 +124,15 @@ def main() -> None:
         print(
             f"| {form} | {same} of {len(specs)} | {worst[0]:.1e} ({worst[2]}) | {fits:.1e} | {sum(refusals.values())} |"
         )
+        rows.append({"form": form, "same": f"{same} of {len(specs)}", "worst": worst[0] if changes else None,
+                     "fit": fits if changes and given.fit else None, "refused": sum(refusals.values())})  # fmt: skip
         for reason, number in refusals.most_common(5):
             print(f"  {number}: {reason}")
+    if given.store:
+        folders = " ".join(str(f) if f.is_relative_to(".") and not f.is_absolute() else "FOLDER" for f in given.folders)
+        chosen = "" if given.formats == list(ROADS) else f" --formats {' '.join(given.formats)}"
+        command = f"python benchmarks/round_trips.py {folders}{chosen} --patches {given.patches}{' --fit' * given.fit}"
+        stored.save("round_trips", command, rows, COLUMNS)
 
 
 if __name__ == "__main__":
