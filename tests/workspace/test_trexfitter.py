@@ -352,6 +352,202 @@ def test_factors_that_are_formulas_of_others(folder: Path) -> None:
     assert (settings["theta"].init, settings["theta"].low, settings["theta"].high) == (0.5, 0.0, 3.14)
 
 
+MADE = """
+Sample: "Other"
+  Type: GHOST
+  HistoFile: "bkg2"
+  UseSystematics: TRUE
+
+Sample: "Sum"
+  Type: SIGNAL
+  HistoFile: "bkg1"
+  {how}
+
+Systematic: "own"
+  Type: HISTO
+  HistoNameSufUp: "_jesUp"
+  HistoNameSufDown: "_jesDown"
+  Samples: Sum
+
+Systematic: "theirs"
+  Type: OVERALL
+  OverallUp: 0.2
+  OverallDown: -0.1
+  Samples: Other
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "nominal", "own", "theirs", "variance"),
+    [
+        ("AddSample: Other", lambda a, b: a + b, lambda a, b: a + b, lambda a, b, t: a + t, lambda a, b: a + b),
+        ("SubtractSamples: Other", lambda a, b: a - b, lambda a, b: a - b, lambda a, b, t: a - t, lambda a, b: a + b),
+        ("MultiplyBy: Other", lambda a, b: a * b, lambda a, b: a * b, lambda a, b, t: a * t,
+         lambda a, b: a * b**2 + b * a**2),
+        ("DivideBy: Other", lambda a, b: a / b, lambda a, b: a / b, lambda a, b, t: 2 * a / b - a / b**2 * t,
+         lambda a, b: a / b**2 + a**2 / b**3),
+    ],
+)  # fmt: skip
+def test_sums_and_products_of_samples(
+    how: str, nominal: Any, own: Any, theirs: Any, variance: Any, folder: Path
+) -> None:
+    """A systematic of the sample itself goes through; one that only the other has is inherited as histograms."""
+    with uproot.update(folder / "inputs" / "Histo" / "bkg2.root") as file:  # so small that differences stay positive
+        filled = hist.Hist.new.Reg(4, 0, 400).Weight()
+        filled.view().value, filled.view().variance = [1.0, 3.0, 5.0, 1.5], np.array([1.0, 3.0, 5.0, 1.5]) / 25
+        file["HTj"] = filled
+    text = EXAMPLE + MADE.format(how=how)
+    spec = read_spec(written(text, folder))
+    a, up = (np.array(YIELDS["bkg1"][key]) for key in ("HTj", "HTj_jesUp"))
+    b = np.array([1.0, 3.0, 5.0, 1.5])
+    sample = next(s for s in spec["channels"][0]["samples"] if s["name"] == "Sum")
+    assert sample["data"] == pytest.approx(nominal(a, b))
+    total = sum(sample["data"])
+    assert found(spec, "SR_1", "Sum", "own", "normsys")["hi"] == pytest.approx(own(up, b).sum() / total)
+    varied = theirs(a, b, 1.2 * b)
+    assert found(spec, "SR_1", "Sum", "theirs", "normsys")["hi"] == pytest.approx(varied.sum() / total)
+    shape = found(spec, "SR_1", "Sum", "theirs", "histosys")["hi_data"]
+    assert shape == pytest.approx(varied * total / varied.sum())
+    error = found(spec, "SR_1", "Sum", "staterror_SR_1", "staterror")
+    assert error == pytest.approx(np.sqrt(variance(a, b) / 25))
+    assert "Other" not in [s["name"] for s in spec["channels"][0]["samples"]]
+
+
+def test_normalised_to_another_sample_and_other_samples_as_variations(folder: Path) -> None:
+    more = """
+Sample: "up"
+  Type: GHOST
+  HistoFile: "bkg1"
+  HistoName: "HTj_jesUp"
+
+Sample: "Scaled"
+  HistoFile: "sig"
+  NormToSample: Bkg2
+  UseMCstat: FALSE
+
+Systematic: "model"
+  SampleUp: up
+  ReferenceSample: Bkg1
+  Samples: Scaled
+  NuisanceParameter: "other"
+"""
+    spec = read_spec(written(EXAMPLE + more, folder))
+    sample = next(s for s in spec["channels"][0]["samples"] if s["name"] == "Scaled")
+    nominal = np.array(YIELDS["sig"]["HTj"]) * 105 / 5.2
+    assert sample["data"] == pytest.approx(nominal)
+    ratio = np.array(YIELDS["bkg1"]["HTj_jesUp"]) / np.array(YIELDS["bkg1"]["HTj"])
+    high = (nominal * ratio).sum() / nominal.sum()
+    assert found(spec, "SR_1", "Scaled", "other", "normsys") == pytest.approx({"hi": high, "lo": 1.0})
+    assert found(spec, "SR_1", "Scaled", "other", "histosys")["hi_data"] == pytest.approx(nominal * ratio / high)
+
+
+def test_variations_of_a_reference_sample(folder: Path) -> None:
+    """The relative change of each bin is carried over, and that of the sum is the reference's."""
+    text = EXAMPLE.replace("  Smoothing: 40\n", "  ReferenceSample: Bkg1\n").replace(
+        "Samples: Bkg1,Signal", "Samples: Bkg2"
+    )
+    text = text.replace('  HistoNameSufUp: "_jesUp"', '  HistoFileUp: "bkg1"\n  HistoNameSufUp: "_jesUp"')
+    spec = read_spec(written(text, folder))
+    nominal, up, other = (
+        np.array(v) for v in (YIELDS["bkg1"]["HTj"], YIELDS["bkg1"]["HTj_jesUp"], YIELDS["bkg2"]["HTj"])
+    )
+    assert found(spec, "SR_1", "Bkg2", "JES", "normsys")["hi"] == pytest.approx(up.sum() / nominal.sum())
+    carried = up / nominal * other
+    shape = found(spec, "SR_1", "Bkg2", "JES", "histosys")["hi_data"]
+    assert shape == pytest.approx(carried * other.sum() / carried.sum())
+
+
+def test_own_statistical_errors_and_parameters_by_region(folder: Path) -> None:
+    """SeparateGammas: a Poisson shapesys instead of the common errors; Decorrelate: a parameter a region."""
+    text = replaced('  HistoFile: "bkg2"\n', '  HistoFile: "bkg2"\n  SeparateGammas: True\n')
+    text = text.replace("  Category: Instrumental\n", "  Decorrelate: REGION\n  Category: Instrumental\n")
+    text = text.replace("  OverallUp: 0.20\n", "  OverallUp: 0.20\n  Decorrelate: SAMPLE\n")
+    spec = read_spec(written(text, folder))
+    assert found(spec, "SR_1", "Bkg2", "staterror_SR_1", "staterror") is None
+    errors = found(spec, "SR_1", "Bkg2", "shape_stat_Bkg2_SR_1", "shapesys")
+    assert errors == pytest.approx(np.sqrt(np.array(YIELDS["bkg2"]["HTj"]) / 25))
+    assert found(spec, "SR_2", "Signal", "JES_SR_2", "normsys")["hi"] == pytest.approx(1.01346, abs=5e-6)
+    assert found(spec, "SR_2", "Bkg2", "Bkg2Xsec_Bkg2", "normsys") == {"hi": 1.2, "lo": 0.8}
+    assert spec["measurements"][0]["config"]["groups"]["Instrumental"] == ["JES_SR_1", "JES_SR_2"]
+
+
+def test_large_systematics_are_removed_and_pruning_follows_a_sample(folder: Path) -> None:
+    text = replaced("  DebugLevel: 2\n", "  SystLarge: 0.15\n  SystPruningNorm: 0.02\n")
+    spec = read_spec(written(text, folder))
+    assert found(spec, "SR_1", "Bkg2", "Bkg2Xsec", "normsys") is None
+    assert found(spec, "SR_1", "Bkg1", "Bkg1Xsec", "normsys") is not None
+    assert found(spec, "SR_1", "Signal", "JES", "normsys") is None  # 1.3 %
+    assert found(spec, "SR_1", "Bkg1", "JES", "normsys") is not None  # 2.4 %
+    text = text.replace("  Smoothing: 40\n", "  Smoothing: 40\n  ReferencePruning: Bkg1\n")
+    assert found(read_spec(written(text, folder)), "SR_1", "Signal", "JES", "normsys") is not None
+    kept = text.replace("  OverallUp: 0.20\n", "  OverallUp: 0.20\n  NoPruning: TRUE\n")
+    assert found(read_spec(written(kept, folder)), "SR_1", "Bkg2", "Bkg2Xsec", "normsys") == {"hi": 1.2, "lo": 0.8}
+
+
+MORPHED = """
+NormFactor: "width"
+  Nominal: 1.32
+  Min: 0.7
+  Max: 2.0
+  Samples: none
+"""
+
+
+def morphing(folder: Path) -> Path:
+    """Three templates at .7, 1.5 and 2, each block of which has its own name."""
+    with uproot.update(folder / "inputs" / "Histo" / "sig.root") as file:
+        for i, values in enumerate(([10.0, 20, 30, 5], [12.0, 18, 28, 8], [15.0, 15, 25, 12])):
+            filled = hist.Hist.new.Reg(4, 0, 400).Weight()
+            filled.view().value, filled.view().variance = values, np.array(values) / 25.0
+            file[f"w{i}"] = filled
+    samples = "".join(
+        f'\nSample: "T{i}"\n  Type: SIGNAL\n  HistoFile: sig\n  HistoName: w{i}\n  Morphing: "width",{value}\n'
+        for i, value in enumerate((0.7, 1.5, 2.0))
+    )
+    return written(EXAMPLE.replace('POI: "SigXsecOverSM"', 'POI: "width"') + MORPHED + samples, folder)
+
+
+def test_templates_at_values_of_a_parameter(folder: Path) -> None:
+    """Piecewise linear between the templates, which have 1.32 as .775 of the one at 1.5 and .225 of that at .7."""
+    model = workspace.read(morphing(folder))
+    setting = next(p for p in model.parameters if p.name == "width")
+    assert (setting.init, setting.low, setting.high) == (1.32, 0.7, 2.0)
+    weights = {0.7: (1, 0, 0), 1.32: (0.225, 0.775, 0), 1.5: (0, 1, 0), 1.6: (0, 0.8, 0.2), 2.0: (0, 0, 1)}
+    templates = ([10.0, 20, 30, 5], [12.0, 18, 28, 8], [15.0, 15, 25, 12])
+    for value, shares in weights.items():
+        by_sample = model.expected_by_sample({"width": value})["SR_2"]
+        for i, share in enumerate(shares):
+            np.testing.assert_allclose(by_sample[f"T{i}"], share * np.array(templates[i]), atol=1e-12)
+    found = fit(model)
+    assert found.valid and 0.7 <= found.values["width"] <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("Max: 2.0", "Max: 3.0"), ("Nominal: 1.32", "Nominal: 0.5"), ("Min: 0.7", "Min: 0.6")],
+)
+def test_nothing_is_known_beyond_the_templates(old: str, new: str, folder: Path) -> None:
+    path = morphing(folder)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=r"'width': Min, Nominal and Max must be .* between the templates, 0.7 and 2"):
+        read_spec(path)
+
+
+def test_the_same_names_for_other_regions(folder: Path) -> None:
+    """Data and systematics may be written once a region, with one name."""
+    once = EXAMPLE[EXAMPLE.index('Sample: "Data"') : EXAMPLE.index('Sample: "Bkg1"')]
+    twice = once.rstrip() + "\n  Regions: SR_1,VR\n\n" + once.rstrip() + "\n  Regions: SR_2\n\n"
+    text = EXAMPLE.replace(once, twice)
+    more = EXAMPLE[EXAMPLE.index('Systematic: "Bkg1Xsec"') : EXAMPLE.index('Systematic: "Bkg2Xsec"')]
+    second = more.replace("SR_1,VR", "SR_2").replace("0.10", "0.30")
+    spec = read_spec(written(text + "\n" + second, folder))
+    assert [o["data"] for o in spec["observations"]] == [YIELDS["data"]["HTj"]] * 2
+    assert found(spec, "SR_1", "Bkg1", "Bkg1Xsec", "normsys") == {"hi": 1.1, "lo": 0.9}
+    assert found(spec, "SR_2", "Bkg1", "Bkg1Xsec", "normsys") == {"hi": 1.3, "lo": 0.7}
+    with pytest.raises(InputError, match="'Bkg1Xsec' is there twice for sample 'Bkg1' in region 'SR_1'"):
+        read_spec(written(EXAMPLE + "\n" + more, folder))
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
@@ -381,18 +577,24 @@ def replaced(old: str, new: str) -> str:
         (replaced("  DebugLevel: 2\n", "  Frobnicate: 2\n"), "line 7 .*the setting 'Frobnicate' is not read"),
         (replaced("  FitRegion: CRSR\n", "  FitRegion: CRONLY\n"), "line 12 .*read as CRSR only.*prune -c"),
         (replaced("  FitRegion: CRSR\n", "  FitBlind: TRUE\n"), "FitBlind is read as FALSE only.*--asimov"),
-        (replaced("  FillColor: 632\n", "  MultiplyBy: Bkg1\n"), "Sample 'Signal': the setting 'MultiplyBy'"),
+        (replaced("  FillColor: 632\n", "  MCstatScale: 2\n"), "Sample 'Signal': the setting 'MCstatScale'"),
+        (replaced("  FillColor: 632\n", "  AddSample: Bkg9\n"), "AddSample names the sample 'Bkg9', which does not"),
+        (replaced("  FillColor: 632\n", "  Morphing: m,1\n"), "Morphing needs templates at two values of 'm'"),
+        (replaced("  FillColor: 632\n", "  Morphing: m\n"), "expected Morphing: PARAMETER,VALUE"),
+        (replaced("  FitRegion: CRSR\n", "  TemplateInterpolationOption: SQUAREROOT\n"), "is read as LINEAR only"),
+        (replaced("  Smoothing: 40\n", "  ReferencePruning: Bkg2\n"), "ReferencePruning names 'Bkg2', which does not"),
         (replaced('Systematic: "Bkg2Xsec"', 'Unfolding: "x"'), "unknown block 'Unfolding'"),
         (replaced("  Smoothing: 40\n", "  Smoothing 40\n"), "expected 'Key: value', got 'Smoothing 40'"),
         (replaced("  Smoothing: 40\n", "  Smoothing: much\n"), "Smoothing must be a number, got 'much'"),
         (replaced("ONESIDED", "ODD"), "Symmetrisation is 'ODD'; expected NONE, ONESIDED"),
         (replaced("  Smoothing: 40\n", "  Smoothing: 40\n  Smoothing: 40\n"), "Smoothing is there twice"),
-        (replaced('Sample: "Bkg2"', 'Sample: "Bkg1"'), "'Bkg1' is there twice"),
+        (EXAMPLE + '\nSample: "Bkg1"\n  HistoFile: "bkg2"\n', "'Bkg1' is there twice in region 'SR_1'"),
+        (replaced('Sample: "Bkg2"', 'Sample: "Data"'), "'Data' is there twice, with different types"),
         (replaced("Samples: Bkg1,Signal", "Samples: Bkg1,Signl"), "Samples names 'Signl'; there are Bkg1, Bkg2"),
         (replaced("  Regions: SR_1,VR\n", "  Regions: SR9\n"), "Regions names 'SR9'"),
         (replaced("  Type: data\n", "  Type: BACKGROUND\n"), "there are 0 samples of type DATA"),
         (replaced("ReadFrom: HIST", "ReadFrom: TEXT"), "ReadFrom is 'TEXT'; expected HIST, NTUP"),
-        (replaced("inputs/Histo", "inputs/Hist"), "there is no file 'inputs/Hist/bkg1.root' of region 'SR_1'"),
+        (replaced("inputs/Histo", "inputs/Hist"), "there is no file 'inputs/Hist/data.root' of region 'SR_1'"),
         (replaced('  HistoNameSufUp: "_jesUp"\n', '  HistoNameSufUp: "_jerUp"\n'), "'HTj_jerUp' of .* Up of"),
         (replaced('  HistoNameSufUp: "_jesUp"\n', ""), "it names no varied histos"),
         (replaced('"SigXsecOverSM",1,0,100', '"SigXsecOverSM",1'), "expected NormFactor: NAME,START,MIN,MAX"),

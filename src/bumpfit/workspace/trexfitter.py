@@ -38,21 +38,23 @@ READ: Mapping[str, tuple[str, ...]] = {
     "Job": (
         "POI", "ReadFrom", *SOURCES, "MCweight", "Selection", "Lumi", "LumiScale", "SystPruningShape",
         "SystPruningNorm", "MCstatThreshold", "MCstatConstraint", "HistoChecks", "GuessMCStatEmptyBins",
-        "MergeUnderOverFlow",
+        "MergeUnderOverFlow", "SystLarge", "RemoveLargeSyst",
     ),
     "Region": (
         "Type", *SOURCES, "Variable", "Selection", "MCweight", "Rebin", "Rebinning", "Binning", "SkipSmoothing",
     ),
     "Sample": (
         "Type", *SOURCES, "NormFactor", "ShapeFactor", "NormalizedByTheory", "MCweight", "Selection", "Regions",
-        "Exclude", "LumiScale", "LumiScales", "UseMCstat",
+        "Exclude", "LumiScale", "LumiScales", "UseMCstat", "Morphing", "UseSystematics", "SeparateGammas", "AddSample",
+        "AddSamples", "SubtractSample", "SubtractSamples", "MultiplyBy", "DivideBy", "NormToSample",
     ),
     "NormFactor": ("Samples", "Regions", "Exclude", "Nominal", "Min", "Max", "Constant", "Expression"),
     "ShapeFactor": ("Samples", "Regions", "Exclude"),
     "Systematic": (
         "Samples", "Regions", "Exclude", "ExcludeRegionSample", "Type", "NuisanceParameter", "Category", "SubCategory",
         *VARIED, "WeightUp", "WeightDown", "WeightSufUp", "WeightSufDown", "Symmetrisation", "Smoothing", "OverallUp",
-        "OverallDown", "ScaleUp", "ScaleDown", "DropShapeIn", "DropNorm",
+        "OverallDown", "ScaleUp", "ScaleDown", "DropShapeIn", "DropNorm", "ReferenceSample", "ReferencePruning",
+        "SampleUp", "SampleDown", "Decorrelate", "NoPruning",
     ),
 }  # fmt: skip
 """Settings that the likelihood is made of."""
@@ -70,7 +72,7 @@ LOOKS: Mapping[str, tuple[str, ...]] = {
     ),
     "Fit": (
         "doLHscan", "UseMinos", "SetRandomInitialNPval*", "NumCPU", "GetGoodnessOfFit", "FitToys", "ToysHisto*",
-        "LHscan*", "POIAsimov", "NPValues", "TemplateInterpolationOption",
+        "LHscan*", "POIAsimov", "NPValues", "SaturatedModel",
     ),
     "Limit": ("POIAsimov", "SignalInjection"),
     "Significance": ("POIAsimov",),
@@ -94,9 +96,13 @@ ONLY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Job", "PropagateSystsForMorphing"): ("FALSE", ""),
     ("Job", "AllowWrongRegionSample"): ("FALSE", "take out names that do not exist"),
     ("Job", "KeepPruning"): ("FALSE", ""),
+    ("Job", "RemoveSystOnEmptySample"): ("FALSE", ""),
+    ("Job", "PruningType"): ("SEPARATESAMPLE", ""),
+    ("Job", "PruningShapeOption"): ("MAXBIN", ""),
     ("Fit", "FitType"): ("SPLUSB", "hold the signal with --fix NAME=0"),
     ("Fit", "FitRegion"): ("CRSR", "take regions out with bumpfit workspace prune -c"),
     ("Fit", "FitBlind"): ("FALSE", "blind with --asimov or --blind"),
+    ("Fit", "TemplateInterpolationOption"): ("LINEAR", "the others approximate it"),
     ("Fit", "StatOnlyFit"): ("FALSE", "hold the parameters with --fix"),
     ("Fit", "DoNonProfileFit"): ("FALSE", ""),
     ("Limit", "LimitType"): ("ASYMPTOTIC", "take --toys N"),
@@ -104,14 +110,17 @@ ONLY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Significance", "SignificanceBlind"): ("FALSE", "blind with --asimov or --blind"),
     ("Region", "DataType"): ("DATA", "blind with --blind"),
     ("Sample", "Smooth"): ("FALSE", ""),
-    ("Sample", "SeparateGammas"): ("FALSE", ""),
-    ("Sample", "UseSystematics"): ("TRUE", ""),
     ("Sample", "IgnoreSelection"): ("FALSE", ""),
     ("Systematic", "IsFreeParameter"): ("FALSE", ""),
     ("Systematic", "PreSmoothing"): ("FALSE", ""),
     ("Systematic", "SubtractRefSampleVar"): ("FALSE", ""),
 }
 """Settings that are read with one value only (block, setting: value), and what to do instead of another."""
+
+OTHERS = (
+    "AddSample", "AddSamples", "SubtractSample", "SubtractSamples", "MultiplyBy", "DivideBy", "NormToSample",
+)  # fmt: skip
+"""Settings of a sample that name others whose histograms are added to, taken from or multiplied with its own."""
 
 _JOB = re.compile(r"^[ \t]*Job[ \t]*:", re.MULTILINE)
 _ITEM = re.compile(r'(?:"[^"]*"|[^,"])+')
@@ -190,6 +199,25 @@ def chosen(name: str, patterns: Sequence[str], *, empty: bool = True) -> bool:
     return empty if not patterns else any(p == "all" or fnmatch.fnmatchcase(name, p) for p in patterns)
 
 
+def applies(region: Block, sample: Block | None, block: Block) -> bool:
+    """Whether a sample (then `sample` is None), a factor or a systematic is in a region, and on a sample."""
+    names = [region.name] if sample is None else [region.name, sample.name]
+    if any(chosen(name, block.names("Exclude"), empty=False) for name in names):
+        return False
+    if sample is not None:
+        pairs = [pair.partition(":")[::2] for pair in block.names("ExcludeRegionSample")]
+        if any(chosen(region.name, [r]) and chosen(sample.name, [s]) for r, s in pairs):
+            return False
+    return chosen(region.name, block.names("Regions")) and (
+        sample is None or chosen(sample.name, block.names("Samples"))
+    )
+
+
+def others(sample: Block, *keys: str) -> list[str]:
+    """The samples that a sample is made of besides its own histograms (`keys`: those settings only)."""
+    return [name for key in keys or OTHERS for name in sample.names(key)]
+
+
 def looks_like_trexfitter(path: str | Path) -> bool:
     """Whether a file is a TRExFitter configuration: by its ending, and a block `Job`."""
     return _JOB.search(head_of(path, SUFFIXES)) is not None
@@ -204,10 +232,14 @@ def read_blocks(path: str | Path) -> list[Block]:
     except UnicodeDecodeError as error:
         raise InputError(f"cannot read the TRExFitter configuration '{path}': it is not text (UTF-8)") from error
     blocks = [block for found in _split(text, str(path)) for block in _copies(found)]
+    needed = {name for block in blocks for name in (*others(block), *block.names("ReferenceSample"))}
+    needed |= {name for block in blocks for end in ("Up", "Down") for name in block.names(f"Sample{end}")}
     for block in blocks:
-        if not (block.kind == "Sample" and block.text("Type").upper() == "GHOST"):
+        if not (block.kind == "Sample" and block.text("Type").upper() == "GHOST") or block.name in needed:
             _check(block)
     for kind in KINDS:
+        if kind in ("Sample", "Systematic"):
+            continue  # may be there again for other regions
         names = [block.name for block in blocks if block.kind == kind]
         twice = next((block for block in blocks if block.kind == kind and names.count(block.name) > 1), None)
         if twice is not None:

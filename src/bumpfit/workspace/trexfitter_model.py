@@ -1,36 +1,29 @@
 """From a TRExFitter configuration to the HistFactory workspace that TRExFitter builds of it.
 
-A HISTO systematic is smoothed and made symmetric, then split into the change of the sum (`normsys`) and templates that
-are scaled to the nominal sum (`histosys`), each left out below its pruning threshold. OVERALL is a `normsys`, SHAPE a
-Poisson `shapesys`. Statistical errors are one factor a bin and region with a Poisson constraint, or a Gaussian one. The
-luminosity scales templates and is no parameter. Regions of type VALIDATION and samples of type GHOST stay outside.
+Statistical errors are one factor a bin and region with a Poisson constraint, or a Gaussian one. The luminosity scales
+templates and is no parameter. Samples with `Morphing` are weighted by piecewise linear functions of a parameter.
+Regions of type VALIDATION and samples of type GHOST stay outside; systematics are in `trexfitter_systematics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.types import Floats
 from bumpfit.workspace.dependents import dependents
-from bumpfit.workspace.effects_bins import SHAPEFACTOR, SHAPESYS, STATERROR
-from bumpfit.workspace.effects_scale import NORMFACTOR, NORMFORMULA, NORMSYS
-from bumpfit.workspace.effects_shape import HISTOSYS
+from bumpfit.workspace.effects_bins import SHAPEFACTOR, STATERROR
+from bumpfit.workspace.effects_scale import NORMFACTOR, NORMFORMULA
 from bumpfit.workspace.formula import names_in, parse
-from bumpfit.workspace.smoothing import smooth_variations
-from bumpfit.workspace.templates import Template
-from bumpfit.workspace.trexfitter import Block, chosen, read_blocks
-from bumpfit.workspace.trexfitter_templates import ENDS, TRExTemplates
-from bumpfit.workspace.variations import EMPTY, SYMMETRISED, scaled_shift, without_empty_bins
+from bumpfit.workspace.trexfitter import Block, applies, chosen, read_blocks
+from bumpfit.workspace.trexfitter_samples import RegionSamples, Yields
+from bumpfit.workspace.trexfitter_systematics import Systematics
+from bumpfit.workspace.trexfitter_templates import TRExTemplates
 
 Spec = dict[str, Any]
-
-LARGEST = 100.0
-"""Relative effect in a bin from which TRExFitter takes a template for wrong."""
 
 
 def from_trexfitter(path: str | Path) -> Spec:
@@ -53,25 +46,26 @@ class _Builder:
         kinds = ("SIGNAL", "CONTROL", "VALIDATION")
         of = {kind: [b for b in blocks if b.kind == kind] for kind in ("Region", "Sample", "NormFactor", "ShapeFactor")}
         self.regions = [b for b in of["Region"] if b.word("Type", "SIGNAL", kinds) != "VALIDATION"]
-        types = {b.name: b.word("Type", "BACKGROUND", ("SIGNAL", "BACKGROUND", "DATA", "GHOST")) for b in of["Sample"]}
-        self.types = types
+        types: dict[str, str] = {}
+        for block in of["Sample"]:
+            kind = block.word("Type", "BACKGROUND", ("SIGNAL", "BACKGROUND", "DATA", "GHOST"))
+            if types.setdefault(block.name, kind) != kind:
+                raise block.wrong(f"'{block.name}' is there twice, with different types")
+        self.types, self.blocks = types, of["Sample"]
         self.samples = [b for b in of["Sample"] if types[b.name] in ("SIGNAL", "BACKGROUND")]
-        self.data = [b for b in of["Sample"] if types[b.name] == "DATA"]
         self.factors, self.shapes = of["NormFactor"], of["ShapeFactor"]
-        self.systematics = [b for b in blocks if b.kind == "Systematic"]
+        self.varied = [b for b in blocks if b.kind == "Systematic"]
+        self.systematics = Systematics(job)
         self.settings: dict[str, Spec] = {}
-        self.groups: dict[str, list[str]] = {}
         for what, there in (("region to fit", self.regions), ("sample to fit", self.samples)):
             if not there:
                 raise job.wrong(f"'{job.name}': there is no {what}")
-        if len(self.data) != 1:
-            raise job.wrong(f"'{job.name}': there are {len(self.data)} samples of type DATA; expected one")
         self._known({b.name for b in of["Region"]}, set(types))
 
     def _known(self, regions: set[str], samples: set[str]) -> None:
         """Raise InputError for lists that name nothing."""
         there = {"Regions": regions, "Samples": samples, "Exclude": regions | samples}
-        for block in (*self.samples, *self.factors, *self.shapes, *self.systematics):
+        for block in (*self.samples, *self.factors, *self.shapes, *self.varied):
             for key, names in there.items():
                 for pattern in block.names(key):
                     if not any(chosen(name, [pattern]) for name in names) and pattern != "none":
@@ -80,24 +74,31 @@ class _Builder:
                         )
 
     def workspace(self) -> Spec:
-        channels = [self._channel(region) for region in self.regions]
-        poi = self.job.text("POI")
+        channels, observations = [], []
+        for region in self.regions:
+            samples = RegionSamples(region, self.blocks, self.types, self.varied, self.templates)
+            data = [name for name in samples.blocks if self.types[name] == "DATA"]
+            if len(data) != 1:
+                raise self.job.wrong(
+                    f"'{self.job.name}': there are {len(data)} samples of type DATA in region '{region.name}'; "
+                    "expected one"
+                )
+            yields = samples.worked_out()
+            channels.append(self._channel(region, yields))
+            observations.append({"name": region.name, "data": yields[data[0]].nominal.values.tolist()})
         parameters = [{"name": name, **setting} for name, setting in self.settings.items()]
-        config: Spec = {"parameters": parameters, "poi": poi}
-        if self.groups:
-            config["groups"] = self.groups
+        config: Spec = {"parameters": parameters, "poi": self.job.text("POI")}
+        if self.systematics.groups:
+            config["groups"] = self.systematics.groups
         return {
             "channels": channels,
             "measurements": [{"name": self.job.name, "config": config}],
-            "observations": [
-                {"name": region.name, "data": self.templates.template(region, self.data[0]).values.tolist()}
-                for region in self.regions
-            ],
+            "observations": observations,
             "version": "1.0.0",
         }
 
-    def _channel(self, region: Block) -> Spec:
-        samples = [self._sample(region, sample) for sample in self.samples if self._within(region, None, sample)]
+    def _channel(self, region: Block, yields: Mapping[str, Yields]) -> Spec:
+        samples = [self._sample(region, block, yields) for block in self.samples if applies(region, None, block)]
         if not samples:
             raise region.wrong(f"'{region.name}': no sample is in this region")
         threshold = self.job.text("MCstatThreshold", "0")
@@ -110,35 +111,17 @@ class _Builder:
                 self.settings[name]["threshold"] = float(threshold)
         return {"name": region.name, "samples": samples}
 
-    def _sample(self, region: Block, sample: Block) -> Spec:
-        nominal = self.templates.template(region, sample)
-        systematics = [block for block in self.systematics if self._within(region, sample, block)]
-        pairs = {block.name: self._pair(region, sample, block, nominal) for block in systematics}
-        if self.types[sample.name] == "BACKGROUND":
-            guess = self.job.flag("GuessMCStatEmptyBins", True)
-            nominal, parts = without_empty_bins(nominal, [part for pair in pairs.values() for part in pair], guess)
-            pairs = {name: (parts[2 * i], parts[2 * i + 1]) for i, name in enumerate(pairs)}
+    def _sample(self, region: Block, sample: Block, yields: Mapping[str, Yields]) -> Spec:
+        nominal = yields[sample.name].nominal
         modifiers: list[Spec] = []
-        if self.job.text("MCstatThreshold").upper() != "NONE" and sample.flag("UseMCstat", True):
+        separate = sample.flag("SeparateGammas", False)
+        if self.job.text("MCstatThreshold").upper() != "NONE" and sample.flag("UseMCstat", not separate):
             data = np.nan_to_num(nominal.errors).tolist()
             modifiers.append({"name": f"staterror_{region.name}", "type": STATERROR.kind, "data": data})
         modifiers += self._factors(region, sample)
-        for block in systematics:
-            modifiers += self._systematic(region, sample, block, nominal, pairs[block.name])
+        modifiers += self._morphed(sample)
+        modifiers += self.systematics.modifiers(region, sample, yields)
         return {"name": sample.name, "data": nominal.values.tolist(), "modifiers": modifiers}
-
-    def _within(self, region: Block, sample: Block | None, block: Block) -> bool:
-        """Whether a sample (then `sample` is None), a factor or a systematic is in a region, and on a sample."""
-        names = [region.name] if sample is None else [region.name, sample.name]
-        if any(chosen(name, block.names("Exclude"), empty=False) for name in names):
-            return False
-        if sample is not None:
-            pairs = [pair.partition(":")[::2] for pair in block.names("ExcludeRegionSample")]
-            if any(chosen(region.name, [r]) and chosen(sample.name, [s]) for r, s in pairs):
-                return False
-        return chosen(region.name, block.names("Regions")) and (
-            sample is None or chosen(sample.name, block.names("Samples"))
-        )
 
     # ------------------------------------------------------------ factors
 
@@ -160,10 +143,10 @@ class _Builder:
             yield {"name": words[0], "type": NORMFACTOR.kind, "data": None}
         for block in self.factors:
             if "Expression" in block.settings:
-                if self._within(region, sample, block):
+                if applies(region, sample, block):
                     yield self._formula(block)
                 continue
-            if self._within(region, sample, block) and block.name != (words[0] if words else None):
+            if applies(region, sample, block) and block.name != (words[0] if words else None):
                 setting: Spec = {
                     "inits": [block.number("Nominal", 1.0)],
                     "bounds": [[block.number("Min", 0.0), block.number("Max", 10.0)]],
@@ -172,7 +155,7 @@ class _Builder:
                     setting["fixed"] = True
                 self._set(block, block.name, setting)
                 yield {"name": block.name, "type": NORMFACTOR.kind, "data": None}
-        shapes = [*sample.names("ShapeFactor")[:1], *(b.name for b in self.shapes if self._within(region, sample, b))]
+        shapes = [*sample.names("ShapeFactor")[:1], *(b.name for b in self.shapes if applies(region, sample, b))]
         for name in dict.fromkeys(shapes):
             yield {"name": name, "type": SHAPEFACTOR.kind, "data": None}
 
@@ -201,130 +184,51 @@ class _Builder:
                 self._set(block, name, {"inits": [value], "bounds": [[low, high]]})
         return {"name": block.name, "type": NORMFORMULA.kind, "data": {"formula": text}}
 
+    # ------------------------------------------------------------ morphing
+
+    def _morphed(self, sample: Block) -> Iterator[Spec]:
+        """The weight of a template: 1 at its value of the parameter, and down to 0 at the values beside it."""
+        if "Morphing" not in sample.settings:
+            return
+        name, value = self._place(sample)
+        there = sorted({self._place(b)[1] for b in self.samples if b.names("Morphing")[:1] == [name]})
+        if len(there) < 2:
+            raise sample.wrong(f"'{sample.name}': Morphing needs templates at two values of '{name}'", "Morphing")
+        block = next((b for b in self.factors if b.name == name), None)
+        low, high, start = there[0], there[-1], there[0]
+        if block is not None:
+            start = block.number("Nominal", 1.0)
+            bounds = block.number("Min", 0.0), block.number("Max", 10.0)
+            if not (low <= bounds[0] <= start <= bounds[1] <= high):
+                raise block.wrong(
+                    f"'{name}': Min, Nominal and Max must be in this order and between the templates, {low:g} and "
+                    f"{high:g}, for nothing is known outside"
+                )
+            low, high = bounds
+        setting: Spec = {"inits": [start], "bounds": [[low, high]]}
+        if block is not None and block.flag("Constant", False):
+            setting["fixed"] = True
+        self._set(block or sample, name, setting)
+        text = f"{value:g}".replace("-", "m").replace(".", "p")
+        weight = hat(name, there, there.index(value))
+        yield {"name": f"morph_{name}_{text}", "type": NORMFORMULA.kind, "data": {"formula": weight}}
+
+    def _place(self, sample: Block) -> tuple[str, float]:
+        words = sample.names("Morphing")
+        if len(words) != 2:
+            raise sample.wrong(f"'{sample.name}': expected Morphing: PARAMETER,VALUE", "Morphing")
+        return words[0], sample.finite(words[1], "Morphing")
+
     def _set(self, block: Block, name: str, setting: Spec) -> None:
         if self.settings.setdefault(name, setting) != setting:
             raise block.wrong(f"'{block.name}': '{name}' has another start or range elsewhere")
 
-    # ------------------------------------------------------------ systematics
 
-    def _pair(self, region: Block, sample: Block, block: Block, nominal: Template) -> tuple[Floats, Floats]:
-        """The varied templates as they are read; the nominal one where there is none."""
-        kind = block.word("Type", "HISTO", ("HISTO", "OVERALL", "SHAPE"))
-        if kind == "OVERALL":
-            up, down = (1.0 + block.number(f"Overall{end}", 0.0) for end in ENDS)
-            return nominal.values * up, nominal.values * down
-        if not any(self.templates.varies(block, end) for end in ENDS):
-            raise block.wrong(f"'{block.name}': it names no varied {self.templates.kind.lower()}s, up or down")
-        found = []
-        for end in ENDS:
-            varied = nominal
-            if self.templates.varies(block, end):
-                varied = self.templates.template(region, sample, block, end)
-                if not np.array_equal(varied.edges, nominal.edges):
-                    raise block.wrong(
-                        f"'{block.name}': {end} of sample '{sample.name}' in region '{region.name}' has other bins "
-                        "than the nominal histogram"
-                    )
-            found.append(varied.values)
-        return found[0], found[1]
-
-    def _systematic(
-        self, region: Block, sample: Block, block: Block, nominal: Template, pair: tuple[Floats, Floats]
-    ) -> Iterator[Spec]:
-        kind, name = (
-            block.word("Type", "HISTO", ("HISTO", "OVERALL", "SHAPE")),
-            block.text("NuisanceParameter") or block.name,
-        )
-        if kind == "SHAPE":
-            data = np.abs(pair[0] - nominal.values).tolist()
-            yield {"name": f"shape_{name}_{region.name}", "type": SHAPESYS.kind, "data": data}
-            return
-        where = f"'{block.name}' of sample '{sample.name}' in region '{region.name}'"
-        if kind == "HISTO":
-            pair = self._checked(block, where, nominal.values, pair)
-            pair = self._corrected(region, block, nominal, pair)
-        total = _effective(nominal.values)
-        if total <= 0:
-            raise block.wrong(f"{where}: the sample has no events, so there is no relative effect")
-        high, low = (_effective(part) / total for part in pair)
-        shapes = [
-            part / factor if factor > 0 else nominal.values for part, factor in zip(pair, (high, low), strict=True)
-        ]
-        named = [region.name, sample.name]
-        if kind == "OVERALL":
-            high, low = (1.0 + block.number(f"Overall{end}", 0.0) for end in ENDS)
-        dropped = {
-            key: any(chosen(n, block.names(key), empty=False) for n in named) for key in ("DropNorm", "DropShapeIn")
-        }
-        least = {key: self.job.number(f"SystPruning{key}", -1.0) for key in ("Norm", "Shape")}
-        norm = not dropped["DropNorm"] and max(abs(high - 1.0), abs(low - 1.0)) >= least["Norm"]
-        shape = kind == "HISTO" and not dropped["DropShapeIn"] and _has_shape(nominal.values, shapes, least["Shape"])
-        if norm:
-            yield {"name": name, "type": NORMSYS.kind, "data": {"hi": high, "lo": low}}
-        if shape:
-            data = {"hi_data": shapes[0].tolist(), "lo_data": shapes[1].tolist()}
-            yield {"name": name, "type": HISTOSYS.kind, "data": data}
-        group = block.text("SubCategory") or block.text("Category")
-        if group and (norm or shape):
-            members = self.groups.setdefault(group, [])
-            members += [] if name in members else [name]
-
-    def _checked(self, block: Block, where: str, nominal: Floats, pair: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-        """Templates without negative bins; raises InputError for those that TRExFitter refuses."""
-        repair = self.job.text("HistoChecks").upper() == "NOCRASH"
-        fixed = []
-        for part, end in zip(pair, ENDS, strict=True):
-            if (part < 0).any() and not repair:
-                raise block.wrong(f"{where}: {end} has a negative bin; mend it, or set HistoChecks: NOCRASH in Job")
-            part = np.where(part < 0, EMPTY, part)
-            seen = nominal > 0
-            if (np.abs(part[seen] / nominal[seen] - 1.0) >= LARGEST).any():
-                raise block.wrong(f"{where}: {end} changes a bin by more than a factor {LARGEST:g}")
-            fixed.append(part)
-        return fixed[0], fixed[1]
-
-    def _corrected(
-        self, region: Block, block: Block, nominal: Template, pair: tuple[Floats, Floats]
-    ) -> tuple[Floats, Floats]:
-        """Smoothed and made symmetric; one-sided ones in this order, others in the other."""
-        word = block.word("Symmetrisation", "NONE", ("NONE", *SYMMETRISED))
-        level = block.number("Smoothing", 0.0)
-        smooth = level > 0 and not region.flag("SkipSmoothing", False)
-
-        def smoothed(parts: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-            if not smooth:
-                return parts
-            errors = np.nan_to_num(nominal.errors)
-            first, second = (smooth_variations(nominal.values, errors, part, int(level) // 10) for part in parts)
-            return first, second
-
-        if word == "ONESIDED":
-            pair = smoothed(pair)
-        up, down = (
-            scaled_shift(nominal.values, part, self._scale(region, block, end))
-            for part, end in zip(pair, ENDS, strict=True)
-        )
-        if word != "NONE":
-            up, down = SYMMETRISED[word](nominal.values, up, down)
-        return (up, down) if word == "ONESIDED" else smoothed((up, down))
-
-    def _scale(self, region: Block, block: Block, end: str) -> float:
-        """ScaleUp or ScaleDown: one number, or REGION:NUMBER for some."""
-        for text in block.names(f"Scale{end}"):
-            name, colon, number = text.rpartition(":")
-            if not colon or chosen(region.name, [name]):
-                return block.finite(number, f"Scale{end}")
-        return 1.0
-
-
-def _effective(values: Floats) -> float:
-    """The sum of the positive bins."""
-    return float(values[values > 0].sum())
-
-
-def _has_shape(nominal: Floats, shapes: Sequence[Floats], least: float) -> bool:
-    """Whether a bin changes by `least` or more, relative to the nominal one."""
-    if len(nominal) == 1:
-        return False  # scaled to the nominal sum, it has none
-    seen = nominal > 0
-    return any(bool((np.abs(shape[seen] / nominal[seen] - 1.0) >= least).any()) for shape in shapes)
+def hat(name: str, values: Sequence[float], i: int) -> str:
+    """The formula of a piecewise linear function that is 1 at `values[i]` and 0 at the others, which increase."""
+    sides = []
+    if i > 0:
+        sides.append(f"('{name}' - ({values[i - 1]!r})) / {values[i] - values[i - 1]!r}")
+    if i + 1 < len(values):
+        sides.append(f"(({values[i + 1]!r}) - '{name}') / {values[i + 1] - values[i]!r}")
+    return f"max(0, min(1, {', '.join(sides)}))"
