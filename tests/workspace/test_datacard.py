@@ -324,8 +324,19 @@ def test_faults_are_named_with_their_line(tmp_path: Path, old: str, new: str, me
         ("x shape 1 - - -", "there are no histograms"),
         ("x autoMCStats 10", "matches no channel"),
         ("pdf_index discrete", "a choice between functions"),
-        ("nuisance edit rename * * lumi other", "is not read"),
-        ("nuisance edit freeze nobody", "freezes 'nobody'"),
+        ("nuisance edit scale * * lumi 2", "'nuisance edit scale' is not read; known are freeze NAME"),
+        ("nuisance edit freeze nobody", "line 19 .*freezes 'nobody'"),
+        ("nuisance edit drop * * nobody", "line 19 .*finds no nuisance 'nobody'"),
+        ("nuisance edit drop nobody * lumi", "finds no process 'nobody' in a channel '\\*'"),
+        ("nuisance edit drop gg( * lumi", "is no regular expression"),
+        ("nuisance edit add ggH * lumi lnN 1.2", "has an effect on process 'ggH' in channel 'bin1' already"),
+        ("nuisance edit add ggH * lumi lnN much", "must be a number, got 'much'"),
+        ("nuisance edit add ggH * lumi trG 0.1", "is there already, of type lnN and not trG"),
+        ("nuisance edit add ggH * lumi lnN .9 addq", "go different ways"),
+        ("nuisance edit add ggH *", "expected: nuisance edit add PROCESS CHANNEL NAME TYPE VALUE"),
+        ("nuisance edit rename * * WW_norm other", "of type gmN, which cannot be renamed"),
+        ("nuisance edit changepdf WW_norm lnN", "cannot change from gmN to lnN"),
+        ("nuisance edit", "'nuisance edit ' is not read"),
         ("alone", "is no nuisance"),
     ],
 )  # fmt: skip
@@ -335,8 +346,59 @@ def test_faulty_lines_below_the_rates(tmp_path: Path, line: str, message: str) -
 
 
 @pytest.mark.parametrize(
+    ("edit", "old", "new"),
+    [
+        ("add qqWW|others * lumi lnN 1.2", "lumi    lnN    1.11    -   1.11    - ", "lumi lnN 1.11 1.2 1.11 1.2"),
+        ("add ggH * lumi lnN 0.9/1.3 overwrite", "lumi    lnN    1.11", "lumi lnN 0.9/1.3"),
+        ("add ggH bin1 lumi lnN 1.16 addq", "lumi    lnN    1.11", "lumi lnN 1.1989394166480998"),
+        ("add gg.* * more lnN 1.3", "xs_ggWW", "more lnN 1.3 - 1.3 -\nxs_ggWW"),
+        ("drop gg.* * lumi", "lumi    lnN    1.11    -   1.11 ", "lumi lnN - - - "),
+        ("drop * * nobody ifexists", "lumi", "lumi"),
+        ("rename * * xs_ggH theory", "xs_ggH  lnN", "theory lnN"),
+        ("rename xs_ggH theory", "xs_ggH  lnN", "theory lnN"),
+        ("rename ggWW * lumi lumi2", "lumi    lnN    1.11    -   1.11 ", "lumi2 lnN - - 1.11 -\nlumi lnN 1.11 - - "),
+        ("changepdf xs_ggH trG", "xs_ggH  lnN    1.16", f"xs_ggH trG {np.log(1.16)}"),
+        ("changepdf xs_.* lnU", "xs_ggH  lnN    1.16", "xs_ggH lnU 1.16"),
+        ("merge * * xs_ggH xs_ggWW", "xs_ggH  lnN    1.16    -     -     - ", "xs_ggH lnN 1.16 - 1.5 - "),
+        ("split ggH * lumi a b 1.05 1.07", "lumi    lnN    1.11    -   1.11 ",
+         "a lnN 1.05 - - -\nb lnN 1.07 - - -\nlumi lnN - - 1.11"),
+        ("flip ggH * xs_ggH", "xs_ggH  lnN    1.16", f"xs_ggH lnN {1 / 1.16}"),
+    ],
+)  # fmt: skip
+def test_edits_give_the_card_that_is_written_so(tmp_path: Path, edit: str, old: str, new: str) -> None:
+    """Each edit against a card whose lines say the same."""
+    assert old in REALISTIC
+    edited = workspace.read(card(tmp_path, f"{REALISTIC}nuisance edit {edit}\n"))
+    text = REALISTIC.replace(old, new)
+    if edit.startswith("merge"):
+        text = text.replace("xs_ggWW lnN      -     -   1.50 ", "xs_ggWW lnN - - - ")
+    if edit.startswith("changepdf xs_.*"):
+        text = text.replace("xs_ggWW lnN", "xs_ggWW lnU")
+    wanted = workspace.read(card(tmp_path, text))
+    assert {p.name for p in edited.parameters} == {p.name for p in wanted.parameters}
+    values = {p.name: p.init + 0.3 for p in wanted.parameters}
+    assert edited.twice_nll(values) == pytest.approx(wanted.twice_nll(values), abs=1e-9)
+
+
+def test_nuisances_are_frozen_by_pattern(tmp_path: Path) -> None:
+    model = workspace.read(card(tmp_path, f"{REALISTIC}nuisance edit freeze xs_.*\nnuisance edit freeze no ifexists\n"))
+    assert {p.name for p in model.parameters if p.fixed} == {"xs_ggH", "xs_ggWW"}
+
+
+def test_a_title_is_passed_over_and_a_misspelt_word_is_not(tmp_path: Path) -> None:
+    title = "Simple counting experiment\ndate  2011.11.18\nCombination of a.txt  b.txt\n"
+    assert workspace.read(card(tmp_path, title + REALISTIC)).twice_nll({}) == pytest.approx(
+        workspace.read(card(tmp_path, REALISTIC)).twice_nll({})
+    )
+    for word in ("shape * * in.root x", "imx 1", "Rates 1"):
+        with pytest.raises(InputError, match=f"line 1 .*unknown word '{word.split()[0]}'"):
+            workspace.read(card(tmp_path, f"{word}\n{REALISTIC}"))
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("in.root", "in.csv", "takes its templates from the table 'in.csv'"),
         ("in.root", "absent.root", "cannot open the file 'absent.root' of line 4"),
         ("$PROCESS $PROCESS_$SYSTEMATIC", "$PROCESS", "names no histograms with \\$SYSTEMATIC"),
         ("alpha  shape", "beta  shape", "the histogram Up of 'beta' of process 'background'"),

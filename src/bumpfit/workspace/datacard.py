@@ -1,13 +1,14 @@
 """The text of a Combine datacard as records: channels, processes, rates, shapes and the lines of nuisances.
 
 The format is that of Combine (arXiv:2404.06614; https://cms-analysis.github.io/HiggsAnalysis-CombinedLimit, "Setting up
-the analysis"). A line that is not known is refused with its number, for it could change the likelihood. What the lines
-mean for the likelihood is in `datacard_model`.
+the analysis"). A line that is not known is refused with its number, for it could change the likelihood; a title above
+the first that is known is passed over, as Combine does. What the lines mean for the likelihood is in `datacard_model`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 import math
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from bumpfit.errors import InputError
 from bumpfit.foreign import head_of
+from bumpfit.workspace.datacard_edits import Edits, matches
 from bumpfit.workspace.effects_combine import CONTROLCOUNT, LOGNORMAL
 
 SUFFIXES = (".txt", ".card", ".dat")
@@ -145,6 +147,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path, self.line = path, 0
         self.numbers: dict[str, int | None] = {"imax": None, "jmax": None, "kmax": None}
+        self.begun = False
         self.bins: list[str] = []
         self.processes: list[list[str]] = []
         self.channels: tuple[str, ...] = ()
@@ -157,6 +160,7 @@ class _Reader:
         self.groups: dict[str, tuple[str, ...]] = {}
         self.statistics: dict[str, Statistics] = {}
         self.frozen: list[str] = []
+        self.freezes: list[tuple[int, str, bool]] = []
 
     def wrong(self, reason: str) -> InputError:
         return InputError(f"line {self.line} of the datacard '{self.path}': {reason}")
@@ -192,6 +196,10 @@ class _Reader:
 
     def head(self, words: list[str]) -> None:
         key, rest = words[0], words[1:]
+        known = [*self.numbers, "shapes", "bin", "observation", "process", "rate"]
+        if key.lower() not in known and not self.begun and not difflib.get_close_matches(key.lower(), known, 1, 0.8):
+            return  # the title, which Combine passes over
+        self.begun = True
         if key in self.numbers:
             if not rest:
                 raise self.wrong(f"{key} needs a number or *")
@@ -215,9 +223,7 @@ class _Reader:
         elif key == "rate":
             self.table([self.number(word, "a rate") for word in rest])
         else:
-            raise self.wrong(
-                f"unknown word '{key}'; above the rates stand imax, jmax, kmax, shapes, bin, observation, process"
-            )
+            raise self.wrong(f"unknown word '{key}'; above the rates stand {', '.join(known[:-1])}")
 
     def _channels(self, names: Sequence[str]) -> None:
         if len(set(names)) < len(names):
@@ -401,21 +407,14 @@ class _Reader:
         self.statistics |= dict.fromkeys(chosen, found)
 
     def edit(self, rest: list[str]) -> None:
-        if rest[:1] == ["freeze"] and len(rest) >= 2:
-            self.frozen.append(rest[1])
-        elif rest[:1] == ["drop"] and len(rest) == 4:
-            kept = []
-            for row in self.rows:
-                effects = tuple(
-                    None if fnmatch.fnmatchcase(c.process, rest[1]) and fnmatch.fnmatchcase(c.channel, rest[2]) else e
-                    for c, e in zip(self.columns, row.effects, strict=True)
-                )
-                kept.append(row if row.name != rest[3] else dataclasses.replace(row, effects=effects))
-            self.rows = kept
-        else:
-            raise self.wrong(
-                f"'nuisance edit {' '.join(rest[:1])}' is not read; known are freeze NAME and drop PROCESS CHANNEL NAME"
-            )
+        if rest[:1] == ["freeze"] and 2 <= len(rest) <= 3:
+            self.freezes.append((self.line, rest[1], rest[2:] == ["ifexists"]))
+            return
+        edits = Edits(self.rows, self.columns, Row, self.effect)
+        try:
+            self.rows = edits.apply(self.line, rest[0] if rest else "", rest[1:])
+        except InputError as error:
+            raise error if str(error).startswith("line ") else self.wrong(str(error)) from None
 
     def finish(self) -> None:
         """Groups name nuisances of the card."""
@@ -427,6 +426,12 @@ class _Reader:
                     f"the group '{group}' of the datacard '{self.path}' names '{unknown[0]}', which is no nuisance of "
                     f"it"
                 )
+        for number, pattern, if_exists in self.freezes:
+            self.line = number
+            found = [name for name in sorted(names) if matches(pattern, name)]
+            if not found and not if_exists:
+                raise self.wrong(f"it freezes '{pattern}', which is no nuisance of the card")
+            self.frozen += found
 
 
 def numbered(formula: str, arguments: Sequence[str]) -> str:

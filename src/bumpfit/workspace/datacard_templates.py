@@ -50,6 +50,8 @@ class Templates(RootHistograms):
             pattern = pattern.replace(word, value)
         file = words[0].replace("$CHANNEL", channel).replace("$MASS", self.mass).replace("$PROCESS", process)
         where = f"line {number} of the datacard '{self.card.path}'"
+        if Path(file).suffix.lower() in (".csv", ".tsv", ".parquet", ".json"):
+            raise InputError(f"{where} takes its templates from the table '{file}'; only ROOT files (TH1) are read")
         if ":" in pattern:
             raise InputError(
                 f"{where} takes '{pattern}' from a RooFit workspace; only histograms are read (TH1); for functions of "
