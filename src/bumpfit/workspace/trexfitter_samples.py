@@ -158,7 +158,8 @@ class RegionSamples:
         carried: Floats = varied / reference * nominal.values
         if total == 0 or abs(relative - 1.0) <= UNCHANGED or abs(carried.sum() / total - 1.0) <= UNCHANGED:
             return carried
-        return carried * (relative / (carried.sum() / total))
+        scaled: Floats = carried * (relative / (carried.sum() / total))
+        return scaled
 
     # ------------------------------------------------------------ sums and products
 
@@ -261,7 +262,8 @@ def _ratio(a: Floats, b: Floats) -> Floats:
     """a / b, and 0 where b is 0, as ROOT divides histograms."""
     if len(a) != len(b):
         raise InputError(f"samples of {len(a)} and of {len(b)} bins cannot be divided")
-    return np.divide(a, b, out=np.zeros(len(a)), where=b != 0)
+    quotient: Floats = np.divide(a, b, out=np.zeros(len(a)), where=b != 0)
+    return quotient
 
 
 class _Sum:
