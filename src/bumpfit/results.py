@@ -231,13 +231,18 @@ class Scan(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contour(Record):
-    """Two-parameter confidence region: the line of points (x, y) where the profile likelihood crosses the threshold."""
+    """Two-parameter confidence region: the line of points (x, y) where the profile likelihood crosses the threshold.
+
+    `ranges` are the ends of the region in x and in y: where the likelihood that is profiled over the other parameter
+    too crosses the threshold, or the end of the range.
+    """
 
     parameters: tuple[str, str]
     level: float
     x: tuple[float, ...]
     y: tuple[float, ...]
     best: tuple[float, float]
+    ranges: tuple[tuple[float, float], tuple[float, float]]
     closed: bool = True
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -137,9 +137,16 @@ def test_contour_lies_on_the_threshold() -> None:
     floor = model.twice_nll({"x": 2.5, "y": 3.5})
     for x, y in zip(found.x, found.y, strict=True):
         assert model.twice_nll({"x": x, "y": y}) - floor == pytest.approx(chi2.ppf(0.95, 2), rel=1e-5)
+    for name, (low, high), best in zip("xy", found.ranges, (2.5, 3.5), strict=True):
+        for end in (low, high):  # beyond all points that are drawn, where the profile crosses the threshold of both
+            assert fit(model, fixed={name: end}).twice_nll - floor == pytest.approx(chi2.ppf(0.95, 2), rel=1e-5)
+        drawn = getattr(found, name)
+        assert low < best < high and low <= min(drawn) + 1e-6 and high >= max(drawn) - 1e-6
+    few = contour(model, "x", "y", level=0.95, n_points=4)
+    np.testing.assert_allclose(few.ranges, found.ranges, rtol=1e-5)
     cut = contour(model, "x", "y", ranges={"x": (2.0, 10.0)})
     assert not cut.closed
-    assert min(cut.x) == pytest.approx(2.0)
+    assert min(cut.x) == cut.ranges[0][0] == pytest.approx(2.0)
     with pytest.raises(InputError, match="two different"):
         contour(model, "x", "x")
 

@@ -11,6 +11,7 @@ import numpy as np
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.interval import first_step
 from bumpfit.inference.profile import Profile, require_poi, require_valid
 from bumpfit.inference.roots import outward
 from bumpfit.likelihood import Floats, Likelihood, Minimum, ZeroLikelihoodError, at_ends, position
@@ -37,7 +38,8 @@ def contour(
     """Joint confidence region of parameters x and y, all others profiled.
 
     The line is found on `n_points` rays from the best fit, spread evenly where the likelihood is Gaussian; a ray that
-    leaves the ranges first ends there, and the contour is then not closed. Raises InputError for wrong names or level,
+    leaves the ranges first ends there, and the contour is then not closed. Its ends in x and y (`ranges`) are found
+    apart from the points. Raises InputError for wrong names or level,
     BumpfitError when a fit does not converge or the data do not determine the parameters.
 
     Examples:
@@ -57,6 +59,8 @@ def contour(
     profile = Profile(likelihood, x)
     ray = profile.settled(lambda: _Rays(profile, y, chi2_quantile(level, freedom=2)).line(n_points))
     points, closed, found = ray
+    threshold = chi2_quantile(level, freedom=2)
+    ranges = _ends(profile, threshold), _ends(Profile(likelihood, y), threshold)
     i, j = position(likelihood, x), position(likelihood, y)
     best = profile.best
     return Contour(
@@ -65,9 +69,26 @@ def contour(
         x=tuple(float(p[0]) for p in points),
         y=tuple(float(p[1]) for p in points),
         best=(float(best.x[i]), float(best.x[j])),
+        ranges=ranges,
         closed=closed,
         at_bounds=at_ends(likelihood, best, *found),
     )
+
+
+def _ends(profile: Profile, threshold: float) -> tuple[float, float]:
+    """Where the profile of one parameter crosses the threshold of both, or its range ends."""
+
+    def inside(value: float) -> float:
+        return math.sqrt(threshold) - math.sqrt(profile.rise(value))
+
+    def question() -> tuple[float, float]:
+        step, best = first_step(profile, threshold), profile.estimate
+        ends = [outward(inside, best, sign * step, end, PRECISION)
+                for sign, end in zip((-1.0, 1.0), profile.range, strict=True)]  # fmt: skip
+        low, high = (end if found is None else found for found, end in zip(ends, profile.range, strict=True))
+        return low, high
+
+    return profile.settled(question)
 
 
 class _Rays:

@@ -269,7 +269,8 @@ def analyses(found: Mapping[str, Limit]) -> RenderableType:
     from bumpfit.results import BANDS
 
     lines = [[name, *like(smallest(one), one.observed, *one.expected)] for name, one in found.items()]
-    return table("Upper limits", ["analysis", *BANDS], lines)
+    parameters = dict.fromkeys(one.parameter for one in found.values())
+    return table(f"Upper limits on {', '.join(parameters)}", ["analysis", *BANDS], lines)
 
 
 def analyses_over_mass(found: Mapping[str, MassScan]) -> RenderableType:
@@ -328,11 +329,11 @@ def goodness(found: Goodness) -> RenderableType:
 def contours(lines: Sequence[Contour]) -> RenderableType:
     """Extent of the regions."""
     x, y = lines[0].parameters
-    sizes = [0.5 * (max(along) - min(along)) or None for along in (lines[0].x, lines[0].y)]
+    sizes = [0.5 * (high - low) or None for low, high in lines[0].ranges]
     rows = [
         [
             f"{line.level:.2%}",
-            *(" to ".join(like(size, min(a), max(a))) for size, a in zip(sizes, (line.x, line.y), strict=True)),
+            *(" to ".join(like(size, *ends)) for size, ends in zip(sizes, line.ranges, strict=True)),
             "" if line.closed else "cut by the range",
         ]
         for line in lines
