@@ -1,6 +1,8 @@
 """Questions of workspaces with about a hundred parameters: steps of searches, blocks of matrices, threads."""
 
+import gc
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -258,3 +260,14 @@ def test_a_triangle_with_a_pivot_that_elements_below_dwarf_is_solved() -> None:
         np.linalg.inv(lower)
     right = np.array([1.0, 2.0, 3.0])
     assert not np.isfinite(newton.solve_triangular(lower, right))  # which ends a descent, and not the program
+
+
+def test_models_are_not_kept_by_what_was_found_of_them() -> None:
+    model = measured(0.1, 100.0)
+    problem = histfactory.prepare(model)
+    lines = Lines(problem.model, problem.main, problem.aux, problem.start)
+    lines.heights(min(lines.takes), np.array([0.5]))
+    alive = weakref.ref(model)
+    del model, problem, lines
+    gc.collect()
+    assert alive() is None

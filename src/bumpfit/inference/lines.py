@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import weakref
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from bumpfit.workspace.model import scratch
 from bumpfit.workspace.vectorised import Scales, layout_of, shift_weights
 
 REMEMBERED = 1024
-"""What so many parameters move is kept."""
+"""What so many parameters of a model move is kept, as long as the model is."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,8 +35,19 @@ class _Moved:
     entries: int
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
+_KNOWN: weakref.WeakKeyDictionary[Model, dict[int, _Moved]] = weakref.WeakKeyDictionary()
+
+
 def _moved(model: Model, p: int) -> _Moved:
+    known = _KNOWN.setdefault(model, {})
+    if p not in known:
+        if len(known) >= REMEMBERED:
+            del known[next(iter(known))]
+        known[p] = _found(model, p)
+    return known[p]
+
+
+def _found(model: Model, p: int) -> _Moved:
     c, at = model.compiled, layout_of(model.compiled)
     shifts, scales = np.flatnonzero(c.shift_parameter == p), np.flatnonzero(c.scale_parameter == p)
     entries = np.unique(np.concatenate([at.shift_entry[shifts], at.scale_entry[scales]]))
