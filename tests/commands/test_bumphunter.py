@@ -98,7 +98,7 @@ def test_deficits_scale_and_sidebands(bumpfit: Run, files: Path) -> None:
         (("--narrowest", "1"), "no events are expected from 19.3333 to 19.6667, but some are there"),
         (("--bins", "5"), "need both --bins and --range"),
         (("--bins", "5", "--range", "3"), "expected LOW:HIGH"),
-        (("--bins", "5", "--range", "3:1"), "is empty"),
+        (("--bins", "5", "--range", "3:1"), "cannot take --range 3:1; expected LOW:HIGH with LOW below HIGH"),
         (("--scale", "-1"), "--scale must be positive"),
         (("--figure", "x.gif"), "cannot draw"),
     ],

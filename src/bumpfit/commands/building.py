@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from bumpfit.commands.patterns import span
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Building:
         from bumpfit.search.from_scores import BuildSettings, read_scored, selection_workspace, spectrum_workspace
 
         settings = BuildSettings(
-            strength=None if self.strength is None else strength_range(self.strength),
+            strength=None if self.strength is None else span("--strength", self.strength),
             **{
                 field.name: getattr(self, field.name)
                 for field in dataclasses.fields(BuildSettings)
@@ -127,17 +128,6 @@ def _events(text: str) -> float:
             f"cannot read --signal {text}; expected a number of events (gauss:3% belongs to a "
             f"published spectrum, --family)"
         ) from None
-
-
-def strength_range(text: str) -> tuple[float, float]:
-    """LOW:HIGH as numbers; raises InputError for anything else."""
-    try:
-        low, high = (float(part) for part in text.split(":"))
-    except ValueError:
-        raise InputError(f"cannot read --strength {text}; expected LOW:HIGH") from None
-    if not low < high:
-        raise InputError(f"cannot take --strength {text}: the lower end must be below the upper")
-    return low, high
 
 
 def described(built: Built) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import typer
 
 from bumpfit.commands.options import Fitting, Reading, Workspace, grouped
 from bumpfit.commands.output import Drawing, Output
+from bumpfit.commands.patterns import span
 from bumpfit.commands.question import begin
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
@@ -49,7 +50,7 @@ def contour(
     """
     from bumpfit import inference
 
-    across, along = _span("--x-span", x_span, grid), _span("--y-span", y_span, grid)
+    across, along = _side("--x-span", x_span, grid), _side("--y-span", y_span, grid)
     asked = begin(workspace, reading, fitting, output, drawing)
     lines = [
         inference.contour(asked.model, x, y, chosen, asked.data, n_points=points, **asked.settings)
@@ -80,20 +81,14 @@ def _of_another_best(line: Contour, found: Surface) -> list[str]:
     return [f"the grid rises from its own best fit, {best}, beyond the range of the contours (see --range)"]
 
 
-def _span(option: str, text: str | None, number: int | None) -> list[float] | None:
+def _side(option: str, text: str | None, number: int | None) -> list[float] | None:
     """Points of a side of the grid; None where its ends are not given."""
     if text is None:
         return None
     if number is None:
         raise InputError(f"{option} is a side of the grid; give --grid N too")
-    low, mark, high = text.partition(":")
-    try:
-        ends = float(low), float(high)
-    except ValueError:
-        raise InputError(f"cannot read {option} {text}; expected LOW:HIGH") from None
-    if not (mark and ends[0] < ends[1] and all(abs(end) < float("inf") for end in ends)):
-        raise InputError(f"cannot read {option} {text}; expected LOW:HIGH with LOW below HIGH")
-    return [ends[0] + (ends[1] - ends[0]) * k / (number - 1) for k in range(number)]
+    low, high = span(option, text)
+    return [low + (high - low) * k / (number - 1) for k in range(number)]
 
 
 def add_to(app: typer.Typer) -> None:

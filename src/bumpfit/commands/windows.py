@@ -12,6 +12,7 @@ import typer
 
 from bumpfit.commands.options import Seed, grouped
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
+from bumpfit.commands.patterns import span
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,12 +45,7 @@ class Events:
             return None
         if self.bins is None or self.range is None:
             raise InputError("tables of events need both --bins and --range")
-        try:
-            low, high = (float(part) for part in self.range.split(":"))
-        except ValueError:
-            raise InputError(f"cannot read --range {self.range}; expected LOW:HIGH") from None
-        if not (low < high and math.isfinite(high - low)):
-            raise InputError(f"the range {self.range} is empty; expected LOW:HIGH with LOW below HIGH")
+        low, high = span("--range", self.range)
         return [low + (high - low) * i / self.bins for i in range(self.bins)] + [high]
 
     def filled(self, file: str, edges: list[float]) -> Histogram:
