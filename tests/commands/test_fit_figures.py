@@ -78,12 +78,29 @@ def test_samples_are_stacked_as_one_and_channels_drawn_alone(workspace: Path) ->
     figure = fitted.yields(found, ["signal"], stacks={"top": ["*top", "ttbar"]})
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert set(names) == {"Signal", "top", "wjets", "Uncertainty", "Data"}
+    joined = fitted.yields(found, ["signal"], stacks={"all": ["signal", "wjets"]})
+    names = [text.get_text() for text in joined.axes[0].get_legend().get_texts()]
+    assert set(names) == {"all", "ttbar", "single_top", "Uncertainty", "Data"}  # a name that was given is kept
     one = fitted.yields(type(found)(found.stage, found.channels[:1]), ["signal"])
     assert one.axes[1].get_xlabel() == "Bin of CR"
     summary = fitted.in_one_bin(found)
     assert summary.channels[0].data == (60.0,)
     assert summary.channels[0].total == pytest.approx((65.0,))
     assert summary.channels[0].total_errors == pytest.approx((0.2 * 44,), rel=1e-2)  # one parameter for both samples
+
+
+def test_bars_of_sparse_bins_are_within_the_ratio(workspace: Path) -> None:
+    spec = json.loads(workspace.read_text())
+    for observation in spec["observations"]:
+        observation["data"] = [3, 1]
+    for channel in spec["channels"]:
+        for sample in channel["samples"]:
+            sample["data"] = [0.4, 0.3]
+    axis = fitted.yields(inference.prefit(read(spec)), ["signal"], ratio=True).axes[1]
+    low, high = axis.get_ylim()
+    expected = np.array([1.6, 1.2])
+    upper = np.array([5.918, 3.300]) / expected  # Garwood's central intervals of 3 and 1
+    assert low == 0.0 and high > upper.max()
 
 
 def test_asimov_data_are_called_so(workspace: Path, monkeypatch: pytest.MonkeyPatch, bumpfit: Run) -> None:
@@ -112,5 +129,10 @@ def test_wrong_use_is_one_sentence(
     bumpfit: Run, workspace: Path, options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workspace.parent)
+
+    def fit(*_: Any, **__: Any) -> None:
+        raise AssertionError("names are looked at before the fit")
+
+    monkeypatch.setattr(inference, "fit", fit)
     assert sentence in refused(bumpfit("fit", workspace, *options))
     assert not list(workspace.parent.glob("f.*"))

@@ -43,7 +43,7 @@ def test_analyses_have_the_limits_of_each(bumpfit: Run, places: Places) -> None:
     assert [row["masses"] for row in over] == [[1000, 2000], [1000, 2000]]
     assert over[0]["limits"][1]["observed"] == over[1]["limits"][1]["observed"] == found[0]["observed"]
     assert over[0]["limits"][0]["observed"] == found[1]["observed"]
-    assert "A" in bumpfit("limit", places["a"], places["b"], "--names", "A,B").out
+    assert "Upper limits on mu" in bumpfit("limit", places["a"], places["b"], "--names", "A,B").out
 
 
 def test_figures_show_what_was_found(places: Places) -> None:
@@ -52,6 +52,11 @@ def test_figures_show_what_was_found(places: Places) -> None:
     observed = next(line for line in axis.lines if line.get_label() == "Observed")
     np.testing.assert_allclose(observed.get_xdata(), [a.observed, b.observed])
     assert [text.get_text() for text in axis.get_yticklabels()] == ["A", "B"]
+    negative = dataclasses.replace(b, observed=-2.0, expected=(-4.0, -3.0, -2.5, -2.0, -1.0))
+    axis = limits_side_by_side({"A": negative, "B": negative}).axes[0]
+    assert axis.get_xlim()[0] < -4.0 and axis.get_xlim()[1] > 0.0
+    nothing = dataclasses.replace(b, observed=None, expected=(None,) * 5)
+    assert limits_side_by_side({"A": nothing, "B": nothing}).axes[0].get_xlim()[0] == 0.0
     scans = {name: inference.limits({1.0: read(places[name]), 2.0: read(places[name])}) for name in "ab"}
     lines = {line.get_label(): line for line in limits_over_mass(scans).axes[0].lines}
     np.testing.assert_allclose(lines["b"].get_ydata(), [b.observed] * 2)
@@ -62,7 +67,8 @@ def test_toys_and_formulae_in_one_figure(bumpfit: Run, places: Places, monkeypat
     real = profiles.cls_curve
     monkeypatch.setattr(profiles, "cls_curve", lambda *a: drawn.append(real(*a)) or drawn[-1])
     figure = places["a"].parent / "c.png"
-    assert bumpfit("limit", places["a"], "--toys", "300", "--seed", "1", "--figure", figure).code == 0
+    asked = bumpfit("limit", places["a"], "--toys", "300", "--seed", "1", "--figure", figure)
+    assert "the figure has CLs of 300 toys more at each of 20 strengths" in " ".join(asked.out.split())
     axis = drawn[0].axes[0]
     curve = next(line for line in axis.lines if line.get_label() == "Observed, asymptotic")
     mu, found = curve.get_xdata()[7], curve.get_ydata()[7]
@@ -115,7 +121,9 @@ def test_legend_of_a_grid_is_within_its_axes(places: Places) -> None:
         ("limit a --names A --test 1", "without --masses and --names"),
         ("limit a --names A --asimov 0", "without --masses and --names"),
         ("contour a mu rate --x-span 0:1", "give --grid N too"),
-        ("contour a mu rate --grid 3 --x-span 1:0", "cannot read --x-span 1:0"),
+        ("contour a mu rate --grid 3 --y-span 0:inf", "cannot take --y-span 0:inf; expected LOW:HIGH with LOW below"),
+        ("contour a mu rate --grid 3 --y-span 0:1:2", "cannot read --y-span 0:1:2; expected LOW:HIGH"),
+        ("contour a mu rate --grid 3 --x-span 1:0", "cannot take --x-span 1:0"),
     ],
 )
 def test_wrong_use_is_one_sentence(bumpfit: Run, places: Places, line: str, sentence: str) -> None:

@@ -58,6 +58,18 @@ class FitFigures:
                 if getattr(self, option):
                     raise InputError(f"--{option} is how a figure looks; give --figure or --prefit-figure too")
 
+    def check_names(self, model: Model) -> None:
+        """Raise InputError for channels and samples that the workspace does not have."""
+        channels = model.spec["channels"]
+        known = sorted(channel["name"] for channel in channels)
+        for name in self.draw or ():
+            if name not in known:
+                raise InputError(f"--draw names a channel '{name}'; the workspace has {', '.join(known)}")
+        samples = sorted({sample["name"] for channel in channels for sample in channel["samples"]})
+        for pattern in (pattern for patterns in groups_of(self.stack, "stack").values() for pattern in patterns):
+            if not fnmatch.filter(samples, pattern):
+                raise InputError(f"--stack names samples '{pattern}'; the workspace has {', '.join(samples)}")
+
     def refuse(self) -> None:
         """Raise InputError where one is asked for of a published spectrum, whose figure is another."""
         for field in dataclasses.fields(self):
@@ -74,16 +86,7 @@ class FitFigures:
         from bumpfit.pages.likelihood import signals
         from bumpfit.report.fitted import in_one_bin, yields
 
-        known = {channel.name for channel in found.channels}
-        for name in self.draw or ():
-            if name not in known:
-                raise InputError(f"--draw names a channel '{name}'; the workspace has {', '.join(sorted(known))}")
-        stacks = groups_of(self.stack, "stack")
-        samples = sorted({sample.name for channel in found.channels for sample in channel.samples})
-        for pattern in (pattern for patterns in stacks.values() for pattern in patterns):
-            if not fnmatch.filter(samples, pattern):
-                raise InputError(f"--stack names samples '{pattern}'; the workspace has {', '.join(samples)}")
-        chosen = self.draw or known
+        chosen = self.draw or {channel.name for channel in found.channels}
         channels = tuple(
             dataclasses.replace(channel, data=None) if channel.name in (fitting.blind or ()) else channel
             for channel in found.channels
@@ -91,7 +94,7 @@ class FitFigures:
         )
         shown = dataclasses.replace(found, channels=channels)
         return yields(
-            in_one_bin(shown) if self.summary else shown, signals(model), stacks=stacks,
+            in_one_bin(shown) if self.summary else shown, signals(model), stacks=groups_of(self.stack, "stack"),
             ratio=self.ratio, data="Data" if fitting.asimov is None else "Asimov data",
         )  # fmt: skip
 

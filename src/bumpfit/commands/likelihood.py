@@ -87,6 +87,7 @@ def fit(
         model = reading.model(require(source))
     files: list[str | Path] = [source, *reading.files, *fitting.files, *building.files]
     check_outputs(files, output.out, drawing.figure, *page.files, *figures.files)
+    figures.check_names(model)
     data, settings = fitting.data(model), fitting.settings(model)
     best = inference.fit(model, data, **settings)
     if not best.valid:

@@ -99,8 +99,11 @@ def limit(
         output.give({**head, **one.to_dict()}, lambda: show.cls(one), show.notes(one))
         return
     found = inference.limit(model, data, level, **asked)
+    told = list(show.notes(found))
+    if drawing.figure is not None and toys is not None:
+        told.append(f"the figure has CLs of {toys} toys more at each of {POINTS_OF_TOYS} strengths")
     drawing.draw(lambda: _curve(found, model, data, asked))
-    output.give({**head, **found.to_dict()}, lambda: show.limit(found), show.notes(found))
+    output.give({**head, **found.to_dict()}, lambda: show.limit(found), told)
 
 
 def _curve(found: Limit, model: Model, data: Any, asked: Mapping[str, Any]) -> Figure:
@@ -109,7 +112,9 @@ def _curve(found: Limit, model: Model, data: Any, asked: Mapping[str, Any]) -> F
     from bumpfit.inference.limit import exclusion
     from bumpfit.report.profiles import cls_curve
 
-    top = 1.25 * max(value for value in (found.observed, *found.expected) if value is not None)
+    known = [value for value in (found.observed, *found.expected) if value is not None]
+    end = next(p.high for p in model.parameters if p.name == found.parameter)
+    top = 1.25 * max(known) if known and max(known) > 0 else end  # without a limit, CLs over the whole range
 
     def curve(law: Law, points: int) -> list[CLs]:
         tests = exclusion(model, data, **{**asked, "law": law})

@@ -72,12 +72,16 @@ def limits_side_by_side(found: Mapping[str, Limit]) -> Figure:
         axis.vlines(expected[k, 2], place - 0.31, place + 0.31, color=BLACK, linestyle="--", linewidth=1.4,
                     label="Expected" if k == 0 else "")  # fmt: skip
     axis.plot(observed, places, color=BLACK, marker="o", linestyle="none", label="Observed")
-    top = max((float(v) for v in (*expected.ravel(), *observed) if np.isfinite(v)), default=1.0)
-    axis.set_xlim(0.0, 1.42 * top)
+    known = [float(v) for v in (*expected.ravel(), *observed) if np.isfinite(v)]
+    first, last = min(0.0, *known, 0.0), max([0.0, *known]) if known else 1.0
+    if not first < last:
+        last = first + 1.0
+    edge = first + (last - first) * 1.40  # numbers stand beyond the bars
+    axis.set_xlim(1.05 * first, first + (last - first) * 1.42)
     for value, row, place in zip(observed, expected, places, strict=True):
         told = ["—" if np.isnan(number) else f"{number:.3g}" for number in (value, row[2])]
-        axis.text(1.40 * top, place, f"{told[0]} ({told[1]})", ha="right", va="center", fontsize="x-small")
-    axis.text(1.40 * top, len(rows) - 0.35, "observed (expected)", ha="right", va="center", fontsize="xx-small")
+        axis.text(edge, place, f"{told[0]} ({told[1]})", ha="right", va="center", fontsize="x-small")
+    axis.text(edge, len(rows) - 0.35, "observed (expected)", ha="right", va="center", fontsize="xx-small")
     axis.set_ylim(-0.6, len(rows) + 1.2)
     axis.set_yticks(places, [plain_text(name) for name, _ in rows], fontsize="small")
     axis.yaxis.set_minor_locator(NullLocator())

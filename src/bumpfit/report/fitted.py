@@ -62,7 +62,7 @@ def yields(
 
     Args:
         found: yields before or after a fit.
-        signals: samples drawn on top in red.
+        signals: samples drawn on top in red, those in `stacks` excepted.
         stacks: samples drawn as one, by the name to give them; * and ? in a sample's name stand for any letters.
         ratio: data / expected below, with the uncertainty, instead of pulls (data - expected) / sqrt(expected).
         data: what the points are called, as "Asimov data".
@@ -132,10 +132,15 @@ def _ratio(axis: Axes, counts: Array, total: Array, error: Array, edges: Array) 
     share = np.nan_to_num(error * inverse)
     band(axis, 1 - share, 1 + share, edges)
     axis.axhline(1.0, color=BLACK, linewidth=0.8)
-    points(axis, counts * inverse, poisson_errors(counts) * inverse, edges)
-    seen = np.abs(counts * inverse - 1)
-    reach = float(np.clip(1.3 * max(np.nanmax(seen, initial=0.0), np.median(share)), 0.1, 1.0))
-    axis.set_ylim(1 - reach, 1 + reach)
+    bars = poisson_errors(counts) * inverse
+    points(axis, counts * inverse, bars, edges)
+    # the bars of nine bins of ten are seen whole, whatever few bins with hardly an event do
+    ends = [part[np.isfinite(part)] for part in (1 - counts * inverse + bars[0], counts * inverse + bars[1] - 1)]
+    below, above = (float(np.quantile(part, 0.9)) if part.size else 0.0 for part in ends)
+    least = max(0.1, 1.3 * float(np.median(share)))
+    seen = float(np.nanmax(np.abs(counts * inverse - 1), initial=0.0))
+    axis.set_ylim(max(1 - max(1.1 * below, least, min(1.3 * seen, 1.0)), 0.0),
+                  1 + max(1.1 * above, least, min(1.3 * seen, 1.0)))  # fmt: skip
     axis.set_ylabel("Ratio", loc="center")
 
 
@@ -149,7 +154,7 @@ def _stacks(
     for channel in found.channels:
         here = slice(first, first + len(channel.total))
         for sample in channel.samples:
-            if sample.name in signals:
+            if sample.name in signals and _stack(sample.name, stacks) == sample.name:
                 signal[here] += sample.yields
             else:
                 backgrounds.setdefault(_stack(sample.name, stacks), np.zeros(size))[here] += sample.yields
