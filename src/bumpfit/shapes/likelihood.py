@@ -155,7 +155,8 @@ class SpectrumLikelihood:
         """
         measured = self.measured
         if isinstance(measured, Unbinned):
-            edges = np.linspace(*measured.window, NARROW + 1)
+            low, high = measured.window
+            edges = np.linspace(low, high, NARROW + 1)
             measured = Binned(self.shape, spectrum(from_counts(edges, np.ones(NARROW))))
         expected = measured.expected(x)
         if (expected < 0).any():
