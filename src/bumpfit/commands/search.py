@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bumpfit.commands.options import Dask, Seed, Workers
-from bumpfit.commands.output import Pdf
+from bumpfit.commands.output import Pdf, check_outputs
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -209,14 +209,18 @@ def score(
 ) -> None:
     """Score every event of a table between 0 (background) and 1 (signal); the first link of the chain on its own.
 
+    A score is the fraction of the background, near its mass, that looks less like the excess of the data.
+
     Example: bumpfit score data.csv --background background.csv -o scores.csv
     """
     from bumpfit.clusters import pool
     from bumpfit.events.pairs import check_pair
     from bumpfit.events.tables import FEATURES, read
     from bumpfit.runs import nowhere
+    from bumpfit.search.posterior import untied
     from bumpfit.search.score_events import cross_fitted, event_scores, write_scores
 
+    check_outputs((data, background), out)
     chosen = _config(config, approach)
     names = FEATURES if features is None else columns(features)
     bad = "drop" if drop_bad else "error"
@@ -228,7 +232,7 @@ def score(
             events, table, windows, chosen, seed=seed, executor=executor, kept=nowhere()
         )
     scores = event_scores(u_data, u_background, events, table, windows)
-    write_scores(out, events, scores.probability, with_mass=True)
+    write_scores(out, events, untied(1 - scores.survival), with_mass=True)
     typer.echo(f"{len(events)} scores written to {out}")
 
 

@@ -197,7 +197,7 @@ def read_scored(
     return Scored(events.column("score"), events.mass, str(path))
 
 
-WEIGHTS = re.compile(r"(event_?|mc_?|gen_?)?(weights?|wgt)", re.IGNORECASE)
+WEIGHTS = re.compile(r"(event_?|mc_?|gen_?)?(weights?|wgts?|wt|w)", re.IGNORECASE)
 
 
 def _refuse_weights(frame: pd.DataFrame, label: str) -> None:
