@@ -1,5 +1,6 @@
 """For all tests."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from browser import Chromium, started
+
+# several threads of each test process wait for each other: a boosted tree of 900 events takes a hundred times as long
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure() -> None:

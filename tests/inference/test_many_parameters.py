@@ -123,11 +123,12 @@ def test_linear_algebra_of_middling_size_takes_one_thread() -> None:
     def counted() -> set[int]:
         return {entry["num_threads"] for entry in threadpoolctl.threadpool_info() if entry["user_api"] == "blas"}
 
-    before = counted()
-    for work, wanted in ((0.5 * threads.LEAST, before), (2 * threads.LEAST, {1}), (2 * threads.MOST, before)):
-        with threads.matched(work):
-            assert counted() == wanted
-    assert counted() == before
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = counted()
+        for work, wanted in ((0.5 * threads.LEAST, before), (2 * threads.LEAST, {1}), (2 * threads.MOST, before)):
+            with threads.matched(work):
+                assert counted() == wanted
+        assert counted() == before
 
 
 def bending(seed: int, shapes: int) -> workspace.Model:
