@@ -149,3 +149,20 @@ def test_a_slow_stage_is_not_the_end_of_the_way_to_a_wall(
         assert status == newton.CONVERGED
         assert value < min(constrained(one, one.start), np.inf) + 1e-6
     assert engine.run(toy, 1, seed).status[0] == 0
+
+
+def test_a_fit_whose_starts_are_impossible_moves_to_the_nearest_possible_one() -> None:
+    """Without signal a bin expects fewer than no events unless the shape lifts it by a sixth of its width."""
+    mod, smp = workspace.build.modifier, workspace.build.sample
+    shape = mod("histosys", "h", ([9.0, -0.07], [11.0, 0.05]))
+    samples = [smp("s", [2.0, 0.5], mod("normfactor", "mu")), smp("b", [10.0, -0.01], shape)]
+    spec = workspace.build.workspace({"c": samples}, {"c": [12.0, 0.0]}, "mu")
+    model = workspace.read(spec, allow_negative=True)
+    places = np.linspace(1 / 6, 2, 20_001)[1:]
+    grid = min(model.twice_nll({"mu": 0.0, "h": h}) for h in places)
+    null = inference.fit(model, fixed={"mu": 0.0})
+    assert null.valid and null.values["h"] > 1 / 6 - 1e-6
+    assert null.twice_nll == pytest.approx(grid, abs=1e-4)
+    rise = null.twice_nll - inference.fit(model).twice_nll
+    assert inference.scan(model, points=[0.0]).delta_twice_nll[0] == pytest.approx(rise, abs=1e-6)
+    assert inference.discovery(model).q0 == pytest.approx(rise, abs=1e-6)

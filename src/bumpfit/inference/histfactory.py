@@ -1,9 +1,7 @@
 """A workspace with data, ranges and a start as a `Likelihood`: minimised by Newton's method from several starts.
 
 One-sided shapes (both ends of a systematic move a yield the same way) give a likelihood several minima. A fit that
-starts at a neighbour's answer stays in its valley, a cold one ends in another: `Problem.solve` goes on from every
-valley that was met with the same data, from the model's own start and from mirrored one-sided parameters, and keeps the
-lowest.
+starts at a neighbour's answer stays in its valley, a cold one ends in another: `Problem.solve` looks for the lowest.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import low_rank, newton
+from bumpfit.inference.starts import lifted
 from bumpfit.inference.valley_search import Search
 from bumpfit.inference.valleys import bends
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
@@ -249,7 +248,7 @@ class Problem:
 
     def _starts(self) -> Iterator[tuple[str, Floats]]:
         """The given start, the one that was asked for (without the signal of another fit there may be nothing left
-        where that ended), then unconstrained parameters at one, and in the middle of their ranges.
+        where that ended), then unconstrained parameters at one, in the middle of their ranges, and what is `lifted`.
         """
         yield "the start", self.start
         if not np.array_equal(self.start, self.origin):
@@ -260,6 +259,9 @@ class Problem:
         middle = self.start.copy()
         middle[bounded] = 0.5 * (self.low[bounded] + self.high[bounded])
         yield "the middle of the ranges", middle
+        possible = lifted(self.model, self.start, self.main, self.aux, self.free, self.low, self.high)
+        if possible is not None:
+            yield "the nearest start with possible rates", possible
 
     def _from(self, label: str, begin: Floats) -> list[Minimum]:
         """What a start leads to: Newton, and iminuit where it does not converge."""
