@@ -16,13 +16,13 @@ ROOT = Path(bumpfit.__file__).parent
 WITHOUT = {
     "inference": "",
     "workspace": "",
-    "toys": "GlobalToys dask_executor global_curve scan_toys",
-    "shapes": "Envelope envelope",
+    "toys": "dask_executor",
+    "shapes": "Envelope",
     "events": "",
     "scoring": "Ensemble cross_fit forward_scores train_and_score",
-    "report": "background_shapes global_p_value images mass_peak observables performance point_cloud scan score_bins",
+    "report": "images observables performance point_cloud",
     "simulate": "events run_card",
-    "higgsml": "bias derived experiment pseudo_experiment",
+    "higgsml": "",
     "tagging": "Prospects prospects",
 }
 """Public functions and classes without an example, by package. This list may only get shorter."""

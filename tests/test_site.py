@@ -2,13 +2,18 @@
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from bumpfit import inference, workspace
+from bumpfit.cli import Everywhere, UsageError, application
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorials" / "spectrum.md"
@@ -58,6 +63,37 @@ def test_commands_in_documents_exist() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for command in re.findall(r"(?:^    |`)bumpfit ([a-z]+)", page.read_text(), re.MULTILINE):
             assert command in names, f"{page.name} names the command {command}, which does not exist"
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """The words of every command that stands in an indented block, comments left out."""
+    for line in re.findall(r"^    (bumpfit (?:.*\\\n)*.*)$", text, re.MULTILINE):
+        lexer = shlex.shlex(line.replace("\\\n", " "), posix=True, punctuation_chars=";&")
+        lexer.whitespace_split, lexer.commenters = True, "#"
+        words: list[str] = []
+        for word in (*lexer, ";"):
+            if set(word) <= set(";&"):
+                if words[:1] == ["bumpfit"] and "..." not in words:
+                    yield words[1:]
+                words = []
+            else:
+                words.append(word)
+
+
+def test_commands_in_documents_are_understood() -> None:
+    whole: Any = typer.main.get_command(application())
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = [(page.name, words) for page in pages for words in commands_of(page.read_text())]
+    assert len(found) > 100
+    for page, words in found:
+        _, left = Everywhere.taken(words)
+        command = whole
+        while hasattr(command, "commands") and left and left[0] in command.commands:
+            command, left = command.commands[left[0]], left[1:]
+        try:
+            command.make_context("bumpfit", left).close()
+        except UsageError as error:
+            raise AssertionError(f"{page}: bumpfit {shlex.join(words)}: {error}") from error
 
 
 @pytest.mark.parametrize("part", ["workspace", "inference", "shapes", "toys", "scoring", "higgsml", "events"])

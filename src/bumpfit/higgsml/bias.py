@@ -88,6 +88,13 @@ def bias(
     Raises:
         InputError: a nuisance outside its range; columns missing, no numbers or not finite; scales without weights and
             processes to scale.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from bumpfit.higgsml.dataset import packaged
+        >>> events = pd.read_parquet(packaged()).head(2000)
+        >>> bool(bumpfit.higgsml.bias(events, tes=1.05)["PRI_had_pt"].mean() > events["PRI_had_pt"].mean())
+        True
     """
     values = Nuisances.of({
         "tes": tes, "jes": jes, "soft_met": soft_met, "ttbar_scale": ttbar_scale, "diboson_scale": diboson_scale,

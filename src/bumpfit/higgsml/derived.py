@@ -19,6 +19,13 @@ def derived(table: pd.DataFrame, *, compatible: bool = False) -> pd.DataFrame:
 
     Raises:
         InputError: columns are missing, no numbers or not finite.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from bumpfit.higgsml.dataset import packaged
+        >>> events = pd.read_parquet(packaged()).head(200)
+        >>> bool(bumpfit.higgsml.derived(events)["DER_mass_vis"].gt(0).all())
+        True
     """
     table = checked(table)
     result = table.copy()

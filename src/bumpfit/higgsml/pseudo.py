@@ -102,6 +102,14 @@ def experiment(
 
     Raises:
         InputError: bad columns, mu, nuisances or seed; no event in the bootstrap.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from bumpfit.higgsml.dataset import packaged
+        >>> events = pd.read_parquet(packaged())
+        >>> made = bumpfit.higgsml.experiment(events, 1.0, seed=7)
+        >>> made.mu, len(made.table) > 0
+        (1.0, True)
     """
     table = checked(table, weights=True, processes=True)
     values, mu = Nuisances.of(nuisances), check_mu(mu)
@@ -123,7 +131,16 @@ def experiment(
 def pseudo_experiment(
     table: pd.DataFrame, mu: float, nuisances: Mapping[str, Any] | Nuisances | None, seed: int, compatible: bool = False
 ) -> pd.DataFrame:
-    """The events of `experiment`."""
+    """The events of `experiment`.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from bumpfit.higgsml.dataset import packaged
+        >>> events = pd.read_parquet(packaged())
+        >>> data = bumpfit.higgsml.pseudo_experiment(events, 1.0, {"tes": 1.01}, seed=7)
+        >>> "weights" in data or "labels" in data  # as in real data
+        False
+    """
     return experiment(table, mu, nuisances, seed, compatible).table
 
 

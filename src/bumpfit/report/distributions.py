@@ -127,6 +127,12 @@ def background_shapes(shapes: Sequence[ShapeRatio], label: str) -> Figure:
     """One panel a selection: selected over expected background in bins of the mass, with the line at 1.
 
     Outermost bins that are far wider than their neighbours are drawn shortened.
+
+    Examples:
+        >>> import numpy as np
+        >>> edges, values = np.arange(4.0), np.array([1.1, 0.9, 1.0])
+        >>> ratio = bumpfit.report.ShapeRatio("1 % of background", edges, values, np.full(3, 0.1))
+        >>> figure = bumpfit.report.background_shapes([ratio], "m [GeV]")
     """
     figure, axes = panels((1.0,) * len(shapes), height=0.7 + 0.95 * len(shapes), width=WIDTH)
     for axis, shape in zip(axes, shapes, strict=True):

@@ -54,7 +54,14 @@ class Bins:
 
 @styled
 def mass_peak(bins: Bins, label: str, position: str) -> Figure:
-    """A mass spectrum with its fit: background and signal stacked, the table as it is, and data minus background."""
+    """A mass spectrum with its fit: background and signal stacked, the table as it is, and data minus background.
+
+    Examples:
+        >>> import numpy as np
+        >>> contents = np.array([[9, 14, 21, 8], [8, 9, 9, 8], [8, 8, 9, 8], [0, 5, 12, 1.0]])
+        >>> bins = bumpfit.report.Bins(np.linspace(90.0, 110.0, 5), *contents)
+        >>> figure = bumpfit.report.mass_peak(bins, "m [GeV]", "100.4 ± 1.2 GeV")
+    """
     figure, (main, lower) = panels((2.6, 1.2))
     _stacked(main, bins, bins.edges, "Fitted signal")
     main.set_xlim(bins.edges[0], bins.edges[-1])
@@ -74,6 +81,12 @@ def score_bins(bins: Bins, label: str, signal_name: str) -> Figure:
     """Bins of unequal and open range drawn side by side: events on a logarithmic axis, and the excess in sigma.
 
     `bins.edges` may be infinite at the ends; the inner ones are written below the axis.
+
+    Examples:
+        >>> import numpy as np
+        >>> contents = np.array([[90, 44, 18], [92, 41, 9], [90, 40, 9], [0, 4, 9.0]])
+        >>> bins = bumpfit.report.Bins(np.array([-np.inf, 0.5, 0.9, np.inf]), *contents)
+        >>> figure = bumpfit.report.score_bins(bins, "score", "Signal-like")
     """
     figure, (main, lower) = panels((2.6, 1.2))
     number = bins.data.size

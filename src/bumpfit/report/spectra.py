@@ -127,7 +127,14 @@ def window(counts: Histogram, expected: Array, low: float, high: float, label: s
 
 @styled
 def scan(lines: Sequence[ScanLine], label: str) -> Figure:
-    """Local p-value over the mass, one line a selection, with the levels of 1, 2, 3 ... sigma."""
+    """Local p-value over the mass, one line a selection, with the levels of 1, 2, 3 ... sigma.
+
+    Examples:
+        >>> import numpy as np
+        >>> masses = np.linspace(2000.0, 3000.0, 11)
+        >>> line = bumpfit.report.ScanLine("all events", masses, np.full(11, 0.2))
+        >>> figure = bumpfit.report.scan([line], "m [GeV]")
+    """
     figure, (axis,) = panels(right=0.45)
     lowest = min(float(line.p.min()) for line in lines)
     lowest = max(lowest, 1e-300)

@@ -126,6 +126,14 @@ def global_p_value(value: Array, toys: Array, curve: Curve, observed: float | No
 
     `value` (V,): largest q0 and how many toys have it, `toys` (V,); `curve`: `toys.global_curve`. Significances that no
     toy reaches have no point.
+
+    Examples:
+        >>> import numpy as np
+        >>> spectrum, none, signals, data = np.full(5, 9.0), np.zeros((5, 0)), np.eye(5), [8, 9, 25, 7, 10]
+        >>> counting = bumpfit.toys.LogLinear(spectrum, none, signals, (0.0, 100.0), observed=data)
+        >>> scans = bumpfit.toys.scan_toys(counting, 2000, seed=1)
+        >>> curve = bumpfit.toys.global_curve(scans, np.linspace(1.0, 4.0, 7))
+        >>> figure = bumpfit.report.global_p_value(scans.tally.value, scans.tally.toys, curve, scans.observed)
     """
     figure, (left, right) = beside(2)
     _density(left, value, toys, observed, "Largest $q_0$ of a scan", None)

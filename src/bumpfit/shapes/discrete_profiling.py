@@ -68,6 +68,17 @@ def envelope(
 
     Raises InputError for families of one name and names that no family has, BumpfitError when no family can be fitted
     or the interval has no end.
+
+    Examples:
+        >>> import numpy as np
+        >>> edges = np.linspace(2000.0, 4000.0, 21)
+        >>> counts = np.round(2000.0 * np.exp(-(edges[:-1] - 2000.0) / 400.0))
+        >>> families = [bumpfit.shapes.dijet(2), bumpfit.shapes.ua2(2)]
+        >>> held = {"mass": 3000.0, "sigma": 90.0}
+        >>> data = bumpfit.histograms.from_counts(edges, counts)
+        >>> found = bumpfit.shapes.envelope(data, families, bumpfit.shapes.gaussian(), fixed=held)
+        >>> bool(found.interval.low < found.interval.best < found.interval.high)
+        True
     """
     histogram = as_histogram(histogram)
     families = {background.name: add(background, signal) for background in backgrounds}

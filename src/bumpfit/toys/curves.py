@@ -105,7 +105,17 @@ def estimates(sums: Floats, squares: Floats, x: Floats, *, plain: bool) -> tuple
 
 
 def global_curve(scans: GlobalToys, significances: ArrayLike) -> Curve:
-    """Global p-value for each largest local significance; `formula` is the bound of Gross and Vitells."""
+    """Global p-value for each largest local significance; `formula` is the bound of Gross and Vitells.
+
+    Examples:
+        >>> import numpy as np
+        >>> spectrum, none, signals, data = np.full(5, 9.0), np.zeros((5, 0)), np.eye(5), [8, 9, 25, 7, 10]
+        >>> counting = bumpfit.toys.LogLinear(spectrum, none, signals, (0.0, 100.0), observed=data)
+        >>> scans = bumpfit.toys.scan_toys(counting, 2000, seed=1)
+        >>> curve = bumpfit.toys.global_curve(scans, [1.0, 2.0, 3.0])
+        >>> bool(curve.p[0] > curve.p[1] > curve.p[2])
+        True
+    """
     z = np.asarray(significances, dtype=np.float64)
     pairs = np.array([scans.p_value(float(v) ** 2) for v in z]).reshape(-1, 2)
     bound = np.array([scans.gross_vitells(float(v) ** 2)[0] for v in z])

@@ -38,6 +38,15 @@ class GlobalToys(Record):
 
     `tally`: how often the largest q0 of a scan took which value, with the up-crossings of `level` as its first further
     number. `scan` (M,): q0 of the data for each signal, None without data (and after a merge).
+
+    Examples:
+        >>> import numpy as np
+        >>> spectrum, none, signals, data = np.full(5, 9.0), np.zeros((5, 0)), np.eye(5), [8, 9, 25, 7, 10]
+        >>> counting = bumpfit.toys.LogLinear(spectrum, none, signals, (0.0, 100.0), observed=data)
+        >>> scans = bumpfit.toys.scan_toys(counting, 2000, seed=1)
+        >>> p, error = scans.p_value()
+        >>> bool(scans.observed > 15 and p < 0.01)
+        True
     """
 
     tally: Tally
@@ -134,6 +143,14 @@ def scan_toys(
     path, part, until, workers, executor   as for `run`: a file that an interrupted scan goes on from, shards, a target
 
     Raises InputError when the models do not share their background.
+
+    Examples:
+        >>> import numpy as np
+        >>> spectrum, none, signals, data = np.full(5, 9.0), np.zeros((5, 0)), np.eye(5), [8, 9, 25, 7, 10]
+        >>> counting = bumpfit.toys.LogLinear(spectrum, none, signals, (0.0, 100.0), observed=data)
+        >>> scans = bumpfit.toys.scan_toys(counting, 2000, seed=1)
+        >>> scans.tally.n
+        2000
     """
     source = scan_engine(models, level)
     found = run(source, n, seed=seed, path=path, part=part, until=until, workers=workers, executor=executor, show=show)
