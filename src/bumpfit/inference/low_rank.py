@@ -85,7 +85,7 @@ def approach(
     for step in range(STEPS):
         jac = rate_slopes(x, m, *point.state)
         grad = gradient(x, main, aux, m, point.rate, jac)
-        active = free & ~((x <= low) & (grad >= 0)) & ~((x >= high) & (grad <= 0))
+        active = movable(x, free, low, high, grad)
         weight = np.maximum(1.0, np.divide(main, point.rate, where=point.rate > 0, out=np.zeros_like(main)))
         weight = np.divide(weight, point.rate, where=point.rate > 0, out=np.zeros_like(main))
         fisher = strength + (jac * jac) @ weight
@@ -122,6 +122,11 @@ def gradient(x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats, ja
     return slope + constraint_terms(x, aux, m)[0]
 
 
+def movable(x: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, grad: Floats) -> NDArray[np.bool_]:
+    """Free parameters but those at an end of their range with -ln L falling outwards, shape (P,)."""
+    return np.asarray(free & ~((x <= low) & (grad >= 0)) & ~((x >= high) & (grad <= 0)))
+
+
 def check(
     x: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
     tolerance: float,
@@ -134,7 +139,7 @@ def check(
     jac, hess = np.empty((m.n_parameters, m.n_bins)), np.empty((m.n_parameters, m.n_parameters))
     grad, diagonal = np.empty(m.n_parameters), np.empty(m.n_parameters)
     kernels.derivatives(x, main, aux, m, point.rate, *point.state, jac, grad, hess, diagonal)
-    active = free & ~((x <= low) & (grad >= 0)) & ~((x >= high) & (grad <= 0))
+    active = movable(x, free, low, high, grad)
     active &= (jac != 0).any(axis=1) | (grad != 0) | (np.diag(hess) != 0)
     if not active.any():
         return x, value, 0.0, 1, 1, newton.CONVERGED

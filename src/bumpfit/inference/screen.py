@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.inference.lines import Lines
-from bumpfit.inference.low_rank import UNCONSTRAINED
+from bumpfit.inference.low_rank import UNCONSTRAINED, movable
 from bumpfit.poisson import deviance
 from bumpfit.types import Floats
 from bumpfit.workspace.vectorised import constraint_terms, rate_slopes
@@ -41,8 +41,7 @@ class Screen:
         self.pull, information = constraint_terms(x, aux, c)
         self.strength = np.maximum(information, UNCONSTRAINED * fisher)
         slope = self.pull + self.jac @ (1.0 - lines.main / rate)
-        held = ((x <= low) & (slope >= 0)) | ((x >= high) & (slope <= 0))
-        self.active = free & ~held & (self.strength > 0)
+        self.active = movable(x, free, low, high, slope) & (self.strength > 0)
         scaled = self.jac[self.active] / self.strength[self.active, None]
         self.kernel, self.push = scaled.T @ self.jac[self.active], scaled.T @ self.pull[self.active]
 

@@ -33,10 +33,12 @@ def lifted(
         if not bad.any():
             return x if step else None
         slopes = model.jacobian(x)[:, bad]
+        if not np.isfinite(slopes).all():
+            return None
         wanted = np.maximum(SHARE * main[bad], -rate[bad]) - rate[bad]
         move = room[:, None] * slopes @ np.linalg.pinv(slopes.T @ (room[:, None] * slopes)) @ wanted
         moved = np.where(free, np.clip(x + move, low, high), x)
-        if not np.isfinite(moved).all() or np.array_equal(moved, x):
+        if np.array_equal(moved, x):
             return None
         x = moved
     return None
