@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,22 @@ def test_a_full_disk_and_a_place_that_is_none(name: str, commands: Make, tmp_pat
     assert not tree(command.folder)
     assert command(some).code == 0
     assert numbers(tree(command.folder)) == numbers(whole)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_output_takes_the_place_of_an_input(name: str, commands: Make, tmp_path: Path) -> None:
+    command = commands(CASES[name])
+    for option in command.outputs:
+        for word, path in command.inputs.items():
+            if path.is_dir():
+                continue
+            copy = tmp_path / path.name  # in the words of the command, so that a fault costs no other test its inputs
+            shutil.copy(path, copy)
+            command.replace(str(path), str(copy))
+            done = command({**command.outputs, option: str(copy)})
+            assert copy.read_bytes() == path.read_bytes(), (option, word)
+            assert done.code == 2, (option, word, done.err)
+            command.replace(str(copy), str(path))
 
 
 def test_a_training_is_refused_before_it_starts(bumpfit: Run, inputs: Inputs, tmp_path: Path) -> None:

@@ -265,8 +265,12 @@ class Commands:
 
     def __init__(self, case: Case, bumpfit: Run, inputs: Inputs, folder: Path) -> None:
         self.outputs, self._bumpfit, self.folder = case.outputs, bumpfit, folder
-        needed = {word: inputs[word] for word in INPUT.findall(case.words)}
+        self.inputs = needed = {word: inputs[word] for word in INPUT.findall(case.words)}
         self._words = [word.format(**needed) for word in case.words.split()]
+
+    def replace(self, old: str, new: str) -> None:
+        """Another file in the words of the command."""
+        self._words = [word.replace(old, new) for word in self._words]
 
     def line(self, outputs: dict[str, str]) -> list[str]:
         """The words after `bumpfit`."""

@@ -261,6 +261,7 @@ def fit(
 
     if (data is None) == (counts is None):
         raise InputError("give either events with --method, or --counts with --templates or --regions")
+    check_outputs([path for path in (data, method, counts, templates, regions) if path is not None], output.out)
     if data is not None:
         if method is None:
             raise InputError("events need the file of a trained method: --method FILE")

@@ -39,6 +39,7 @@ def bounds(
     from bumpfit.higgsml.bounds import bound
     from bumpfit.pages.higgsml import bounded
 
+    check_outputs([path for path in (method, templates, regions) if path is not None], output.out)
     model, inputs = _likelihood(method, templates, regions)
     found = [bound(model, value) for value in true_strengths(None, mu, len(mu.split(",")))]
     result = {**provenance("higgsml bounds", inputs), "bounds": [one.to_dict() for one in found]}
@@ -108,6 +109,7 @@ def coverage(
     from bumpfit.higgsml.ensemble import ensemble
     from bumpfit.pages.higgsml import achieved
 
+    check_outputs([path for path in (method, templates, regions) if path is not None], output.out)
     model, inputs = _likelihood(method, templates, regions)
     calibration = template_calibration(model, calibrate, seed + 1, workers=cores(workers))
     ranged = template_range_calibration(model, 2 * calibrate, seed + 2) if challenge_range else None
