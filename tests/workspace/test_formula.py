@@ -171,6 +171,7 @@ def test_a_formula_that_is_a_parameter_is_that_parameter() -> None:
         ("nope * 2", "names 'nope', which is no parameter"),
         ("log(t - 5)", "must be finite there"),
         ("1 / (mu - 1)", "must be finite there"),
+        ("sqrt(mu - 1)", "has no slope by 'mu' at the start"),
         ("f + 1", "loop"),
         ("t +", "cannot read the formula"),
     ],

@@ -19,6 +19,7 @@ from bumpfit.workspace.effects_combine import CONTROLCOUNT, LOGNORMAL
 from bumpfit.workspace.effects_scale import LUMI, NORMFACTOR, NORMFORMULA, NORMSYS
 from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.formula import Expression, evaluate, names_in, parse, resolve
+from bumpfit.workspace.formula_slopes import derivative
 from bumpfit.workspace.parameters import ParameterSet, check, override
 
 EFFECTS: dict[str, Effect] = {
@@ -159,9 +160,15 @@ def _check_values(formulas: Mapping[str, Expression], sets: Mapping[str, Paramet
     start = {p.name: p.init for group in sets.values() for p in group.parameters()}
     for name, expression in formulas.items():
         value = evaluate(expression, start)
+        at = ", ".join(f"{n} = {start[n]:g}" for n in names_in(expression))
         if not np.isfinite(value):
-            at = ", ".join(f"{n} = {start[n]:g}" for n in names_in(expression))
             raise InputError(f"the formula '{name}' is {value} at the start ({at}); it must be finite there")
+        for parameter in names_in(expression):
+            if not np.isfinite(evaluate(derivative(expression, parameter), start)):
+                raise InputError(
+                    f"the formula '{name}' has no slope by '{parameter}' at the start ({at}), where fits begin; give "
+                    "another start (inits)"
+                )
 
 
 def correlations_of(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
