@@ -19,7 +19,7 @@ import uproot
 from bumpfit import events
 from bumpfit.errors import InputError, MissingExtraError
 from bumpfit.events import locations
-from bumpfit.events.formats import read_frame
+from bumpfit.events.formats import pandas_of, read_frame
 from bumpfit.events.suffixes import is_table, split_tree
 from bumpfit.events.tables import read
 from bumpfit.files import sha256
@@ -96,6 +96,23 @@ def test_frames_of_other_libraries() -> None:
         read(made.lazy(), features=NAMES)
     with pytest.raises(InputError, match="got int; expected"):
         read(3, features=NAMES)  # type: ignore[arg-type]
+
+
+def test_records_of_awkward() -> None:
+    ak = pytest.importorskip("awkward")
+    given = frame()
+    records = ak.Array({str(name): given[name].to_numpy() for name in given})
+    assert pandas_of(records).equals(given.reset_index(drop=True))
+    some = pandas_of(ak.Array([{"m": 1, "n": 2}, {"m": None, "n": 3}]))
+    assert np.isnan(some["m"][1]) and some["m"][0] == 1.0 and some["n"].tolist() == [2, 3]
+    for wrong, said in (
+        (ak.Array([1.0, 2.0]), "has no fields"),
+        (ak.Array([{"pt": [1.0]}, {"pt": [1.0, 2.0]}]), "field 'pt' of the awkward array is no column"),
+        (ak.Array([{"jet": {"pt": 1.0}}]), "field 'jet' of the awkward array"),
+        (ak.to_regular(ak.Array([{"p": [1.0, 2.0]}, {"p": [3.0, 4.0]}])), "field 'p' of the awkward array"),
+    ):
+        with pytest.raises(InputError, match=said):
+            pandas_of(wrong)
 
 
 def test_trees_are_named(tmp_path: Path) -> None:

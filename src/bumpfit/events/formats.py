@@ -61,16 +61,21 @@ def read_frame(
 
 
 def pandas_of(frame: Any) -> pd.DataFrame:
-    """A pandas frame from one of pandas, or of any library that gives Arrow data (polars, pyarrow, DuckDB, narwhals).
+    """A pandas frame from one of pandas, from records of awkward with a number a field, or from any library that gives
+    Arrow data (polars, pyarrow, DuckDB, narwhals).
 
     Raises:
-        InputError: something else, or columns that Arrow cannot turn into a frame.
+        InputError: something else, or columns that cannot be turned into a frame.
     """
     if isinstance(frame, pd.DataFrame):
         return frame
+    if type(frame).__module__.partition(".")[0] == "awkward":
+        return _of_awkward(frame)
     if not hasattr(frame, "__arrow_c_stream__"):
         lazy = "; collect it first" if hasattr(frame, "collect") else ""
-        raise InputError(f"got {type(frame).__name__}; expected a file or a table of pandas, polars or Arrow{lazy}")
+        raise InputError(
+            f"got {type(frame).__name__}; expected a file or a table of pandas, polars, Arrow or awkward{lazy}"
+        )
     import pyarrow
 
     try:
@@ -78,6 +83,25 @@ def pandas_of(frame: Any) -> pd.DataFrame:
     except (pyarrow.ArrowException, ValueError, TypeError) as error:
         raise InputError(f"the {type(frame).__name__} cannot be read as a table: {_sentence(error)}") from error
     return made
+
+
+def _of_awkward(array: Any) -> pd.DataFrame:
+    """One column a field; missing values are NaN."""
+    if not array.fields:
+        raise InputError(
+            "the awkward array has no fields; expected records with one number a field, as ak.Array({...})"
+        )
+    columns = {}
+    for name in array.fields:
+        try:
+            values = np.ma.asarray(array[name].to_numpy(allow_missing=True))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"field '{name}' of the awkward array is no column: {_sentence(error)}") from error
+        if values.ndim != 1 or values.dtype.names:
+            raise InputError(f"field '{name}' of the awkward array holds several numbers an event; expected one")
+        missing = np.ma.getmaskarray(values).any()
+        columns[name] = np.ma.filled(values.astype(np.float64), np.nan) if missing else np.asarray(values.data)
+    return pd.DataFrame(columns)
 
 
 def sha256_frame(frame: pd.DataFrame) -> str:
