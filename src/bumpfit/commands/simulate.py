@@ -230,18 +230,20 @@ def response(
     number: Annotated[int, typer.Option("-n", "--number", help="Events a grid point and kind of decay.", min=20)] = 500,
     seed: Seed = 0,
     workers: Workers = None,
+    dask: Dask = None,
     as_json: Json = False,
 ) -> None:
     """The library of jet responses behind the signal-like events of `bumpfit run` (docs/methods/surrogate.md).
 
     Example: bumpfit simulate response -o jet_response.parquet
     """
-    from bumpfit.execute import available_cores
+    from bumpfit.clusters import pool
     from bumpfit.simulate.response import build
 
     check_outputs([], out)
     values = _numbers("grid", grid, None)
-    made = build(out, values, mass, number, seed=seed, workers=workers or available_cores())
+    with pool(workers, dask) as executor:
+        made = build(out, values, mass, number, seed=seed, executor=executor)
     result = {"points": made.points, "events": made.events, "generated": made.generated}
     rows = [("grid points", str(made.points)), ("events", f"{made.events} of {made.generated} generated")]
     Output(None, as_json).give(result, lambda: pairs(rows), [f"written to {out}"])

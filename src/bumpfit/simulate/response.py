@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,7 @@ def build(
     *,
     seed: int = 0,
     workers: int = 1,
+    executor: Executor | None = None,
     show: bool | None = None,
 ) -> Library:
     """Simulate the library and write it as Parquet.
@@ -83,6 +85,7 @@ def build(
         n: generated events a point and kind of decay (two and three prongs).
         seed: of every random choice.
         workers: processes; no number depends on it.
+        executor: run on this executor instead (`clusters.dask_executor`).
         show: the progress bar.
 
     Raises:
@@ -104,7 +107,7 @@ def build(
     generated = 0
     with atomic(path) as temporary:  # a place that cannot be written is found before anything is simulated
         with bar("responses", len(tasks), show=show) as advance:
-            for frame, tried in ordered_map(_task, tasks, workers=workers):
+            for frame, tried in ordered_map(_task, tasks, workers=workers, executor=executor):
                 frames.append(frame)
                 generated += tried
                 advance(1)
