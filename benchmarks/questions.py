@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bumpfit import inference, workspace
+from bumpfit.errors import BumpfitError
 
 CHANNELS, BINS = 10, 10
 
@@ -84,9 +85,12 @@ def main() -> None:
     only = tuple(arguments.only.split(","))
     for name, ask in questions(model).items():
         if name.startswith(only):
-            begun = time.process_time()
-            ask()
-            print(f"| {name} | {time.process_time() - begun:.2f} |", flush=True)
+            begun, told = time.process_time(), ""
+            try:
+                ask()
+            except BumpfitError as error:
+                told = f" {error}"
+            print(f"| {name} | {time.process_time() - begun:.2f} |{told}", flush=True)
 
 
 if __name__ == "__main__":
