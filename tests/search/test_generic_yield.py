@@ -86,3 +86,12 @@ def test_kinds_of_the_library() -> None:
     assert all(len(set(drawn.prongs[drawn.kinds == kind])) == 1 for kind in range(72))
     part = drawn.inside(2900.0, 3100.0)
     assert len(part.kinds) == len(part.mass) < 4000
+
+
+@pytest.mark.parametrize("n", [6, 12, 30])
+def test_few_events_that_exclude_little(n: int) -> None:
+    scores, cloud = toy(0, 0, 1, 2)
+    few = dataclasses.replace(scores, data=np.sort(scores.data)[-n:], background=scores.background[: 2 * n])
+    found = fit_yield(few, cloud, TemplateSettings(), three_prong_fraction=0.5)
+    assert np.isfinite([found.low, found.high, found.upper_95]).all()
+    assert found.low <= found.n_signal <= found.high <= found.upper_95 and found.upper_95 > 0.5 * n

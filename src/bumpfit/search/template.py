@@ -176,10 +176,14 @@ def fit_yield(
     def rise(level: float) -> Callable[[float], float]:
         return lambda signal: cost(signal) - lowest - level
 
+    def end(level: float) -> float:
+        """Where -2 ln L has risen so much; all events, where half of them as signal are not excluded (few events)."""
+        over = rise(level)
+        return float(brentq(over, value, top)) if over(top) > 0 else float(total)
+
     one = float(chi2.ppf(0.6827, 1))
     low = float(brentq(rise(one), 0.0, value)) if value > 0 and q0 > one else 0.0
-    high = float(brentq(rise(one), value, top))
-    upper = float(brentq(rise(float(norm.ppf(0.95)) ** 2), value, top))
+    high, upper = end(one), end(float(norm.ppf(0.95)) ** 2)
     t = template(three := profiled(value)[1])
     relative = float(np.hypot(_template_statistics(value, t, n, surrogate.weights), settings.template_error))
     low, high, upper = widened(value, low, high, upper, relative)
