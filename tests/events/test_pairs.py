@@ -76,6 +76,11 @@ def test_a_feature_that_is_constant_in_one_table(value: float) -> None:
         check(data.assign(**{name: value}), background.assign(**{name: value}))
 
 
+def test_a_mass_that_is_constant_is_refused() -> None:
+    with pytest.raises(InputError, match="'m_J1' is 100 in all events"):
+        check(table(300, 1).assign(m_J1=100.0), table(200, 2).assign(m_J1=100.0))
+
+
 def test_the_same_events_in_both_tables() -> None:
     data, background = table(2000, 1), table(1500, 2)
     shuffled = data.sample(frac=1, random_state=1).reset_index(drop=True)

@@ -85,6 +85,11 @@ def _check_scale(name: str, data: Array, background: Array) -> None:
             f"the column '{name}' is {values[constant[0]][0]:g} in all events of the {constant[0]} and not in the "
             "other table, so it tells the tables apart and not a signal; leave it out of the features (--features)"
         )
+    if constant and name == "m_J1":
+        raise InputError(
+            f"the column 'm_J1' is {data[0]:g} in all events, so no mass of a jet can be found in it; leave it out "
+            "of the features (--features)"
+        )
     if constant:
         warnings.warn(
             f"the column '{name}' is {data[0]:g} in all events, so it tells nothing", InputWarning, stacklevel=3
