@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from higgs_events import table
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from bumpfit import higgsml
@@ -16,7 +17,7 @@ from bumpfit.higgsml import unbinned_kernel as kernel
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import FEATURES, matrix
 from bumpfit.higgsml.likelihood import response_model
-from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen
+from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen, errors_of
 from bumpfit.higgsml.network import INPUTS, inputs
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.surrogate import EDGE, surface, terms
@@ -239,6 +240,34 @@ def test_the_interval_as_published_is_clipped_and_narrower(fitted: Unbinned) -> 
     assert theirs.interval_kind.startswith("as published") and theirs.high <= CLIPPED[1] and theirs.low >= CLIPPED[0]
     assert theirs.mu_hat == own.mu_hat and theirs.mu_hat - theirs.low < 1.045 * (own.mu_hat - own.low) + 1e-6
     assert theirs.at_bound == (theirs.high == CLIPPED[1])
+
+
+def test_errors_are_those_of_a_minimum(exact: np.ndarray) -> None:
+    """A nuisance at an end of its range is held where the curvature is not positive with it; a saddle has no errors."""
+    data = small(exact, 1)
+    best = data.fit().best
+    curvature = data.value(best)[2]
+    found = errors_of(data, best)
+    assert found is not None
+    np.testing.assert_allclose(found, np.sqrt(np.diag(np.linalg.inv(curvature))), rtol=1e-8)
+    bent = curvature.copy()
+    bent[2, 2] = -1.0
+    assert errors_of(Bent(data, bent), best) is None
+    best[2] = data.arrays.high[1]
+    held = errors_of(Bent(data, bent), best)
+    assert held is not None and held[2] == 0.0
+    others = np.delete(np.arange(7), 2)
+    np.testing.assert_allclose(held[others] ** 2, np.diag(np.linalg.inv(curvature[np.ix_(others, others)])), rtol=1e-8)
+
+
+class Bent(Likelihood):
+    """The same data with another curvature."""
+
+    def __init__(self, data: Likelihood, curvature: np.ndarray) -> None:
+        self.arrays, self.curvature = data.arrays, curvature
+
+    def value(self, x: ArrayLike) -> tuple[float, np.ndarray, np.ndarray]:
+        return 0.0, np.zeros(7), self.curvature
 
 
 def test_networks_see_no_rotation_and_no_reflection() -> None:

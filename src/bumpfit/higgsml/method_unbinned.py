@@ -250,7 +250,9 @@ def measure(data: Likelihood, as_published: bool = False) -> Measurement:
     if not found.valid:
         return failed("the fit did not converge", time.perf_counter() - begin)
     best = found.best
-    errors = np.sqrt(np.diag(np.linalg.pinv(data.value(best)[2], hermitian=True)))
+    errors = errors_of(data, best)
+    if errors is None:
+        return failed("the likelihood has no minimum where the fit ended", time.perf_counter() - begin)
     sigma = max(float(errors[0]), 1e-9)
     grid = np.linspace(0.0, max(best[0], 0.0) + CURVE_REACH * sigma, CURVE_POINTS)
     curve = 2.0 * (data.curve(best, grid, NAMES if as_published else ()) - found.bounded)
@@ -267,6 +269,22 @@ def measure(data: Likelihood, as_published: bool = False) -> Measurement:
         {"sigma": sigma, "events": float(data.arrays.n.sum()), "at_ends": ends, "beyond_training": far},
     )  # fmt: skip
     return published(raw) if as_published else with_interval(raw)
+
+
+def errors_of(data: Likelihood, best: Floats) -> Floats | None:
+    """Errors (7,) by the curvature; None where it is not that of a minimum.
+
+    At an end of a range it need not be one along that nuisance, which is then held: its error is 0.
+    """
+    curvature = data.value(best)[2]
+    inside = np.r_[True, (data.arrays.low < best[1:]) & (best[1:] < data.arrays.high)]
+    for floating in (np.ones(len(best), dtype=bool), inside):
+        values, vectors = np.linalg.eigh(curvature[np.ix_(floating, floating)])
+        if values[0] > 0.0:
+            errors = np.zeros(len(best))
+            errors[floating] = np.sqrt((vectors**2 / values).sum(axis=1))
+            return errors
+    return None
 
 
 def published(found: Measurement) -> Measurement:
