@@ -46,6 +46,17 @@ def test_ordered_jets_of_gaussian_peaks(distance: float) -> None:
     assert 0.5 * (light + heavy) == pytest.approx(300 + distance / 2, abs=0.2)
 
 
+def test_peaks_far_apart_are_the_daughters() -> None:
+    """At eight widths the difference that is solved for is as small as its rounding, of either sign."""
+    for width in np.linspace(4.0, 60.0, 400):
+        for mass, distance in ((99.7, 201.3), (203.2, 207.5)):
+            low, high = (dataclasses.replace(peak("m", m), sigma=float(width)) for m in (mass, mass + distance))
+            light, heavy = unordered(low, high)
+            assert light + heavy == pytest.approx(low.mass + high.mass, rel=1e-12)
+            assert 0 <= heavy - light <= distance
+            assert distance < 8 * width or heavy - light == pytest.approx(distance, rel=1e-9)
+
+
 @pytest.mark.parametrize("true", [Masses(3000.0, 300.0, 300.0), Masses(3000.0, 200.0, 420.0)])
 def test_masses_of_daughters(true: Masses) -> None:
     """Two daughters of one mass are a pair at that mass, and not two particles at the masses of ordered jets."""

@@ -147,7 +147,12 @@ def unordered(light: PeakFit, heavy: PeakFit) -> tuple[float, float]:
         theta = float(np.sqrt(2 * variance + 0.5 * (distance**2 - d**2)))
         return float(d * (2 * norm.cdf(d / theta) - 1) + 2 * theta * norm.pdf(d / theta)) - distance
 
-    d = 0.0 if beyond(0.0) >= 0 else float(brentq(beyond, 0.0, distance))
+    if beyond(0.0) >= 0:
+        d = 0.0
+    elif beyond(distance) <= 0:  # mathematically above it, by less than the rounding where the jets are far apart
+        d = distance
+    else:
+        d = float(brentq(beyond, 0.0, distance))
     return 0.5 * (low + high - d), 0.5 * (low + high + d)
 
 
