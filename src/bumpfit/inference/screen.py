@@ -5,7 +5,9 @@ Along parameter i all others are profiled, with the rates linear in them: r = r_
     sum_b (r_b - n_b ln r_b) + c d + d D d / 2,        D, c: information and slope of the constraints at x,
 
 D d = -c - J f', f' = 1 - n / r, so that r + K f' = r_i(t) - J^T D^-1 c with K = J^T D^-1 J: one equation a bin for
-every place t, whatever the number of parameters. Newton's method solves it for all places together.
+every place t, whatever the number of parameters. All places are solved together, by Newton's method with the matrix of
+the minimum, 1 + K n / r^2, whose inverse is known once; leaving out parameter i changes it by one product of vectors
+(Sherman and Morrison, Ann. Math. Stat. 21 (1950) 124).
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from bumpfit.workspace.vectorised import constraint_terms, rate_slopes
 
 PLACES = np.array([-3.0, -2.3, -1.7, -1.2, -0.8, -0.5, -0.25, 0.25, 0.5, 0.8, 1.2, 1.7, 2.3, 3.0])
 """Widths of a parameter from its centre at which its profile is looked at."""
-STEPS = 4
-"""Newton steps for the rates at each place; they need not be more precise than rates that are linear."""
+STEPS = 16
+"""Steps for the rates at each place; they need not be more precise than rates that are linear."""
 MARGIN = 1.0
 """Dips that are expected so much above the minimum, in -ln L, are fitted: rates are not quite linear."""
+LEAST = 1e-3
+"""Smallest rate of a bin that is taken."""
 LARGEST = 200
 """Bins up to which this is quicker than fits."""
 
@@ -44,6 +48,8 @@ class Screen:
         self.active = movable(x, free, low, high, slope) & (self.strength > 0)
         scaled = self.jac[self.active] / self.strength[self.active, None]
         self.kernel, self.push = scaled.T @ self.jac[self.active], scaled.T @ self.pull[self.active]
+        self.weight = lines.main / np.maximum(rate, LEAST) ** 2
+        self.inverse = np.linalg.inv(np.eye(rate.size) + self.kernel * self.weight)
 
     def profile(self, i: int, places: Floats) -> tuple[Floats, Floats]:
         """-ln L, (T,), up to a constant, with parameter i at the places, and all parameters there, (T, P)."""
@@ -51,15 +57,15 @@ class Screen:
         bins, moved = lines.rates(i, places)
         rate = np.repeat(lines.rate[None, :], places.size, axis=0)
         rate[:, bins] = moved
-        kernel, push = self.kernel, self.push
+        kernel, push, solved = self.kernel, self.push, self.inverse
         if self.active[i]:
-            alone = self.jac[i] / self.strength[i]
+            alone, weighted = self.jac[i] / self.strength[i], self.jac[i] * self.weight
             kernel, push = kernel - np.outer(alone, self.jac[i]), push - alone * self.pull[i]
-        goal, rate = rate - push, np.maximum(rate, 1e-3)
-        one = np.eye(rate.shape[1])
+            lost = solved @ alone
+            solved = solved + np.outer(lost, weighted @ solved) / (1.0 - weighted @ lost)
+        goal, rate = rate - push, np.maximum(rate, LEAST)
         for _ in range(STEPS):
-            excess = rate + (1.0 - main / rate) @ kernel - goal
-            step = np.linalg.solve(one + kernel * (main / rate**2)[:, None, :], excess[:, :, None])[:, :, 0]
+            step = (rate + (1.0 - main / rate) @ kernel - goal) @ solved.T
             rate = np.maximum(rate - step, 0.1 * rate)
         slope = 1.0 - main / rate
         heights = 0.5 * deviance(main, rate).sum(axis=1) + 0.5 * np.sum((slope @ kernel) * slope, axis=1)
