@@ -17,7 +17,7 @@ HERE = Path(__file__).parents[1] / "notebooks"
 REDUCED: dict[str, dict[str, Any]] = {
     "higgsml": {
         "SETTINGS": {"trees": 20, "first_trees": 10, "fine": 8, "bins": 12, "draws": 1},
-        "N": 1050,
+        "N": 1150,
         "POINTS": 10,
     },
     "likelihood": {"TOYS": 1000},

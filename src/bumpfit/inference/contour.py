@@ -57,9 +57,8 @@ def contour(
     for name in (x, y):
         require_poi(likelihood, name)
     profile = Profile(likelihood, x)
-    ray = profile.settled(lambda: _Rays(profile, y, chi2_quantile(level, freedom=2)).line(n_points))
-    points, closed, found = ray
     threshold = chi2_quantile(level, freedom=2)
+    points, closed, found = profile.settled(lambda: _Rays(profile, y, threshold).line(n_points))
     ranges = _ends(profile, threshold), _ends(Profile(likelihood, y), threshold)
     i, j = position(likelihood, x), position(likelihood, y)
     best = profile.best

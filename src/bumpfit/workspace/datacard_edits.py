@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bumpfit.errors import InputError
+from bumpfit.workspace.effects_combine import LOGNORMAL
 
 if TYPE_CHECKING:
     from bumpfit.workspace.datacard import Column, Row
@@ -32,7 +33,7 @@ SYNTAX = {
 
 LEAST = {"add": 5, "drop": 3, "rename": 2, "changepdf": 2, "merge": 4, "split": 7, "flip": 3}
 
-LOGARITHMIC, LINEAR = ("lnN", "lnU"), ("trG", "unif")
+LOGARITHMIC, LINEAR = (LOGNORMAL.kind, "lnU"), ("trG", "unif")
 
 
 class Edits:
