@@ -197,7 +197,7 @@ def significances(data: pd.DataFrame, background: pd.DataFrame, seed: int) -> di
     smallest = min(s.p_local for s in alone.selections)
     found = {f"z_{name}": max(z) for name, z in test.overall.z_sources.items()} | {"z_global": test.overall.z}
     found["z_counting"] = float(norm.isf(min(1.0, smallest * len(alone.selections))))
-    u_data, u_background = cross_fitted(*tables, windows, config, **shared)
+    u_data, u_background = (np.concatenate(u.values) for u in cross_fitted(*tables, windows, config, **shared))
     tau = len(background) / len(data)
     p = [
         binom.sf((u_data <= e).sum() - 1, (u_data <= e).sum() + (u_background <= e).sum(), 1 / (1 + tau))

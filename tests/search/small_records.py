@@ -13,7 +13,7 @@ from bumpfit.search.steps import Searched
 from bumpfit.search.surrogate import Surrogate
 from bumpfit.search.template import TemplateScores, YieldFit
 from bumpfit.search.two_sample import GlobalP, SelectionResult, TwoSampleTest
-from bumpfit.search.windows import Window
+from bumpfit.search.windows import InWindows, Window
 
 TWO_WINDOWS = (Window(-np.inf, 3000.0, 2750.0), Window(2800.0, np.inf, 3250.0))
 
@@ -93,7 +93,7 @@ def spectrum(
 
 def searched(iterations: int, *, names: tuple[str, ...] = FEATURES, test: TwoSampleTest | None = None) -> Searched:
     data, background = events(np.linspace(2600, 3400, 81), names), events(np.linspace(2600, 3400, 41), names)
-    u_data, u_background = np.full((2, 81), 0.5), np.full((2, 41), 0.5)
+    u_data, u_background = (InWindows((np.ones(n, bool),) * 2, (np.full(n, 0.5),) * 2) for n in (81, 41))
     scores = Scores(np.full(81, 0.5), np.full(41, 0.5), np.full(81, 0.25))
     return Searched(
         data, background, TWO_WINDOWS, test or two_sample(), u_data, u_background, scores, SearchConfig(), 7, None,

@@ -12,7 +12,7 @@ from bumpfit.search import peaks as peak_fits
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.surrogate import Masses
 from bumpfit.search.template import TemplateScores
-from bumpfit.search.windows import Window
+from bumpfit.search.windows import InWindows, Window
 
 CONFIG = SearchConfig()
 
@@ -92,7 +92,9 @@ def test_yield_of_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_first_masses_go_to_the_nearest_window(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = tuple(Window(2000 + 300 * k, 2600 + 300 * k, 2300 + 300 * k) for k in range(4))
     data = events(np.linspace(2000, 3499, 300))
-    u = np.array([np.where(w.contains(data.mass), 0.05, np.nan) for w in windows])
+    inside = tuple(w.contains(data.mass) for w in windows)
+    u = InWindows(inside, tuple(np.full(mask.sum(), 0.05) for mask in inside))
+    every_other = np.arange(300) % 2 == 0
     seen: list[tuple[float, float, float]] = []
 
     def masses(d: Any, b: Any, tau: float, span: dict[str, float], config: Any) -> Any:
@@ -100,7 +102,7 @@ def test_first_masses_go_to_the_nearest_window(monkeypatch: pytest.MonkeyPatch) 
         return peaks(2850.0)
 
     monkeypatch.setattr(describe, "masses_of", masses)
-    found = describe.first_masses(data, data.take(np.arange(300) % 2 == 0), windows, 0, u, u[:, ::2], CONFIG)
+    found = describe.first_masses(data, data.take(every_other), windows, 0, u, u.take(every_other), CONFIG)
     assert found[0].mass == 2850 and len(seen) == 2  # window 0, and then the one that is centred nearest
     assert seen[0][1] == pytest.approx(2000) and seen[1][1] == pytest.approx(2600, abs=6)
     assert all(tau == pytest.approx(0.5, abs=0.01) and low == first for tau, low, first in seen)

@@ -13,7 +13,7 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit, fit_peak, unordered
 from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
 from bumpfit.search.template import TemplateScores, YieldFit, fit_candidate, template_scores
-from bumpfit.search.windows import Window
+from bumpfit.search.windows import InWindows, Window
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -67,16 +67,17 @@ def first_masses(
     background: Events,
     windows: tuple[Window, ...],
     window: int,
-    u_data: Array,
-    u_background: Array,
+    u_data: InWindows,
+    u_background: InWindows,
     config: SearchConfig,
 ) -> tuple[PeakFit, PeakFit, PeakFit]:
     """Masses in the best window of the primary test; moves to the window that is centred nearest to the resonance."""
     for _ in range(len(windows)):
-        cut = best_cut(u_data[window], u_background[window], config.efficiencies)
-        in_d, in_b = ~np.isnan(u_data[window]), ~np.isnan(u_background[window])
+        u_d, u_b = u_data[window], u_background[window]
+        cut = best_cut(u_d, u_b, config.efficiencies)
+        in_d, in_b = ~np.isnan(u_d), ~np.isnan(u_b)
         tau = in_b.sum() / in_d.sum()
-        selected = data.take(u_data[window] <= cut), background.take(u_background[window] <= cut)
+        selected = data.take(u_d <= cut), background.take(u_b <= cut)
         inside = data.mass[in_d]
         span = {"low": float(inside.min()), "high": float(np.nextafter(inside.max(), np.inf))}
         peaks = masses_of(*selected, tau, span, config)

@@ -114,8 +114,8 @@ def without(known: Searched, test: TwoSampleTest, gone_data: Mask, gone_backgrou
         data=known.data.take(d),
         background=known.background.take(b),
         test=test,
-        u_data=known.u_data[:, d],
-        u_background=known.u_background[:, b],
+        u_data=known.u_data.take(d),
+        u_background=known.u_background.take(b),
         scores=scores,
         iterations=min(known.iterations, 2),
     )

@@ -22,7 +22,7 @@ from bumpfit.search.findings import Scores, ShapeCheck
 from bumpfit.search.hypotheses import LibraryPart, Tried
 from bumpfit.search.posterior import calibrated, untied
 from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
-from bumpfit.search.windows import Window, home_window
+from bumpfit.search.windows import InWindows, Window, home_window
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -122,8 +122,8 @@ def cross_fitted(
     executor: Executor | None,
     kept: Run,
     library: LibraryPart | None = None,
-) -> tuple[Array, Array]:
-    """Background survival fractions in every window: data (windows, N), background (windows, M); NaN outside.
+) -> tuple[InWindows, InWindows]:
+    """Background survival fractions in every window, of data (N events) and background (M).
 
     With the library's part the mean log rank of both sources is taken, fold by fold.
     """
@@ -131,7 +131,7 @@ def cross_fitted(
     places = regions(data, background, windows)
 
     def make() -> Arrays:
-        u_d, u_b = np.full((len(windows), len(data)), np.nan), np.full((len(windows), len(background)), np.nan)
+        arrays: Arrays = {}
         with bar("event scores", total=len(windows)) as advance:
             raw = cross_fit(
                 data.features,
@@ -146,14 +146,21 @@ def cross_fitted(
             for w, (raw_d, raw_b, _) in enumerate(raw):
                 if library is not None:
                     raw_d, raw_b = _with_library(raw_d, raw_b, (fold_d, fold_b), library.windows[w])
+                raw_d, raw_b = raw_d[places[w][0]], raw_b[places[w][1]]  # the events inside, alone
+                u_d, u_b = np.full(len(raw_d), np.nan), np.full(len(raw_b), np.nan)
                 for fold in range(config.folds):
-                    d, b = places[w][0] & (fold_d == fold), places[w][1] & (fold_b == fold)
-                    u_d[w, d], u_b[w, b] = survival(raw_d[d], raw_b[b]), survival(raw_b[b], raw_b[b])
+                    d, b = fold_d[places[w][0]] == fold, fold_b[places[w][1]] == fold
+                    u_d[d], u_b[b] = survival(raw_d[d], raw_b[b]), survival(raw_b[b], raw_b[b])
+                arrays[f"{w}_data"], arrays[f"{w}_background"] = u_d, u_b
                 advance()
-        return {"data": u_d, "background": u_b}
+        return arrays
 
-    stored = kept.piece("cross_fitted", make)
-    return stored["data"], stored["background"]
+    stored = kept.piece("cross_fitted_inside", make)
+    inside_d, inside_b = zip(*places, strict=True)
+    return (
+        InWindows(inside_d, tuple(stored[f"{w}_data"] for w in range(len(windows)))),
+        InWindows(inside_b, tuple(stored[f"{w}_background"] for w in range(len(windows)))),
+    )
 
 
 def forward_ranks(
@@ -195,13 +202,11 @@ def _with_library(data: Array, background: Array, folds: tuple[Ints, Ints], trie
 
 
 def event_scores(
-    u_data: Array, u_background: Array, data: Events, background: Events, windows: tuple[Window, ...]
+    u_data: InWindows, u_background: InWindows, data: Events, background: Events, windows: tuple[Window, ...]
 ) -> Scores:
     """Ranks of all events in their home windows; their probabilities wait for the number of signal events."""
     home_d, home_b = home_window(data.mass, windows), home_window(background.mass, windows)
-    survival_d = u_data[home_d, np.arange(len(data))]
-    survival_b = u_background[home_b, np.arange(len(background))]
-    return Scores(survival_d, survival_b, np.zeros(len(data)))
+    return Scores(u_data.each_in(home_d), u_background.each_in(home_b), np.zeros(len(data)))
 
 
 def first_probability(

@@ -36,7 +36,7 @@ from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import generic
 from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, template_scores
 from bumpfit.search.two_sample import SelectionResult, TwoSampleTest
-from bumpfit.search.windows import Window
+from bumpfit.search.windows import InWindows, Window
 
 Array = NDArray[np.float64]
 
@@ -72,8 +72,8 @@ class Searched:
     background: Events
     windows: tuple[Window, ...]
     test: TwoSampleTest
-    u_data: Array
-    u_background: Array
+    u_data: InWindows
+    u_background: InWindows
     scores: Scores
     config: SearchConfig
     seed: int

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,37 @@ class WindowPlan:
         found[0] = dataclasses.replace(found[0], low=-np.inf)
         found[-1] = dataclasses.replace(found[-1], high=np.inf)
         return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InWindows:
+    """A value of every event of a table in each window that holds it: what (windows, N) has without its empty cells.
+
+    `inside`: masks (N,) of the events of each window; `values`: theirs, in the order of the table.
+    """
+
+    inside: tuple[Mask, ...]
+    values: tuple[Array, ...]
+
+    def __getitem__(self, window: int) -> Array:
+        """Values in one window, shape (N,), NaN outside."""
+        mask = self.inside[window]
+        row = np.full(len(mask), np.nan)
+        row[mask] = self.values[window]
+        return row
+
+    def each_in(self, window: NDArray[np.int64]) -> Array:
+        """The value of each event in a window of its own, shape (N,), NaN where that does not hold it."""
+        found = np.full(len(window), np.nan)
+        for number, (mask, values) in enumerate(zip(self.inside, self.values, strict=True)):
+            mine = window == number
+            found[mine & mask] = values[mine[mask]]
+        return found
+
+    def take(self, rows: Mask) -> InWindows:
+        """Those of the chosen events (mask (N,))."""
+        values = (v[rows[mask]] for mask, v in zip(self.inside, self.values, strict=True))
+        return InWindows(tuple(mask[rows] for mask in self.inside), tuple(values))
 
 
 def interval_edges(windows: Sequence[Window], ratio: float, *masses: Array) -> Array:
