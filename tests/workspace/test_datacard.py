@@ -337,6 +337,17 @@ def test_faults_are_named_with_their_line(tmp_path: Path, old: str, new: str, me
         ("nuisance edit rename * * WW_norm other", "of type gmN, which cannot be renamed"),
         ("nuisance edit changepdf WW_norm lnN", "cannot change from gmN to lnN"),
         ("nuisance edit", "'nuisance edit ' is not read"),
+        ("nuisance edit add ggH * more gmN 0.5", "'more' cannot be added with type gmN"),
+        ("nuisance edit add ggH * more lnn 1.2", "'more' cannot be added with type lnn"),
+        ("nuisance edit add ggH * more shape 1", "Combine leaves out templates 'more' with the effect 1"),
+        ("nuisance edit add ggH .+ more lnN 1.2", "finds no process 'ggH' in a channel '.\\+'"),
+        ("nuisance edit drop * * lumi xs_ggH", "expected: nuisance edit drop"),
+        ("nuisance edit rename * lumi other", "expected: nuisance edit rename"),
+        ("nuisance edit merge * * lumi lum.*", "'lumi' would be merged into itself"),
+        ("nuisance edit split * * lumi lumi a 1.1 1.1", "'lumi' would be split into itself"),
+        ("nuisance edit flip * * lumi", "expected: nuisance edit flip PROCESS CHANNEL NAME p2n"),
+        ("nuisance edit freeze lumi ifexist", "expected: nuisance edit freeze NAME .ifexists., got 'ifexist'"),
+        ("nuisance edit freeze (", "line 19 .*is no regular expression"),
         ("alone", "is no nuisance"),
     ],
 )  # fmt: skip
@@ -362,7 +373,9 @@ def test_faulty_lines_below_the_rates(tmp_path: Path, line: str, message: str) -
         ("merge * * xs_ggH xs_ggWW", "xs_ggH  lnN    1.16    -     -     - ", "xs_ggH lnN 1.16 - 1.5 - "),
         ("split ggH * lumi a b 1.05 1.07", "lumi    lnN    1.11    -   1.11 ",
          "a lnN 1.05 - - -\nb lnN 1.07 - - -\nlumi lnN - - 1.11"),
-        ("flip ggH * xs_ggH", "xs_ggH  lnN    1.16", f"xs_ggH lnN {1 / 1.16}"),
+        ("flip ggH * xs_ggH p2n", "xs_ggH  lnN    1.16", f"xs_ggH lnN {1 / 1.16}"),
+        ("flip ggH * xs_ggH n2p", "xs_ggH  lnN    1.16", "xs_ggH lnN 1.16"),
+        ("flip ggH * xs_ggH n2p p2n", "xs_ggH  lnN    1.16", f"xs_ggH lnN {1 / 1.16}"),
     ],
 )  # fmt: skip
 def test_edits_give_the_card_that_is_written_so(tmp_path: Path, edit: str, old: str, new: str) -> None:
@@ -383,6 +396,23 @@ def test_edits_give_the_card_that_is_written_so(tmp_path: Path, edit: str, old: 
 def test_nuisances_are_frozen_by_pattern(tmp_path: Path) -> None:
     model = workspace.read(card(tmp_path, f"{REALISTIC}nuisance edit freeze xs_.*\nnuisance edit freeze no ifexists\n"))
     assert {p.name for p in model.parameters if p.fixed} == {"xs_ggH", "xs_ggWW"}
+
+
+def test_what_is_frozen_is_a_free_parameter_first(tmp_path: Path) -> None:
+    """Combine looks among the nuisances only where no rateParam and no extArg has the name."""
+    lines = "lumi_scale rateParam * ggH 1 [0,4]\nnuisance edit freeze lumi.*\n"
+    model = workspace.read(card(tmp_path, REALISTIC + lines))
+    assert {p.name for p in model.parameters if p.fixed} == {"lumi_scale"}
+
+
+def test_flips_take_one_over_both_numbers_of_a_pair(tmp_path: Path) -> None:
+    lumi = "lumi    lnN    1.11    -   1.11    - "
+    assert lumi in REALISTIC
+    given = REALISTIC.replace(lumi, "lumi lnN 0.9/1.3 - 0.95 - ")
+    edited = workspace.read(card(tmp_path, f"{given}nuisance edit flip * * lumi p2n\n"))
+    text = REALISTIC.replace(lumi, f"lumi lnN {1 / 0.9}/{1 / 1.3} - 0.95 - ")
+    values = {"lumi": 0.7}
+    assert edited.twice_nll(values) == pytest.approx(workspace.read(card(tmp_path, text)).twice_nll(values), abs=1e-9)
 
 
 def test_a_title_is_passed_over_and_a_misspelt_word_is_not(tmp_path: Path) -> None:

@@ -408,6 +408,8 @@ class _Reader:
 
     def edit(self, rest: list[str]) -> None:
         if rest[:1] == ["freeze"] and 2 <= len(rest) <= 3:
+            if rest[2:] not in ([], ["ifexists"]):
+                raise self.wrong(f"expected: nuisance edit freeze NAME [ifexists], got '{rest[2]}'")
             self.freezes.append((self.line, rest[1], rest[2:] == ["ifexists"]))
             return
         edits = Edits(self.rows, self.columns, Row, self.effect)
@@ -417,8 +419,9 @@ class _Reader:
             raise error if str(error).startswith("line ") else self.wrong(str(error)) from None
 
     def finish(self) -> None:
-        """Groups name nuisances of the card."""
-        names = {row.name for row in self.rows} | {r.name for r in self.rates} | set(self.quantities)
+        """Groups name nuisances of the card; what is frozen is looked for among free parameters first (Combine)."""
+        free = {r.name for r in self.rates} | {q.name for q in self.quantities.values() if q.low == 0.0}
+        names = {row.name for row in self.rows} | free | set(self.quantities)
         for group, members in self.groups.items():
             unknown = [name for name in members if name not in names]
             if unknown:
@@ -428,7 +431,11 @@ class _Reader:
                 )
         for number, pattern, if_exists in self.freezes:
             self.line = number
-            found = [name for name in sorted(names) if matches(pattern, name)]
+            try:
+                found = [name for name in sorted(names) if matches(pattern, name)]
+            except InputError as error:
+                raise self.wrong(str(error)) from None
+            found = [name for name in found if name in free] or found
             if not found and not if_exists:
                 raise self.wrong(f"it freezes '{pattern}', which is no nuisance of the card")
             self.frozen += found

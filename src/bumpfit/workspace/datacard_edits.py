@@ -1,7 +1,8 @@
 """`nuisance edit` lines of a datacard: nuisances added, dropped, renamed, merged, split, flipped or of another type.
 
-Processes, channels and (where nuisances are looked for) names are `*` or regular expressions for the whole word, as in
-Combine's NuisanceModifier.py. An edit that finds nothing is refused unless it says `ifexists`.
+Processes, channels and (where nuisances are looked for) names are `*` or regular expressions for the whole word, in
+which a `+` of a channel is the character, as in Combine's NuisanceModifier.py. An edit that finds nothing is refused
+unless it says `ifexists`; so are edits after which Combine leaves out the effect that they name.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ SYNTAX = {
     "changepdf": "NAME TYPE",
     "merge": "PROCESS CHANNEL INTO NAME [ifexists]",
     "split": "PROCESS CHANNEL OLD NEW1 NEW2 VALUE1 VALUE2 [ifexists]",
-    "flip": "PROCESS CHANNEL NAME [ifexists]",
+    "flip": "PROCESS CHANNEL NAME p2n|n2p [ifexists]",
 }
 """Edits and what stands after them."""
 
-LEAST = {"add": 5, "drop": 3, "rename": 2, "changepdf": 2, "merge": 4, "split": 7, "flip": 3}
+WORDS = {"add": (5,), "drop": (3,), "rename": (2, 4), "changepdf": (2,), "merge": (4,), "split": (7,), "flip": (3,)}
+OPTIONS = {"add": {"overwrite", "addq"}, "changepdf": set[str](), "flip": {"p2n", "n2p", "ifexists"}}
+UP_DOWN = ("p2n", "n2p")
+"""Options of `flip`: effects above one go below it, those below one above it."""
 
 LOGARITHMIC, LINEAR = (LOGNORMAL.kind, "lnU"), ("trG", "unif")
 
@@ -49,9 +53,9 @@ class Edits:
         if verb not in SYNTAX:
             known = "; ".join(["freeze NAME [ifexists]", *(f"{name} {rest}" for name, rest in SYNTAX.items())])
             raise InputError(f"'nuisance edit {verb}' is not read; known are {known}")
-        options = {"ifexists", "overwrite", "addq"}
+        options = OPTIONS.get(verb, {"ifexists"})
         chosen, given = [w for w in words if w in options], [w for w in words if w not in options]
-        if len(given) < LEAST[verb]:
+        if len(given) not in WORDS[verb]:
             raise InputError(f"expected: nuisance edit {verb} {SYNTAX[verb]}")
         getattr(self, f"_{verb}")(line, given, chosen)
         return self.rows
@@ -59,9 +63,12 @@ class Edits:
     # ------------------------------------------------------------ edits
 
     def _add(self, line: int, words: list[str], options: list[str]) -> None:
-        process, channel, name, kind, text = words[:5]
+        process, channel, name, kind, text = words
+        if kind not in (*LOGARITHMIC, "trG") and not kind.startswith("shape"):
+            raise InputError(f"'{name}' cannot be added with type {kind}; only lnN, lnU, trG and shapes can")
         at = self._columns(process, channel, options)
         value = self.value(name, kind, text)
+        self._seen_by_combine(name, kind, [value])
         i = self._row(line, name, kind)
         self._enter(i, at, [value] * len(at), options)
 
@@ -106,6 +113,9 @@ class Edits:
         at = self._columns(process, channel, options)
         for i in self._named(name, options):
             row = self.rows[i]
+            if row.name == into:
+                raise InputError(f"'{into}' would be merged into itself; expected another name")
+            self._seen_by_combine(row.name, row.kind, [row.effects[k] for k in at])
             j = self._row(line, into, row.kind)
             self._enter(j, at, [row.effects[k] for k in at], ["addq"])
             self._set(i, at, [None] * len(at))
@@ -114,25 +124,32 @@ class Edits:
         process, channel, old = words[:3]
         for i in self._named(old, options):
             row = self.rows[i]
+            if row.name in words[3:5]:
+                raise InputError(f"'{row.name}' would be split into itself; expected other names")
             at = [k for k in self._columns(process, channel, options) if row.effects[k] is not None]
+            self._seen_by_combine(row.name, row.kind, [row.effects[k] for k in at])
             for name, text in zip(words[3:5], words[5:7], strict=True):
                 value = self.value(name, row.kind, text)
+                self._seen_by_combine(name, row.kind, [value])
                 self._enter(self._row(line, name, row.kind), at, [value] * len(at), ["overwrite"])
             self._set(i, at, [None] * len(at))
 
     def _flip(self, line: int, words: list[str], options: list[str]) -> None:
         process, channel, name = words[:3]
+        if not set(UP_DOWN) & set(options):
+            raise InputError(f"expected: nuisance edit flip {SYNTAX['flip']}")
         at = self._columns(process, channel, options)
         for i in self._named(name, options):
             row = self.rows[i]
-            if row.kind not in LOGARITHMIC:
-                raise InputError(f"'{row.name}' is of type {row.kind}; only {' and '.join(LOGARITHMIC)} are flipped")
-            self._set(i, at, [_flipped(row.effects[k]) for k in at])
+            if row.kind != LOGNORMAL.kind:
+                raise InputError(f"'{row.name}' is of type {row.kind}; only {LOGNORMAL.kind} is flipped")
+            self._set(i, at, [_flipped(row.effects[k], options) for k in at])
 
     # ------------------------------------------------------------ rows
 
     def _columns(self, process: str, channel: str, options: list[str]) -> list[int]:
-        found = [i for i, c in enumerate(self.columns) if matches(process, c.process) and matches(channel, c.channel)]
+        literal = channel.replace("+", r"\+")
+        found = [i for i, c in enumerate(self.columns) if matches(process, c.process) and matches(literal, c.channel)]
         if not found and "ifexists" not in options:
             raise InputError(f"the edit finds no process '{process}' in a channel '{channel}'")
         return found
@@ -178,6 +195,11 @@ class Edits:
                 )
         self._set(i, at, entered)
 
+    def _seen_by_combine(self, name: str, kind: str, values: Sequence[Value]) -> None:
+        """Combine takes an effect of one for none, which for templates it is not."""
+        if kind.startswith("shape") and 1.0 in values:
+            raise InputError(f"Combine leaves out templates '{name}' with the effect 1 in this edit; write their line")
+
     def _one(self, value: Value, name: str) -> float:
         if not isinstance(value, float):
             raise InputError(f"'{name}' has a pair lo/hi, which cannot become one number")
@@ -194,10 +216,16 @@ def matches(pattern: str, word: str) -> bool:
         raise InputError(f"'{pattern}' is no regular expression: {error}") from None
 
 
-def _flipped(value: Value) -> Value:
-    if isinstance(value, tuple):
-        return value[1], value[0]
-    return None if value is None else 1.0 / value
+def _flipped(value: Value, options: Sequence[str]) -> Value:
+    """One over an effect (both numbers of a pair) that goes the way which an option names; the first of a pair says the
+    way, as in Combine.
+    """
+    if value is None:
+        return None
+    size = 1.0 / value[0] if isinstance(value, tuple) else value
+    if size == 1.0 or ("p2n" if size > 1.0 else "n2p") not in options:
+        return value
+    return (1.0 / value[0], 1.0 / value[1]) if isinstance(value, tuple) else 1.0 / value
 
 
 def _in_quadrature(old: Value, new: Value, row: Row) -> Value:
