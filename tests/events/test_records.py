@@ -47,6 +47,15 @@ V -1 0 [1,2]
 P 3 -1 23 3.0e+0{p} 4.0e+0{p} 0.0 9.0e+0{p} 7.4833e+0{p} 1
 HepMC::Asciiv3-END_EVENT_LISTING
 """
+HEPMC_2_HEAD = "HepMC::Version 2.06.09\nHepMC::IO_GenEvent-START_EVENT_LISTING\n"
+HEPMC_2 = """E {number} 0 0.0 0.0 0.0 0 0 1 10001 10002 0 1 0.5
+U GEV MM
+V -1 0 0 0 0 0 2 1 0
+P 10001 11 0.0 0.0 4.5e+01 4.5e+01 0.0 4 0 0 -1 0
+P 10002 -11 0.0 0.0 -4.5e+01 4.5e+01 0.0 4 0 0 -1 0
+P 10003 23 3.0e+01 4.0e+01 0.0 9.0e+01 7.4833e+01 1 0 0 0 0
+"""
+HEPMC_2_END = "HepMC::IO_GenEvent-END_EVENT_LISTING\n"
 
 
 def lhe(path: Path, number: int = 2) -> Path:
@@ -141,7 +150,10 @@ def test_lhc_olympics(tmp_path: Path) -> None:
     assert events.observable("muon.size", source).tolist() == [0, 1]
     assert events.observable("met0.pt", source).tolist() == [60.0, 0.0]
     assert events.observable("event.number", source).tolist() == [1, 2]
-    for wrong, message in (("0 1 2\n1 4 x\n", "line 2 holds '1 4 x'"), ("1 4 0 0 1\n", "line 1 is no object")):
+    for wrong, message in (
+        ("0 1 2\n1 4 x\n", "line 2, of event 1, holds '1 4 x'"),
+        ("1 4 0 0 1\n", "line 1 is no object"),
+    ):
         path.write_text(wrong)
         with pytest.raises(InputError, match=message):
             events.open(path)
@@ -153,3 +165,48 @@ def test_a_list_of_two_kinds_is_refused(tmp_path: Path) -> None:
     for paths in itertools.permutations([lhe(tmp_path / "a.lhe"), tmp_path / "b.lhco", tmp_path / "c.hepmc.gz"], 2):
         with pytest.raises(InputError, match=f"{paths[0].name} and .*{paths[1].name} are files of different kinds"):
             events.open(paths)
+
+
+@pytest.mark.parametrize("word", ["nan", "-inf", "1e999", "abc", "", "3.0e", "1,5", "4.0d1", "0x1"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_particle_of_hepmc_that_has_no_number(tmp_path: Path, word: str, version: int) -> None:
+    """HepMC reads 0 or the digits at the front of such words, or moves the others."""
+    pytest.importorskip("pyhepmc")
+    head, mark, rest = HEPMC.format(unit="GEV", p=1).partition("E 7")
+    body, end, tail = rest.partition("HepMC::")
+    text = f"{head}{mark}{body}E 9{body}{end}{tail}"
+    if version == 2:
+        text = HEPMC_2_HEAD + HEPMC_2.format(number=7) + HEPMC_2.format(number=9) + HEPMC_2_END
+    path = tmp_path / "a.hepmc"
+    path.write_text(text)
+    assert events.observable("particle2.px", path).tolist() == [30.0, 30.0]
+    assert events.observable("event.weight", path).tolist() == [0.5, 0.5]
+    for right in ("3.0e+01", "0.5"):
+        before, _, after = text.rpartition(right)
+        if (right, word) == ("0.5", ""):
+            continue  # an event may have no weights
+        path.write_text(f"{before}{word}{after}")
+        with pytest.raises(InputError, match=r"a\.hepmc cannot be read after 1 events .* event 9[ ,]"):
+            events.open(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("word", ["nan", "-inf", "1e999", "abc", ""])
+@pytest.mark.parametrize("right", [" 31.0 ", "4 1 -0.5 "])
+def test_a_particle_of_les_houches_that_has_no_number(tmp_path: Path, word: str, right: str) -> None:
+    pytest.importorskip("pylhe")
+    text = lhe(tmp_path / "a.lhe").read_text()
+    assert text.count(right) == 1
+    (tmp_path / "a.lhe").write_text(text.replace(right, right.replace("31.0", word).replace("-0.5", word)))
+    with pytest.raises(
+        InputError, match=r"cannot be read after 1 events .*(of event 2 is|could not|out of range|unpack)"
+    ):
+        events.open(tmp_path / "a.lhe")
+
+
+@pytest.mark.parametrize("word", ["nan", "-inf", "1e999", "abc", ""])
+def test_an_object_of_lhc_olympics_text_that_has_no_number(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "a.lhco"
+    path.write_text(LHCO.replace("220.0", word))
+    with pytest.raises(InputError, match=r"a\.lhco cannot be read after 1 events .* line 7, of event 2,"):
+        events.open(path)

@@ -7,10 +7,12 @@ bounded memory. Names follow Delphes' own converters: `particle.pid`, `particle.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +32,7 @@ Event = dict[str, Any]
 ROWS = 20_000
 """Particles of a row group."""
 
+_MOMENTUM = ("Px", "Py", "Pz", "E", "Mass")
 _INTEGERS = ("PID", "Status", "Mother1", "Mother2", "ColorLine1", "ColorLine2", "Number", "ProcessID", "Trigger")
 
 
@@ -143,7 +146,7 @@ def lhe(path: Path) -> Iterator[Event]:
         "ColorLine2": "color2", "Px": "px", "Py": "py", "Pz": "pz", "E": "e", "Mass": "m", "LifeTime": "lifetime",
         "Spin": "spin",
     }  # fmt: skip
-    events = None
+    events, number = None, 0
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # all that pylhe says of a file that is cut off or damaged
@@ -156,6 +159,13 @@ def lhe(path: Path) -> Iterator[Event]:
             raise ValueError(
                 f"an event says that it has {int(info.nparticles)} particles and has {len(event.particles)}"
             )
+        number += 1
+        for place, particle in enumerate(event.particles, 1):
+            for name in _MOMENTUM:
+                if not np.isfinite(value := getattr(particle, names[name])):
+                    raise ValueError(f"{name} of particle {place} of event {number} is {value}; expected a number")
+        if not np.isfinite(info.weight):
+            raise ValueError(f"the weight of event {number} is {info.weight}; expected a number")
         yield {
             "Event": {
                 "Weight": info.weight, "ProcessID": int(info.pid), "ScalePDF": info.scale, "CouplingQED": info.aqed,
@@ -167,25 +177,73 @@ def lhe(path: Path) -> Iterator[Event]:
 
 
 def hepmc(path: Path) -> Iterator[Event]:
-    """Events of a HepMC 2 or 3 text file: particles, first weight and all weights; momenta in GeV whatever it had."""
+    """Events of a HepMC 2 or 3 text file: particles, first weight and all weights; momenta in GeV whatever it had.
+
+    Raises ValueError where a weight or a property of a particle is no number: HepMC reads 0 there, or leaves it out.
+    """
     try:
         import pyhepmc
     except ModuleNotFoundError as error:
         raise MissingExtraError("pyhepmc", "generators", "reading HepMC files") from error
     names = {"PID": "pid", "Status": "status", "Px": "px", "Py": "py", "Pz": "pz", "E": "e", "Mass": "generated_mass"}
-    with pyhepmc.open(str(path)) as file:
+    with pyhepmc.open(str(path)) as file, contextlib.closing(_faults(path)) as faults:
         for event in file:
+            if fault := next(faults, None):
+                raise ValueError(fault)
             event.set_units(pyhepmc.Units.GEV, pyhepmc.Units.MM)
-            particles = event.numpy.particles
+            found = event.numpy.particles
+            particles = {name: np.array(getattr(found, field)) for name, field in names.items()}
             weights = [float(weight) for weight in event.weights]
+            if not np.isfinite([*(particles[name].sum() for name in _MOMENTUM), *weights]).all():
+                raise ValueError(f"a momentum or weight of event {event.event_number} is infinite")
             yield {
                 "Event": {"Number": int(event.event_number), "Weight": weights[0] if weights else 1.0},
-                "Particle": {name: np.array(getattr(particles, field)) for name, field in names.items()},
+                "Particle": particles,
                 "Weight": {"Weight": weights},
             }
-
+        if (fault := next(faults, None)) is not None:  # pyhepmc ends where it cannot read on, and says nothing
+            raise ValueError(fault or "the next event is not HepMC")
     if b"END_EVENT_LISTING" not in _tail(path):
         raise ValueError("the end of the event listing is missing")
+
+
+_NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE](?:-\d+|\+?0*[0-2]?\d?\d))?"
+_HEPMC_LINES = {
+    b"Asciiv3": {
+        b"E": re.compile(rb"E(?:\s+%b){3}(?:\s+@.*)?\s*" % _NUMBER),
+        b"W": re.compile(rb"W(?:\s+%b)*\s*" % _NUMBER),
+        b"P": re.compile(rb"P(?:\s+%b){9}\s*" % _NUMBER),
+    },
+    b"IO_GenEvent": {
+        b"E": re.compile(rb"E(?:\s+%b){11,}\s*" % _NUMBER),
+        b"P": re.compile(rb"P(?:\s+%b){12,}\s*" % _NUMBER),
+    },
+}
+"""What lines of events, weights and particles are in the text of HepMC 3 and HepMC 2."""
+
+
+def _faults(path: Path) -> Generator[str, None, None]:
+    """For each event of a HepMC text a sentence on its first line that holds no numbers, empty where there is none."""
+    lines: dict[bytes, re.Pattern[bytes]] = {}
+    event, fault = b"", ""
+    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            kind = line[:2].rstrip()
+            if kind == b"E" or line.startswith(b"HepMC::"):
+                if event:
+                    yield fault
+                event, fault = b"", ""
+            if line.startswith(b"HepMC::"):
+                form = line[7:].partition(b"-START")[0]
+                lines = _HEPMC_LINES.get(form, {})
+            elif kind == b"E":
+                event = (line.split()[1:2] or [b"?"])[0]
+            known = lines.get(kind)
+            if event and not fault and known is not None and not known.fullmatch(line):
+                at, what = (text.decode("utf-8", "replace").strip()[:60] for text in (event, line))
+                fault = f"line {number}, of event {at}, holds {what!r}; expected finite numbers"
+    if event:
+        yield fault
 
 
 def _tail(path: Path, size: int = 200) -> bytes:
@@ -220,13 +278,16 @@ def lhco(path: Path) -> Iterator[Event]:
             try:
                 values = [float(word) for word in words]
             except ValueError:
-                raise ValueError(f"line {number} holds {line.strip()[:60]!r}; expected numbers") from None
+                values = [np.nan]
+            at = f"line {number}" + ("" if event is None else f", of event {event['Event']['Number']},")
+            if not np.isfinite(values[:9]).all():
+                raise ValueError(f"{at} holds {line.strip()[:60]!r}; expected finite numbers")
             if values[0] == 0 and len(values) <= 3:
                 if event is not None:
                     yield event
                 event = _empty_event(values, fields)
-            elif event is None or len(values) < 9 or values[1] not in (*LHCO_OBJECTS, 6):
-                raise ValueError(f"line {number} is no object of LHC Olympics text: {line.strip()[:60]!r}")
+            elif event is None or len(values) in (*range(9), 10) or values[1] not in (*LHCO_OBJECTS, 6):
+                raise ValueError(f"{at} is no object of LHC Olympics text: {line.strip()[:60]!r}")
             elif values[1] == 6:
                 event["MissingET"] = {"MET": values[4], "Phi": values[3]}
             else:
