@@ -37,6 +37,13 @@ def dask_executor(address: str, *, patience: float = PATIENCE) -> Iterator[Execu
         InputError: that is no address.
         MissingExtraError: the package is not installed.
         BumpfitError: the scheduler cannot be reached.
+
+    Examples:
+        >>> from bumpfit.clusters import dask_executor
+        >>> with dask_executor("here"):
+        ...     pass
+        Traceback (most recent call last):
+        bumpfit.errors.InputError: 'here' is no address of a Dask scheduler; expected one like tcp://host:8786
     """
     if not re.fullmatch(r"([a-z]+://)?[^\s/:]+:\d{1,5}", address):
         raise InputError(f"'{address}' is no address of a Dask scheduler; expected one like tcp://host:8786")

@@ -46,6 +46,15 @@ NARROW = 1 / 50
 def performance(found: Curves, largest: Mapping[str, Merit], auc: str) -> Figure:
     """Score by class, above the significance over the threshold with the maxima `largest` ("significance", "asimov")
     marked; beside both the background rejection over the signal efficiency, with the `auc` written in.
+
+    Examples:
+        >>> from bumpfit.scoring import max_significance
+        >>> from bumpfit.scoring.curves import curves
+        >>> labels, scores = [0, 0, 1, 0, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.8, 0.9]
+        >>> found = curves(labels, scores, ("background", "signal"), min_background=1)
+        >>> best = {"significance": max_significance(labels, scores)}
+        >>> figure = bumpfit.report.performance(found, best, "AUC 0.89")
+        >>> figure.savefig("performance.png")
     """
     width, height = 2 * WIDTH, 1.05 * HEIGHT
     figure = Canvas(figsize=(width, height))

@@ -30,6 +30,15 @@ def observables(dataset: Dataset, *, bins: int = 40) -> Figure:
     """Distributions of every feature, one step line a class, each normalised to 1; missing values are left out.
 
     Raises InputError for a data set of images.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+
+        >>> values = np.random.default_rng(1).normal(80.0, 9.0, (20, 1)).astype(np.float32)
+        >>> made = Dataset(values, np.arange(20) % 2, np.ones(20), ("fatjet0.mass",), ("background", "signal"))
+        >>> bumpfit.report.observables(made, bins=5).axes[0].get_xlabel()
+        'fatjet0.mass [GeV]'
     """
     if dataset.samples.ndim != 2:
         raise InputError("the data set holds images; draw it with images")
@@ -60,6 +69,17 @@ def images(dataset: Dataset, *, log: bool = True, event: int | None = None) -> F
         event: number of the event in the data set, from 0; None draws the means.
 
     Raises InputError for a data set of observables, for an event that is not there, and when all weights are 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.events.dataset import Dataset
+
+        >>> pictures = np.random.default_rng(1).poisson(2.0, (20, 9, 9)).astype(np.float32)
+        >>> made = Dataset(pictures, np.arange(20) % 2, np.ones(20), (), ("background", "signal"))
+        >>> [axis.get_title() for axis in bumpfit.report.images(made).axes[:2]]
+        ['background', 'signal']
+        >>> bumpfit.report.images(made, event=3).axes[0].get_title()
+        'signal, event 3'
     """
     if dataset.samples.ndim != 3:
         raise InputError("the data set holds observables; draw it with observables")
@@ -106,6 +126,16 @@ def point_cloud(image: Image, events: Any, *, event: int = 0) -> Figure:
         event: number of the event, from 0.
 
     Raises InputError for an event that is not there, and for unknown names.
+
+    Examples:
+        >>> import awkward as ak
+        >>> from bumpfit.events.representations import Image
+        >>> inside = ak.zip({"pt": [[[5.0, 2.0]]], "eta": [[[0.1, -0.3]]], "phi": [[[0.4, 0.2]]]})
+        >>> jets = {"pt": [[7.0]], "eta": [[0.0]], "phi": [[0.3]], "constituents": inside}
+        >>> event = bumpfit.events.open({"fatjet": ak.zip(jets, depth_limit=2)})
+        >>> shape = Image(*(f"fatjet0.constituents.{name}" for name in ("phi", "eta", "pt")))
+        >>> bumpfit.report.point_cloud(shape, event).axes[0].get_title()
+        'event 0: 2 points'
     """
     clouds = image.points(events)
     if isinstance(event, bool) or not isinstance(event, int) or not 0 <= event < len(clouds):

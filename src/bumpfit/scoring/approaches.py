@@ -189,7 +189,18 @@ def require_events(index: NDArray[np.integer[Any]], classes: NDArray[Any]) -> No
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Trained models of one approach; `log_ratio` estimates ln p(x | class 1) / p(x | class 0)."""
+    """Trained models of one approach; `log_ratio` estimates ln p(x | class 1) / p(x | class 0).
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.scoring import BoostedTrees, train
+        >>> rng = np.random.default_rng(1)
+        >>> two, one = rng.normal(1.0, 1.0, (500, 1)), rng.normal(-1.0, 1.0, (500, 1))
+        >>> trained = train(BoostedTrees(models=2), two, one, seed=1)
+        >>> low, high = trained.log_ratio(np.array([[-1.0], [1.0]]))
+        >>> bool(low < 0 < high)
+        True
+    """
 
     estimators: tuple[Estimator, ...]
 

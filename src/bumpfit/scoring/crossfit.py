@@ -41,6 +41,18 @@ def cross_fit(
     """Per region: log density ratios of data (N,), background (M,) and `extra` events (K,); NaN outside the region.
 
     `extra` events (for example a simulated signal, never trained on) are scored by all folds and averaged.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.scoring import BoostedTrees, cross_fit, deal_folds
+        >>> rng = np.random.default_rng(1)
+        >>> data, background = rng.normal(0.5, 1.0, (600, 1)), rng.normal(0.0, 1.0, (600, 1))
+        >>> folds = deal_folds(600, 2, rng), deal_folds(600, 2, rng)
+        >>> everywhere = [(np.ones(600, bool), np.ones(600, bool))]
+        >>> trees = BoostedTrees(models=1)
+        >>> [(of_data, of_background, _)] = cross_fit(data, background, *folds, everywhere, trees, seed=1)
+        >>> bool(of_data.mean() > of_background.mean())
+        True
     """
     folds = int(data_fold.max()) + 1
     none = np.empty((0, data.shape[1]))

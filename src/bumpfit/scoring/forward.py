@@ -95,7 +95,18 @@ def _train_and_score(task: tuple[Classifier, Job]) -> tuple[Array, ...]:
 def train_and_score(
     approach: Classifier, jobs: Iterable[Job], executor: Executor | None = None
 ) -> Iterator[tuple[Array, ...]]:
-    """For each job: train, then score its tables; in the order of the jobs."""
+    """For each job: train, then score its tables; in the order of the jobs.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.scoring import BoostedTrees, Job, train_and_score
+        >>> rng = np.random.default_rng(1)
+        >>> positive, negative = rng.normal(1.0, 1.0, (500, 1)), rng.normal(-1.0, 1.0, (500, 1))
+        >>> job = Job(1, positive, negative, tables=(np.array([[-1.0], [1.0]]),))
+        >>> [(scores,)] = train_and_score(BoostedTrees(models=1), [job])
+        >>> bool(scores[0] < 0 < scores[1])
+        True
+    """
     return ordered_map(_train_and_score, ((approach, job) for job in jobs), executor=executor)
 
 
@@ -118,6 +129,17 @@ def forward_scores(
         regions: masks (data, background) of the regions (mass windows) that have a classifier each.
 
     Yields (region number, scored block), regions outermost.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit.scoring import BoostedTrees, ForwardPlan, forward_scores
+        >>> rng = np.random.default_rng(1)
+        >>> data, background = rng.normal(0.5, 1.0, (600, 1)), rng.normal(0.0, 1.0, (600, 1))
+        >>> plan = ForwardPlan(first=0.5, blocks=2)
+        >>> blocks, everywhere = (plan.deal(600, rng), plan.deal(600, rng)), [(np.ones(600, bool), np.ones(600, bool))]
+        >>> found = forward_scores(data, background, *blocks, everywhere, BoostedTrees(models=1), seed=1)
+        >>> [(region, scored.block, len(scored.data)) for region, scored in found]
+        [(0, 1, 150), (0, 2, 150)]
     """
     places: list[tuple[int, int, Rows, Rows]] = []
 

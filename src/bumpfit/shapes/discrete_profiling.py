@@ -35,6 +35,17 @@ class Envelope(Record):
     """Corrected -2 ln L against the number of signal events, one curve a family, and their lower envelope.
 
     `curves[family][i]` belongs to `points[i]` (None where the fit failed); `fits` are the free fits of all families.
+
+    Examples:
+        >>> import numpy as np
+        >>> data = bumpfit.histograms.from_counts(np.linspace(100.0, 200.0, 6), [90, 61, 52, 27, 20])
+        >>> families, held = [bumpfit.shapes.dijet(2), bumpfit.shapes.ua2(2)], {"mass": 150.0, "sigma": 9.0}
+        >>> peak = bumpfit.shapes.gaussian()
+        >>> found = bumpfit.shapes.envelope(data, families, peak, fixed=held, points=[0.0, 10.0])
+        >>> list(found.curves) == [family.name for family in families]
+        True
+        >>> found.envelope[0] == min(curve[0] for curve in found.curves.values())
+        True
     """
 
     points: tuple[float, ...]

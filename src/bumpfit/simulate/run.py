@@ -90,6 +90,12 @@ def events(
         InputError: wrong numbers, suffix or settings, or parts of another run beside the file.
         MissingExtraError: a package of the extra `simulate` is not installed.
         BumpfitError: no event passes, or Pythia gives up.
+
+    Examples:
+        >>> from bumpfit import simulate
+        >>> made = simulate.events(simulate.wtag("signal", mpi=False), 2, "w.parquet", seed=1)
+        >>> len(bumpfit.events.open("w.parquet"))
+        2
     """
     file = Path(path)
     _check(n, generate, file, seed, job.suffixes)
@@ -117,7 +123,14 @@ def _settings(job: Work, seed: int) -> dict[str, Any]:
 
 
 def run_card(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The run card of a file of simulated events; raises InputError when it has none."""
+    """The run card of a file of simulated events; raises InputError when it has none.
+
+    Examples:
+        >>> from bumpfit import simulate
+        >>> made = simulate.events(simulate.dijet(simulate.resonance(3500, 500, 100)), 2, "dijet.parquet", seed=1)
+        >>> simulate.run_card("dijet.parquet")["seed"]
+        1
+    """
     return store.run_card(path)
 
 

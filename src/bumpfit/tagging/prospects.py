@@ -68,6 +68,17 @@ class Prospects(Record):
     without data); `limit` is the 95 % CLs limit on mu, its `observed` None without data. `yields` and `errors` are
     expected events and their statistical errors a bin, `data` what was observed, or the expected background.
     `variations` are the expected events of the classes that a systematic uncertainty changes, at +1 and -1 of it.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit import tagging
+        >>> from bumpfit.events.dataset import Dataset
+        >>> score = np.tile([0.1, 0.3, 0.6, 0.9], 50)[:, None].astype(np.float32)
+        >>> made = Dataset(score, np.arange(200) // 100, np.ones(200), ("score",), ("background", "signal"))
+        >>> setup = tagging.Setup(events={"background": 400.0, "signal": 40.0}, edges=(0.0, 0.5, 1.0))
+        >>> found = tagging.prospects(made, made.samples[:, 0], setup, part=None)
+        >>> np.round(found.yields["signal"], 6).tolist(), found.has_data
+        ([20.0, 20.0], False)
     """
 
     channel: str
@@ -126,6 +137,18 @@ def prospects(
     Raises:
         InputError: unknown classes, numbers out of range, values that cannot be binned, variations that do not fit.
         BumpfitError: a fit does not converge.
+
+    Examples:
+        >>> import numpy as np
+        >>> from bumpfit import tagging
+        >>> from bumpfit.events.dataset import Dataset
+        >>> rng, kind = np.random.default_rng(1), np.arange(2000) % 2
+        >>> score = rng.normal(2.0 * kind, 1.0)[:, None].astype(np.float32)
+        >>> made = Dataset(score, kind, np.ones(2000), ("score",), ("background", "signal")).split(seed=1)
+        >>> setup = tagging.Setup(events={"background": 400.0, "signal": 80.0}, bins=4)
+        >>> found = tagging.prospects(made, made.samples[:, 0], setup)
+        >>> bool(found.expected.z > 2 and found.limit.expected[2] < 1)
+        True
     """
     expected = check(dataset, setup)
     signal = dataset.classes[-1] if setup.signal is None else setup.signal
