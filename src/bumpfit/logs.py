@@ -63,9 +63,19 @@ class Terminal(logging.Handler):
         sys.stderr.write(f"{self.format(record)}\n")
 
 
+CACHES = re.compile(r"cache|mkdir -p failed|not a writable directory")
+"""Messages of matplotlib on where it keeps its list of fonts: without such a folder it makes a temporary one itself."""
+
+
+def _of_no_cache(record: logging.LogRecord) -> bool:
+    return CACHES.search(str(record.msg)) is None
+
+
 @contextlib.contextmanager
 def told(file: str | None = None, *, verbose: bool = False) -> Iterator[None]:
     """Inside the block bumpfit tells what it does, at the end of `file` in full, with `verbose` on standard error.
+
+    Drawing libraries do not tell that their caches cannot be written: no number or figure depends on it.
 
     Raises InputError for a file that cannot be written, or that exists and is no log.
     """
@@ -86,9 +96,14 @@ def told(file: str | None = None, *, verbose: bool = False) -> Iterator[None]:
         log.propagate = False
     for handler in handlers:
         log.addHandler(handler)
+    drawing = [logging.getLogger(name) for name in ("matplotlib", "matplotlib.font_manager")]
+    for logger in drawing:
+        logger.addFilter(_of_no_cache)
     try:
         yield
     finally:
+        for logger in drawing:
+            logger.removeFilter(_of_no_cache)
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()

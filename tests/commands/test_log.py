@@ -1,7 +1,10 @@
 """What commands tell of themselves: `--log FILE` and `--verbose`."""
 
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,15 @@ def test_work_is_told_and_names_stay_on_their_line(tmp_path: Path, capsys: pytes
     assert lines[0].partition("progress: ")[2] == "fits\\n2026-11-29T begins, 3 steps"
     assert re.search(r"took \d\.\d s", lines[1]) and len(lines) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_cache_of_fonts_that_cannot_be_written_is_not_told(counting: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MPLCONFIGDIR": str(tmp_path / "file" / "none")}
+    command = [sys.executable, "-m", "bumpfit", "fit", str(counting), "--figure", str(tmp_path / "fit.png")]
+    done = subprocess.run(command, env=there, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    assert (tmp_path / "fit.png").stat().st_size > 10_000
+    with logs.told():
+        assert logging.getLogger("matplotlib").filter(logging.makeLogRecord({"msg": "a label has no glyph"}))
+    assert not logging.getLogger("matplotlib").filters
