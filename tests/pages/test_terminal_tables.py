@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bumpfit.pages import likelihood
-from bumpfit.pages.terminal import like, table
+from bumpfit.pages.terminal import like, measured, number, rounded_pair, table
 from bumpfit.results import Interval
 
 COLUMNS = ("parameter", "value", "error before the fit", "impact of one sigma", "pull")
@@ -49,6 +49,13 @@ def test_names_longer_than_the_terminal_are_folded() -> None:
 def test_a_table_of_one_column_or_without_rows() -> None:
     assert any("name" in line for line in drawn(40, ("name",), [("a",)]))
     assert any("name" in line for line in drawn(40, ("name", "value"), []))
+
+
+def test_no_digit_is_written_that_a_number_does_not_have() -> None:
+    assert rounded_pair(123456.7, 1e-12) == ("123456.7", "1e-12")
+    assert rounded_pair(1e300, 0.004) == ("1e+300", "0.004")
+    assert like(1e-300, 99.96, 0.0, -0.0) == ["99.96", "0", "0"]
+    assert number(-0.0) == "0" and measured(-0.0, 0.0) == "0 ± 0"
 
 
 def test_values_and_errors_are_rounded_together() -> None:

@@ -21,11 +21,13 @@ NOISE = 1e-7
 
 def number(value: float | None, digits: int = 5) -> str:
     """A number for a table; a dash where there is none."""
-    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+    return "—" if value is None or not math.isfinite(value) else f"{value + 0.0:.{digits}g}"
 
 
 SPREAD = 5
 """Decimal places up to which a value is written out beside its error."""
+KNOWN = 15
+"""Digits that a number in double precision has."""
 
 
 def rounded_pair(value: float | None, error: float | None) -> tuple[str, str]:
@@ -33,10 +35,9 @@ def rounded_pair(value: float | None, error: float | None) -> tuple[str, str]:
     if value is None or error is None or not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return number(value), number(error)
     places = decimals(error)
-    if not -SPREAD < places <= SPREAD:
-        return number(value, max(2, places + 1 + (math.floor(math.log10(abs(value))) if value else 0))), number(
-            error, 2
-        )
+    digits = places + 1 + (math.floor(math.log10(abs(value))) if value else 0)
+    if not -SPREAD < places <= SPREAD or digits > KNOWN:
+        return number(value, min(max(2, digits), KNOWN)), number(error, 2)
     return tuple(rounded(one, places).replace(MINUS, "-") for one in (value, error))  # type: ignore[return-value]
 
 
