@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from bumpfit import inference, toys, workspace
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import Problem, prepare
+from bumpfit.inference.starts import lifted
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import Model
 from study_size import FULL
@@ -166,3 +167,21 @@ def test_a_fit_whose_starts_are_impossible_moves_to_the_nearest_possible_one() -
     rise = null.twice_nll - inference.fit(model).twice_nll
     assert inference.scan(model, points=[0.0]).delta_twice_nll[0] == pytest.approx(rise, abs=1e-6)
     assert inference.discovery(model).q0 == pytest.approx(rise, abs=1e-6)
+
+
+def test_the_nearest_possible_start_of_many_bins_is_that_of_few() -> None:
+    """A strength far below zero, in 4 bins and the same bins 200 times: the rates of all have to be turned round."""
+    mod, smp = workspace.build.modifier, workspace.build.sample
+    found = []
+    for copies in (1, 200):
+        b, s = np.tile([50.0, 40.0, 60.0, 45.0], copies), np.tile([5.0, 6.0, 4.0, 7.0], copies)
+        shape = mod("histosys", "h", ((1.1 * b).tolist(), (0.9 * b).tolist()))
+        samples = [smp("s", s, mod("normfactor", "mu")), smp("b", b, mod("normfactor", "k"), shape)]
+        problem = prepare(workspace.read(workspace.build.workspace({"c": samples}, {"c": b}, "mu")))
+        x = problem.start.copy()
+        x[problem.model.index("mu")] = -30.0
+        low = np.where(problem.low > -40.0, -40.0, problem.low)
+        found.append(lifted(problem.model, x, problem.main, problem.aux, problem.free, low, problem.high))
+    few, many = found
+    assert few is not None and many is not None
+    np.testing.assert_allclose(many, few, atol=1e-9)

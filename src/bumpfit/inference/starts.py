@@ -26,7 +26,7 @@ def lifted(
     """
     x = np.where(free, np.clip(x, low, high), x)
     information = constraint_terms(x, aux, model.compiled)[1]
-    room = np.where(free, 1.0 / np.where(information > 0.0, information, 1.0), 0.0)
+    widths = np.where(free, 1.0 / np.sqrt(np.where(information > 0.0, information, 1.0)), 0.0)
     for step in range(STEPS):
         rate = model.expected(x)
         bad = (rate < 0.0) | ((rate <= 0.0) & (main > 0.0))
@@ -36,7 +36,7 @@ def lifted(
         if not np.isfinite(slopes).all():
             return None
         wanted = np.maximum(SHARE * main[bad], -rate[bad]) - rate[bad]
-        move = room[:, None] * slopes @ np.linalg.pinv(slopes.T @ (room[:, None] * slopes)) @ wanted
+        move = widths * np.linalg.lstsq((widths[:, None] * slopes).T, wanted, rcond=None)[0]  # of least norm
         moved = np.where(free, np.clip(x + move, low, high), x)
         if np.array_equal(moved, x):
             return None
