@@ -204,6 +204,22 @@ def test_profiles_along_a_parameter_are_those_of_fits_where_the_others_are_linea
     np.testing.assert_allclose(points, [m.x for m in fits], atol=2e-3)
 
 
+def test_profiles_know_bins_that_expect_nothing() -> None:
+    """Without signal a bin has no events and expects none; its slope over its rate has no size."""
+    b, mod = np.array([50.0, 0.0, 40.0]), workspace.build.modifier
+    shapes = [mod("histosys", f"h{k}", ((b * (1.1 + 0.01 * k)).tolist(), (b * 1.05).tolist())) for k in range(6)]
+    samples = [
+        workspace.build.sample("s", [1.0, 9.0, 2.0], mod("normfactor", "mu")),
+        workspace.build.sample("b", b, *shapes),
+    ]
+    problem = histfactory.prepare(workspace.read(workspace.build.workspace({"c": samples}, {"c": [49, 0, 42]}, "mu")))
+    best = problem.solve()
+    assert best.valid and best.x[problem.model.index("mu")] == 0.0
+    lines = Lines(problem.model, problem.main, problem.aux, best.x)
+    screen = Screen(lines, problem.aux, problem.free, problem.low, problem.high)
+    assert np.isfinite(screen.strength).all()
+
+
 def test_many_bending_parameters_are_fitted_only_where_a_profile_dips(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = histfactory.prepare(bending(1, 30))
     starts = []

@@ -40,7 +40,7 @@ class Screen:
         c, x = lines.model.compiled, lines.x
         self.lines, self.low, self.high = lines, low, high
         self.jac = rate_slopes(x, c, *lines.state)
-        rate = np.maximum(lines.rate, np.finfo(float).tiny)
+        rate = np.maximum(lines.rate, LEAST)
         fisher = (self.jac * self.jac) @ (np.maximum(1.0, lines.main / rate) / rate)
         self.pull, information = constraint_terms(x, aux, c)
         self.strength = np.maximum(information, UNCONSTRAINED * fisher)
@@ -48,7 +48,7 @@ class Screen:
         self.active = movable(x, free, low, high, slope) & (self.strength > 0)
         scaled = self.jac[self.active] / self.strength[self.active, None]
         self.kernel, self.push = scaled.T @ self.jac[self.active], scaled.T @ self.pull[self.active]
-        self.weight = lines.main / np.maximum(rate, LEAST) ** 2
+        self.weight = lines.main / rate**2
         self.inverse = np.linalg.inv(np.eye(rate.size) + self.kernel * self.weight)
 
     def profile(self, i: int, places: Floats) -> tuple[Floats, Floats]:
