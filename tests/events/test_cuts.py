@@ -168,6 +168,13 @@ ERRORS = [
     ("jet0.pt > 1o0", "neither a number nor a name", 10),
     ("jet0.pt > 100 jet1.pt > 3", "missing 'and'", 14),
     ("jet0.pt > 3 $", "not part of the cut language; a name that holds it goes between backticks", 12),
+    ("`a`b` > 3", "this backtick begins no name", 4),
+    (
+        "1 > `a``",
+        "this backtick begins no name; expected one more behind the name (its own are doubled)",
+        4,
+    ),
+    ("`` > 3", "this backtick begins no name", 0),
     ("jet0.pt and jet1.pt > 3", "'and' needs a condition", 0),
     ("jet.pt [any]", "'any' needs a condition", 0),
     ("jet.pt > 3 [any] [all]", "two quantifiers", 17),

@@ -121,14 +121,34 @@ def test_a_stored_branch_comes_before_an_alias(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["X:pt", "a::b", "2jets", "b tag", "c[3]", "d#1", "e.f", "and", "1", "(x,y)", "Jet.PT", "Jet1"]
+    "name",
+    [
+        "X:pt",
+        "a::b",
+        "2jets",
+        "b tag",
+        "c[3]",
+        "d#1",
+        "e.f",
+        "and",
+        "1",
+        "(x,y)",
+        "Jet.PT",
+        "Jet1",
+        "`",
+        "a`b",
+        "`a`",
+        "``",
+        "a`,`.b",
+    ],
 )
 def test_backticks_name_any_branch(name: str) -> None:
     source = events.open({name: [1.0, 3.0], "other": [2.0, 2.0]})
+    stored, name = name, name.replace("`", "``")  # a backtick of the name itself is doubled
     assert events.observable(f"`{name}`", source).tolist() == [1.0, 3.0]
     assert events.mask(f"`{name}` > 2 and other == 2", source).tolist() == [False, True]
     assert events.mask(f"max(`{name}`,other) > 2.5 and abs(`{name}`) > 0", source).tolist() == [False, True]
-    inside = events.open({name: ak.Array([[{name: 1.0, "pt": 2.0}], []])})
+    inside = events.open({stored: ak.Array([[{stored: 1.0, "pt": 2.0}], []])})
     if "." not in name and "[" not in name:
         assert events.observable(f"`{name}`0.`{name}`", inside).tolist() == [1.0, None]
         assert events.mask(f"`{name}`.pt > 1 [any]", inside).tolist() == [True, False]

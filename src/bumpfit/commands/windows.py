@@ -54,6 +54,7 @@ class Events:
 
         from bumpfit import events
         from bumpfit.events.cuts import values
+        from bumpfit.events.names import in_backticks
         from bumpfit.histograms import fill
 
         source = events.open(file)
@@ -62,7 +63,7 @@ class Events:
             names = list(source.layout.branches.exact)
             if len(names) != 1:
                 raise InputError(f"{file} has the columns {', '.join(names[:8])}; name one with --column")
-            column = f"`{names[0]}`"
+            column = in_backticks(names[0])
         return fill(values(column, source), np.asarray(edges))
 
 

@@ -7,7 +7,7 @@
     sign       = ("+" | "-")* power                    power   = atom [("**" | "^") sign]
     atom       = number | observable | function "(" sentence, ... ")" | "(" sentence ")"
 
-An observable that holds booleans is a condition. Backticks hold any name (`bumpfit.events.names`).
+An observable that holds booleans is a condition. Backticks hold any name (`bumpfit.events.names`), its own doubled.
 
 `and` binds tighter than `or`; `&`, `&&`, `|`, `||`, `!`, `~` are the same as the words. `veto`, `any` and `all` at the
 front of a sentence or bracket hold for all of it; written as functions (`any(jet.pt > 50)`) for their bracket. `[any]`
@@ -124,7 +124,11 @@ def _tokens(text: str) -> list[_Token]:
             if text[at] == "=":
                 raise CutError("'=' compares nothing; write '==' for equal", text, at)
             if text[at] == "`":
-                raise CutError("this backtick begins no name; expected one more behind the name", text, at)
+                raise CutError(
+                    "this backtick begins no name; expected one more behind the name (its own are doubled)",
+                    text,
+                    at,
+                )
             if text[at].isdigit():
                 raise CutError("this is neither a number nor a name (names start with a letter)", text, at)
             hint = "; a name that holds it goes between backticks" if text[at].isalpha() or text[at] in "#@$:?" else ""

@@ -4,7 +4,7 @@
 `jet0.constituents:10` the first ten constituents of the first jet; `jet0,jet1` two objects. Where digits at the end of
 a branch name get in the way, `jet02[0]` and `jet02[1:3]` say the same with brackets. A name without a dot is a flat
 column. Backticks hold a name that is no word: `` `Jets:all`0.pt ``, `` jet0.`b tag` ``, and alone, `` `Jet.PT` ``, any
-branch of the file.
+branch of the file. A backtick of the name itself is doubled there.
 
 A name that the file has exactly so is meant; else case and underscores do not matter (`FatJet0.BTag`,
 `fat_jet0.b_tag`), and a name that then fits several is an error.
@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from bumpfit.errors import InputError
 
-_QUOTED = r"`[^`]+`"
+_QUOTED = r"`(?:[^`]|``)+`(?!`)"
 _OBJECT = rf"(?:[A-Za-z_]\w*|{_QUOTED}\d*)(?:\[(?:\d+|\d*:\d*)\]|:\d*)?"
 DOTTED = rf"{_OBJECT}(?:\.{_OBJECT})*"
 _PART = re.compile(rf"([A-Za-z_]\w*?|{_QUOTED})(\d*)(?:\[(\d+)\]|\[(\d*):(\d*)\]|(:)(\d*))?")
@@ -111,18 +111,28 @@ def _parsed(text: str) -> Name:
         )
     *before, last = [piece.strip() for piece in split(text, ",")]
     *head, observable = split(last, ".")
-    quoted = observable.startswith("`")
+    marked = observable.startswith("`")
     if not head:
         if before or not _LAST.fullmatch(last):
             raise InputError(f"'{text}' names no observable; expected one after a dot, as in jet0,jet1.delta_r")
-        return Name((), last.strip("`"), text, quoted)
+        return Name((), unquoted(last), text, marked)
     if not _LAST.fullmatch(observable):
         raise InputError(f"'{text}' ends in '{observable}', which is an object; expected an observable, as in jet0.pt")
     items = (*(split(item, ".") for item in before), head)
     objects = tuple(tuple(_part(piece, text) for piece in item) for item in items)
     if any(len(parts) > 2 for parts in objects):
         raise InputError(f"'{text}' is nested more than once; expected at most jet0.constituents.pt")
-    return Name(objects, observable.strip("`"), text, quoted)
+    return Name(objects, unquoted(observable), text, marked)
+
+
+def in_backticks(name: str) -> str:
+    """A name in backticks, those of its own doubled."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def unquoted(piece: str) -> str:
+    """The name that a piece of a reference spells: itself, or what stands in its backticks."""
+    return piece[1:-1].replace("``", "`") if piece.startswith("`") else piece
 
 
 def split(text: str, mark: str) -> list[str]:
@@ -142,7 +152,7 @@ def _part(piece: str, text: str) -> Part:
     if match is None:
         raise InputError(f"'{piece}' in '{text}' is not the name of an object; expected jet, jet0, jet:3 or jet1:3")
     stem, digits, index, low, high, colon, end = match.groups()
-    stem = stem.strip("`")
+    stem = unquoted(stem)
     if index is not None:
         return Part(stem, digits, index=int(index))
     if low is not None:
