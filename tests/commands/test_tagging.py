@@ -138,8 +138,10 @@ def test_systematic_variations(
     }
     assert {("jes", "normsys"), ("jes", "histosys"), ("scale_tau21", "histosys")} <= kinds
     assert bumpfit("limit", workspace, "--json").json["expected"] == pytest.approx(found["limit"]["expected"])
-    shown = bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--variation", both, "--shape-only")
-    assert shown.code == 0 and "systematic uncertainty" in shown.out and "jes" in shown.out
+    shown = bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--variation", both, "--shape-only",
+                    "--report", tmp_path / "page.html")  # fmt: skip
+    assert shown.code == 0 and "jes" in (tmp_path / "page.html").read_text()
+    assert "systematic uncertainty" in shown.out and "jes" in shown.out
     assert [len(entry["path"]) > 0 for entry in told["inputs"]] == [True] * 3
     for words, message in (
         (("--variation", f"jes={varied['up']},{varied['down']},x.ds"), "expected one file, or two"),

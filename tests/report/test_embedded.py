@@ -119,6 +119,12 @@ def test_words_of_bands_and_panels_with_guides() -> None:
     assert "jes 0.5, lumi 0.7" in spoken(figure)
 
 
+def test_words_of_steps_that_stand_on_nothing() -> None:
+    figure, (axis,) = panels()
+    axis.stairs([0.9, 1.2], [0.0, 1.0, 2.0], baseline=None, label="jes")
+    assert spoken(figure) == "jes: 0.9 at 0.5, 1.2 at 1.5."
+
+
 def test_rounding_is_not_told_and_places_keep_their_distance() -> None:
     with style():
         figure, (axis,) = panels()

@@ -145,9 +145,9 @@ def _series(handle: Any, sides: tuple[_Side, _Side]) -> str:
         return _bars(handle, sides)
     if isinstance(handle, StepPatch):
         top, edges, base = handle.get_data()
-        values = np.asarray(top, dtype=np.float64) - np.asarray(base)
+        values = np.asarray(top, dtype=np.float64) - (0.0 if base is None else np.asarray(base))  # None: a line
         middle = 0.5 * (np.asarray(edges)[1:] + np.asarray(edges)[:-1])
-        if np.any(base):  # a band
+        if base is not None and np.any(base):  # a band
             return _points(middle, values, sides, "bins, upper less lower edge", few="upper less lower edge ")
         if handle.get_fill():  # of a stack it stands on the others
             return _points(middle, values, sides, "bins, upper edge", few="upper edge ")
