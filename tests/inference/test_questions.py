@@ -151,6 +151,21 @@ def test_contour_lies_on_the_threshold() -> None:
         contour(model, "x", "x")
 
 
+def test_a_contour_that_a_range_cuts_between_its_points_is_not_closed() -> None:
+    """The parameters are correlated: of four points none has the largest y."""
+    signal, background = [1.0, 6.0, 20.0], [50.0, 60.0, 40.0]
+    samples = [
+        build.sample("s", signal, build.modifier("normfactor", "x")),
+        build.sample("b", background, build.modifier("normfactor", "y")),
+    ]
+    model = read(build.workspace({"c": samples}, {"c": [56, 70, 60]}, "x"))
+    whole = contour(model, "x", "y", n_points=4, ranges={"x": (-10.0, 10.0)})
+    assert whole.closed and max(whole.y) < whole.ranges[1][1] - 0.02
+    top = whole.ranges[1][1] - 0.01
+    cut = contour(model, "x", "y", n_points=4, ranges={"x": (-10.0, 10.0), "y": (0.0, top)})
+    assert cut.ranges[1][1] == top and not cut.closed
+
+
 def test_upper_limit_of_a_counting_experiment() -> None:
     """With one large count the asymptotic CLs limit solves Phi(-(mu - mu_hat) / sigma) = 0.05 Phi(mu_hat / sigma)."""
     b, s = 1e6, 1e3

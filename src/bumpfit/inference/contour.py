@@ -39,7 +39,7 @@ def contour(
 
     The line is found on `n_points` rays from the best fit, spread evenly where the likelihood is Gaussian; a ray that
     leaves the ranges first ends there, and the contour is then not closed. Its ends in x and y (`ranges`) are found
-    apart from the points. Raises InputError for wrong names or level,
+    apart from the points; it is not closed either where one of them is an end of a range. Raises InputError for wrong names or level,
     BumpfitError when a fit does not converge or the data do not determine the parameters.
 
     Examples:
@@ -59,7 +59,7 @@ def contour(
     profile = Profile(likelihood, x)
     threshold = chi2_quantile(level, freedom=2)
     points, closed, found = profile.settled(lambda: _Rays(profile, y, threshold).line(n_points))
-    ranges = _ends(profile, threshold), _ends(Profile(likelihood, y), threshold)
+    ends = [_ends(one, threshold) for one in (profile, Profile(likelihood, y))]
     i, j = position(likelihood, x), position(likelihood, y)
     best = profile.best
     return Contour(
@@ -68,24 +68,24 @@ def contour(
         x=tuple(float(p[0]) for p in points),
         y=tuple(float(p[1]) for p in points),
         best=(float(best.x[i]), float(best.x[j])),
-        ranges=ranges,
-        closed=closed,
+        ranges=(ends[0][0], ends[1][0]),
+        closed=closed and all(crossed for _, crossed in ends),
         at_bounds=at_ends(likelihood, best, *found),
     )
 
 
-def _ends(profile: Profile, threshold: float) -> tuple[float, float]:
-    """Where the profile of one parameter crosses the threshold of both, or its range ends."""
+def _ends(profile: Profile, threshold: float) -> tuple[tuple[float, float], bool]:
+    """Where the profile of one parameter crosses the threshold of both, or its range ends; whether it crosses twice."""
 
     def inside(value: float) -> float:
         return math.sqrt(threshold) - math.sqrt(profile.rise(value))
 
-    def question() -> tuple[float, float]:
+    def question() -> tuple[tuple[float, float], bool]:
         step, best = first_step(profile, threshold), profile.estimate
         ends = [outward(inside, best, sign * step, end, PRECISION)
                 for sign, end in zip((-1.0, 1.0), profile.range, strict=True)]  # fmt: skip
         low, high = (end if found is None else found for found, end in zip(ends, profile.range, strict=True))
-        return low, high
+        return (low, high), None not in ends
 
     return profile.settled(question)
 
