@@ -130,3 +130,18 @@ def test_pdf_by_ghostscript(process: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(BumpfitError, match=r"Ghostscript cannot make a PDF .* undefined in Ffermion"):
         save_diagrams(process, tmp_path / "b", pdf=True)
     assert not (tmp_path / "b").exists()
+
+
+def test_files_that_would_have_one_name_are_refused(process: Path, tmp_path: Path) -> None:
+    eps(process / "SubProcesses" / "P1 qq_wpz" / "matrix1.ps", "u d~ > w+ z", 1)
+    with pytest.raises(InputError, match="two files of diagrams of .* would be called 'P1_qq_wpz_matrix1.ps'"):
+        save_diagrams(process, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_of_many_beginnings_of_a_title_is_read_at_once(tmp_path: Path) -> None:
+    """Each of them was compared with the whole rest of the line: more than a minute for 1 MB."""
+    path = tmp_path / "SubProcesses" / "P1" / "matrix1.ps"
+    path.parent.mkdir(parents=True)
+    path.write_text("%!PS " + "50 770 moveto (" * 60_000)
+    assert [one.process for one in find_diagrams(tmp_path)] == [""]

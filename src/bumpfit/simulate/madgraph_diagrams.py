@@ -21,7 +21,7 @@ PLACES = ("SubProcesses/P*/matrix*.ps", "Diagrams/*.eps")
 HEAD = b"%!PS"
 LARGEST = 100_000_000
 """Bytes of a file of diagrams: one takes some kB."""
-TITLE = re.compile(r"50\s+770\s+moveto\s*\((.*)\)\s*show")
+TITLE = re.compile(r"50\s+770\s+moveto\s*\(([^()\n]*)\)\s*show")
 LABEL = re.compile(r"\(\s*diagram\s+\d+")
 GHOSTSCRIPT = ("gs", "gswin64c", "gswin32c")
 
@@ -51,7 +51,7 @@ def find_diagrams(folder: str | Path) -> list[Diagrams]:
     """The files of diagrams in a process folder, in the order of their names.
 
     Raises:
-        InputError: no such folder, it has no diagrams, or a file of them is none.
+        InputError: no such folder, it has no diagrams, a file of them is none, or two would have one name.
 
     Examples:
         >>> from bumpfit.simulate.madgraph_diagrams import find_diagrams
@@ -70,7 +70,12 @@ def find_diagrams(folder: str | Path) -> list[Diagrams]:
             f"{folder} has no diagrams (SubProcesses/P*/matrix*.ps); expected the output folder of a MadGraph process "
             "that was made without --noeps=True"
         )
-    return [_read(path) for path in files]
+    found = [_read(path) for path in files]
+    names = [one.name for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two files of diagrams of {folder} would be called '{twice}'; rename one of their folders")
+    return found
 
 
 def save_diagrams(folder: str | Path, out: str | Path, *, pdf: bool = False) -> list[Diagrams]:
