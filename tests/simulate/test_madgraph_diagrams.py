@@ -134,7 +134,7 @@ def test_pdf_by_ghostscript(process: Path, tmp_path: Path, monkeypatch: pytest.M
 
 def test_files_that_would_have_one_name_are_refused(process: Path, tmp_path: Path) -> None:
     eps(process / "SubProcesses" / "P1 qq_wpz" / "matrix1.ps", "u d~ > w+ z", 1)
-    with pytest.raises(InputError, match="two files of diagrams of .* would be called 'P1_qq_wpz_matrix1.ps'"):
+    with pytest.raises(InputError, match=r"two files of diagrams of .* would be called 'P1_qq_wpz_matrix1.ps'"):
         save_diagrams(process, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

@@ -39,8 +39,9 @@ def contour(
 
     The line is found on `n_points` rays from the best fit, spread evenly where the likelihood is Gaussian; a ray that
     leaves the ranges first ends there, and the contour is then not closed. Its ends in x and y (`ranges`) are found
-    apart from the points; it is not closed either where one of them is an end of a range. Raises InputError for wrong names or level,
-    BumpfitError when a fit does not converge or the data do not determine the parameters.
+    apart from the points; it is not closed either where one of them is an end of a range.
+    Raises InputError for wrong names or level, BumpfitError when a fit does not converge or the data do not determine
+    the parameters.
 
     Examples:
         >>> found = bumpfit.inference.contour(model, "mu", "norm", n_points=8)
