@@ -108,6 +108,8 @@ def test_records_of_awkward() -> None:
     for wrong, said in (
         (ak.Array([1.0, 2.0]), "has no fields"),
         (ak.Array([{"pt": [1.0]}, {"pt": [1.0, 2.0]}]), "field 'pt' of the awkward array is no column"),
+        (ak.Record({"pt": 1.0}), "is a single record"),
+        (ak.Array([{"pt": "a"}, {"pt": None}]), "field 'pt' of the awkward array lacks values and holds no numbers"),
         (ak.Array([{"jet": {"pt": 1.0}}]), "field 'jet' of the awkward array"),
         (ak.to_regular(ak.Array([{"p": [1.0, 2.0]}, {"p": [3.0, 4.0]}])), "field 'p' of the awkward array"),
     ):

@@ -87,9 +87,10 @@ def pandas_of(frame: Any) -> pd.DataFrame:
 
 def _of_awkward(array: Any) -> pd.DataFrame:
     """One column a field; missing values are NaN."""
-    if not array.fields:
+    if not array.fields or type(array).__name__ != "Array":
         raise InputError(
-            "the awkward array has no fields; expected records with one number a field, as ak.Array({...})"
+            "the awkward array has no fields, or is a single record; expected records with one number a field, as "
+            "ak.Array({...})"
         )
     columns = {}
     for name in array.fields:
@@ -100,6 +101,8 @@ def _of_awkward(array: Any) -> pd.DataFrame:
         if values.ndim != 1 or values.dtype.names:
             raise InputError(f"field '{name}' of the awkward array holds several numbers an event; expected one")
         missing = np.ma.getmaskarray(values).any()
+        if missing and values.dtype.kind not in "biuf":
+            raise InputError(f"field '{name}' of the awkward array lacks values and holds no numbers; expected numbers")
         columns[name] = np.ma.filled(values.astype(np.float64), np.nan) if missing else np.asarray(values.data)
     return pd.DataFrame(columns)
 
