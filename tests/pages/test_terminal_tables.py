@@ -69,5 +69,7 @@ def test_values_and_errors_are_rounded_together() -> None:
 def test_ends_of_intervals_share_the_places_of_their_half_width() -> None:
     one = Interval("mu", 0.268091, 1.06806, 0.655539, 0.6827, low_at_bound=True)
     assert likelihood.bounds(one) == "0.27 (end of the range) to 1.07"
+    assert likelihood.bounds(Interval("mu", 0.0213, 3.52, 1.7, 0.6827)) == "0.021 to 3.5"  # zero is outside
+    assert likelihood.bounds(Interval("mu", 0.0, 3.52, 1.7, 0.6827)) == "0.0 to 3.5"
     assert likelihood.bounds(Interval("mu", None, 1.2345, 0.0, 0.9)) == "below 1.2"
     assert like(likelihood.half(one), one.best, 3e-17, None) == ["0.66", "0.00", "—"]

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bumpfit.pages.terminal import like, measured, number, pairs, probability, rounded_pair, stacked, statistic, table
+from bumpfit.pages.terminal import (
+    NOISE,
+    like,
+    measured,
+    number,
+    pairs,
+    probability,
+    rounded_pair,
+    stacked,
+    statistic,
+    table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,7 +195,7 @@ def bounds(interval: Interval) -> str:
     """The ends of an interval in words, with as many decimal places as its half width has as an error."""
     size = half(interval)
     low, high = (
-        (like(size, end)[0] if error is None else measured(end, error)) + (" (end of the range)" if cut else "")
+        (_end(end, size) if error is None else measured(end, error)) + (" (end of the range)" if cut else "")
         for end, error, cut in (
             (interval.low, interval.low_error, interval.low_at_bound),
             (interval.high, interval.high_error, interval.high_at_bound),
@@ -193,6 +204,14 @@ def bounds(interval: Interval) -> str:
     if interval.low is None:
         return f"below {high}"
     return f"above {low}" if interval.high is None else f"{low} to {high}"
+
+
+def _end(value: float | None, size: float | None) -> str:
+    """An end of an interval; one that is not zero is not written as zero."""
+    text = like(size, value)[0]
+    if value is None or size is None or abs(value) < NOISE * size or text.strip("-0."):
+        return text
+    return number(value, 2)
 
 
 def half(interval: Interval) -> float | None:
