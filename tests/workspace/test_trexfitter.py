@@ -381,6 +381,8 @@ Systematic: "theirs"
     ("how", "nominal", "own", "theirs", "variance"),
     [
         ("AddSample: Other", lambda a, b: a + b, lambda a, b: a + b, lambda a, b, t: a + t, lambda a, b: a + b),
+        ("AddSamples: Other\n  AddSample: Bkg1", lambda a, b: a + b, lambda a, b: a + b, lambda a, b, t: a + t,
+         lambda a, b: a + b),
         ("SubtractSamples: Other", lambda a, b: a - b, lambda a, b: a - b, lambda a, b, t: a - t, lambda a, b: a + b),
         ("MultiplyBy: Other", lambda a, b: a * b, lambda a, b: a * b, lambda a, b, t: a * t,
          lambda a, b: a * b**2 + b * a**2),

@@ -176,10 +176,10 @@ class RegionSamples:
     def _worked_out(self, block: Block) -> Yields:
         found = self._read(block)
         for key, sign in (("SubtractSample", -1.0), ("AddSample", 1.0)):
-            for setting in (key, f"{key}s"):
-                for name in block.names(setting):
-                    if name in self.blocks or name not in self.all:  # one of other regions adds nothing
-                        found = self._joined(block, setting, found, name, _Sum(sign))
+            setting = f"{key}s" if f"{key}s" in block.settings else key  # the list takes the place of the single one
+            for name in block.names(setting):
+                if name in self.blocks or name not in self.all:  # one of other regions adds nothing
+                    found = self._joined(block, setting, found, name, _Sum(sign))
         for key, way in (("MultiplyBy", _Product()), ("DivideBy", _Quotient())):
             if block.text(key):
                 found = self._joined(block, key, found, block.text(key), way)
