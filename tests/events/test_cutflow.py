@@ -71,6 +71,17 @@ def test_nothing_left(flat: str) -> None:
     assert "-" in cutflow.text(flow)
 
 
+def test_a_sum_of_weights_that_is_negative_has_no_fractions() -> None:
+    table = {"pt": [1.0, 2.0, 3.0, 4.0, 5.0], "w": [2.5, -2.0, 0.5, -1.0, 1.5]}
+    flow = cutflow.cutflow(table, ["pt > 1", "pt > 3", "pt > 4"], weights="w")
+    assert [step.weighted for step in flow.steps] == [-1.0, 0.5, 1.5]
+    assert [step.error for step in flow.steps] == pytest.approx(np.sqrt([7.5, 3.25, 2.25]))
+    assert [step.efficiency for step in flow.steps] == [pytest.approx(-1 / 1.5), None, 3.0]
+    assert [step.total_efficiency for step in flow.steps] == pytest.approx([-1 / 1.5, 1 / 3, 1.0])
+    negative = cutflow.cutflow({"pt": [1.0, 2.0, 3.0], "w": [1.0, -2.0, 0.5]}, ["pt > 1"], weights="w")
+    assert negative.weighted == -0.5 and "%" not in cutflow.text(negative)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

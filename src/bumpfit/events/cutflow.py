@@ -31,7 +31,8 @@ class Step(Record):
 
     `efficiency` is the weighted fraction of the step before, `total_efficiency` of all events; `others` and
     `others_weighted` are what passes all cuts but this one (N-1), `alone` the fraction of those that passes it too.
-    Fractions of nothing are None; with weights of both signs fractions may be negative or above 1.
+    Fractions of nothing, and of weights whose sum is not positive, are None; with weights of both signs the others may
+    be negative or above 1.
     """
 
     cut: str
@@ -247,7 +248,7 @@ def _record(
 
 
 def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None
+    return float(part / whole) if whole > 0 else None
 
 
 def _rows(flows: CutFlow | Sequence[CutFlow], n_minus_1: bool) -> list[list[str]]:
