@@ -25,6 +25,7 @@ FLOORS = {
             "console",
             "foreign",
             "logs",
+            "mixing",
             "files",
             "archives",
             "normal",

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from typing import Any
 
 from bumpfit.errors import BumpfitError, InputError, MissingExtraError, UnfinishedError, WaitingWarning
-from bumpfit.execute import TICK, Renewable, available_cores, worker_pool
+from bumpfit.execute import TICK, Renewable, processes, worker_pool
 
 CONNECT = "5s"
 """How long a Dask scheduler may take to answer."""
@@ -68,7 +68,7 @@ def dask_executor(address: str, *, patience: float = PATIENCE) -> Iterator[Execu
 @contextlib.contextmanager
 def pool(workers: int | None, address: str | None = None) -> Iterator[Executor | None]:
     """Processes of this machine (None: one a core; `execute.worker_pool`), or the workers of a Dask scheduler."""
-    with worker_pool(workers or available_cores()) if address is None else dask_executor(address) as executor:
+    with worker_pool(processes(workers)) if address is None else dask_executor(address) as executor:
         yield executor
 
 

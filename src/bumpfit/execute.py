@@ -52,6 +52,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processes(workers: int | None) -> int:
+    """As many as are asked for, or one a core."""
+    return workers or available_cores()
+
+
 def ordered_map(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],

@@ -19,7 +19,6 @@ from bumpfit.commands.higgsml_options import (
     Scale,
     Soft,
     TableOut,
-    cores,
     model_of,
     read_events,
     true_strengths,
@@ -166,6 +165,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
+    from bumpfit.execute import processes
     from bumpfit.higgsml.method import save
     from bumpfit.higgsml.population import calibrated
     from bumpfit.higgsml.streamed import training
@@ -180,9 +180,8 @@ def train(
     made = _made(method, option or [], mode, luminosity, member or [])
     table = training(data, rows, seed)
     fitted = made.fit(table, seed)
-    by = None
-    if calibrate and not fitted.as_published:
-        by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=cores(workers))
+    wanted = calibrate and not fitted.as_published
+    by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=processes(workers)) if wanted else None
     save(fitted, out)
     if export is not None:
         write_entry(out, export)
@@ -280,6 +279,7 @@ def _fit_counts(
     counts: str, templates: Path | None, regions: Path | None, calibrate: int, seed: int, workers: int | None,
     unbounded: bool, challenge_range: bool,
 ) -> tuple[Any, list[Path]]:  # fmt: skip
+    from bumpfit.execute import processes
     from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
     from bumpfit.higgsml.interval import with_interval
     from bumpfit.higgsml.likelihood import measure
@@ -294,7 +294,7 @@ def _fit_counts(
     if challenge_range:
         found = with_interval(found, template_range_calibration(model, max(calibrate, 50), seed + 2))
     elif calibrate:
-        by = template_calibration(model, calibrate, seed + 1, workers=cores(workers))
+        by = template_calibration(model, calibrate, seed + 1, workers=processes(workers))
         found = with_interval(found, by)
     return found, [*inputs, *more]
 

@@ -26,13 +26,6 @@ Luminosity = Annotated[float, typer.Option(help="fb-1 of an experiment; weights 
 Drawn = Annotated[str, typer.Option(metavar="all|none|NAME,...", help="Which nuisances are drawn from the prior.")]
 
 
-def cores(workers: int | None) -> int:
-    """Processes that are asked for: as many as there are cores where none are."""
-    from bumpfit.execute import available_cores
-
-    return workers or available_cores()
-
-
 def read_events(path: Path) -> pd.DataFrame:
     """A table of events."""
     from bumpfit.events.formats import read_frame

@@ -13,7 +13,6 @@ from bumpfit.commands.higgsml_options import (
     Grid,
     Luminosity,
     Regions,
-    cores,
     model_of,
     read_events,
     true_strengths,
@@ -105,15 +104,16 @@ def coverage(
 
     bumpfit higgsml coverage --templates grid.json -n 100000 --challenge-range --workers 2
     """
+    from bumpfit.execute import processes
     from bumpfit.higgsml.calibration import template_calibration, template_range_calibration
     from bumpfit.higgsml.ensemble import ensemble
     from bumpfit.pages.higgsml import achieved
 
     check_outputs([path for path in (method, templates, regions) if path is not None], output.out)
     model, inputs = _likelihood(method, templates, regions)
-    calibration = template_calibration(model, calibrate, seed + 1, workers=cores(workers))
+    calibration = template_calibration(model, calibrate, seed + 1, workers=processes(workers))
     ranged = template_range_calibration(model, 2 * calibrate, seed + 2) if challenge_range else None
-    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=cores(workers))
+    found = ensemble(model, n, seed, calibration, ranged, eps=eps, workers=processes(workers))
     output.give({**provenance("higgsml coverage", inputs), **found.to_dict()}, lambda: achieved(found))
 
 

@@ -375,10 +375,10 @@ def law_of(toys: int | None, seed: int, workers: int | None) -> Law:
         from bumpfit.inference import Asymptotic
 
         return Asymptotic()
-    from bumpfit.execute import available_cores
+    from bumpfit.execute import processes
     from bumpfit.toys import Toys
 
-    return Toys(toys, seed, workers or available_cores())
+    return Toys(toys, seed, processes(workers))
 
 
 def by_mass(paths: Sequence[Path], masses: str | None, reading: Reading) -> Mapping[float, Model]:

@@ -143,13 +143,13 @@ def _prepare(
     parameter: str | None, seed: int, workers: int | None,
 ) -> tuple[Model, dict[str, Any], dict[str, Any]]:  # fmt: skip
     """The model, arguments of the study, and the first keys of its result, after all checks that cost nothing."""
-    from bumpfit.execute import available_cores
+    from bumpfit.execute import processes
 
     drawing.check()
     _numbers(strengths)
     files = [workspace, *reading.files]
     check_outputs(files, output.out, drawing.figure)
-    common = {"seed": seed, "workers": workers or available_cores(), "parameter": parameter}
+    common = {"seed": seed, "workers": processes(workers), "parameter": parameter}
     return reading.model(workspace), common, provenance(command, files, {**reading.given(), "seed": seed})
 
 

@@ -118,7 +118,7 @@ def toys(
         raise InputError(f"cannot write {out}: expected a name that ends in .parquet or .json")
     if shard is not None and (out is None or out.suffix.lower() not in PARQUET):
         raise InputError("a shard is merged later, so it needs a result file: -o NAME.parquet")
-    from bumpfit.execute import available_cores
+    from bumpfit.execute import processes
 
     options = {
         "n": n, "statistic": statistic, "mu": mu, "test": test, "observed": observed, "until": until, "shard": shard,
@@ -142,7 +142,7 @@ def toys(
         source, n = _source(files, reading, n, statistic, mu, test, observed, tail=tail)
         part = None if shard is None else part_of(n, *parse_shard(shard))
         found = run(
-            source, n, seed=seed, workers=workers or available_cores(), executor=executor,
+            source, n, seed=seed, workers=processes(workers), executor=executor,
             path=keep, part=part, until=until, observed=observed,
         )  # fmt: skip
     if isinstance(source, ScanEngine):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError, InputWarning
 from bumpfit.events.formats import quoted
 from bumpfit.events.tables import Events, gev
+from bumpfit.mixing import mixed
 
 Array = NDArray[np.float64]
 
@@ -115,17 +116,14 @@ def _check_scale(name: str, data: Array, background: Array) -> None:
 def _rows(events: Events, names: tuple[str, ...]) -> NDArray[np.uint64]:
     """A number for the content of every event in the precision of 32-bit floats, shape (N,)."""
     columns = (events.column(name).astype(np.float32) + np.float32(0) for name in (events.mass_name, *names))
-    return _mixed((column.view(np.uint32) for column in columns), len(events))
+    return _of_rows((column.view(np.uint32) for column in columns), len(events))
 
 
-def _mixed(columns: Iterable[NDArray[Any]], n: int) -> NDArray[np.uint64]:
-    """One number of 64 bits a row (splitmix64): those of different rows are equal by chance once in 10^19 pairs."""
+def _of_rows(columns: Iterable[NDArray[Any]], n: int) -> NDArray[np.uint64]:
+    """One number of 64 bits a row: those of different rows are equal by chance once in 10^19 pairs."""
     found = np.zeros(n, np.uint64)
     for column in columns:
-        found = (found ^ column.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
-        found ^= found >> np.uint64(31)
+        found = mixed(found ^ column.astype(np.uint64))
     return found
 
 
@@ -143,7 +141,7 @@ def _check_rounded(data: Events, background: Events) -> None:
             if high > low:
                 place = np.floor((table.column(name) - low) / (high - low) * CELLS)
                 columns.append(np.clip(place, -(2.0**62), 2.0**62).astype(np.int64))
-        cells.append(np.unique(_mixed(columns, len(table)), return_counts=True))
+        cells.append(np.unique(_of_rows(columns, len(table)), return_counts=True))
     (few, many) = sorted(cells, key=lambda table: int(table[1].sum()))
     both = np.isin(few[0], many[0], assume_unique=True)
     shared, size = int(few[1][both].sum()), int(few[1].sum())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.higgsml.columns import HARD_EVENT, PRIMARY, PROCESS, matrix, process_index
+from bumpfit.mixing import mixed
 
 LEARNERS = 0.5
 """Share of the generated events that train learners."""
@@ -44,15 +45,6 @@ def _keys(table: pd.DataFrame) -> NDArray[np.uint64]:
         return np.asarray(keys * np.uint64(4) + process_index(table[PROCESS]).astype(np.uint64))
     values = matrix(table, PRIMARY[:3]).view(np.uint32).astype(np.uint64)
     return np.asarray((values[0] << np.uint64(32)) ^ (values[1] << np.uint64(16)) ^ values[2])
-
-
-def mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A hash of 64 bits (splitmix64, Steele, Lea and Flood, OOPSLA 2014)."""
-    with np.errstate(over="ignore"):
-        z = keys + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def parts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

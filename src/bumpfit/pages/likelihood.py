@@ -165,7 +165,7 @@ def posterior(found: Posterior) -> RenderableType:
         ("median", median),
         (f"central interval at {found.level:.2%}", f"{low} to {high}"),
         (f"shortest interval at {found.level:.2%}", f"{shortest_low} to {shortest_high}"),
-        (f"upper limit at {found.limit_level:.2%}", with_error(found.upper, found.upper_error or None, 5)),
+        (f"upper limit at {found.limit_level:.2%}", measured(found.upper, found.upper_error or None)),
     ])  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def chance(p: float | None, error: float | None) -> str:
     return probability(p) if error is None else measured(p, error)
 
 
-def with_error(value: float | None, error: float | None, digits: int = 5) -> str:
+def with_error(value: float | None, error: float | None, digits: int) -> str:
     """A number with its statistical error, where it has one."""
     return number(value, digits) if error is None else measured(value, error)
 

@@ -73,7 +73,7 @@ def limits_side_by_side(found: Mapping[str, Limit]) -> Figure:
                     label="Expected" if k == 0 else "")  # fmt: skip
     axis.plot(observed, places, color=BLACK, marker="o", linestyle="none", label="Observed")
     known = [float(v) for v in (*expected.ravel(), *observed) if np.isfinite(v)]
-    first, last = min(0.0, *known, 0.0), max([0.0, *known]) if known else 1.0
+    first, last = min([0.0, *known]), max([0.0, *known])
     if not first < last:
         last = first + 1.0
     edge = first + (last - first) * 1.40  # numbers stand beyond the bars
