@@ -14,7 +14,7 @@ from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, stacked, table
 
 Target = Annotated[Path, typer.Option("-o", "--out", help="Workspace to write.")]
-Format = Literal["histfactory", "hs3", "xml", "datacard"]
+Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact"]
 
 
 @grouped

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ import numpy as np
 from bumpfit.errors import InputError, InputWarning, MissingExtraError
 from bumpfit.files import atomic, write_text
 from bumpfit.types import Floats
+from bumpfit.workspace.datacard_exact import BINS, as_counts
 from bumpfit.workspace.datacard_model import STRENGTH
 from bumpfit.workspace.datacard_statistics import PREFIX, effective
 from bumpfit.workspace.datacard_templates import DATA
-from bumpfit.workspace.effects_bins import SHAPESYS, STATERROR
+from bumpfit.workspace.effects import declare
+from bumpfit.workspace.effects_bins import SHAPESYS, STATERROR, relative_errors
 from bumpfit.workspace.effects_combine import CONTROLCOUNT, JOINED_WITHIN, LOGNORMAL
 from bumpfit.workspace.effects_scale import LUMI, NORMFACTOR, NORMFORMULA, NORMSYS
 from bumpfit.workspace.effects_shape import HISTOSYS
@@ -33,14 +36,28 @@ from bumpfit.workspace.parameters import Parameter
 
 NOTHING = "-"
 
+SAME_WIDTH = 1e-9
+"""Relative widths of bins that differ by less are the same."""
 
-def write_card(model: Model, path: str | Path) -> list[Path]:
+NARROW = 5.0
+"""Standard deviations to either side that the range of a nuisance may have and not be told, as nothing is there."""
+
+SHOWN = 4
+"""Names that a note has."""
+
+
+def write_card(model: Model, path: str | Path, *, exact: bool = False) -> list[Path]:
     """Write the card, and the templates to the same name with .root; gives the files that were written.
 
-    Raises InputError for what a card cannot hold: no data, no parameter of interest, free shapes, correlations; and
-    for multi-bin channels MissingExtraError without uproot. Warns (InputWarning) where Combine interpolates otherwise.
+    `exact`: every bin is a counting channel, and what Combine interpolates otherwise is a formula. Raises InputError
+    for what a card cannot hold: no data, no parameter of interest, correlations, free shapes of templates; and for
+    multi-bin channels MissingExtraError without uproot. Warns (InputWarning) where Combine interpolates otherwise.
     """
     target = Path(path)
+    _check_whole(model)
+    counted = None if exact else _one_bin(model)
+    if exact or counted:
+        model = as_counts(model, counted, everything=exact)
     card = _Writer(model, target.with_suffix(".root"))
     text = card.text()
     written_files = [target]
@@ -54,9 +71,31 @@ def write_card(model: Model, path: str | Path) -> list[Path]:
                 file[name] = _histogram(values, variances)
         written_files.append(card.file)
     write_text(target, text)
+    for what, names in card.otherwise.items():
+        shown = ", ".join(names) if len(names) <= SHOWN else f"{', '.join([*names][:SHOWN])}, ... ({len(names)})"
+        card.told.append(f"{shown} {what}; the format datacard-exact keeps the likelihood")
     for note in dict.fromkeys(card.told):
         warnings.warn(note, InputWarning, stacklevel=3)
     return written_files
+
+
+def _check_whole(model: Model) -> None:
+    """Raise InputError for what no card can hold."""
+    if model.observed is None:
+        raise InputError("the model has no observed data, which a datacard needs")
+    if model.poi is None:
+        raise InputError("the model has no parameter of interest, which the signals of a datacard scale with")
+    if model.correlated:
+        raise InputError("a datacard has no correlated nuisance parameters")
+
+
+def _one_bin(model: Model) -> list[str]:
+    """Channels of one bin, which has no template, with uncertainties of shapes or bins."""
+    kinds = {HISTOSYS.kind, *BINS}
+    return [
+        c["name"] for c in model.spec["channels"]
+        if len(c["samples"][0]["data"]) == 1 and any(m["type"] in kinds for s in c["samples"] for m in s["modifiers"])
+    ]  # fmt: skip
 
 
 def _histogram(values: Floats, variances: Floats) -> Any:
@@ -84,15 +123,13 @@ class _Writer:
     """Collects the lines of a card."""
 
     def __init__(self, model: Model, file: Path) -> None:
-        if model.observed is None:
-            raise InputError("the model has no observed data, which a datacard needs")
-        if model.poi is None:
-            raise InputError("the model has no parameter of interest, which the signals of a datacard scale with")
-        if model.correlated:
-            raise InputError("a datacard has no correlated nuisance parameters")
+        assert model.poi is not None
         self.model, self.file, self.poi = model, file, model.poi
         self.parameters: dict[str, Parameter] = {p.name: p for p in model.parameters}
+        config = model.spec["measurements"][0]["config"] if "measurements" in model.spec else model.spec
+        self.sets = declare(model.spec["channels"], config.get("parameters", [])).sets
         self.told: list[str] = []
+        self.otherwise: defaultdict[str, dict[str, None]] = defaultdict(dict)  # names by what Combine does with them
         self.templates: dict[str, tuple[Floats, Floats]] = {}
         self.rows: dict[tuple[str, str], dict[int, str]] = {}
         self.lines: list[str] = []
@@ -117,6 +154,9 @@ class _Writer:
                         f"the sample '{column.process}' is signal in one channel and background in another, which a "
                         "datacard refuses; rename it in one of them"
                     )
+        for name in (p.name.partition("[")[0] for p in self.model.parameters):
+            if name != self.poi and not re.fullmatch(r"[A-Za-z_][\w.:+-]*", name):
+                raise InputError(f"a datacard cannot have a parameter called '{name}'; rename it (letters, digits, _)")
         if self.poi != STRENGTH:
             self.told.append(f"the parameter of interest '{self.poi}' is called '{STRENGTH}' in the datacard")
             if STRENGTH in self.parameters:
@@ -222,6 +262,8 @@ class _Writer:
         p = self.parameters[name]
         if p.constraint != "normal" or p.width is None or p.auxdata != 0.0:
             raise InputError(f"the nuisance '{name}' is not measured as 0 by a Gaussian, as those of a datacard are")
+        if max(p.low / p.width, -p.high / p.width) > -NARROW:
+            self.otherwise["have ranges that a lnN or a shape cannot say"][name] = None
         return p.width
 
     def _kappas(self, modifier: Mapping[str, Any], column: _Column) -> tuple[float, float]:
@@ -231,28 +273,17 @@ class _Writer:
             modifier["type"] == LOGNORMAL.kind and abs(data.get("width", JOINED_WITHIN) - JOINED_WITHIN * sigma) < 1e-12
         )
         if not same and not (modifier["type"] == LOGNORMAL.kind and abs(data["lo"] * data["hi"] - 1.0) < 1e-14):
-            self.told.append(
-                f"the {modifier['type']} '{name}' becomes a lnN, which Combine interpolates otherwise within a "
-                f"standard deviation"
-            )
+            self.otherwise["become lnN, which Combine interpolates otherwise within a standard deviation"][name] = None
         return float(data["lo"]) ** sigma, float(data["hi"]) ** sigma
 
     def _shape(self, i: int, column: _Column, shape: Mapping[str, Any], norm: tuple[float, float] | None) -> None:
         name, sigma = shape["name"], self._sigma(shape["name"])
-        if column.yields.size == 1:
-            raise InputError(
-                f"the histosys '{name}' of a channel with one bin ('{column.channel}') is no template for a datacard"
-            )
         total = column.yields.sum()
         ends: list[Floats] = []
         for key, kappa in zip(("lo_data", "hi_data"), norm or (1.0, 1.0), strict=True):
             values = np.asarray(shape["data"][key], dtype=np.float64)
             if abs(values.sum() / total - 1.0) > 1e-9:
-                self.told.append(
-                    f"the histosys '{name}' of sample '{column.process}' changes the integral, which Combine "
-                    "interpolates "
-                    "exponentially and HistFactory linearly"
-                )
+                self.otherwise["change the integral, which Combine interpolates exponentially"][name] = None
             ends.append(values * kappa ** (1.0 / sigma))
         for end, values in zip(("Down", "Up"), ends, strict=True):
             if (values < 0).any():
@@ -283,7 +314,7 @@ class _Writer:
             p = self.parameters[name]
             if p.constraint == "normal":
                 if p.auxdata != p.init:
-                    raise InputError(f"the parameter '{name}' starts at {p.init:g}, but is measured as {p.auxdata:g}")
+                    self.told.append(f"a fit of the datacard starts with '{name}' at {p.auxdata:g}, not at {p.init:g}")
                 self.lines.append(f"{name} param {p.auxdata!r} {p.width!r} [{p.low!r},{p.high!r}]")
             elif p.constraint == "none":
                 self.lines.append(f"{name} extArg {p.init!r} [{p.low!r},{p.high!r}]")
@@ -294,17 +325,29 @@ class _Writer:
 
     # ------------------------------------------------------------ uncertainties of bins
 
+    def _check_settings(self, channel: str, found: Sequence[tuple[_Column, Mapping[str, Any]]]) -> None:
+        """Raise InputError where a measurement sets what the line autoMCStats has no place for."""
+        for name in {m["name"] for _, m in found}:
+            uses = [(c, m) for c, m in found if m["name"] == name]
+            relative = relative_errors([c.yields for c, _ in uses], [m["data"] for _, m in uses])
+            first = self.sets[name].first(channel)
+            for b, (width, p) in enumerate(zip(relative, self.sets[name].parameters()[first:], strict=False)):
+                poisson = p.constraint == "poisson" and uses[0][1]["type"] == SHAPESYS.kind
+                wide = p.width == p.auxdata if poisson else (p.constraint, p.auxdata) == ("normal", 1.0)
+                if not poisson and width > 0:
+                    wide &= p.width is not None and abs(p.width / width - 1.0) < SAME_WIDTH
+                if not wide or p.fixed != (width == 0):
+                    raise InputError(
+                        f"the factor of bin {b} of channel '{channel}' ('{name}') is held, measured or constrained in "
+                        "another way than by its error, which autoMCStats cannot say; write datacard-exact"
+                    )
+
     def _statistics(self, channel: str) -> list[str]:
         """The line autoMCStats of a channel that has uncertainties of bins, and the errors of its templates."""
         members = [c for c in self.columns if c.channel == channel]
         found = [(c, m) for c in members for m in c.modifiers if m["type"] in (STATERROR.kind, SHAPESYS.kind)]
         if not found:
             return []
-        if members[0].yields.size == 1 and not any(m["name"].startswith(PREFIX) for _, m in found):
-            raise InputError(
-                f"channel '{channel}' has one bin and a {found[0][1]['type']} '{found[0][1]['name']}'; write it as a "
-                "normsys (or a gmN) for a datacard"
-            )
         wide, few = np.full(members[0].yields.size, np.inf), np.zeros(members[0].yields.size)
         for column, modifier in found:
             data = np.asarray(modifier["data"], dtype=np.float64)
@@ -315,6 +358,7 @@ class _Writer:
                     "those of autoMCStats)"
                 )
             column.errors = np.where(data > 0, data, column.errors)
+        self._check_settings(channel, found)
         signal = any(c.signal for c, _ in found)
         counted = [c for c in members if signal or not c.signal]
         events = effective(

@@ -14,14 +14,22 @@ never run as code.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from bumpfit.errors import InputError
 
-LONGEST = 10_000
+LONGEST = 100_000
 """Characters a formula may have."""
+
+MOST_WORDS = 20_000
+"""Signs, names and numbers a formula may have."""
+
+FEW = 16
+"""Sums of more terms are made of halves, so that they are not deep."""
 
 DEEPEST = 60
 """How deep a formula may be nested."""
@@ -60,6 +68,12 @@ class Call:
 
     code: int
     arguments: tuple[Expression, ...]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names in it."""
+        parts = [a.names if isinstance(a, Call) else {a.name} if isinstance(a, Name) else () for a in self.arguments]
+        return frozenset().union(*parts)
 
 
 Expression = Number | Name | Call
@@ -113,26 +127,32 @@ class _Parser:
             raise self.error(f"expected '{sign}', got {self.peek()[1] or 'the end'!r}")
 
     def whole(self) -> Expression:
-        if len(self.tokens) > 2 * MOST_TERMS:
-            raise self.error(f"it has more than {2 * MOST_TERMS} signs, names and numbers; write several shorter ones")
+        if len(self.tokens) > MOST_WORDS:
+            raise self.error(f"it has more than {MOST_WORDS} signs, names and numbers; write several shorter ones")
         result = self.sum()
         if self.at < len(self.tokens):
             raise self.error(f"unexpected {self.peek()[1]!r}")
+        if _depth(result) > MOST_TERMS:
+            raise self.error(f"more than {MOST_TERMS} operations stand below each other; write several shorter ones")
         return result
 
     def sum(self) -> Expression:
         self.depth += 1
         if self.depth > DEEPEST:
             raise self.error(f"it is nested more than {DEEPEST} deep")
-        result = self.product()
+        terms = [(ADD, self.product())]
         while sign := self.take("+", "-"):
-            result = operate(BINARY[sign], result, self.product())
+            terms.append((BINARY[sign], self.product()))
         self.depth -= 1
-        return result
+        return _total(terms)
 
     def product(self) -> Expression:
         result = self.signed()
-        while sign := self.take("*", "/"):
+        for factors in itertools.count(2):
+            if not (sign := self.take("*", "/")):
+                break
+            if factors > MOST_TERMS:
+                raise self.error(f"a product has more than {MOST_TERMS} factors; write several shorter ones")
             result = operate(BINARY[sign], result, self.signed())
         return result
 
@@ -199,6 +219,19 @@ def parse(text: str) -> Expression:
     if len(text) > LONGEST:
         raise InputError(f"a formula may have {LONGEST} characters, got {len(text)}")
     return _Parser(text).whole()
+
+
+def _total(terms: Sequence[tuple[int, Expression]]) -> Expression:
+    """The sum of terms with their signs; of many the sum of two halves."""
+    if len(terms) > FEW:
+        half = len(terms) // 2
+        return operate(ADD, _total(terms[:half]), _total(terms[half:]))
+    code, result = terms[0]
+    if code == SUBTRACT:
+        result = operate(NEGATE, result)
+    for code, term in terms[1:]:
+        result = operate(code, result, term)
+    return result
 
 
 def names_in(expression: Expression) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ def derivative(expression: Expression, name: str) -> Expression:
         return ZERO
     if isinstance(expression, Name):
         return ONE if expression.name == name else ZERO
+    if name not in expression.names:
+        return ZERO
     code, a = expression.code, expression.arguments
     slopes = [derivative(argument, name) for argument in a]
     if code in (ADD, SUBTRACT, NEGATE):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bumpfit.errors import InputError
 from bumpfit.files import write_json
@@ -13,7 +13,7 @@ from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
 from bumpfit.workspace.xml_write import write_xml
 
-Format = Literal["histfactory", "hs3", "xml", "datacard"]
+Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact"]
 
 
 def histfactory(model: Model) -> dict[str, Any]:
@@ -37,6 +37,9 @@ def histfactory(model: Model) -> dict[str, Any]:
 def write(model: Model, path: str | Path, format: Format = "histfactory") -> None:
     """Write the model; the file appears complete or not at all.
 
+    "datacard" is what users of Combine would write, "datacard-exact" keeps HistFactory's interpolation: counting
+    channels and formulas.
+
     Raises InputError for an unknown format, or when the format cannot hold the model.
 
     Examples:
@@ -50,7 +53,7 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
         write_json(path, to_hs3(model))
     elif format == "xml":
         write_xml(histfactory(model), path)
-    elif format == "datacard":
-        write_card(model, path)
+    elif format in ("datacard", "datacard-exact"):
+        write_card(model, path, exact=format == "datacard-exact")
     else:
-        raise InputError(f"unknown format {format!r}; choose 'histfactory', 'hs3', 'xml' or 'datacard'")
+        raise InputError(f"unknown format {format!r}; choose {', '.join(map(repr, get_args(Format)))}")
