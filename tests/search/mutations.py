@@ -10,16 +10,18 @@ from mutation import Mutation, main
 
 STEPS, CHECKS, DESCRIBE = "search/test_steps.py", "search/test_checks.py", "search/test_describe.py"
 CHAIN, SPECTRA, JOINT = "search/test_chain.py", "search/test_selected_spectra.py", "search/test_joint_law.py"
-ANSWERS = "pages/test_answers.py"
+ANSWERS, WHOLE = "pages/test_answers.py", "search/test_whole_yield.py"
 
 # fmt: off
 MUTATIONS = tuple(Mutation(*change) for change in (
     # errors
-    ("excess error", "search/steps.py", "min(seen, error), error, origin), seen + 2 * error",
-     "min(seen, 0.6 * error), 0.6 * error, origin), seen + 2 * 0.6 * error", STEPS),
-    ("excess error without the table", "search/steps.py",
+    ("limit from the events seen", "search/whole_yield.py", "value + ONE_SIDED * error",
+     "value + 0.6 * ONE_SIDED * error", WHOLE),
+    ("excess error without the table", "search/whole_yield.py",
      "float(np.hypot(np.sqrt(best.n_data), best.background_error))",
-     "float(np.sqrt(best.n_data))", STEPS),
+     "float(np.sqrt(best.n_data))", WHOLE),
+    ("interval of a profile", "search/whole_yield.py", "line <= 1.0", "line <= 0.36", WHOLE),
+    ("fewer than are seen", "search/whole_yield.py", "max(whole.low, seen.low, 0.0)", "max(whole.low, 0.0)", WHOLE),
     ("yield error low", "search/steps.py", "fitted.n_signal - fitted.low,",
      "0.6 * (fitted.n_signal - fitted.low),", STEPS),
     ("yield error high", "search/steps.py", "fitted.high - fitted.n_signal,",

@@ -32,8 +32,8 @@ def description(findings: Told) -> list[Block]:
     elif answers.claim:
         blocks.append(
             Paragraph(
-                "The masses of daughters and a corrected number of events need a background table and the masses and "
-                "N-subjettiness ratios of two jets, which this search does not have."
+                "The masses of daughters and a more precise number of events need a background table and the masses "
+                "and N-subjettiness ratios of two jets, which this search does not have."
             )
         )
     blocks.append(

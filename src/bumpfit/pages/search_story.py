@@ -9,7 +9,6 @@ from bumpfit.pages import search_regions as regions
 from bumpfit.pages.answers import Input, ParticleAnswer, PValue, Told
 from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound, verdict_title
-from bumpfit.pages.search_words import LOWER_BOUNDS
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
 from bumpfit.scoring import Average, Classifier
@@ -150,9 +149,7 @@ def _facts(findings: Told) -> list[tuple[str, str, str]]:
     measured_yield = interval(n.value, n.error_low, n.error_high)
     label = "Signal events before any selection"
     share = f"{significant(answers.signal_percent, 2)}% of the data"
-    if answers.claim and findings.signal.origin in LOWER_BOUNDS:
-        facts.append((label, f"at least {measured_yield}", "seen in one selection, whose efficiency is not known"))
-    elif answers.claim:
+    if answers.claim:
         facts.append((label, measured_yield, f"68% interval; {share}; < {upper} at 95%"))
     else:
         facts += [

@@ -23,7 +23,6 @@ QUANTITIES = {
     "m_J1": "lighter jet mass",
     "m_J2": "heavier jet mass",
     "n_signal": "signal events",
-    "excess": "excess in the best selection",
     "n_signal_upper_limit_95": "95% upper limit on signal events",
     "z_local": "local Z of the best selection",
     "z_global": "global Z",
@@ -98,10 +97,7 @@ def _signal(answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     n, percent = answers["n_signal"], answers.get("signal_percent")
     share = f"   ({significant(percent, 2)}% of the data)" if percent is not None else ""
     number = interval(n["value"], n["error_low"], n["error_high"])
-    if "lower bound" in str(n.get("method", "")):
-        yield "signal events", f"at least {number} (one selection, not corrected)"
-    else:
-        yield "signal events", f"{number} before any selection{share}"
+    yield "signal events", f"{number} before any selection{share}"
     limit = answers["n_signal_upper_limit_95"]
     yield "upper limit", "—" if limit is None else f"{count(limit)} signal events at 95%"
 

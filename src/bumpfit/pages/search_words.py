@@ -12,13 +12,11 @@ from bumpfit.search.findings import Check, Description, Findings, SignalEvents, 
 from bumpfit.search.spectra import SpectraTest
 from bumpfit.search.surrogate import DECISIVE, Masses
 
-LOWER_BOUNDS = ("excess", "excess without jets")
-"""Origins of numbers of signal events that are no more than lower bounds."""
-
 ORIGINS = {
-    "excess": "excess in the best selection: a lower bound, not corrected",
-    "excess without jets": (
-        "excess in the best selection: a lower bound, not corrected (the jet features of the library are absent)"
+    "all events": (
+        "yield of a peak in the m_JJ spectrum of all events over that of the background table, bin by bin, at the mass "
+        "that the best selection shows, and no fewer events than are seen in that selection, whose efficiency is not "
+        "known"
     ),
     "templates": (
         "fit of signal-like (simulated decays at the fitted masses) and background templates to the score of all events"
@@ -50,7 +48,7 @@ ORIGINS = {
 STEPS = {
     "templates": (
         "refined classifier with signal-like templates at the candidate masses",
-        "the excess in a selection is not the yield before it, as the efficiency of a learned cut is unknown; "
+        "how many signal events a learned cut keeps is not known, and the m_JJ spectrum of all events says little; "
         "signal-like events at the masses found give the whole score spectrum of a signal",
     ),
     "masses": (

@@ -117,13 +117,15 @@ def search(
     ranks = forward_ranks(scored, data, background, windows)
     spectra = selected_spectra(data, background, survival[0], ranks, config, seed)
     kept.log.write("spectra", usable=sum(s.usable for s in spectra))
-    known = Searched(
-        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept, library
-    )
     significant = test.overall.z >= config.claim_z
+    best = selected(data, background, survival, test, windows, config) if significant else None
+    known = Searched(
+        data, background, windows, test, u_data, u_background, scores, config, seed, executor, iterations, kept,
+        library, selected_peak(data, background, best, config),
+    )  # fmt: skip
     described = describe_candidate(known) if significant and has_jets(data) else describe_nothing(known)
     found = (checks.repeated(data, background), *_checks(test, shapes, spectra, described, config))
-    verdict, particles, found, of_others = _judged(known, scored, survival, described, found)
+    verdict, particles, found, of_others = _judged(known, scored, survival, described, best, found)
     first, updated = _probabilities(scores, known, described, verdict, particles, of_others)
     return Findings(
         config=config,
@@ -171,18 +173,18 @@ def _judged(
     scored: list[list[ScoredBlock]],
     ranks: tuple[Array, Array],
     described: Described,
+    best: Selected | None,
     found: tuple[Check, ...],
 ) -> tuple[Verdict, tuple[Particle, ...], tuple[Check, ...], Array]:
     """The verdict, all particles, all checks, and the probabilities of the data to be of a further particle.
 
     The checks are those `found` before, and those that need the other events.
     """
-    data, background, windows, test, config = known.data, known.background, known.windows, known.test, known.config
+    data, windows, test, config = known.data, known.windows, known.test, known.config
     significant = decide(test.overall.z, config.claim_z, ()) != "nothing"
     latest = described.updated or described.first
     leading = particle(test, windows, data, latest, described.signal, described.upper_95)
-    best = selected(data, background, ranks, test, windows, config) if significant else None
-    peak = selected_peak(data, background, best, config)
+    peak = known.peak
     if peak is not None and latest is None:  # features that tell no more than the dijet mass
         leading = dataclasses.replace(leading, resonance=Value(peak.mass, peak.error))
     others: tuple[Particle, ...] = ()

@@ -24,7 +24,7 @@ from bumpfit.search.equality import Equality, compare
 from bumpfit.search.findings import Check, Description
 from bumpfit.search.peaks import PeakFit, fit_peak
 from bumpfit.search.sensitivity import Shift, shifts
-from bumpfit.search.surrogate import library
+from bumpfit.search.surrogate import resonance_shape
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.windows import Window, interval_edges
 
@@ -171,12 +171,9 @@ def localisation(
     n = np.histogram(data, edges)[0].astype(float)
     flat = np.histogram(table, edges)[0] + 0.5
     flat = flat / flat.sum()
-    response = library().resonance.to_numpy(np.float64)
-    noise = np.random.default_rng(0).standard_normal(len(response))
     total, best = float(n.sum()), np.inf
     for position, smearing in itertools.product(POSITIONS, SMEARINGS):
-        masses = response * peak.mass * position * (1 + smearing * noise)
-        shape = np.histogram(masses, edges)[0] + 0.5
+        shape = resonance_shape(peak.mass * position, edges, smearing) + 0.5
         shape = shape / shape.sum()
 
         def with_peak(background: float, shape: Array = shape) -> float:

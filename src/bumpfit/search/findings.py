@@ -74,8 +74,7 @@ class Description:
 
 
 Origin = Literal[
-    "excess",
-    "excess without jets",
+    "all events",
     "templates",
     "generic templates",
     "spectrum",

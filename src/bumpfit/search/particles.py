@@ -118,6 +118,7 @@ def without(known: Searched, test: TwoSampleTest, gone_data: Mask, gone_backgrou
         u_background=known.u_background.take(b),
         scores=scores,
         iterations=min(known.iterations, 2),
+        peak=None,
     )
 
 

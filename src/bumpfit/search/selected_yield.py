@@ -17,7 +17,6 @@ from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError
@@ -29,18 +28,13 @@ from bumpfit.search.sidebands import simulated_ranks
 from bumpfit.search.spectrum import Scannable, scannable
 from bumpfit.search.surrogate import DECISIVE, FEATURES, Surrogate, varied
 from bumpfit.search.template import widened
+from bumpfit.search.whole_yield import LIMIT, POINTS, read_profile
 from bumpfit.toys.loglinear import refitted
 
 Array = NDArray[np.float64]
 
 CLOUD = 3000
 """Simulated decays that are scored in every variant, drawn by their weights."""
-
-POINTS = 40
-"""Numbers of signal events at which the profile is computed; between them it is interpolated."""
-
-LIMIT = 2.706
-"""-2 ln L above its minimum at a one-sided 95 % limit."""
 
 REACH = 4.0
 """The profile ends at so many times the events seen over the efficiency."""
@@ -180,14 +174,7 @@ def _profile(
     curve = curves.min(axis=0)
     if not np.isfinite(curve).all():
         return None
-    fine = np.linspace(0.0, numbers[-1], 40 * POINTS)
-    line = CubicSpline(np.sqrt(numbers), curve)(np.sqrt(fine))
-    line -= line.min()
-    best = int(np.argmin(line))
-    value = float(fine[best])
-    inside = np.flatnonzero(line <= 1.0)
-    below = np.flatnonzero(line[best:] <= LIMIT)[-1] + best
-    first, last, end = (float(fine[k]) for k in (inside[0], inside[-1], below))
+    value, first, last, end = read_profile(numbers, curve)
     low, high, upper = widened(value, first, last, end, modelling)
     return SelectedYield(
         value=value,

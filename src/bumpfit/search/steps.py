@@ -34,8 +34,9 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import generic
-from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, template_scores
-from bumpfit.search.two_sample import SelectionResult, TwoSampleTest
+from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, template_scores, widened
+from bumpfit.search.two_sample import TwoSampleTest
+from bumpfit.search.whole_yield import Estimate, before_selection, peak_yield
 from bumpfit.search.windows import InWindows, Window
 
 Array = NDArray[np.float64]
@@ -66,7 +67,10 @@ class Described:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Searched:
-    """What is known after the primary test: tables, test, scores of all events, and how to go on."""
+    """What is known after the primary test: tables, test, scores of all events, and how to go on.
+
+    `peak`: in m_JJ, of the best selection, where there is a significant one.
+    """
 
     data: Events
     background: Events
@@ -81,6 +85,7 @@ class Searched:
     iterations: int
     kept: Run
     library: LibraryPart | None = None
+    peak: PeakFit | None = None
 
 
 def describe_candidate(known: Searched) -> Described:
@@ -91,13 +96,13 @@ def describe_candidate(known: Searched) -> Described:
     peaks = first_masses(data, background, windows, start, known.u_data, known.u_background, config)
     log.write("first masses", **{p.name: p.mass for p in peaks})
     first = Description(*peaks, None, None)
-    signal, upper = _excess(test.selections[test.best], "excess")
+    signal, upper = _before_selection(known, peaks[0])
     steps: list[Step] = []
     updated: Description | None = None
     near = neighbourhood(data, background, peak_masses(peaks), windows, config)
     probability: Array | None = None
     for number in range(known.iterations):
-        before = {**_masses(peaks), "excess" if signal.origin == "excess" else "n_signal": signal}
+        before = {**_masses(peaks), "n_signal": signal}
         if number == 1:
             peaks = unbiased_masses(
                 data, background, near, peaks, signal.value, config, seed=seed + 100 * number, executor=executor
@@ -132,11 +137,19 @@ def _events(fitted: YieldFit, origin: Origin) -> SignalEvents:
     return SignalEvents(fitted.n_signal, fitted.n_signal - fitted.low, fitted.high - fitted.n_signal, origin)
 
 
-def _excess(best: SelectionResult, origin: Origin, *, least: float = -np.inf) -> tuple[SignalEvents, float]:
-    """The excess of a selection (`least` where it is smaller), and two of its errors above it."""
-    seen = max(best.n_data - best.n_background_expected, least)
-    error = float(np.hypot(np.sqrt(best.n_data), best.background_error))
-    return SignalEvents(seen, min(seen, error), error, origin), seen + 2 * error
+def _before_selection(known: Searched, peak: PeakFit | None) -> tuple[SignalEvents, float]:
+    """Yield and limit without simulated decays: of the peak, or of the largest excess in the best window."""
+    test, masses, resolution = known.test, (known.data.mass, known.background.mass), known.config.spectrum.resolution
+    best = test.selections[test.best]
+    if peak is not None:
+        whole = peak_yield(masses, peak.mass, resolution)[0]
+    else:
+        window = known.windows[test.windows[test.best]]
+        low, high = max(window.low, float(masses[0].min())), min(window.high, float(masses[0].max()))
+        places = np.geomspace(low, high, 3 + int(np.log(high / low) / resolution))[1:-1]
+        whole = max((peak_yield(masses, m, resolution) for m in places), key=lambda found: found[1])[0]
+    whole = Estimate(whole.value, *widened(*whole, known.config.templates.template_error))
+    return before_selection(whole, Estimate.seen(best), "all events", significant=test.overall.z > 1)
 
 
 def _updated(
@@ -205,8 +218,7 @@ def describe_nothing(known: Searched) -> Described:
     test, seed, executor, log = known.test, known.seed, known.executor, known.kept.log
     steps: list[Step] = []
     if not has_jets(data):
-        signal, upper = _excess(test.selections[test.best], "excess without jets", least=0.0)
-        return Described(signal, upper)
+        return Described(*_before_selection(known, known.peak))
     rng = np.random.default_rng(np.random.SeedSequence([seed, 13]))
     low, high = float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf))
     centres = np.array([w.centre for w in windows])

@@ -75,6 +75,16 @@ def library() -> pd.DataFrame:
         return pd.read_parquet(stream)
 
 
+def resonance_shape(mass: float, edges: Array, smearing: float = 0.0) -> Array:
+    """Dijet masses of all decays of the library together, by bin, for a resonance that peaks at `mass`, (B,).
+
+    Same units as the edges; `smearing`: an additional relative resolution.
+    """
+    response = library().resonance.to_numpy(np.float64)
+    noise = np.random.default_rng(0).standard_normal(len(response))
+    return np.histogram(response * mass * (1 + smearing * noise), edges)[0].astype(np.float64)
+
+
 def signal_like(masses: Masses) -> Surrogate:
     """Events of a resonance with these masses, interpolated bilinearly between the grid points of the library."""
     table = library()

@@ -27,6 +27,7 @@ from bumpfit.search.sidebands import region_ranks, signal_regions
 from bumpfit.search.spectrum import SpectrumTest, spectrum_test
 from bumpfit.search.surrogate import FEATURES, Masses, generic, signal_like
 from bumpfit.search.verdict import decide
+from bumpfit.search.whole_yield import Estimate, before_selection
 
 Array = NDArray[np.float64]
 
@@ -142,7 +143,7 @@ def _of_regions(
         yields, limit = _told(fitted, test, claimed=bool(daughters)), fitted.upper_95
         preference = fitted.two_prong_preference if daughters else None
     else:
-        yields, limit = _seen(test) if claimed else _before_selection(test)
+        yields, limit = _before_selection(test)
     only = Particle(
         test.p_local, test.z_local, test.p_global, test.z_global, region.low, region.high,
         _position(leading, config), daughters, yields, limit, trials=test.trials, draws=test.toys, error=test.error,
@@ -163,26 +164,20 @@ def _yield(spectrum: SpectrumTest) -> SignalEvents:
 
 
 def _before_selection(test: SidebandTest) -> tuple[SignalEvents, float]:
-    """Signal events before any selection, and their 95 % limit, at the mass of the largest significance.
-
-    They are those of the spectrum of all events at that mass, and no fewer than a selection shows: its efficiency is
-    not known, and a signal has at least the events that are seen in it.
-    """
+    """Signal events before any selection, and their 95 % limit, at the mass of the largest significance."""
     whole, leading = test.spectra[0], test.leading
     if test.best is None:
         assert whole.limit is not None
         return _yield(whole), whole.limit
-    assert whole.yields is not None and whole.errors is not None
-    assert whole.limits is not None and leading.n_signal is not None and leading.n_signal_error is not None
+    assert whole.yields is not None and whole.errors is not None and whole.limits is not None
+    assert leading.n_signal is not None and leading.n_signal_error is not None
     assert leading.mass is not None and leading.limit is not None
     here = whole.nearest(leading.mass)
-    n, error = float(whole.yields[here]), float(whole.errors[here])
-    seen, seen_error = leading.n_signal, leading.n_signal_error
-    value = max(n, seen)
-    low = max(n - error, seen - seen_error, 0.0) if test.z_global > 1 else 0.0
-    high = max(n + error, seen + seen_error)
-    limit = max(float(whole.limits[here]), leading.limit)
-    return SignalEvents(value, value - min(low, value), high - value, "regions"), limit
+    of_all = Estimate.gaussian(float(whole.yields[here]), float(whole.errors[here]))._replace(
+        limit=float(whole.limits[here])
+    )
+    seen = Estimate.gaussian(leading.n_signal, leading.n_signal_error)._replace(limit=leading.limit)
+    return before_selection(of_all, seen, "regions", significant=test.z_global > 1)
 
 
 def _fitted_yield(
@@ -216,16 +211,6 @@ def _told(found: SelectedYield, test: SidebandTest, *, claimed: bool) -> SignalE
     low = found.low if claimed or test.z_global > 1 else 0.0
     origin: Origin = "selection" if claimed else "generic selection"
     return SignalEvents(found.value, found.value - low, found.high - found.value, origin)
-
-
-def _seen(test: SidebandTest) -> tuple[SignalEvents, float]:
-    """Signal events seen in the leading selection, a lower bound, and the limit before it."""
-    leading, whole = test.leading, test.spectra[0]
-    assert leading.n_signal is not None and leading.n_signal_error is not None and leading.limit is not None
-    assert whole.limits is not None and leading.mass is not None
-    n, error = leading.n_signal, leading.n_signal_error
-    limit = float(whole.limits[whole.nearest(leading.mass)])
-    return SignalEvents(n, error, error, "excess without jets"), max(limit, leading.limit)
 
 
 def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
