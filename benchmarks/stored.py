@@ -4,7 +4,8 @@
     python benchmarks/stored.py --check    exit code 1 where a table is not what is stored
 
 A benchmark with `--store` writes `benchmarks/results/NAME.json`: rows, how they are shown, command, date, machine, load
-and versions. In a document its table stands between `<!-- stored: NAME -->` and `<!-- end of stored -->`.
+and versions. In a document its table stands between `<!-- stored: NAME -->` and `<!-- end of stored -->`. Results
+that were measured before there was `--store` name their command and the commits that brought their numbers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def save(name: str, command: str, rows: Sequence[Mapping[str, Any]], columns: Ma
         name: of the file, and in the markers of documents.
         command: that repeats the measurement.
         rows: a mapping of the same keys each; None where there is no number.
-        columns: key of the rows to its header and the format of its cells ("" for text), in the order shown.
+        columns: key of the rows to its header and the format of its cells, in the order shown: that of `format`, "" for
+            text, "plain" for numbers as they are, a pair being a value and its error.
     """
     kept = {
         "name": name,
@@ -63,16 +65,38 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
+def plain(value: Any) -> str:
+    """A text, or a number with its own digits, a space before each three of many; of a pair also its error."""
+    if isinstance(value, list):
+        return " ± ".join(plain(one) for one in value)
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ") if abs(value) >= 10_000 else str(value)
+    return re.sub(r"e([+-]?)0*", lambda found: f"e{found[1].strip('+')}", str(value))
+
+
+def cell(value: Any, form: str) -> str:
+    """What stands in a cell."""
+    return "" if value is None else plain(value) if form == "plain" else format(value, form)
+
+
+def origin(found: Mapping[str, Any]) -> str:
+    """Where the numbers come from, in a line."""
+    if "recorded" in found:
+        commits = ", ".join(f"{commit} ({date})" for commit, date in found["recorded"])
+        return f"`{found['command']}`; numbers of {commits}."
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"`{found['command']}`, {found['date']}: {found['machine']}, load {found['load']}; {versions}."
+
+
 def table(found: Mapping[str, Any]) -> str:
     """The rows as Markdown, and below them what they were measured with."""
     columns = found["columns"]
     lines = ["| " + " | ".join(head for head, _ in columns.values()) + " |"]
     lines.append("| " + " | ".join("---:" if form else "---" for _, form in columns.values()) + " |")
     for row in found["rows"]:
-        cells = ("" if row[key] is None else format(row[key], form) for key, (_, form) in columns.items())
+        cells = (cell(row[key], form) for key, (_, form) in columns.items())
         lines.append("| " + " | ".join(cells) + " |")
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines += ["", f"`{found['command']}`, {found['date']}: {found['machine']}, load {found['load']}; {versions}.", ""]
+    lines += ["", origin(found), ""]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,25 @@ def test_documents_show_what_is_stored() -> None:
 def test_results_say_how_they_were_measured() -> None:
     for path in stored.RESULTS.glob("*.json"):
         found = json.loads(path.read_text())
-        assert found["name"] == path.stem and found["command"].startswith("python benchmarks/")
-        assert (ROOT / found["command"].split()[1]).is_file() and "/" not in found["machine"] and found["load"] >= 0
+        program, first = found["command"].split()[:2]
+        assert found["name"] == path.stem and program in ("python", "bumpfit")
+        assert program == "bumpfit" or (ROOT / first).is_file()
         assert found["rows"] and all(list(row) == list(found["columns"]) for row in found["rows"])
-        assert {"python", "bumpfit", "numpy"} <= set(found["versions"])
+        if "recorded" in found:  # before there was `save`: the commits that brought the numbers
+            assert not {"machine", "load", "versions", "date"} & set(found) and found["recorded"]
+            for commit, date in found["recorded"]:
+                assert re.fullmatch(r"[0-9a-f]{10}", commit) and re.fullmatch(r"2026-\d\d-\d\d", date)
+        else:
+            assert {"python", "bumpfit", "numpy"} <= set(found["versions"])
+            assert "/" not in found["machine"] and found["load"] >= 0
+
+
+@pytest.mark.parametrize(("value", "shown"), [
+    (None, ""), ("none", "none"), (7, "7"), (9718, "9718"), (1_071_000, "1 071 000"), (72.9, "72.9"),
+    (2.9e-8, "2.9e-8"), (1e20, "1e20"), ([0.0335, 0.001], "0.0335 ± 0.001"), (-3.5e-12, "-3.5e-12"),
+])  # fmt: skip
+def test_numbers_keep_their_digits(value: Any, shown: str) -> None:
+    assert stored.cell(value, "plain") == shown
 
 
 def test_a_result_becomes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
