@@ -25,6 +25,7 @@ FLOORS = {
             "console",
             "foreign",
             "logs",
+            "caches",
             "mixing",
             "files",
             "archives",

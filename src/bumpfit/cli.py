@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TextIO
 
 import typer
 
-from bumpfit import logs, progress
+from bumpfit import caches, logs, progress
 from bumpfit.console import Console, printable
 from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 
@@ -214,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
             asked, given = Everywhere.taken(sys.argv[1:] if arguments is None else arguments)
             if any(not word or (word.startswith("--") and word.endswith("=")) for word in given):
                 raise InputError("an option or argument is empty; give it a value or leave it out")
-            with progress.silent(asked.quiet), logs.told(asked.log, verbose=asked.verbose):
+            with caches.somewhere(), progress.silent(asked.quiet), logs.told(asked.log, verbose=asked.verbose):
                 code = _command(given)
             if code == INTERRUPTED:  # what newer versions of Typer make of Ctrl-C
                 raise KeyboardInterrupt

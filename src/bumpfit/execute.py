@@ -35,6 +35,8 @@ TICK = 2.0
 """Seconds between two looks at the workers while a result is waited for."""
 MANAGER_SECONDS = 5.0
 """How long the thread behind a pool may take to end when all its processes have."""
+Workers = int | Executor
+"""Processes, or the executor that runs the tasks."""
 RESTARTS = 3  # times in a row that the pool is rebuilt without one finished task before the run is given up
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -61,7 +63,7 @@ def ordered_map(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
     *,
-    workers: int = 1,
+    workers: Workers = 1,
     executor: Executor | None = None,
 ) -> Iterator[Result]:
     """Yield `function(task)` for every task, in the order of the tasks.
@@ -69,7 +71,8 @@ def ordered_map(
     Args:
         function: a pure function; with worker processes it and the tasks must be picklable.
         tasks: any iterable, consumed lazily.
-        workers: worker processes; 1 runs in this process. Inside a worker it is always 1 (no pools of pools).
+        workers: worker processes; 1 runs in this process. Inside a worker it is always 1 (no pools of pools). Or an
+            executor, as the next argument.
         executor: run on this executor instead; it is not shut down, but what is pending is cancelled on the way out.
             One with the methods of `Renewable` is made again when its workers die.
 
@@ -77,6 +80,9 @@ def ordered_map(
         InputError: `workers` is not a positive whole number, or function or tasks cannot be sent to a worker.
         UnfinishedError: worker processes keep dying.
     """
+    if isinstance(workers, Executor):
+        executor = workers
+        workers = 1
     if isinstance(workers, bool) or int(workers) != workers or workers < 1:
         raise InputError(f"workers is {workers!r}; expected a whole number of at least 1")
     if executor is not None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import Run, refused
 
-from bumpfit import logs, progress
+from bumpfit import caches, logs, progress
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000 (INFO|DEBUG) bumpfit\.\w+: .+")
 
@@ -60,3 +61,42 @@ def test_a_cache_of_fonts_that_cannot_be_written_is_not_told(counting: Path, tmp
     with logs.told():
         assert logging.getLogger("matplotlib").filter(logging.makeLogRecord({"msg": "a label has no glyph"}))
     assert not logging.getLogger("matplotlib").filters
+
+
+FONTS = """<fontconfig><dir>/usr/share/fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>"""
+
+
+@pytest.mark.skipif(shutil.which("fc-list") is None, reason="fontconfig is not there")
+def test_fontconfig_does_not_speak_where_no_cache_can_be_written(counting: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "fonts.conf").write_text(FONTS)
+    nowhere = {"HOME": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file" / "none")}
+    there = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "FONTCONFIG_FILE": str(tmp_path / "fonts.conf"),
+        **nowhere,
+    }
+    told = subprocess.run(["fc-list"], env=there, capture_output=True, text=True, check=True).stderr
+    if "No writable cache directories" not in told:
+        pytest.skip("this fontconfig says nothing")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "bumpfit", "fit", str(counting), "--figure", str(tmp_path / "fit.png")]
+    done = subprocess.run(
+        command, env={**there, "TMPDIR": str(temporary)}, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
+    assert (tmp_path / "fit.png").stat().st_size > 10_000
+    assert not list(temporary.glob("bumpfit-*"))
+
+
+def test_the_users_own_caches_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "yet"))
+    with caches.somewhere():
+        assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / "not" / "yet")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "none"))
+    with caches.somewhere():
+        assert Path(os.environ["XDG_CACHE_HOME"]).is_dir()
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / "file" / "none")

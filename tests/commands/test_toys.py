@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -354,22 +353,3 @@ def test_interruption_before_anything_is_kept(
     done = bumpfit("toys", counting, "-n", "100", "-o", tmp_path / "toys.parquet", "--workers", "1")
     assert "nothing was written" in refused(done, 130)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_dask_workers_give_the_same_numbers(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as cluster:
-            found = bumpfit("toys", counting, "-n", "50000", "--dask", cluster.scheduler_address, "--json").json
-    assert found["p_value"] == bumpfit("toys", counting, "-n", "50000", "--json").json["p_value"]
-
-
-def test_unreachable_scheduler(bumpfit: Run, counting: Path) -> None:
-    pytest.importorskip("distributed")
-    assert "no Dask scheduler answers" in refused(
-        bumpfit("toys", counting, "-n", "10", "--dask", "tcp://127.0.0.1:1"), 1
-    )

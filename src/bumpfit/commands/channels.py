@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workers, Workspace, grouped, law_of
+from bumpfit.commands.options import Fitting, Parameter, Reading, Workspace, grouped
 from bumpfit.commands.output import Drawing, Output
 from bumpfit.commands.patterns import groups_of
 from bumpfit.commands.question import begin
+from bumpfit.commands.throwing import Throwing
 
 
 @grouped
@@ -19,6 +20,7 @@ def compatibility(
     fitting: Fitting,
     output: Output,
     drawing: Drawing,
+    throwing: Throwing,
     parameter: Parameter = None,
     group: Annotated[
         list[str] | None,
@@ -27,8 +29,6 @@ def compatibility(
     toys: Annotated[
         int | None, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=1)
     ] = None,
-    seed: Seed = 0,
-    workers: Workers = None,
 ) -> None:
     """Compatibility of channels: the fit with one strength a channel against the common strength.
 
@@ -39,9 +39,10 @@ def compatibility(
 
     asked = begin(workspace, reading, fitting, output, drawing)
     groups = groups_of(group)
-    found = inference.compatibility(
-        asked.model, asked.data, parameter=parameter, groups=groups, law=law_of(toys, seed, workers), **asked.settings
-    )
+    with throwing.law(toys) as law:
+        found = inference.compatibility(
+            asked.model, asked.data, parameter=parameter, groups=groups, law=law, **asked.settings
+        )
 
     def draw() -> Any:
         from bumpfit.report.profiles import compatibility as figure
@@ -49,7 +50,7 @@ def compatibility(
         return figure(found)
 
     drawing.draw(draw)
-    thrown = {} if toys is None else {"toys": toys, "seed": seed}
+    thrown = {} if toys is None else {"toys": toys, "seed": throwing.seed}
     result = {**asked.provenance("compatibility", groups=groups, **thrown), **found.to_dict()}
     output.give(result, lambda: show.compatibility(found), show.notes(found))
 

@@ -26,6 +26,7 @@ from bumpfit.commands.higgsml_options import (
 from bumpfit.commands.higgsml_studies import benchmark, bounds, coverage, workspace
 from bumpfit.commands.options import Seed, Workers, grouped
 from bumpfit.commands.output import Json, Output, check_outputs, provenance
+from bumpfit.commands.throwing import Throwing
 from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Measure a signal strength under systematic bias: the HiggsML uncertainty challenge.", no_args_is_help=True
 )
+CalibrateWith = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|templates|events",
+        help="Draw them from templates (binned methods), or from events at 100 points of the nuisances (a tenth as "
+        "many). auto: from templates where there are some that follow their events.",
+    ),
+]
 
 
 @app.command()
@@ -130,22 +139,16 @@ def pseudo(
 
 
 @app.command()
+@grouped
 def train(
     method: Annotated[str, typer.Argument(help="Name of the method, for example binned.")],
     data: Events,
     out: Annotated[Path, typer.Option("-o", "--out", help="The trained method is written to this file.")],
-    seed: Seed = 0,
+    throwing: Throwing,
     calibrate: Annotated[
         int, typer.Option(metavar="N", help="Pseudo-experiments at each strength of the calibration; 0: none.", min=0)
     ] = 5000,
-    calibrate_with: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|templates|events",
-            help="Draw them from templates (binned methods), or from events at 100 points of the nuisances (a tenth as "
-            "many). auto: from templates where there are some that follow their events.",
-        ),
-    ] = "auto",
+    calibrate_with: CalibrateWith = "auto",
     mode: Annotated[
         str | None,
         typer.Option(metavar="closure|independent", help="Whether the simulation's error is in the interval."),
@@ -160,12 +163,11 @@ def train(
         list[Path] | None, typer.Option(help="File of a trained method that `combined` takes; give two or more.")
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Random events to train with.", min=1)] = None,
-    workers: Workers = None,
     export: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write an entry of the challenge.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train and calibrate a method: bumpfit higgsml train binned events.parquet -o binned.zip."""
-    from bumpfit.execute import processes
+    from bumpfit.clusters import pool
     from bumpfit.higgsml.method import save
     from bumpfit.higgsml.population import calibrated
     from bumpfit.higgsml.streamed import training
@@ -178,10 +180,12 @@ def train(
     if calibrate_with not in ("auto", "templates", "events"):
         raise InputError(f"--calibrate-with is '{calibrate_with}'; expected auto, templates or events")
     made = _made(method, option or [], mode, luminosity, member or [])
+    seed = throwing.seed
     table = training(data, rows, seed)
-    fitted = made.fit(table, seed)
-    wanted = calibrate and not fitted.as_published
-    by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=processes(workers)) if wanted else None
+    with pool(throwing.workers, throwing.dask) as executor:  # a scheduler that is not there is told before the training
+        fitted = made.fit(table, seed)
+        wanted = calibrate and not fitted.as_published
+        by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=executor or 1) if wanted else None
     save(fitted, out)
     if export is not None:
         write_entry(out, export)

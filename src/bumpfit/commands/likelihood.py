@@ -9,23 +9,12 @@ import typer
 
 from bumpfit.commands.building import Building, described
 from bumpfit.commands.fit_figures import FitFigures
-from bumpfit.commands.options import (
-    Fitting,
-    Masses,
-    Parameter,
-    Reading,
-    Seed,
-    Workers,
-    Workspace,
-    Workspaces,
-    by_mass,
-    grouped,
-    law_of,
-)
+from bumpfit.commands.options import Fitting, Masses, Parameter, Reading, Workspace, Workspaces, by_mass, grouped
 from bumpfit.commands.output import Drawing, Output, Page, check_outputs, provenance
 from bumpfit.commands.patterns import groups_of
 from bumpfit.commands.question import begin, common_settings
 from bumpfit.commands.spectra import Published, fit_spectrum
+from bumpfit.commands.throwing import Throwing
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
 
@@ -250,10 +239,9 @@ def gof(
     reading: Reading,
     fitting: Fitting,
     output: Output,
+    throwing: Throwing,
     statistic: Annotated[Goodness, typer.Option(help="Statistic; ks needs toys.")] = "saturated",
     toys: Annotated[int, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=0)] = 0,
-    seed: Seed = 0,
-    workers: Workers = None,
 ) -> None:
     """Goodness of fit: does any choice of the parameters describe the data?
 
@@ -264,9 +252,9 @@ def gof(
     asked = begin(workspace, reading, fitting, output)
     if statistic == "ks" and toys == 0:
         raise InputError("only toys know the distribution of the ks statistic; give --toys N")
-    law = law_of(toys or None, seed, workers)
-    found = inference.goodness(asked.model, asked.data, statistic, law=law, **asked.settings)
-    thrown = {"toys": toys, "seed": seed} if toys else {}
+    with throwing.law(toys or None) as law:
+        found = inference.goodness(asked.model, asked.data, statistic, law=law, **asked.settings)
+    thrown = {"toys": toys, "seed": throwing.seed} if toys else {}
     result = {**asked.provenance("gof", **thrown), **found.to_dict()}
     output.give(result, lambda: show.goodness(found), show.notes(found))
 

@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bumpfit.commands.options import (
-    Fitting,
-    Masses,
-    Parameter,
-    Reading,
-    Seed,
-    Workers,
-    Workspaces,
-    by_mass,
-    grouped,
-    law_of,
-)
+from bumpfit.commands.options import Fitting, Masses, Parameter, Reading, Workspaces, by_mass, grouped
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.commands.question import common_settings
+from bumpfit.commands.throwing import Throwing
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
 
@@ -46,6 +36,7 @@ def limit(
     fitting: Fitting,
     output: Output,
     drawing: Drawing,
+    throwing: Throwing,
     parameter: Parameter = None,
     level: Level = 0.95,
     masses: Masses = None,
@@ -60,8 +51,6 @@ def limit(
     toys: Annotated[
         int | None, typer.Option(metavar="N", help="Throw N toys for each hypothesis: few events.", min=1)
     ] = None,
-    seed: Seed = 0,
-    workers: Workers = None,
 ) -> None:
     """Upper limit on the signal strength by CLs, observed and expected; over mass with several workspaces.
 
@@ -73,37 +62,63 @@ def limit(
     drawing.check()
     files = [*workspaces, *reading.files, *fitting.files]
     check_outputs(files, output.out, drawing.figure)
-    law = law_of(toys, seed, workers)
-    chosen: dict[str, Any] = {"statistic": statistic, **({} if toys is None else {"toys": toys, "seed": seed})}
+    chosen: dict[str, Any] = {"statistic": statistic}
+    chosen |= {} if toys is None else {"toys": toys, "seed": throwing.seed}
     chosen |= {} if names is None else {"names": names}
     head = provenance("limit", files, {**reading.given(), **fitting.given(), **chosen})
-    if len(workspaces) > 1 or masses is not None or names is not None:
+    with throwing.law(toys) as law:
+        common: dict[str, Any] = {"statistic": statistic, "law": law}
+        if len(workspaces) == 1 and masses is None and names is None:
+            model = reading.model(workspaces[0])
+            common |= {"parameter": parameter, **fitting.settings(model)}
+            data = fitting.data(model)
+            if test is None:
+                _of_one(model, data, level, common, head, output, drawing)
+            else:
+                _of_strength(model, data, test, common, head, output, drawing)
+            return
         if test is not None or parameter is not None:
             raise InputError("--test and --parameter take one workspace, without --masses and --names")
-        common = {**common_settings(fitting, workspaces[0], reading), "statistic": statistic, "law": law}
+        common |= common_settings(fitting, workspaces[0], reading)
         if names is not None:
             _analyses(workspaces, names, masses, reading, common, level, head, output, drawing)
             return
         over = inference.limits(by_mass(workspaces, masses, reading), level, **common)
         drawing.draw(over.plot)
         output.give({**head, **over.to_dict()}, lambda: show.limits(over))
-        return
-    model = reading.model(workspaces[0])
-    data, settings = fitting.data(model), fitting.settings(model)
-    asked: dict[str, Any] = {"parameter": parameter, "statistic": statistic, "law": law, **settings}
-    if test is not None:
-        if drawing.figure is not None and toys is None:
-            raise InputError("--test has nothing to draw without --toys; leave out --figure, or give --toys N")
-        one = inference.cls(model, test, data, **asked)
-        drawing.draw(lambda: show.cls_figure(one, inference.prepare(model, data, **settings), law))
-        output.give({**head, **one.to_dict()}, lambda: show.cls(one), show.notes(one))
-        return
+
+
+def _of_one(
+    model: Model, data: Any, level: float, asked: Mapping[str, Any], head: Mapping[str, Any], output: Output,
+    drawing: Drawing,
+) -> None:  # fmt: skip
+    """The limit of one workspace."""
+    from bumpfit import inference
+    from bumpfit.toys import Toys
+
     found = inference.limit(model, data, level, **asked)
     told = list(show.notes(found))
-    if drawing.figure is not None and toys is not None:
-        told.append(f"the figure has CLs of {toys} toys more at each of {POINTS_OF_TOYS} strengths")
+    if drawing.figure is not None and isinstance(law := asked["law"], Toys):
+        told.append(f"the figure has CLs of {law.n} toys more at each of {POINTS_OF_TOYS} strengths")
     drawing.draw(lambda: _curve(found, model, data, asked))
     output.give({**head, **found.to_dict()}, lambda: show.limit(found), told)
+
+
+def _of_strength(
+    model: Model, data: Any, test: float, asked: Mapping[str, Any], head: Mapping[str, Any], output: Output,
+    drawing: Drawing,
+) -> None:  # fmt: skip
+    """CLs of one strength."""
+    from bumpfit import inference
+    from bumpfit.toys import Toys
+
+    law = asked["law"]
+    if drawing.figure is not None and not isinstance(law, Toys):
+        raise InputError("--test has nothing to draw without --toys; leave out --figure, or give --toys N")
+    one = inference.cls(model, test, data, **asked)
+    settings = {name: value for name, value in asked.items() if name not in ("law", "statistic", "parameter")}
+    drawing.draw(lambda: show.cls_figure(one, inference.prepare(model, data, **settings), law))
+    output.give({**head, **one.to_dict()}, lambda: show.cls(one), show.notes(one))
 
 
 def _curve(found: Limit, model: Model, data: Any, asked: Mapping[str, Any]) -> Figure:

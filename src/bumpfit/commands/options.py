@@ -25,7 +25,6 @@ from bumpfit.errors import InputError
 
 if TYPE_CHECKING:
     from bumpfit.inference import FitOptions
-    from bumpfit.law import Law
     from bumpfit.workspace import Model
     from bumpfit.workspace.model import Data
 
@@ -367,18 +366,6 @@ def _setting(kind: str, text: str, model: Model) -> list[tuple[str, Any]]:
     from bumpfit.inference.histfactory import members
 
     return [(full, found) for full in members(model, name)]
-
-
-def law_of(toys: int | None, seed: int, workers: int | None) -> Law:
-    """Toys where a number of them is given, asymptotic formulae otherwise."""
-    if toys is None:
-        from bumpfit.inference import Asymptotic
-
-        return Asymptotic()
-    from bumpfit.execute import processes
-    from bumpfit.toys import Toys
-
-    return Toys(toys, seed, processes(workers))
 
 
 def by_mass(paths: Sequence[Path], masses: str | None, reading: Reading) -> Mapping[float, Model]:

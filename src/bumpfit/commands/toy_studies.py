@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workers, Workspace, grouped, law_of
+from bumpfit.commands.options import Fitting, Parameter, Reading, Workspace, grouped
 from bumpfit.commands.output import Drawing, Output, check_outputs, provenance
 from bumpfit.commands.question import begin
+from bumpfit.commands.throwing import Throwing
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
 from bumpfit.pages.terminal import like, measured, pairs, table
@@ -32,6 +33,7 @@ def interval(
     reading: Reading,
     fitting: Fitting,
     output: Output,
+    throwing: Throwing,
     method: Annotated[
         Literal["profile", "feldman-cousins"],
         typer.Option(help="Profile likelihood, or toys at each strength that is tried (Feldman and Cousins)."),
@@ -39,8 +41,6 @@ def interval(
     toys: Annotated[int | None, typer.Option("--toys", metavar="N", help="Toys a strength (default: 2000).")] = None,
     level: Annotated[list[float] | None, typer.Option(help="Level of an interval; default: 0.6827 and 0.9545.")] = None,
     parameter: Parameter = None,
-    seed: Seed = 0,
-    workers: Workers = None,
 ) -> None:
     """Confidence interval of a parameter, asymptotic or with coverage from toys.
 
@@ -53,11 +53,12 @@ def interval(
     if method == "profile" and toys is not None:
         raise InputError("--toys belongs to --method feldman-cousins")
     n = None if method == "profile" else 2000 if toys is None else toys
-    law = law_of(n, seed, workers)
-    found = [
-        inference.interval(asked.model, parameter, chosen, asked.data, law=law, **asked.settings) for chosen in levels
-    ]
-    thrown = {} if n is None else {"toys": n, "seed": seed}
+    with throwing.law(n) as law:
+        found = [
+            inference.interval(asked.model, parameter, chosen, asked.data, law=law, **asked.settings)
+            for chosen in levels
+        ]
+    thrown = {} if n is None else {"toys": n, "seed": throwing.seed}
     result = {
         **asked.provenance("interval", method=method, **thrown),
         "parameter": found[0].parameter, "best": found[0].best, "method": found[0].method,
@@ -76,12 +77,11 @@ def coverage(
     reading: Reading,
     output: Output,
     drawing: Drawing,
+    throwing: Throwing,
     n: Number = 10_000,
     kind: Annotated[Literal["interval", "upper-limit"], typer.Option(help="What should hold the truth.")] = "interval",
     level: Annotated[float | None, typer.Option(help="Default: 0.6827, for upper limits 0.95.")] = None,
     parameter: Parameter = None,
-    seed: Seed = 0,
-    workers: Workers = None,
 ) -> None:
     """How often do asymptotic intervals, or upper limits, hold the true strength?
 
@@ -90,9 +90,13 @@ def coverage(
     """
     from bumpfit import toys
 
-    model, common, head = _prepare("coverage", workspace, strengths, reading, output, drawing, parameter, seed, workers)
+    model, common, head = _prepare("coverage", workspace, strengths, reading, output, drawing, throwing)
     what: Any = kind.replace("-", " ")
-    found = toys.coverage(model, _numbers(strengths), n, LEVELS[what] if level is None else level, kind=what, **common)
+    level = LEVELS[what] if level is None else level
+    with throwing.executor() as executor:
+        found = toys.coverage(
+            model, _numbers(strengths), n, level, kind=what, parameter=parameter, executor=executor, **common
+        )
 
     def draw() -> Any:
         from bumpfit.report.toys import coverage_ladder
@@ -111,11 +115,10 @@ def sensitivity(
     reading: Reading,
     output: Output,
     drawing: Drawing,
+    throwing: Throwing,
     n: Number = 10_000,
     threshold: Annotated[float, typer.Option(help="Significance that counts as a discovery.")] = 5.0,
     parameter: Parameter = None,
-    seed: Seed = 0,
-    workers: Workers = None,
 ) -> None:
     """Significance of a discovery to expect at each true strength: bands, and how often the threshold is reached.
 
@@ -123,10 +126,11 @@ def sensitivity(
     """
     from bumpfit import toys
 
-    model, common, head = _prepare(
-        "sensitivity", workspace, strengths, reading, output, drawing, parameter, seed, workers
-    )
-    found = toys.sensitivity(model, _numbers(strengths), n, threshold=threshold, **common)
+    model, common, head = _prepare("sensitivity", workspace, strengths, reading, output, drawing, throwing)
+    with throwing.executor() as executor:
+        found = toys.sensitivity(
+            model, _numbers(strengths), n, threshold=threshold, parameter=parameter, executor=executor, **common
+        )
 
     def draw() -> Any:
         from bumpfit.report.toys import sensitivity_bands
@@ -140,17 +144,15 @@ def sensitivity(
 
 def _prepare(
     command: str, workspace: Path, strengths: str, reading: Reading, output: Output, drawing: Drawing,
-    parameter: str | None, seed: int, workers: int | None,
+    throwing: Throwing,
 ) -> tuple[Model, dict[str, Any], dict[str, Any]]:  # fmt: skip
     """The model, arguments of the study, and the first keys of its result, after all checks that cost nothing."""
-    from bumpfit.execute import processes
-
     drawing.check()
     _numbers(strengths)
     files = [workspace, *reading.files]
     check_outputs(files, output.out, drawing.figure)
-    common = {"seed": seed, "workers": processes(workers), "parameter": parameter}
-    return reading.model(workspace), common, provenance(command, files, {**reading.given(), "seed": seed})
+    common = {"seed": throwing.seed, "workers": throwing.threads}
+    return reading.model(workspace), common, provenance(command, files, {**reading.given(), "seed": throwing.seed})
 
 
 def _numbers(text: str) -> list[float]:

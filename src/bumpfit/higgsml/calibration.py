@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
+from bumpfit.execute import Workers
 from bumpfit.higgsml.bounds import bound
 from bumpfit.higgsml.interval import (
     STEPS,
@@ -39,7 +40,7 @@ RANGE_POINTS = 41
 
 def template_calibration(
     model: Model, n: int = 5000, seed: int = 1, *, strengths: Sequence[float] = STRENGTHS, level: float = LEVEL,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Calibration:  # fmt: skip
     """Critical values from n template-level experiments at each strength."""
     mus = np.repeat(np.asarray(strengths, dtype=np.float64), n)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from bumpfit.errors import InputError
-from bumpfit.execute import ordered_map
+from bumpfit.execute import Workers, ordered_map
 from bumpfit.higgsml import likelihood_kernel as kernel
 from bumpfit.higgsml.expected_kernel import RESPONSE, SUM, Arrays, expected
 from bumpfit.higgsml.interval import Calibration, threshold
@@ -210,7 +210,7 @@ class Worlds(Record):
 
 def throw(
     model: Model, mu: ArrayLike, seed: int, *, truth: Model | None = None, draw: bool = True,
-    calibration: Calibration | None = None, ends: bool = False, frozen: Sequence[str] = (), workers: int = 1,
+    calibration: Calibration | None = None, ends: bool = False, frozen: Sequence[str] = (), workers: Workers = 1,
 ) -> Worlds:  # fmt: skip
     """Throw and fit one pseudo-experiment for each mu (T,): nuisances from the prior (or all at 0), Poisson counts.
 
@@ -225,7 +225,7 @@ def throw(
         calibration: critical values for the ends.
         ends: whether intervals are wanted.
         frozen: nuisances that are not fitted.
-        workers: processes.
+        workers: processes, or an executor (`clusters.dask_executor`).
     """
     mus = np.atleast_1d(np.asarray(mu, dtype=np.float64))
     tasks = [

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, qmc
 
 from bumpfit.errors import InputError
-from bumpfit.execute import ordered_map
+from bumpfit.execute import Workers, ordered_map
 from bumpfit.higgsml.bias import NO_NOISE, biased
 from bumpfit.higgsml.calibration import RANGE_POINTS, template_calibration, template_range_calibration
 from bumpfit.higgsml.columns import LUMINOSITY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
@@ -194,7 +194,7 @@ def _binned(
 
 def worlds(
     fitted: Method, table: pd.DataFrame, mus: ArrayLike, seed: int, asked: Asked | None = None, *, points: int = 100,
-    enabled: Sequence[str] = NAMES, workers: int = 1,
+    enabled: Sequence[str] = NAMES, workers: Workers = 1,
 ) -> Worlds:  # fmt: skip
     """One experiment for each mu (T,) of a method, drawn from a table of weighted events at the method's luminosity.
 
@@ -206,7 +206,7 @@ def worlds(
         points: of the nuisances; experiments go through them in rounds, each of which begins one further on.
         enabled: nuisances that are drawn.
         asked: what is wanted.
-        workers: processes.
+        workers: processes, or an executor (`clusters.dask_executor`).
     """
     true = np.atleast_1d(np.asarray(mus, dtype=np.float64))
     population = Population.of(table, fitted.luminosity)
@@ -239,7 +239,7 @@ def _at_point(task: tuple[Method, Population, Nuisances, Floats, int, int, Asked
 
 def event_calibration(
     fitted: Method, table: pd.DataFrame, n: int = 10_000, seed: int = 1, *, points: int = 100,
-    strengths: Sequence[float] = STRENGTHS, level: float = LEVEL, workers: int = 1,
+    strengths: Sequence[float] = STRENGTHS, level: float = LEVEL, workers: Workers = 1,
 ) -> Calibration:  # fmt: skip
     """Critical values from n experiments at event level, shared evenly by the strengths.
 
@@ -254,7 +254,7 @@ def event_calibration(
 
 def event_range_calibration(
     fitted: Method, table: pd.DataFrame, n: int = 5_000, seed: int = 2, *, points: int = 100, level: float = LEVEL,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> RangeCalibration:  # fmt: skip
     """The credibility that covers, from n experiments at event level with mu uniform in the range of the challenge."""
     mus = np.random.default_rng([seed, 7]).uniform(*MU_RANGE, n)
@@ -266,7 +266,7 @@ def event_range_calibration(
 
 
 def calibrated(
-    fitted: Method, table: pd.DataFrame, n: int, seed: int, by: str = "auto", *, workers: int = 1
+    fitted: Method, table: pd.DataFrame, n: int, seed: int, by: str = "auto", *, workers: Workers = 1
 ) -> str:  # fmt: skip
     """Calibrate a method in place, with and without the range of the challenge; tells by what.
 
@@ -276,7 +276,7 @@ def calibrated(
         n: experiments at each strength from templates; from events a tenth of it, at least 100.
         seed: those of the experiments are the next ones.
         by: `templates`, `events`, or `auto`: templates where the method has some that its events follow.
-        workers: processes.
+        workers: processes, or an executor (`clusters.dask_executor`).
 
     Raises:
         InputError: templates are wanted and there are none.
