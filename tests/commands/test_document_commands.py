@@ -1,0 +1,126 @@
+"""Every block of commands and every example in Python of the README and docs/ is run, on small files of the same names.
+
+A page is read from its beginning in a folder of its own. What cannot be run here is listed with the reason.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import documents
+import pytest
+from command_line import Run
+from document_inputs import SETUP
+
+NOT_RUN = {
+    "pip install": "the network",
+    "make ": "makes an environment; `make test` is what runs this",
+    "pytest ": "tests, which run anyway",
+    "dask ": "a scheduler and its workers: tests/test_clusters.py starts some",
+    "from dask_jobqueue": "a batch system",
+    "bumpfit demo": "tests/test_end_to_end.py runs it, and looks at its answers",
+    "bumpfit toys workspace.json -n 100000000 --dask": "a scheduler: tests/commands/test_dask.py",
+    "bumpfit toys workspace.json -n 1000000000 --dask": "a scheduler: tests/commands/test_dask.py",
+    "python benchmarks/tagging.py": "events of HEP ML Lab that are not ours to give away",
+    "bumpfit higgsml train aggregate": "minutes; tests/higgsml/test_higgsml_aggregate.py trains it on other events",
+    "bumpfit higgsml train binned mid.parquet": "the events of a study of one hour",
+    "bumpfit higgsml train unbinned mid.parquet": "the same study",
+    "bumpfit higgsml train flow mid.parquet": "the same study",
+    "bumpfit higgsml benchmark binned.zip unbinned.zip flow.zip": "the same study",
+}
+"""Beginnings of commands, or of examples, that are not run, and what they would need."""
+
+ELSEWHERE = {"README.md": "test_readme.py", "docs/tutorials/spectrum.md": "test_site.py"}
+"""Pages whose commands another test runs, and compares their numbers with the text."""
+
+SLOW = {
+    "docs/how-to/higgs-simulation.md", "docs/how-to/higgsml.md",
+    "docs/how-to/long-runs.md", "docs/how-to/run.md", "docs/how-to/tagging.md",
+    "docs/methods/inference.md", "docs/methods/simulate.md",
+}  # fmt: skip
+"""Pages that train or simulate."""
+
+NEEDS = {
+    "docs/how-to/higgs-simulation.md": ("pythia8mc",), "docs/how-to/likelihood.md": ("uproot", "yaml"),
+    "docs/how-to/tagging.md": ("pythia8mc", "fastjet", "uproot"), "docs/methods/simulate.md": ("pythia8mc", "fastjet"),
+}  # fmt: skip
+"""Optional packages of a page."""
+
+MORE = {
+    "bumpfit gof ": "--toys 40",
+    "bumpfit sensitivity": "-n 20",
+    "bumpfit run ": "--quick --iterations 0 --workers 1",
+    "bumpfit simulate higgs": "-n 2 --scale 0.001 --workers 1",
+    "bumpfit simulate dijet": "-n 2 --workers 1",
+    "bumpfit simulate wtag": "-n 400 --workers 1",
+    "bumpfit train wtag.ds --approach trees": "--set models=1 --set iterations=10 --bootstrap 0",
+    "bumpfit higgsml train binned events.parquet --mode independent": "--luminosity 0.5 --set first_trees=12 "
+    "--set trees=15 --set leaves=6 --set fine=6 --set bins=12 --set draws=2 --set loose=0.3 --calibrate 60 --workers 1",
+    "bumpfit higgsml train binned": "--set first_trees=12 --set trees=15 --set leaves=6 --set fine=6 --set bins=12 "
+    "--set draws=2 --set loose=0.3 --calibrate 0 --workers 1",
+    "bumpfit higgsml train baseline": "--set points=7 --set degree=3 --set trees=20 --set leaves=6 "
+    "--set draws=2 --calibrate 0 --workers 1",
+    "bumpfit higgsml train combined": "--calibrate 0",
+    "bumpfit higgsml benchmark": "--points 2 --mu 1 --workers 1",
+}
+"""Options that make a command smaller, by its beginning."""
+
+FEWER = {'simulate.higgsml("htautau"), 5000': 'simulate.higgsml("htautau", scale=0.001), 2', "workers=4": "workers=1"}
+"""What is written otherwise in an example, besides numbers of toys."""
+
+
+PAGES = [page for page in documents.pages() if any(block.language != "text" for block in documents.blocks(page))]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(documents.ROOT).as_posix()
+
+
+def beginning(text: str, known: dict[str, str]) -> str | None:
+    """The entry that a command or an example begins with."""
+    return next((start for start in known if text.startswith(start)), None)
+
+
+def added(command: str) -> list[str]:
+    start = beginning(command, MORE)
+    return MORE[start].split() if start else []
+
+
+def parameters() -> Iterator[Any]:
+    """Pages, those of SLOW with the marker."""
+    for page in PAGES:
+        if (name := name_of(page)) not in ELSEWHERE:
+            yield pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+
+
+@pytest.mark.parametrize("page", list(parameters()))
+def test_a_page_is_read_from_its_beginning(
+    page: Path, tmp_path: Path, bumpfit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in NEEDS.get(name_of(page), ()):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    reader = documents.Reader(bumpfit, added, FEWER, lambda text: beginning(text, NOT_RUN) is not None)
+    heading = None
+    for block in documents.blocks(page):
+        if block.heading != heading:
+            heading = block.heading
+            SETUP.get((page.name, heading), lambda folder: None)(tmp_path)
+        reader.read(block)
+
+
+def test_lists_hold_nothing_that_is_gone() -> None:
+    """Each entry of the lists begins something in a document, and each other test names the page that it runs."""
+    texts = []
+    for page in PAGES:
+        for block in documents.blocks(page):
+            texts += list(documents.commands(block.text)) if block.language == "shell" else [block.text]
+    for start in (*NOT_RUN, *MORE):
+        assert any(text.startswith(start) for text in texts), f"{start!r} is in no document"
+    for part in FEWER:
+        assert any(part in text for text in texts), f"{part!r} is in no document"
+    for page, test in ELSEWHERE.items():
+        assert (documents.ROOT / page).is_file() and Path(page).name in (documents.ROOT / "tests" / test).read_text()
+    assert {*SLOW, *NEEDS} <= {name_of(page) for page in PAGES}
+    headings = {(page.name, block.heading) for page in PAGES for block in documents.blocks(page)}
+    assert set(SETUP) <= headings
