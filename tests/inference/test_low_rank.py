@@ -50,3 +50,23 @@ def test_a_saddle_is_left_to_the_exact_steps() -> None:
     found = fit(read(spec))
     assert found.valid
     assert abs(found.values["side"]) > 0.1
+
+
+def test_steps_and_changes_of_slope_that_were_seen_hold_in_the_next_step() -> None:
+    """The secant equation of BFGS, whatever matrix it begins with; other parameters begin anew."""
+    rng = np.random.default_rng(3)
+    n = 6
+    root = rng.normal(size=(n, n))
+    hessian = root @ root.T + np.eye(n)
+    solve = low_rank._inverse(rng.uniform(1, 3, n), rng.normal(size=(n, 2)))
+    seen, active = low_rank._Seen(), np.ones(n + 1, dtype=bool)
+    active[2] = False
+    for _ in range(3):
+        step = rng.normal(size=n + 1)
+        change = np.zeros(n + 1)
+        change[active] = hessian @ step[active]
+        seen.add(step, change, active)
+        assert seen.step(change[active], solve) == pytest.approx(step[active], abs=1e-10)
+    assert len(seen.pairs) == 3
+    seen.add(step, change, np.ones(n + 1, dtype=bool))
+    assert len(seen.pairs) == 1

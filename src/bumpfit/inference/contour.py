@@ -13,12 +13,15 @@ from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
 from bumpfit.inference.interval import first_step
 from bumpfit.inference.profile import Profile, require_poi, require_valid
-from bumpfit.inference.roots import outward
+from bumpfit.inference.roots import with_slope
 from bumpfit.likelihood import Floats, Likelihood, Minimum, ZeroLikelihoodError, at_ends, position
 from bumpfit.normal import chi2_quantile
 from bumpfit.results import Contour
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
+
+REACH = 1.1
+"""First step along a ray, in units of where a parabola crosses: it should just cross. Changes no answer."""
 
 PRECISION = 1e-7
 """Relative precision of the distance of a point of the contour from the best fit."""
@@ -78,17 +81,29 @@ def contour(
 def _ends(profile: Profile, threshold: float) -> tuple[tuple[float, float], bool]:
     """Where the profile of one parameter crosses the threshold of both, or its range ends; whether it crosses twice."""
 
-    def inside(value: float) -> float:
-        return math.sqrt(threshold) - math.sqrt(profile.rise(value))
-
     def question() -> tuple[tuple[float, float], bool]:
-        step, best = first_step(profile, threshold), profile.estimate
-        ends = [outward(inside, best, sign * step, end, PRECISION)
-                for sign, end in zip((-1.0, 1.0), profile.range, strict=True)]  # fmt: skip
-        low, high = (end if found is None else found for found, end in zip(ends, profile.range, strict=True))
-        return (low, high), None not in ends
+        step, best = abs(first_step(profile, threshold)), profile.estimate
+        found = []
+        for sign, end in zip((-1.0, 1.0), profile.range, strict=True):
+            curve = partial(_margin, profile, threshold, sign)
+            found.append(with_slope(curve, step, abs(end - best), PRECISION) if end != best else None)
+        low, high = (
+            end if one is None else best + sign * one
+            for one, sign, end in zip(found, (-1.0, 1.0), profile.range, strict=True)
+        )
+        return (low, high), None not in found
 
     return profile.settled(question)
+
+
+def _margin(profile: Profile, threshold: float, sign: float, distance: float) -> tuple[float, float]:
+    """How far below the threshold sqrt of the rise of a profile is at a distance from the best value, and its slope."""
+    value = profile.estimate + sign * distance
+    rise = profile.rise(value)
+    if not (math.isfinite(rise) and rise > 0):
+        return (math.sqrt(threshold) if rise <= 0 else -math.inf), math.nan
+    slope = sign * float(profile.likelihood.slope(profile.held(value).x)[profile.index])
+    return math.sqrt(threshold) - math.sqrt(rise), -slope / math.sqrt(rise)
 
 
 class _Rays:
@@ -98,11 +113,13 @@ class _Rays:
         self.profile, self.names = profile, (profile.parameter, other)
         self.threshold = threshold
         self.places = [position(profile.likelihood, name) for name in self.names]
-        self.start = profile.best
+        self.known = profile.best, 0.0  # the last fit of a ray, and its distance from the best one
         covariance, _, note = covariance_at(profile.likelihood, profile.best)
         if covariance is None or not np.all(np.diag(covariance)[self.places] > 0):
             x, y = self.names
             raise BumpfitError(f"no contour of '{x}' and '{y}': {note or 'the data do not determine them'}")
+        # where the others go when these two move by one, as far as -ln L is a parabola
+        self.drift = np.linalg.solve(covariance[np.ix_(self.places, self.places)], covariance[self.places])
         self.axes = np.linalg.cholesky(covariance[np.ix_(self.places, self.places)]) * math.sqrt(threshold)
 
     def line(self, n_points: int) -> tuple[list[Floats], bool, list[Minimum]]:
@@ -116,31 +133,36 @@ class _Rays:
             room = np.where(direction > 0, high - origin, origin - low)
             with np.errstate(divide="ignore"):
                 end = float(np.min(np.where(direction != 0, room / np.abs(direction), np.inf)))
-            self.start = self.profile.best
+            self.known = self.profile.best, 0.0
             distance = 0.0
             if end > 0:
-                crossed = outward(partial(self._along, origin, direction), 0.0, 1.0, end, PRECISION)
+                crossed = with_slope(partial(self._margin, origin, direction), REACH, end, PRECISION)
                 distance, closed = end if crossed is None else crossed, closed and crossed is not None
             else:
                 closed = False
             points.append(origin + distance * direction)
-            found.append(self.start)
+            found.append(self.known[0])
         return points, closed, found
 
-    def _along(self, origin: Floats, direction: Floats, distance: float) -> float:
-        """`_inside` at a distance along a ray."""
-        return self._inside(origin + distance * direction)
-
-    def _inside(self, values: Floats) -> float:
-        """How far below the threshold sqrt of the rise is."""
-        held = self.profile.likelihood
+    def _margin(self, origin: Floats, direction: Floats, distance: float) -> tuple[float, float]:
+        """How far below the threshold sqrt of the rise is at a distance along a ray, and its slope there."""
+        held, best = self.profile.likelihood, self.profile.best
+        values = origin + distance * direction
         for name, value in zip(self.names, values, strict=True):
             held = held.at(name, float(value))
+        near, reached = self.known
+        # along the line through the best fit and the last one
+        moved = (near.x - best.x) / reached if reached > 0 else direction @ self.drift
+        begin = np.clip(best.x + distance * moved, held.low, held.high)
         what = ", ".join(f"{name} = {value:g}" for name, value in zip(self.names, values, strict=True))
         try:
-            found = require_valid(held.begin(self.start.x).solve(), f"the fit at {what}")
+            found = require_valid(held.begin(begin).solve(), f"the fit at {what}")
         except ZeroLikelihoodError:
-            return -math.inf
+            return -math.inf, math.nan
         self.profile.compare(found)
-        self.start = found
-        return math.sqrt(self.threshold) - math.sqrt(max(2 * (found.value - self.profile.best.value), 0.0))
+        self.known = found, distance
+        rise = 2 * (found.value - best.value)
+        if rise <= 0:
+            return math.sqrt(self.threshold), math.nan
+        slope = float(held.slope(found.x)[self.places] @ direction)
+        return math.sqrt(self.threshold) - math.sqrt(rise), -slope / math.sqrt(rise)

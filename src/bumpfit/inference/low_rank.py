@@ -3,11 +3,15 @@
 With n parameters and B bins the Fisher information is D + J W J^T: D, diagonal, are the constraints, J (n, B) the
 derivatives of the rates and W = max(1, counts / rate) / rate. A step solves with it at the cost of n B^2 (Woodbury's
 identity: (D + A A^T)^-1 = D^-1 - D^-1 A (1 + A^T D^-1 A)^-1 A^T D^-1) instead of n^3 / 3 with the exact Hessian; what
-this leaves out, the curvature of the rates, vanishes at a fit that describes the data, so that steps converge fast.
+this leaves out, the curvature of the rates, vanishes at a fit that describes the data. Elsewhere the steps and changes
+of slope that were seen make up for it (Nocedal, Math. Comp. 35 (1980) 773: BFGS with this matrix to begin with).
 The end is checked with the exact Hessian: an answer is a minimum, to the tolerance, by the same measure as others.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +34,12 @@ UNCONSTRAINED = 1e-6
 """What stands for a constraint of parameters without one, relative to their Fisher information; it slows their steps by
 this much and changes no answer.
 """
+
+REMEMBERED = 8
+"""Steps and changes of slope that are remembered."""
+
+CURVED = 1e-8
+"""Cosine between a step and its change of slope from which on it says something about the curvature."""
 
 STEPS = 100
 """Steps after which the exact Hessian takes over."""
@@ -81,7 +91,7 @@ def approach(
     if not np.isfinite(point.value):
         return x, 0
     strength = constraint_terms(x, aux, m)[1]
-    damping = 0.0
+    damping, seen, before = 0.0, _Seen(), None
     for step in range(STEPS):
         jac = rate_slopes(x, m, *point.state)
         grad = gradient(x, main, aux, m, point.rate, jac)
@@ -92,13 +102,12 @@ def approach(
         active &= (fisher > 0) | (grad != 0)
         if not active.any():
             return x, step
+        if before is not None:
+            seen.add(x - before[0], grad - before[1], active)
         root = jac[active] * np.sqrt(weight)
         while True:
-            diagonal = np.maximum(strength, UNCONSTRAINED * fisher)[active] + damping * fisher[active]
-            scaled = root / diagonal[:, None]
-            small = np.eye(root.shape[1]) + root.T @ scaled
-            move = grad[active] / diagonal
-            move -= scaled @ np.linalg.solve(small, root.T @ move)
+            solve = _inverse(np.maximum(strength, UNCONSTRAINED * fisher)[active] + damping * fisher[active], root)
+            move = seen.step(grad[active], solve) if damping == 0.0 else solve(grad[active])
             edm = 0.5 * float(grad[active] @ move) * (1 + damping)
             trial = x.copy()
             trial[active] = np.clip(x[active] - move, low[active], high[active])
@@ -106,14 +115,58 @@ def approach(
             noise = newton.ROUNDING * abs(point.value)
             if there.value <= point.value + noise:
                 break
+            if seen.pairs and damping == 0.0:
+                seen.pairs.clear()
+                continue
             if edm < tolerance or damping > 1e6:
                 return x, step
             damping = max(10 * damping, 1e-3)
+        before = x, grad
         x, point = trial, there
         damping = 0.1 * damping if damping > 1e-7 else 0.0
         if edm < 0.01 * tolerance + noise and damping == 0.0:
             return x, step + 1
     return x, STEPS
+
+
+def _inverse(diagonal: Floats, root: Floats) -> Callable[[Floats], Floats]:
+    """Solves with D + A A^T, D the diagonal (n,) and A the root (n, B)."""
+    scaled = root / diagonal[:, None]
+    small = np.eye(root.shape[1]) + root.T @ scaled
+
+    def solve(slope: Floats) -> Floats:
+        move = slope / diagonal
+        return np.asarray(move - scaled @ np.linalg.solve(small, root.T @ move))
+
+    return solve
+
+
+@dataclasses.dataclass
+class _Seen:
+    """Steps and changes of slope among the same parameters, (n,) each."""
+
+    pairs: list[tuple[Floats, Floats]] = dataclasses.field(default_factory=list)
+    active: NDArray[np.bool_] | None = None
+
+    def add(self, step: Floats, change: Floats, active: NDArray[np.bool_]) -> None:
+        """Take up a step; those among other parameters are forgotten."""
+        if self.active is None or not np.array_equal(active, self.active):
+            self.pairs.clear()
+            self.active = active
+        s, y = step[active], change[active]
+        if s @ y > CURVED * np.sqrt((s @ s) * (y @ y)):
+            self.pairs = [*self.pairs[1 - REMEMBERED :], (s, y)]
+
+    def step(self, slope: Floats, solve: Callable[[Floats], Floats]) -> Floats:
+        """The step of BFGS."""
+        slope, parts = slope.copy(), []
+        for s, y in reversed(self.pairs):
+            parts.append(float(s @ slope) / float(s @ y))
+            slope -= parts[-1] * y
+        move = solve(slope)
+        for (s, y), part in zip(self.pairs, reversed(parts), strict=True):
+            move += s * (part - float(y @ move) / float(s @ y))
+        return move
 
 
 def gradient(x: Floats, main: Floats, aux: Floats, m: Compiled, rate: Floats, jac: Floats) -> Floats:

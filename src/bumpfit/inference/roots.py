@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from bumpfit.errors import BumpfitError
@@ -40,6 +41,34 @@ def outward(curve: Curve, centre: float, step: float, end: float, precision: flo
         if outer == end:
             return None
         inner, step = outer, 2 * step
+    raise BumpfitError(f"values as far as {inner:g} are accepted; is the parameter determined by the data?")
+
+
+def with_slope(
+    curve: Callable[[float], tuple[float, float]], step: float, end: float, precision: float
+) -> float | None:
+    """The distance from 0 to `end` at which a curve that is positive at 0 turns negative, from its value and slope.
+
+    Newton's method between bounds, which begins at `step`; it ends with a step so small, relative to the distance, that
+    the one after it, which is about its square, is below `precision`. None when `end` comes first.
+    """
+    inner, outer, at = 0.0, math.inf, min(step, end)
+    for _ in range(2 * DOUBLINGS):
+        value, slope = curve(at)
+        if value < 0:
+            outer = at
+        elif at == end:
+            return None
+        else:
+            inner = at
+        if outer - inner <= precision * inner:
+            return inner
+        following = at - value / slope if slope < 0 and math.isfinite(value) else math.nan
+        if abs(following - at) <= math.sqrt(precision) / 30 * at and inner <= following <= min(outer, end):
+            return following
+        if not inner < following < outer:
+            following = 2 * at if outer == math.inf else 0.5 * (inner + outer)
+        at = min(following, 3 * at, end)
     raise BumpfitError(f"values as far as {inner:g} are accepted; is the parameter determined by the data?")
 
 
