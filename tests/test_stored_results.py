@@ -24,6 +24,14 @@ def test_documents_show_what_is_stored() -> None:
     assert shown and sorted(shown) == sorted(path.stem for path in stored.RESULTS.glob("*.json"))
 
 
+def test_claims_are_those_of_the_stored_results() -> None:
+    """Numbers of the page of claims that other pages have in a table."""
+    text = (ROOT / "docs" / "validation.md").read_text()
+    rate, ratio = stored.read("toys_contenders")["rows"][0], stored.read("toys_histfactory")["rows"][1]
+    assert f"| 1e6 | {rate['toys_s_core'] / 1e6:.2f}e6;" in text
+    assert f"| {ratio['ratio']} times |" in text
+
+
 def test_results_say_how_they_were_measured() -> None:
     for path in stored.RESULTS.glob("*.json"):
         found = json.loads(path.read_text())

@@ -36,7 +36,7 @@ ELSEWHERE = {"README.md": "test_readme.py", "docs/tutorials/spectrum.md": "test_
 SLOW = {
     "docs/how-to/higgs-simulation.md", "docs/how-to/higgsml.md",
     "docs/how-to/long-runs.md", "docs/how-to/run.md", "docs/how-to/tagging.md",
-    "docs/methods/inference.md", "docs/methods/simulate.md",
+    "docs/methods/simulate.md",
 }  # fmt: skip
 """Pages that train or simulate."""
 
@@ -55,7 +55,7 @@ MORE = {
     "bumpfit simulate wtag": "-n 400 --workers 1",
     "bumpfit train wtag.ds --approach trees": "--set models=1 --set iterations=10 --bootstrap 0",
     "bumpfit higgsml train binned events.parquet --mode independent": "--luminosity 0.5 --set first_trees=12 "
-    "--set trees=15 --set leaves=6 --set fine=6 --set bins=12 --set draws=2 --set loose=0.3 --calibrate 60 --workers 1",
+    "--set trees=15 --set leaves=6 --set fine=6 --set bins=12 --set draws=2 --set loose=0.3 --calibrate 0 --workers 1",
     "bumpfit higgsml train binned": "--set first_trees=12 --set trees=15 --set leaves=6 --set fine=6 --set bins=12 "
     "--set draws=2 --set loose=0.3 --calibrate 0 --workers 1",
     "bumpfit higgsml train baseline": "--set points=7 --set degree=3 --set trees=20 --set leaves=6 "

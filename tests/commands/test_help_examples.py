@@ -72,8 +72,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document_inputs.scored(place)
     shared = document_inputs.spectra(("SR1", "SR2", "SR_2016", "SR_2017", "CR"))
     text = json.dumps(shared).replace('"scale"', '"xs_ttbar"')
-    for name in ("workspace", "w", "m3000", "m3500", "sr1", "sr2", "both"):
+    for name in ("workspace", "w"):
         (place / f"{name}.json").write_text(text)
+    for name in ("m3000", "m3500", "sr1", "sr2", "both"):
+        (place / f"{name}.json").write_text(json.dumps(document_inputs.spectra(shapes=False)))
     for name in ("tight", "loose"):
         (place / f"{name}.json").write_text((place / "a.json").read_text())
     (place / "masses.toml").write_text(files_of_tools.BLUE)
