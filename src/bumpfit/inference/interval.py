@@ -120,6 +120,9 @@ def interval(
         best = profile.estimate
         low = None if side == "high" else outward(accepts, best, -step, low_end, law.precision)
         high = None if side == "low" else outward(accepts, best, step, high_end, law.precision)
+        for end in (low, high):
+            if end is not None:
+                profile.beside(end)
         return low, high
 
     low, high = profile.settled(question)

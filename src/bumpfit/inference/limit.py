@@ -22,7 +22,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.asymptotic import Asymptotic, few_events
 from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
-from bumpfit.inference.profile import Profile, require_poi
+from bumpfit.inference.profile import LowerMinimumError, Profile, require_poi
 from bumpfit.inference.roots import falling
 from bumpfit.law import Distribution, Law, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
@@ -95,15 +95,20 @@ class Exclusion:
         return error if error > 0 and math.isfinite(error) else 1.0
 
     @cached_property
-    def _known(self) -> dict[tuple[float, int | None], Ratio]:
+    def _known(self) -> dict[tuple[float, int | None, float], Ratio]:
         return {}
+
+    def _key(self, mu: float, sigma: int | None) -> tuple[float, int | None, float]:
+        """What a ratio depends on: that of the data, also on the free fit, which may be replaced by a lower one."""
+        return mu, sigma, self.profile.best.value if sigma is None else 0.0
 
     def ratio(self, mu: float, sigma: int | None = None) -> Ratio:
         """CLs of a strength, observed or expected at a number of standard deviations."""
-        key = (mu, sigma)
-        if key not in self._known:
-            self._known[key] = self._observed(mu) if sigma is None else self._expected(mu, sigma)
-        return self._known[key]
+        if (known := self._known.get(self._key(mu, sigma))) is not None:
+            return known
+        found = self._observed(mu) if sigma is None else self._expected(mu, sigma)
+        self._known[self._key(mu, sigma)] = found
+        return found
 
     def tails(self, mu: float) -> tuple[Tail, Tail]:
         """p(s + b) and p(b) of the observed statistic."""
@@ -183,7 +188,16 @@ class Exclusion:
                 )
             return found.log - math.log(target)
 
-        return self.profile.settled(lambda: falling(curve, guess, step or guess, self.law.precision))
+        def question() -> float:
+            lowest = self.profile.best
+            found = falling(curve, guess, step or guess, self.law.precision)
+            if sigma is None:
+                self.profile.beside(found)
+            if self.profile.best is not lowest:
+                raise LowerMinimumError
+            return found
+
+        return self.profile.settled(question)
 
     def observed(self, target: float, median: float) -> float:
         """Observed limit, looked for from the median or the best strength upwards.
@@ -215,7 +229,7 @@ class Exclusion:
     @property
     def tested(self) -> list[float]:
         """Strengths that were tested on the data, ascending."""
-        return sorted(mu for mu, sigma in self._known if sigma is None)
+        return sorted(mu for mu, sigma, best in self._known if sigma is None and best == self.profile.best.value)
 
 
 class TooFewToysError(BumpfitError):

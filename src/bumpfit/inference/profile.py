@@ -102,6 +102,13 @@ class Profile:
                 self.best = again
             raise LowerMinimumError
 
+    def beside(self, value: float) -> None:
+        """Begin another free fit where the parameter was held, and raise LowerMinimumError where it ends lower."""
+        again = self.likelihood.begin(self.held(value).x).solve()
+        if again.valid and again.value < self.best.value - LOWER:
+            self.best = again
+            raise LowerMinimumError
+
     def held(self, value: float) -> Minimum:
         """The fit with the parameter held; raises BumpfitError when it does not converge, and as `attempt`."""
         return require_valid(self.attempt(value), f"the fit with {self.parameter} = {value:g}")

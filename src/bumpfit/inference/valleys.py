@@ -15,6 +15,7 @@ from bumpfit.inference.lines import Lines
 from bumpfit.likelihood import Floats
 from bumpfit.workspace import Model
 from bumpfit.workspace.arrays import LINEAR
+from bumpfit.workspace.vectorised import layout_of
 
 FLUCTUATION = 5.0
 """Standard deviations that counts may be away from their expectation where one-sided systematics are looked for."""
@@ -52,6 +53,30 @@ def bends(model: Model, main: Floats) -> tuple[int, ...]:
     needed = np.full(c.n_parameters, np.inf)
     needed[c.normal_parameter] = c.normal_sigma**-2.0
     return tuple(int(i) for i in np.flatnonzero(strength > needed))
+
+
+def lopsided(model: Model) -> Floats:
+    """How much the effects of a parameter differ between its sides, relative to those below and above zero, (2, P).
+
+    Where a parameter that is pulled by alpha has less of an effect there than on its other side, -ln L may bend down in
+    between: by the pull times this. 0 of parameters without such effects.
+    """
+    c, at = model.compiled, layout_of(model.compiled)
+    sums = np.zeros((3, c.n_parameters))  # below, above, difference
+    owner = c.shift_parameter[at.element_shift]
+    for row, size in zip(sums, (c.shift_down, c.shift_up, c.shift_up - c.shift_down), strict=True):
+        np.add.at(row, owner, np.abs(size))
+    exponential = np.flatnonzero(c.scale_code != LINEAR)
+    events = np.zeros(c.entry_bin.size)
+    np.add.at(events, at.yield_entry, np.abs(c.nominal))
+    weight = events[at.scale_entry[exponential]]
+    below, above = -c.scale_coefficients[exponential, 0], c.scale_coefficients[exponential, 1]
+    for row, size in zip(sums, (below, above, above - below), strict=True):
+        np.add.at(row, c.scale_parameter[exponential], weight * np.abs(size))
+    ratio: Floats = np.divide(sums[2], sums[:2], out=np.full((2, c.n_parameters), np.inf), where=sums[:2] > 0) * (
+        sums[2] > 0
+    )
+    return ratio
 
 
 def dips(
