@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bumpfit.errors import InputError
 from bumpfit.foreign import head_of
-from bumpfit.workspace.datacard_edits import Edits, matches
+from bumpfit.workspace.datacard_edits import DIGITS, Edits, matches
 from bumpfit.workspace.effects_combine import CONTROLCOUNT, LOGNORMAL
 
 SUFFIXES = (".txt", ".card", ".dat")
@@ -280,7 +280,7 @@ class _Reader:
             raise self.wrong(f"'{words[0]}' is no nuisance: expected NAME TYPE and its numbers")
         name, kind, rest = words[0].removesuffix("[nofloat]"), words[1], words[2:]
         if re.match(r"\d", name):
-            name = f"theta{name}"
+            name = f"{DIGITS}{name}"
         if name == "nuisance" and kind == "edit":
             self.edit(rest)
         elif kind in ROWS:

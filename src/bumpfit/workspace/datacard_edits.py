@@ -37,6 +37,9 @@ OPTIONS = {"add": {"overwrite", "addq"}, "changepdf": set[str](), "flip": {"p2n"
 UP_DOWN = ("p2n", "n2p")
 """Options of `flip`: effects above one go below it, those below one above it."""
 
+DIGITS = "theta"
+"""What Combine puts before names of lines that begin with a digit, but not before those of edits."""
+
 LOGARITHMIC, LINEAR = (LOGNORMAL.kind, "lnU"), ("trG", "unif")
 
 
@@ -101,6 +104,8 @@ class Edits:
             elif row.kind in LOGARITHMIC and kind == "trG":
                 effects = tuple(None if v is None else math.log(self._one(v, row.name)) for v in row.effects)
             elif row.kind == "trG" and kind in LOGARITHMIC:
+                if 1.0 in row.effects:
+                    raise InputError(f"Combine leaves out the effect 1 of '{row.name}' in this edit; write its {kind}")
                 effects = tuple(None if v is None else math.exp(self._one(v, row.name)) for v in row.effects)
             elif row.kind.startswith("shape") and kind.startswith("shape") and kind in ("shape", "shape2", "shapeN"):
                 effects = row.effects
@@ -157,7 +162,9 @@ class Edits:
     def _named(self, pattern: str, options: list[str]) -> list[int]:
         found = [i for i, row in enumerate(self.rows) if matches(pattern, row.name)]
         if not found and "ifexists" not in options:
-            raise InputError(f"the edit finds no nuisance '{pattern}' among the lines above")
+            called = f"{DIGITS}{pattern}"
+            hint = f"; it is called '{called}' here" if any(row.name == called for row in self.rows) else ""
+            raise InputError(f"the edit finds no nuisance '{pattern}' among the lines above{hint}")
         return found
 
     def _row(self, line: int, name: str, kind: str) -> int:
@@ -167,6 +174,8 @@ class Edits:
                 if row.kind != kind:
                     raise InputError(f"'{name}' is there already, of type {row.kind} and not {kind}")
                 return i
+        if name[:1].isdigit():
+            raise InputError(f"'{name}' begins with a digit; a line would be called '{DIGITS}{name}', so say that")
         self.rows.append(self.row(line, name, kind, (), (None,) * len(self.columns)))
         return len(self.rows) - 1
 
