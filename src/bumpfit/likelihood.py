@@ -45,6 +45,7 @@ class Minimum:
 
     `edm` is the estimated distance to the minimum of -ln L, `attempts` what was tried. `covariance`, shape (P, P), for
     parameters in which second derivatives are singular to the precision of the numbers: from others of the minimiser.
+    `idle`: free parameters that change no expectation there, as the mass of a peak of no size.
     """
 
     x: Floats
@@ -55,6 +56,7 @@ class Minimum:
     valid: bool
     attempts: tuple[str, ...]
     covariance: Floats | None = None
+    idle: tuple[str, ...] = ()
 
 
 class Likelihood(Protocol):

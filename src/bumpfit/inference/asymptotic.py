@@ -138,9 +138,16 @@ def few_events(likelihood: Likelihood, parameter: str, null: Minimum, command: s
     """Why asymptotic probabilities of tests of a parameter are off, in sentences; `null` is the fit without signal.
 
     Fewer than `FEW` events decide (`Likelihood.events`), or a nuisance parameter is at an end of its range, where it
-    then is in every other toy, a wall that the formulae do not know.
+    then is in every other toy, a wall that the formulae do not know; or one changes nothing without signal, as the mass
+    of a peak (Davies, Biometrika 74 (1987) 33).
     """
     notes = []
+    if null.idle:
+        notes.append(
+            f"{', '.join(null.idle)} {'changes' if len(null.idle) == 1 else 'change'} nothing without signal: "
+            "asymptotic formulae take the best value for one that was known before (no look-elsewhere effect): throw "
+            f"toys, {command}"
+        )
     events = likelihood.events(parameter, null.x)
     if events < FEW:
         notes.append(

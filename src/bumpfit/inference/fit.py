@@ -181,7 +181,7 @@ def report(likelihood: Likelihood, minimum: Minimum) -> Fit:
         fixed=tuple(
             n for n, f in zip(names, likelihood.free, strict=True) if not f and n not in likelihood.undetermined
         ),
-        undetermined=likelihood.undetermined,
+        undetermined=(*likelihood.undetermined, *minimum.idle),
         at_bounds=at_ends(likelihood, minimum),
         minimiser=", ".join(dict.fromkeys(text.split()[0] for text in minimum.attempts)),
         iterations=minimum.iterations,

@@ -136,12 +136,33 @@ class SpectrumLikelihood:
 
     def descend(self, start: Array) -> Ended:
         """The minimum below one start."""
-        return minimise(self.shape, self.measured, start, ~self.free, self.limits)
+        return self._descend(start, np.zeros_like(self.free))
+
+    def _descend(self, start: Array, idle: NDArray[np.bool_]) -> Ended:
+        return minimise(self.shape, self.measured, start, ~self.free | idle, self.limits)
+
+    def _idle(self, x: Array) -> NDArray[np.bool_]:
+        """Free parameters that change no expectation, (P,), as mass and width of a peak of no size."""
+        if x.all():
+            return np.zeros_like(self.free)
+        return np.asarray(self.free & (np.diag(self.measured.information(x, self.shape.units(x))) == 0))
+
+    def _below(self, start: Array) -> Minimum:
+        """The minimum below one start, in which idle parameters stay where they are."""
+        idle = self._idle(start)
+        ended = self._descend(start, idle)
+        if not np.array_equal(self._idle(ended.values), idle):
+            ended = self.descend(start) if idle.any() else ended
+            idle = self._idle(ended.values)
+            if ended.problems and idle.any():
+                ended = self._descend(ended.values, idle)
+                idle = self._idle(ended.values)
+        return _minimum(ended, tuple(np.array(self.names)[idle].tolist()))
 
     def solve(self) -> Minimum:
         """The lowest minimum below the start and the first start."""
         begins = [self.start] if np.array_equal(self.start, self.origin) else [self.start, self.origin]
-        found = lowest(_minimum(self.descend(begin)) for begin in begins)
+        found = lowest(self._below(begin) for begin in begins)
         if found is None:
             raise ZeroLikelihoodError(
                 f"{self.shape.name}: the likelihood is zero at every start of the fit; check start values and ranges"
@@ -193,7 +214,7 @@ class SpectrumLikelihood:
         return dataclasses.replace(self, measured=measured, start=held, origin=held)
 
 
-def _minimum(ended: Ended) -> Minimum:
+def _minimum(ended: Ended, idle: tuple[str, ...]) -> Minimum:
     return Minimum(
         x=ended.values,
         value=ended.value,
@@ -203,6 +224,7 @@ def _minimum(ended: Ended) -> Minimum:
         valid=not ended.problems,
         attempts=(*ended.attempts, *ended.problems),
         covariance=ended.covariance,
+        idle=idle,
     )
 
 
