@@ -41,6 +41,7 @@ MODULES = {
     "functions": Part("Questions to a likelihood", ("spurious", "bias")),
     "averages": Part("Questions to a likelihood", ("blue",)),
     "channels": Part("Questions to a likelihood", ("compatibility",)),
+    "compared": Part("Questions to a likelihood", ("pulls",)),
     "bayesian": Part("Questions to a likelihood", ("posterior",)),
     "windows": Part("Questions to a likelihood", ("bumphunter",)),
     "toys": Part("Toys", ("toys", "interval", "coverage", "sensitivity")),

@@ -49,6 +49,7 @@ CASES = {
     "bias": one("bias {spectrum} --truth dijet:4 --function dijet:3 --signal gauss:3% --mass 4000 --toys 4"),
     "bumphunter": one("bumphunter {counted} {counted} --widest 3 --toys 20", figure="f.png"),
     "compatibility": one("compatibility {shared}", figure="f.png"),
+    "pulls": one("pulls {workspace}", figure="f.png"),
     "posterior": one("posterior {workspace}", figure="f.png"),
     "blue": one("blue {measurements}"),
     "scan": one("scan {workspace} --points 3", figure="f.png"),

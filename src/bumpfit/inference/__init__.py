@@ -18,6 +18,7 @@ from bumpfit.inference.limit import cls, limit
 from bumpfit.inference.masses import discoveries, limits
 from bumpfit.inference.on_off import on_off
 from bumpfit.inference.posterior import posterior
+from bumpfit.inference.pulls import Pulls, pulls
 from bumpfit.inference.scan import scan
 from bumpfit.inference.summary import Summary, summary
 from bumpfit.inference.surface import Surface, surface
@@ -27,6 +28,7 @@ __all__ = [
     "Asymptotic",
     "Combination",
     "FitOptions",
+    "Pulls",
     "Settings",
     "Summary",
     "Surface",
@@ -52,6 +54,7 @@ __all__ = [
     "postfit",
     "prefit",
     "prepare",
+    "pulls",
     "scan",
     "summary",
     "surface",

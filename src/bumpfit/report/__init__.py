@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bumpfit.report.beside import pulls_beside
     from bumpfit.report.classifiers import performance, templates
     from bumpfit.report.cutflows import cut_flow
     from bumpfit.report.datasets import images, observables, point_cloud
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 _PLACES = {
+    "beside": ("pulls_beside",),
     "classifiers": ("performance", "templates"),
     "cutflows": ("cut_flow",),
     "datasets": ("images", "observables", "point_cloud"),
@@ -79,6 +81,7 @@ __all__ = [
     "point_cloud",
     "probabilities",
     "profile",
+    "pulls_beside",
     "ranking",
     "scan",
     "score_bins",

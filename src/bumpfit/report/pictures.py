@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram
+from bumpfit.inference.pulls import Pulls
 from bumpfit.inference.surface import Surface
+from bumpfit.report.beside import pulls_beside
 from bumpfit.report.fitted import ranking, yields
 from bumpfit.report.profiles import brazil, contours, expected_bands, plain_text, profile
 from bumpfit.report.spectra import p_values
@@ -154,6 +156,11 @@ def _register_events() -> None:
 
 if find_spec("awkward") is not None:  # an optional package, without which there is neither
     _register_events()
+
+
+@picture.register
+def _(record: Pulls, top: int = 20) -> Figure:
+    return pulls_beside(record, top)
 
 
 @picture.register
