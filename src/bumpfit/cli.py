@@ -42,6 +42,7 @@ MODULES = {
     "averages": Part("Questions to a likelihood", ("blue",)),
     "channels": Part("Questions to a likelihood", ("compatibility",)),
     "compared": Part("Questions to a likelihood", ("pulls",)),
+    "strengths": Part("Questions to a likelihood", ("discovery",)),
     "bayesian": Part("Questions to a likelihood", ("posterior",)),
     "windows": Part("Questions to a likelihood", ("bumphunter",)),
     "toys": Part("Toys", ("toys", "interval", "coverage", "sensitivity")),

@@ -21,7 +21,7 @@ Fitness = Literal["saturated", "chi2", "ks"]
 
 @dataclasses.dataclass(frozen=True)
 class Tail:
-    """Probability that a statistic reaches a value: ln p, and the standard error of p where toys estimate it.
+    """Probability that a statistic reaches a value: ln p, and the standard error of p where it is estimated.
 
     `upper`: p is at most this, with 95 % confidence (None where p is a formula). `floor`: no toy reaches the value, so
     that more toys would make p smaller.
@@ -62,9 +62,8 @@ class Nested(Protocol):
     def null(self) -> Likelihood:
         """The special case, with the data."""
 
-    @property
-    def freedom(self) -> int:
-        """How many parameters the wider one has more."""
+    def tail(self, value: float) -> Tail:
+        """P(-2 ln ratio >= value) for many events, where the special case is true."""
 
     def statistic(self, toy: Likelihood) -> float:
         """-2 ln of the ratio for a toy of `null`; raises BumpfitError where a fit does not converge."""

@@ -45,6 +45,9 @@ def asked(folder: Path) -> None:
     for name in "ab":
         (folder / f"{name}.json").write_text(json.dumps(spectra(("SR",))))
     (folder / "top.json").write_text(json.dumps(spectra()).replace('"scale"', '"xs_ttbar"'))
+    signals = [build.sample(f"signal_{x}", [6.0, 5.0], build.modifier("normfactor", f"mu_{x}")) for x in "ab"]
+    two = {name: [signal, build.sample("bkg", [50.0, 30.0])] for name, signal in zip("AB", signals, strict=True)}
+    (folder / "two.json").write_text(json.dumps(build.workspace(two, {name: [57, 33] for name in two}, "mu_a")))
 
 
 def scored(folder: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_wrong_address_is_told_before_the_training(bumpfit: Run, inputs: Input
     assert "no address of a Dask scheduler" in refused(done) and not (tmp_path / "m.zip").exists()
 
 
-@pytest.mark.parametrize("words", ["gof", "limit", "interval", "compatibility"])
+@pytest.mark.parametrize("words", ["gof", "limit", "interval", "compatibility", "discovery"])
 def test_without_toys_there_is_nothing_to_throw(words: str, bumpfit: Run, inputs: Inputs) -> None:
     said = refused(bumpfit(words, inputs["shared"], "--dask", "tcp://127.0.0.1:1"))
     assert "none are asked for" in said and "--toys" in said

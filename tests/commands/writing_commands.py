@@ -50,6 +50,7 @@ CASES = {
     "bumphunter": one("bumphunter {counted} {counted} --widest 3 --toys 20", figure="f.png"),
     "compatibility": one("compatibility {shared}", figure="f.png"),
     "pulls": one("pulls {workspace}", figure="f.png"),
+    "discovery": one("discovery {workspace}"),
     "posterior": one("posterior {workspace}", figure="f.png"),
     "blue": one("blue {measurements}"),
     "scan": one("scan {workspace} --points 3", figure="f.png"),

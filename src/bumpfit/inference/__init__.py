@@ -14,6 +14,7 @@ from bumpfit.inference.goodness import goodness
 from bumpfit.inference.histfactory import FitOptions, Settings, prepare
 from bumpfit.inference.impacts import impacts
 from bumpfit.inference.interval import interval
+from bumpfit.inference.joint_discovery import joint_discovery
 from bumpfit.inference.limit import cls, limit
 from bumpfit.inference.masses import discoveries, limits
 from bumpfit.inference.on_off import on_off
@@ -47,6 +48,7 @@ __all__ = [
     "goodness",
     "impacts",
     "interval",
+    "joint_discovery",
     "limit",
     "limits",
     "on_off",

@@ -55,14 +55,14 @@ class Asymptotic:
                 f"{freedom + int(likelihood.free.sum())} bins and measurements and {int(likelihood.free.sum())} free "
                 "parameters leave no degree of freedom, so every data set fits; fix parameters or take more bins"
             )
-        return _chi2_tail(freedom, value), None
+        return chi2_tail(freedom, value), None
 
     def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
-        """Chi-squared with as many degrees of freedom as the wider likelihood has more parameters."""
-        return _chi2_tail(ratio.freedom, value), None
+        """The formula for many events that the ratio knows."""
+        return ratio.tail(value), None
 
 
-def _chi2_tail(freedom: int, value: float) -> Tail:
+def chi2_tail(freedom: int, value: float) -> Tail:
     """P(chi2 >= value)."""
     from scipy.special import chdtrc  # here, for a quicker start
 

@@ -17,12 +17,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from bumpfit.errors import BumpfitError, InputError, InputWarning
-from bumpfit.inference.asymptotic import Asymptotic
+from bumpfit.inference.asymptotic import Asymptotic, chi2_tail
 from bumpfit.inference.fit import covariance_at
 from bumpfit.inference.histfactory import FitOptions, Problem, Settings, prepare
 from bumpfit.inference.interval import interval
 from bumpfit.inference.profile import require_poi, require_valid
-from bumpfit.law import Law
+from bumpfit.law import Law, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
 from bumpfit.results import Record
 from bumpfit.types import Floats
@@ -91,6 +91,10 @@ class OneEach:
     def freedom(self) -> int:
         """How many parameters the wider likelihood has more."""
         return int(self.wider.free.sum() - self.null.free.sum())
+
+    def tail(self, value: float) -> Tail:
+        """Chi-squared with as many degrees of freedom as the wider likelihood has more parameters."""
+        return chi2_tail(self.freedom, value)
 
     def minima(self, toy: Likelihood) -> tuple[Problem, Minimum, Minimum]:
         """The wider likelihood with a toy's data, and the minima of both; the wider one is the lower."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bumpfit.inference.compatibility import Compatibility
+    from bumpfit.inference.joint_discovery import JointDiscovery
     from bumpfit.inference.posterior import Posterior
     from bumpfit.law import Law
     from bumpfit.likelihood import Likelihood
@@ -189,6 +190,24 @@ def compatibility(found: Compatibility) -> RenderableType:
         facts.append(("toys", str(found.toys)))
     head = ["channel", found.parameter, "low", "high", "pull"]
     return stacked(table("Strengths with intervals at 68.27 %", head, lines), pairs(facts))
+
+
+def joint_discovery(found: JointDiscovery) -> RenderableType:
+    """The strengths at their best fit, and the test of no signal in any of them."""
+    lines = [[name, *rounded_pair(best, found.errors[name])] for name, best in found.strengths.items()]
+    facts = [
+        ("q0", statistic(found.q0)),
+        ("local p-value", f"{chance(found.p, found.p_error)} ({found.method})"),
+        ("local Z", number(found.z, 4)),
+    ]
+    if found.p_upper is not None:
+        facts.append(("at 95 % confidence", f"p < {number(found.p_upper, 3)}"))
+    if found.weights is not None:
+        shares = ", ".join(f"{weight:.3f}" for weight in found.weights)
+        facts.append((f"shares of chi2(0) to chi2({len(found.weights) - 1})", shares))
+    if found.toys is not None:
+        facts.append(("toys", str(found.toys)))
+    return stacked(table("", ["strength", "value", "error"], lines), pairs(facts))
 
 
 def bounds(interval: Interval) -> str:
