@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from bumpfit.likelihood import Likelihood, Minimum
@@ -15,8 +16,10 @@ from bumpfit.normal import SMALLEST
 
 Statistic = Literal["q0", "q", "qtilde", "t"]
 """Profile likelihood ratios of a strength (Cowan et al., arXiv:1007.1727): q0 (eq. 12), q (14), q-tilde (16), t (8)."""
-Fitness = Literal["saturated", "chi2", "ks"]
+Fitness = Literal["saturated", "chi2", "ks", "ad"]
 """Statistics of the goodness of a fit."""
+SHAPES = ("ks", "ad")
+"""Those of the shapes alone: they have no formula, only toys know their laws."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +90,11 @@ class Law(Protocol):
         """Law of a statistic of a parameter; nuisance parameters are at their fit to its data."""
 
     def fitness(
-        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float
-    ) -> tuple[Tail | None, int | None]:
-        """P(goodness-of-fit statistic >= value) where the best fit is true (None where the law is not known), and the
-        number of toys that were thrown and fitted (None without toys).
+        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float, parts: Mapping[str, float]
+    ) -> tuple[Tail | None, int | None, dict[str, Tail]]:
+        """P(goodness-of-fit statistic >= value) where the best fit is true (None where the law is not known), the
+        number of toys that were thrown and fitted (None without toys), and P(part of the channel >= its part) of all
+        `parts`, from the same toys (empty where the law is not known).
         """
 
     def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:

@@ -249,8 +249,28 @@ class Contour(Record):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGoodness(Record):
+    """What one channel adds to a goodness of fit; the p-values are those of toys, None without them or not asked for.
+
+    Examples:
+        >>> one = bumpfit.inference.goodness(model).channels["SR"]
+        >>> one.statistic >= 0, one.p
+        (True, None)
+    """
+
+    statistic: float
+    p: float | None = None
+    p_error: float | None = None
+    p_upper: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Goodness(Record):
-    """Goodness of fit: the statistic and its p-value (None when only toys would know it and none were thrown)."""
+    """Goodness of fit: the statistic and its p-value (None when only toys would know it and none were thrown).
+
+    `channels`: the part of each; their sum and `constraints`, the squared pulls of the auxiliary measurements, are the
+    statistic. Of ks it is the largest part; ks and ad have no constraints (None) and no part of a channel of one bin.
+    """
 
     statistic_name: str
     statistic: float
@@ -259,7 +279,8 @@ class Goodness(Record):
     method: str = "asymptotic"
     p_error: float | None = None
     toys: int | None = None
-    channels: dict[str, float] | None = None
+    channels: dict[str, ChannelGoodness] | None = None
+    constraints: float | None = None
     p_upper: float | None = None
     p_is_upper_bound: bool = False
     at_bounds: tuple[str, ...] = ()

@@ -148,7 +148,24 @@ def test_gof(bumpfit: Run, counting: Path, multi: Path) -> None:
     toys = bumpfit("gof", multi, "--statistic", "ks", "--toys", "60", "--seed", "1", "--json").json
     assert 0 < toys["p"] <= 1
     assert "only toys" in refused(bumpfit("gof", multi, "--statistic", "ks"))
+    assert "only toys" in refused(bumpfit("gof", multi, "--statistic", "ad"))
+    assert "--toys N with --by-channel" in refused(bumpfit("gof", multi, "--by-channel"))
     assert "degree" in refused(bumpfit("gof", counting))
+
+
+def test_gof_by_channel(bumpfit: Run, multi: Path) -> None:
+    asked = ("--toys", "40", "--seed", "1")
+    found = bumpfit("gof", multi, "--statistic", "ad", *asked, "--json").json
+    assert list(found["channels"]) == ["control", "loose", "tight"]
+    assert found["statistic"] == pytest.approx(sum(one["statistic"] for one in found["channels"].values()))
+    assert all(0 < one["p"] <= one["p_upper"] <= 1 for one in found["channels"].values())
+    assert found["constraints"] is None
+    plain = bumpfit("gof", multi, "--json").json
+    parts = sum(one["statistic"] for one in plain["channels"].values())
+    assert plain["statistic"] == pytest.approx(parts + plain["constraints"])
+    assert plain["channels"]["tight"]["p"] is None
+    shown = bumpfit("gof", multi, "--by-channel", *asked).out
+    assert "p-value" in shown.split("channel", 1)[1] and "constraints" in shown
 
 
 def test_contour(bumpfit: Run, multi: Path, tmp_path: Path, theirs: tuple[pyhf.pdf.Model, list[float]]) -> None:

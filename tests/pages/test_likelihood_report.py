@@ -29,6 +29,7 @@ def test_report() -> None:
     assert len(re.findall(r'<svg role="img" aria-label="[^"]+ from [^"]+"', page)) == 4
     assert "1.26 ± 0.77" in page and "1.71" in page and "2.63" in page and "expected 1.49" in page
     assert "<b>norm" not in page and "<i>norm" not in page and "&lt;i&gt;norm" in page
+    assert "Parts of the goodness of fit in the channels" in page and "constraints" in page
     assert "folder/w.json" not in page and "ab" * 32 in page and "--fix" in page
     assert page.count("<script") == 1 and "://" not in page
 

@@ -317,7 +317,7 @@ def test_goodness_of_fit() -> None:
         assert fast.statistic == asymptotic.statistic
         assert fast.p == pytest.approx(asymptotic.p, abs=0.15)
         problem, law = inference.prepare(model, fixed=fixed), toys.Toys(300, seed=2)
-        slow = _misfits(problem, problem.solve(), "saturated", law)
+        slow, _ = _misfits(problem, problem.solve(), "saturated", law)
         quick = _saturated(problem, problem.solve(), law)
         assert stats.ks_2samp(slow, quick).pvalue > 1e-3
     counts = np.random.default_rng(8).poisson(dijet(6000).rate)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     pass
 
 Side = Literal["both", "low", "high"]
-Goodness = Literal["saturated", "chi2", "ks"]
+Goodness = Literal["saturated", "chi2", "ks", "ad"]
 
 
 @grouped
@@ -240,21 +240,28 @@ def gof(
     fitting: Fitting,
     output: Output,
     throwing: Throwing,
-    statistic: Annotated[Goodness, typer.Option(help="Statistic; ks needs toys.")] = "saturated",
+    statistic: Annotated[Goodness, typer.Option(help="Statistic; ks and ad need toys.")] = "saturated",
     toys: Annotated[int, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=0)] = 0,
+    by_channel: Annotated[
+        bool, typer.Option("--by-channel", help="A p-value of each channel too: saturated toys become slower.")
+    ] = False,
 ) -> None:
     """Goodness of fit: does any choice of the parameters describe the data?
 
-    Example: bumpfit gof workspace.json --toys 1000 --seed 1
+    Statistics: the likelihood ratio to the saturated model, Pearson's chi2, Kolmogorov-Smirnov (ks), Anderson-Darling
+    (ad). Each channel has its part. Example: bumpfit gof workspace.json --toys 1000 --seed 1
     """
     from bumpfit import inference
+    from bumpfit.law import SHAPES
 
     asked = begin(workspace, reading, fitting, output)
-    if statistic == "ks" and toys == 0:
-        raise InputError("only toys know the distribution of the ks statistic; give --toys N")
+    if statistic in SHAPES and toys == 0:
+        raise InputError(f"only toys know the distribution of the {statistic} statistic; give --toys N")
+    if by_channel and toys == 0:
+        raise InputError("only toys know the distributions of the channels' parts; give --toys N with --by-channel")
     with throwing.law(toys or None) as law:
-        found = inference.goodness(asked.model, asked.data, statistic, law=law, **asked.settings)
-    thrown = {"toys": toys, "seed": throwing.seed} if toys else {}
+        found = inference.goodness(asked.model, asked.data, statistic, law=law, by_channel=by_channel, **asked.settings)
+    thrown = {"toys": toys, "seed": throwing.seed, **({"by_channel": True} if by_channel else {})} if toys else {}
     result = {**asked.provenance("gof", **thrown), **found.to_dict()}
     output.give(result, lambda: show.goodness(found), show.notes(found))
 

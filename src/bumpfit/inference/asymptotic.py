@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.inference.profile import Profile
-from bumpfit.law import Fitness, Nested, Statistic, Tail
+from bumpfit.law import SHAPES, Fitness, Nested, Statistic, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
 from bumpfit.normal import significance
 
@@ -44,18 +45,21 @@ class Asymptotic:
         return Ratios(likelihood, parameter, statistic)
 
     def fitness(
-        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float
-    ) -> tuple[Tail | None, int | None]:
-        """Chi-squared with as many degrees of freedom as measurements more than free parameters; none for "ks"."""
-        if statistic == "ks":
-            return None, None
+        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float, parts: Mapping[str, float]
+    ) -> tuple[Tail | None, int | None, dict[str, Tail]]:
+        """Chi-squared with as many degrees of freedom as measurements more than free parameters; none for shapes.
+
+        Channels have none: how many degrees of freedom the fit takes from each is no whole number.
+        """
+        if statistic in SHAPES:
+            return None, None, {}
         freedom = degrees_of_freedom(likelihood, best)
         if freedom < 1:
             raise InputError(
                 f"{freedom + int(likelihood.free.sum())} bins and measurements and {int(likelihood.free.sum())} free "
                 "parameters leave no degree of freedom, so every data set fits; fix parameters or take more bins"
             )
-        return chi2_tail(freedom, value), None
+        return chi2_tail(freedom, value), None, {}
 
     def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
         """The formula for many events that the ratio knows."""

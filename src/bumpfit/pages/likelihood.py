@@ -360,8 +360,21 @@ def goodness(found: Goodness) -> RenderableType:
         rows.append(("at 95 % confidence", f"p < {number(found.p_upper, 3)}"))
     if found.toys is not None:
         rows.append(("toys", str(found.toys)))
-    parts = [[name, number(value)] for name, value in (found.channels or {}).items()]
-    return stacked(pairs(rows), *([table("", ["channel", found.statistic_name], parts)] if parts else []))
+    columns, parts = by_channel(found)
+    return stacked(pairs(rows), *([table("", ["channel", *columns], parts)] if parts else []))
+
+
+def by_channel(found: Goodness) -> tuple[list[str], list[list[str]]]:
+    """The parts of a goodness of fit: names of the columns after the first, and rows of channels and constraints."""
+    channels = found.channels or {}
+    chances = any(one.p is not None for one in channels.values())
+    rows = [
+        [name, number(one.statistic), *([chance(one.p, one.p_error)] if chances else [])]
+        for name, one in channels.items()
+    ]
+    if found.constraints:
+        rows.append(["constraints", number(found.constraints), *(["—"] if chances else [])])
+    return [found.statistic_name, *(["p-value"] if chances else [])], rows
 
 
 def contours(lines: Sequence[Contour]) -> RenderableType:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bumpfit.inference.summary import Summary
-from bumpfit.pages.likelihood import notes, signals
+from bumpfit.pages.likelihood import by_channel, notes, signals
 from bumpfit.pages.origin import made
 from bumpfit.pages.terminal import measured, number, rounded_pair, statistic
 from bumpfit.report import pictures
@@ -101,7 +101,17 @@ def _fitted(found: Summary, model: Model) -> list[Block]:
         *blocks,
         embedded("yields", drawn, "Data and expected events after the fit, and pulls."),
         Table("sums", "Expected events before and after the fit.", header, tuple(rows), (2, 3)),
+        *_by_channel(found),
     ]
+
+
+def _by_channel(found: Summary) -> list[Block]:
+    if found.goodness is None:
+        return []
+    columns, rows = by_channel(found.goodness)
+    caption = "Parts of the goodness of fit in the channels and in the constraints of parameters."
+    cells = tuple((verbatim(name), *rest) for name, *rest in rows)
+    return [Table("fitness", caption, ("Channel", *columns), cells, tuple(range(1, 1 + len(columns))))]
 
 
 def _parameters(found: Summary, model: Model) -> list[Block]:

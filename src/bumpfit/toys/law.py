@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +72,16 @@ class Toys:
         return Sampled(likelihood, parameter, statistic, self)
 
     def fitness(
-        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float
-    ) -> tuple[Tail | None, int | None]:
-        """Fraction of toys of the best fit, fitted again, at least as extreme, and how many were fitted."""
-        fast = _saturated(likelihood, best, self) if statistic == "saturated" else None
-        values = _misfits(likelihood, best, statistic, self) if fast is None else fast
-        return _beyond(values, value)
+        self, likelihood: Likelihood, best: Minimum, statistic: Fitness, value: float, parts: Mapping[str, float]
+    ) -> tuple[Tail | None, int | None, dict[str, Tail]]:
+        """Fraction of toys of the best fit, fitted again, at least as extreme, how many were fitted, and the fractions
+        of the same toys for the `parts` of channels; the engines know no parts.
+        """
+        fast = _saturated(likelihood, best, self) if statistic == "saturated" and not parts else None
+        if fast is not None:
+            return *_beyond(fast, value), {}
+        totals, found = _misfits(likelihood, best, statistic, self)
+        return *_beyond(totals, value), {name: _beyond(found[name], part)[0] for name, part in parts.items()}
 
     def nested(self, ratio: Nested, best: Minimum, value: float) -> tuple[Tail, int | None]:
         """Fraction of toys of the special case at least as extreme, and how many were fitted."""
@@ -199,7 +204,7 @@ def _one(task: tuple[Likelihood, str, Statistic, float, Floats, int, int]) -> fl
         return math.nan
 
 
-def _mapped(function, tasks, toys: Toys) -> Iterator[float]:  # type: ignore[no-untyped-def]
+def _mapped(function, tasks, toys: Toys) -> Iterator[Any]:  # type: ignore[no-untyped-def]
     """Results in order, on the workers."""
     threads = toys.executor is None and toys.workers > 1
     with ThreadPoolExecutor(toys.workers) if threads else nullcontext(toys.executor) as executor:
@@ -240,20 +245,28 @@ def _saturated(likelihood: Likelihood, best: Minimum, toys: Toys) -> Floats | No
     return np.concatenate(found)
 
 
-def _misfits(likelihood: Likelihood, best: Minimum, statistic: Fitness, toys: Toys) -> Floats:
-    """A goodness-of-fit statistic of toys that are fitted one by one, shape (n,); NaN where a fit fails."""
+def _misfits(likelihood: Likelihood, best: Minimum, statistic: Fitness, toys: Toys) -> tuple[Floats, dict[str, Floats]]:
+    """A goodness-of-fit statistic of toys that are fitted one by one, and its parts in the channels, shapes (n,); NaN
+    where a fit fails.
+    """
     tasks = ((likelihood, best.x, statistic, toys.seed, i) for i in range(toys.n))
-    return np.array(list(_mapped(_misfit, tasks, toys)))
+    channels = fitness(likelihood, best.x, statistic)[1]
+    failed = math.nan, dict.fromkeys(channels, math.nan)
+    found = [failed if one is None else one for one in _mapped(_misfit, tasks, toys)]
+    return np.array([total for total, _ in found]), {
+        channel: np.array([parts[channel] for _, parts in found]) for channel in channels
+    }
 
 
-def _misfit(task: tuple[Likelihood, Floats, Fitness, int, int]) -> float:
+def _misfit(task: tuple[Likelihood, Floats, Fitness, int, int]) -> tuple[float, dict[str, float]] | None:
+    """The statistic of toy number i and its parts; None where the fit fails."""
     likelihood, x, statistic, seed, i = task
     try:
         toy = likelihood.throw(x, np.random.default_rng([seed, i]))
         found = toy.solve()
     except BumpfitError:
-        return math.nan
-    return fitness(toy, found.x, statistic)[0] if found.valid else math.nan
+        return None
+    return fitness(toy, found.x, statistic) if found.valid else None
 
 
 def _ratio(task: tuple[Nested, Floats, int, int]) -> float:
