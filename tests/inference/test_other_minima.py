@@ -1,4 +1,4 @@
-"""Minima of another kind than those of one-sided systematics: two-sided ones of different sizes, two free yields.
+"""Minima of other kinds: two-sided systematics of different sizes, two free yields, what a factor at zero hides.
 
 Found by fitting random models from many starts. In the first a fit that begins at its neighbour's answer stays where a
 normalisation is pulled to its flat side. In the second the free fit goes to strength zero, where the other free yield
@@ -48,14 +48,14 @@ def two_yields() -> Model:
     return read(build.workspace({"c0": first, "c1": second}, {"c0": [125.0], "c1": [37.0, 45.0]}, "mu", settings))
 
 
-def lowest(problem: Problem, seed: int) -> float:
+def lowest(problem: Problem, seed: int, wide: float = 4.0) -> float:
     """-ln L at the lowest minimum of many starts."""
     rng, found = np.random.default_rng(seed), []
     constrained = np.array([p.constraint != "none" for p in problem.model.parameters])
     for _ in range(40):
         x = problem.start + np.where(constrained, 0.3, 1.5) * rng.normal(size=problem.start.size)
         alpha = constrained & (problem.start == 0.0)
-        x[alpha] *= 4.0
+        x[alpha] *= wide
         minimum = problem._newton(np.where(problem.free, x, problem.start), "random")
         found += [minimum.value] if minimum.valid else []
     return min(found)
@@ -77,3 +77,57 @@ def test_a_limit_sees_the_minimum_that_another_free_yield_hides() -> None:
     test = inference.cls(model, found.observed)
     assert test.statistic == pytest.approx(2 * (lowest(positive.at("mu", found.observed), 4) - free), abs=1e-4)
     assert test.observed == pytest.approx(0.05, abs=1e-6)
+
+
+def hidden_by_a_bin_error() -> Model:
+    m = build.modifier
+    lead = [
+        build.sample("s", [80.3, 97.8, 91.6], m("normfactor", "mu")),
+        build.sample(
+            "b",
+            [126.9, 211.0, 281.8],
+            m("normsys", "a0", (0.628, 1.0196)),
+            m("normsys", "a1", (0.7, 1.16)),
+            m("histosys", "a2", ([156.8, 256.7, 299.0], [121.3, 179.4, 387.8])),
+        ),
+    ]
+    empty = [
+        build.sample("s", [92.1], m("normfactor", "mu")),
+        build.sample("b", [202.6], m("normsys", "a2", (0.952, 1.443)), m("histosys", "a2", ([162.0], [239.6])),
+                     m("staterror", "st", [22.46])),
+    ]  # fmt: skip
+    return read(build.workspace({"c0": lead, "c1": empty}, {"c0": [153.0, 228.0, 266.0], "c1": [0.0]}, "mu"))
+
+
+def hidden_by_a_yield() -> Model:
+    m = build.modifier
+    signal = build.sample("s", [45.1], m("normfactor", "mu"), m("staterror", "st", [9.23]))
+    other = build.sample(
+        "b", [203.7], m("normfactor", "mu2"), m("histosys", "a1", ([166.0], [114.2])), m("staterror", "st", [14.8])
+    )
+    return read(build.workspace({"c": [signal, other]}, {"c": [339.0]}, "mu"))
+
+
+def test_a_bin_error_at_zero_does_not_hide_a_systematic_that_can_empty_the_bin() -> None:
+    model = hidden_by_a_bin_error()
+    without = inference.prepare(model).at("mu", 0.0)
+    exact = lowest(without, 1, wide=12.0)
+    assert without.solve().value == pytest.approx(exact, abs=1e-6)
+    begun = without.start.copy()
+    begun[model.index("st[0]")] = 0.0
+    assert without._newton(begun, "with the bin error at zero").value > exact + 1
+
+
+def test_an_expected_limit_sees_what_a_yield_at_zero_hides() -> None:
+    model = hidden_by_a_yield()
+    null = inference.prepare(model).at("mu", 0.0).solve()
+    asimov = inference.prepare(model).asimov(null.x)
+    held, cold = asimov.at("mu", 10.0), inference.prepare(model).facing(asimov.main, asimov.aux).at("mu", 10.0)
+    assert held.solve().value == pytest.approx(lowest(cold, 1, wide=12.0), abs=1e-6)
+
+
+def test_no_impacts_on_a_strength_that_another_yield_replaces() -> None:
+    found = inference.impacts(hidden_by_a_yield())
+    assert found.error is None
+    assert {(row.up, row.down, row.prefit_up, row.prefit_down) for row in found.impacts} == {(None, None, None, None)}
+    assert "do not determine mu2, mu" in found.notes[0]

@@ -21,7 +21,7 @@ from bumpfit.inference import low_rank, newton
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.starts import lifted
 from bumpfit.inference.valley_search import Search
-from bumpfit.inference.valleys import bends, dips, lopsided
+from bumpfit.inference.valleys import bends, dips, lopsided, takes
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
 from bumpfit.workspace import Model, kernels
@@ -36,6 +36,9 @@ MOST_PULLED = 12
 
 MOST_EXCHANGED = 4
 """Free yields that are tried at their end in place of one that is there."""
+
+GONE = 1e-6
+"""Lower ends of ranges below this are the zero of a factor (those of bin errors are a little above it)."""
 
 STATUS = {
     newton.CONVERGED: "converged",
@@ -256,7 +259,12 @@ class Problem:
             raise ZeroLikelihoodError(self._why_zero())
         if best.valid and any(self.free[i] for i in self.bent):
             best = self._deepest(best)
-        return self._exchanged(self._beside(best)) if best.valid else best
+        if not best.valid:
+            return best
+        shown = self._shown(best)
+        if shown is not best:
+            best = self._deepest(shown)
+        return self._exchanged(self._beside(best))
 
     def _widths(self) -> tuple[Floats, Floats]:
         """Centres and widths of the constraints, (P,); 0 and 1 of parameters without one."""
@@ -270,6 +278,26 @@ class Problem:
         bent = tuple(i for i in self.bent if self.free[i])
         search = Search(self, self._newton, bent, *self._widths(), self.options.tolerance)
         return search.deepest(best, self.origin, self.valleys)
+
+    def _shown(self, best: Minimum) -> Minimum:
+        """The lowest of the minimum and those that a factor hides which has gone to zero.
+
+        There its yields are gone, and a systematic that could take them instead seems to have no effect: it is looked
+        at along its line with the factor at one.
+        """
+        bent = [i for i in self.bent if self.free[i]]
+        gone = np.flatnonzero(self.free & (best.x <= self.low) & (self.low >= 0.0) & (self.low < GONE)) if bent else ()
+        places = [i for i in bent if any(takes(self.model, i, int(z)) for z in gone)]
+        if not places:
+            return best
+        begin = best.x.copy()
+        begin[gone] = np.clip(1.0, self.low[gone], self.high[gone])
+        lines = Lines(self.model, self.main, self.aux, begin)
+        for start in dips(self.value, lines, begin, tuple(places), *self._widths()):
+            found = self._newton(start, "a factor that is not zero")
+            if found.valid and found.value < best.value - self.options.tolerance:
+                best = dataclasses.replace(found, attempts=best.attempts)
+        return best
 
     def _exchanged(self, best: Minimum) -> Minimum:
         """The lowest of the minimum and those in which another free yield is the one that has gone to its end.

@@ -6,6 +6,7 @@ uncertainty and everything else is fitted again: with its uncertainty after the 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Unpack
 
@@ -45,7 +46,8 @@ def impacts(
 ) -> Impacts:
     """Pulls and impacts on `parameter` (default: of interest) of all free nuisance parameters, largest impact first.
 
-    A value that the fit or a range does not allow gives None. A likelihood that is not a workspace has no constraints.
+    A value that the fit or a range does not allow gives None; a parameter of interest that the data do not determine
+    has no impacts at all, and a note says so. A likelihood that is not a workspace has no constraints.
     Raises InputError without a parameter of interest and BumpfitError when the free fit does not converge.
 
     Examples:
@@ -58,15 +60,25 @@ def impacts(
     profile = Profile(likelihood, name)
     described = {p.name: p for p in model.parameters} if isinstance(model, Model) else {}
     rows, found = profile.settled(lambda: _rows(profile, described))
-    _, errors, _ = covariance_at(likelihood, profile.best)
+    covariance, errors, note = covariance_at(likelihood, profile.best)
     error = float(errors[profile.index])
+    lost = covariance is None and not math.isfinite(error) and _inside(profile)
+    if lost:  # where fits end along a flat -ln L is chance
+        rows = [dataclasses.replace(row, up=None, down=None, prefit_up=None, prefit_down=None) for row in rows]
     return Impacts(
         name,
         profile.estimate,
         error if error > 0 else None,
         tuple(sorted(rows, key=lambda row: -max(abs(row.up or 0.0), abs(row.down or 0.0)))),
         at_bounds=at_ends(likelihood, profile.best, *found),
+        notes=(f"no impacts on {name}: {note or 'the data do not determine it'}",) if lost else (),
     )
+
+
+def _inside(profile: Profile) -> bool:
+    """Whether the parameter of interest is inside its range where -ln L has second derivatives."""
+    low, high = profile.range
+    return low < profile.estimate < high and bool(np.isfinite(profile.likelihood.curvature(profile.best.x)).all())
 
 
 def _rows(profile: Profile, described: dict[str, Parameter]) -> tuple[list[Impact], list[Minimum]]:

@@ -7,6 +7,7 @@ parameters, `mirrors` the starts that lead into the other valleys; single fits a
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,8 @@ FLUCTUATION = 5.0
 ALONG = (-3.0, -2.5, -2.0, -1.5, -1.25, -1.0, -0.8, -0.6, -0.45, -0.3, -0.15, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25,
          1.5, 2.0, 2.5, 3.0)  # fmt: skip
 """Standard deviations of a one-sided parameter at which its line is looked at for dips."""
+TAKEN = 0.5
+"""Part of the events of a factor from which on a systematic may take its place where it is zero."""
 EVERY_SIDE = 4
 """Up to this many one-sided parameters start on all combinations of their sides, more are mirrored one by one."""
 
@@ -77,6 +80,28 @@ def lopsided(model: Model) -> Floats:
         sums[2] > 0
     )
     return ratio
+
+
+_TAKES: weakref.WeakKeyDictionary[Model, dict[tuple[int, int], bool]] = weakref.WeakKeyDictionary()
+
+
+def takes(model: Model, i: int, factor: int) -> bool:
+    """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""
+    known = _TAKES.setdefault(model, {})
+    if (i, factor) not in known:
+        c, x = model.compiled, model.inits.copy()
+        sigma = dict(zip(c.normal_parameter.tolist(), c.normal_sigma.tolist(), strict=True)).get(i, 1.0)
+
+        def events(place: float) -> float:
+            x[i] = place
+            with_it, without = x.copy(), x.copy()
+            with_it[factor], without[factor] = 1.0, 0.0
+            return float((model.expected(with_it) - model.expected(without)).sum())
+
+        centre = float(model.inits[i])
+        least = min(events(centre + sigma * ALONG[0]), events(centre + sigma * ALONG[-1]))
+        known[i, factor] = i != factor and least < (1 - TAKEN) * events(centre)
+    return known[i, factor]
 
 
 def dips(
