@@ -6,6 +6,7 @@ from rich.console import RenderableType
 
 from bumpfit.inference.pulls import Pulls
 from bumpfit.pages.terminal import pairs, stacked, table
+from bumpfit.report.rounding import measured
 
 
 def shown(found: Pulls, top: int) -> RenderableType:
@@ -27,4 +28,4 @@ def shown(found: Pulls, top: int) -> RenderableType:
 def _cell(pull: float | None, constraint: float | None) -> str:
     if pull is None:
         return "—"
-    return f"{pull:+.2f}" if constraint is None else f"{pull:+.2f} ± {constraint:.2f}"
+    return f"{pull:+.2f}" if constraint is None else measured(pull, constraint)
