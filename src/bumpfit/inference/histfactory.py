@@ -294,10 +294,15 @@ class Problem:
         begin[gone] = np.clip(1.0, self.low[gone], self.high[gone])
         lines = Lines(self.model, self.main, self.aux, begin)
         for start in dips(self.value, lines, begin, tuple(places), *self._widths()):
-            found = self._newton(start, "a factor that is not zero")
-            if found.valid and found.value < best.value - self.options.tolerance:
-                best = dataclasses.replace(found, attempts=best.attempts)
+            best = self._lower(best, start, "a factor that is not zero")
         return best
+
+    def _lower(self, best: Minimum, start: Floats, what: str) -> Minimum:
+        """The minimum below another start where that is lower by more than the tolerance."""
+        found = self._newton(start, what)
+        if not (found.valid and found.value < best.value - self.options.tolerance):
+            return best
+        return dataclasses.replace(found, attempts=best.attempts)
 
     def _exchanged(self, best: Minimum) -> Minimum:
         """The lowest of the minimum and those in which another free yield is the one that has gone to its end.
@@ -313,9 +318,7 @@ class Problem:
         for i in others:
             begin = np.where(ended, np.clip(1.0, self.low, self.high), best.x)
             begin[i] = self.low[i]
-            found = self._newton(begin, "another yield at its end")
-            if found.valid and found.value < best.value - self.options.tolerance:
-                best = dataclasses.replace(found, attempts=best.attempts)
+            best = self._lower(best, begin, "another yield at its end")
         return best
 
     def _beside(self, best: Minimum) -> Minimum:
@@ -335,9 +338,7 @@ class Problem:
         far = sorted(far, key=lambda i: -bend[i])[:MOST_PULLED]
         lines = Lines(self.model, self.main, self.aux, best.x)
         for begin in dips(self.value, lines, best.x, tuple(far), centre, width):
-            found = self._newton(begin, "another valley")
-            if found.valid and found.value < best.value - self.options.tolerance:
-                best = dataclasses.replace(found, attempts=best.attempts)
+            best = self._lower(best, begin, "another valley")
         return best
 
     def _starts(self) -> Iterator[tuple[str, Floats]]:

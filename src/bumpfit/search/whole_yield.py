@@ -49,9 +49,9 @@ class Estimate(NamedTuple):
     limit: float
 
     @classmethod
-    def gaussian(cls, value: float, error: float) -> Estimate:
-        """From a value and a symmetric error."""
-        return cls(value, value - error, value + error, value + ONE_SIDED * error)
+    def gaussian(cls, value: float, error: float, limit: float | None = None) -> Estimate:
+        """From a value and a symmetric error, which tell the limit where it is not given."""
+        return cls(value, value - error, value + error, value + ONE_SIDED * error if limit is None else limit)
 
     @classmethod
     def seen(cls, best: SelectionResult) -> Estimate:

@@ -173,10 +173,8 @@ def _before_selection(test: SidebandTest) -> tuple[SignalEvents, float]:
     assert leading.n_signal is not None and leading.n_signal_error is not None
     assert leading.mass is not None and leading.limit is not None
     here = whole.nearest(leading.mass)
-    of_all = Estimate.gaussian(float(whole.yields[here]), float(whole.errors[here]))._replace(
-        limit=float(whole.limits[here])
-    )
-    seen = Estimate.gaussian(leading.n_signal, leading.n_signal_error)._replace(limit=leading.limit)
+    of_all = Estimate.gaussian(*(float(each[here]) for each in (whole.yields, whole.errors, whole.limits)))
+    seen = Estimate.gaussian(leading.n_signal, leading.n_signal_error, leading.limit)
     return before_selection(of_all, seen, "regions", significant=test.z_global > 1)
 
 

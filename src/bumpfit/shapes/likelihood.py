@@ -3,7 +3,7 @@
 
     both = shapes.add(shapes.dijet(3, reference=3500.0), shapes.tie(shapes.gaussian(), sigma=(0, 0.03)))
     spectrum = shapes.likelihood(both, histogram, fixed={"mass": 3500.0}, limits={"n_signal": (0, None)})
-    inference.limit(spectrum)                       # law=toys.Toys(1000): the same from toys, minutes
+    inference.limit(spectrum)                       # law=toys.Toys(1000): the same from toys
 
 With a free prefactor p0 of a dijet function (no `reference` mass) the second derivatives in the shape's own parameters
 are singular to the precision of the numbers; the covariance is that of the minimiser, in whitened coordinates.
