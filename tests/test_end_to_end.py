@@ -65,6 +65,7 @@ def test_scores_have_the_documented_form(out: Path) -> None:
 
 def test_report_is_one_file(out: Path) -> None:
     page = (out / "report.html").read_text()
+    assert str(out.parent) not in page
     assert 'src="http' not in page
     assert (out / "report.md").exists()
     assert len(list((out / "figures").glob("*.png"))) > 10

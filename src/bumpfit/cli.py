@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TextIO
 import typer
 
 from bumpfit import caches, logs, progress
+from bumpfit.commands.output import TYPED
 from bumpfit.console import Console, printable
 from bumpfit.errors import BumpfitError, InputError, NoticeWarning
 
@@ -174,6 +175,7 @@ def _command(words: list[str]) -> object:
         from bumpfit import __version__
 
         log.info("bumpfit %s, Python %s: bumpfit %s", __version__, sys.version.split()[0], shlex.join(words))
+    TYPED.set(tuple(words))
     started = time.monotonic()
     commands = {name for part in MODULES.values() for name in part.names}
     # without a command there will be the list of all, or a sentence

@@ -139,8 +139,9 @@ def test_systematic_variations(
     assert {("jes", "normsys"), ("jes", "histosys"), ("scale_tau21", "histosys")} <= kinds
     assert bumpfit("limit", workspace, "--json").json["expected"] == pytest.approx(found["limit"]["expected"])
     shown = bumpfit("metrics", data, "-m", model, "--bootstrap", 0, *LIKELIHOOD, "--variation", both, "--shape-only",
-                    "--report", tmp_path / "page.html")  # fmt: skip
-    assert shown.code == 0 and "jes" in (tmp_path / "page.html").read_text()
+                    "--workspace", workspace, "--report", tmp_path / "page.html")  # fmt: skip
+    page = (tmp_path / "page.html").read_text()
+    assert shown.code == 0 and "--variation jes=up.ds,down.ds" in page and str(tmp_path) not in page
     assert "systematic uncertainty" in shown.out and "jes" in shown.out
     assert [len(entry["path"]) > 0 for entry in told["inputs"]] == [True] * 3
     for words, message in (

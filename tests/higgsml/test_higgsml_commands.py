@@ -301,7 +301,10 @@ def test_a_benchmark_goes_on_after_an_interruption(
     assert {one.name for one in whole.methods} == {"gaussian", "model"}
     assert whole.methods[0].scores.merged.n == 8 and len(whole.correlation) == 2
     report = (tmp_path / "a" / "report.md").read_text()
-    assert "Mode closure" in report and "gaussian" in report and (tmp_path / "a" / "report.html").exists()
+    assert "Mode closure" in report and "gaussian" in report and str(tmp_path) not in report
+    assert "benchmark gaussian.zip --submission model.py --sample sample.parquet --mode closure --mu 0.5,1.5" in report
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "--seed 31415" in page and str(tmp_path) not in page
     with pytest.raises(InputError, match="another run"):
         benchmark(plan, tmp_path / "a")
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -26,6 +27,9 @@ FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png",
 Pdf = Annotated[bool, typer.Option("--pdf", help="Print the page to a PDF beside it (needs Chromium or Chrome).")]
 
 FORMATS = (".png", ".pdf", ".svg")
+
+TYPED: ContextVar[tuple[str, ...]] = ContextVar("TYPED", default=())
+"""The words of the command that runs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,13 +126,15 @@ class Page:
         return [] if self.report is None else [self.report]
 
     def write(self, make: Callable[[], Document]) -> None:
-        """Write the page when it was asked for."""
+        """Write the page when it was asked for; the command stands at its end."""
         if self.report is None:
             return
         from bumpfit.files import write_text
+        from bumpfit.pages.origin import repeated
         from bumpfit.report import html
 
-        write_text(self.report, html.render(make()))
+        made = make()
+        write_text(self.report, html.render(dataclasses.replace(made, blocks=(*made.blocks, repeated(TYPED.get())))))
         if self.pdf:
             from bumpfit.report.paper import pdf
 

@@ -124,10 +124,9 @@ def metrics(
                 f"the data set has no '{observable}'; its features are {', '.join(data.features) or 'images'}"
             )
         found = _prospects(data, None, observable, part, judging, likelihood)
-        notes = [*found.notes, *likelihood.written]
         result = {**head, "likelihood": found.to_dict()}
-        _page(page, None, found, result, {"templates": partial(_templates, found, observable)}, notes)
-        output.give(result, lambda: _table(found), notes)
+        _page(page, None, found, result, {"templates": partial(_templates, found, observable)}, [*found.notes])
+        output.give(result, lambda: _table(found), [*found.notes, *likelihood.written])
         return
     trained = models.read(model)
     if data.part is None and part != "all":
@@ -175,9 +174,10 @@ def _answer(
         asked = _prospects(data, trained, "score", part, judging, likelihood)
         result["likelihood"] = asked.to_dict()
         shown.append(show.likelihood(asked))
-        notes += [*asked.notes, *likelihood.written]
+        notes += asked.notes
         draw["templates"] = partial(_templates, asked, "score")
     _page(page, found, asked, result, draw, [*notes, *told])
+    told = [*told, *likelihood.written]
     if drawing.figure is not None:
         drawing.draw(draw["performance"])
         told = [*told, f"figure written to {drawing.figure}"]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bumpfit import __version__
 from bumpfit.files import write_text
-from bumpfit.higgsml.benchmark import Benchmark, Compared, Difference
+from bumpfit.higgsml.benchmark import Benchmark, Compared, Difference, Plan
 from bumpfit.higgsml.score import Scores
 from bumpfit.pages import higgsml_figures as draw
 from bumpfit.pages.higgsml import shortcomings
 from bumpfit.pages.terminal import measured, number
 from bumpfit.report import embedded, html, markdown
-from bumpfit.report.document import Document, Heading, Paragraph, Picture, Table, Verdict
+from bumpfit.report.document import Document, Heading, Listing, Paragraph, Picture, Table, Verdict
 from bumpfit.report.style import style
 
 if TYPE_CHECKING:
@@ -168,8 +170,22 @@ def page(found: Benchmark, pictures: Mapping[str, Picture]) -> Document:
     if reasons:
         blocks += [Heading("Failures", "failures"),
                    Table("reasons", "Failed experiments.", ("method", "reason", "number"), reasons, (2,))]  # fmt: skip
-    subtitle = f"{len(found.plan.names)} methods on the same pseudo-experiments"
+    blocks += [Heading("How it was made", "made"), Listing(command(found.plan), "To repeat it, where these files are:")]
+    subtitle = f"bumpfit {__version__}. {len(found.plan.names)} methods on the same pseudo-experiments"
     return Document("HiggsML benchmark", subtitle, tuple(blocks))
+
+
+def command(plan: Plan) -> str:
+    """The command that makes a benchmark, with the names of its files."""
+    chosen = plan.settings
+    entries = [word for path in plan.submissions for word in ("--submission", Path(path).name)]
+    return shlex.join([
+        "bumpfit", "higgsml", "benchmark", *(Path(path).name for path in plan.methods), *entries,
+        "--sample", Path(plan.sample).name, "--mode", plan.mode, "--mu", ",".join(map(str, chosen.mus)),
+        "--experiments", str(chosen.experiments), "--nuisances", ",".join(chosen.enabled) or "none",
+        "--seed", str(chosen.seed), "--eps", str(plan.eps), "--luminosity", str(plan.luminosity),
+        "--points", str(plan.points), *(["--challenge-range"] if plan.challenge_range else []), "-o", "OUT",
+    ])  # fmt: skip
 
 
 def write(found: Benchmark, lines: Sequence[Mapping[str, Any]], folder: Path) -> None:
