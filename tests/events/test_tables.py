@@ -3,10 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bumpfit import events
 from bumpfit.errors import InputError
 from bumpfit.events import formats, tables
 from bumpfit.events.pairs import check_pair
@@ -266,3 +270,19 @@ def test_bom_and_blanks_in_the_header(tmp_path: Path) -> None:
     table(2).to_csv(text)
     (tmp_path / "a.csv").write_text("\ufeff" + text.getvalue().replace(",m_J1", ", m_J1 "), encoding="utf-8")
     assert tables.read(tmp_path / "a.csv").index.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".feather", ".arrow"])
+def test_two_columns_of_one_name_are_refused_by_both_readers(tmp_path, ending: str) -> None:
+    """A table of Parquet ended in 'Column pt does not exist in schema' as events, Feather in a traceback."""
+    path = tmp_path / f"twice{ending}"
+    table = pa.table([pa.array([1.0, 4.0]), pa.array([2.0, 5.0])], names=["pt", "pt"])
+    if ending in (".csv", ".tsv"):
+        path.write_text("pt,pt\n1,2\n4,5\n".replace(",", "\t" if ending == ".tsv" else ","))
+    elif ending == ".parquet":
+        pq.write_table(table, path)
+    else:
+        feather.write_feather(table, path)
+    for read in (events.open, formats.read_frame):
+        with pytest.raises(InputError, match=r"more than one column called 'pt'"):
+            read(path)

@@ -47,7 +47,7 @@ def read_frame(
     else:
         wanted = columns if columns is None or index is None else [*columns, index]
         name, frame = str(path), _load(os.fspath(path), key, wanted)
-    frame.columns = _different(name, frame.columns)
+    frame.columns = distinct(name, frame.columns)
     if index is not None:
         if index not in frame.columns:
             raise InputError(f"{name} has no column '{index}' for the event index; it has {quoted(frame.columns)}")
@@ -124,8 +124,12 @@ def quoted(names: Sequence[Any] | pd.Index) -> str:
     return ", ".join(f"'{name}'" for name in names[:SHOWN_NAMES]) + more or "no columns"
 
 
-def _different(name: str, columns: Iterable[Any]) -> pd.Index:
-    """Names of columns without blanks at their ends; raises InputError where two are equal."""
+def distinct(name: str, columns: Iterable[Any]) -> pd.Index:
+    """Names of columns without blanks at their ends.
+
+    Raises:
+        InputError: two are equal.
+    """
     found = pd.Index([str(column).strip() for column in columns])
     repeated = found[found.duplicated()]
     if len(repeated):
@@ -165,7 +169,7 @@ def _csv(path: Path, name: str, mark: str = ",") -> pd.DataFrame:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **reading)
         names = header.iloc[0].tolist()
         _check_header(name, names)
-        _different(name, names)  # before all rows are read
+        distinct(name, names)  # before all rows are read
         frame: pd.DataFrame = pd.read_csv(path, low_memory=False, **reading)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{name} is empty: expected a header line and at least one row") from error
@@ -200,6 +204,7 @@ def _parquet(path: Path, name: str) -> pd.DataFrame:
     import pyarrow.parquet
 
     try:
+        distinct(name, pyarrow.parquet.read_schema(path).names)  # two of one name end in an error that does not say so
         return _frame(pyarrow.parquet.read_table(path), name)  # a file: never a folder of partitions
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{name} cannot be read as Parquet: {_sentence(error)}{_content(path)}") from error

@@ -54,6 +54,7 @@ def _opened(path: Any, tree: str | None, key: str | None) -> Source:
         return Table(path)
     if not isinstance(path, str | os.PathLike | Sequence):
         frame = formats.pandas_of(path)
+        formats.distinct("the table", frame.columns)
         return Table({str(name): values.to_numpy() for name, values in frame.items()})
     paths = _files(path)
     source = _of_files(paths, tree, key)
@@ -93,6 +94,8 @@ def _arrow(paths: list[str]) -> Table:
     import pyarrow
 
     tables = [formats.arrow_table(local(name), name) for name in paths]
+    for name, table in zip(paths, tables, strict=True):
+        formats.distinct(name, table.column_names)
     try:
         whole = pyarrow.concat_tables(tables)
     except pyarrow.ArrowException as error:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from bumpfit.errors import InputError
 from bumpfit.events.arrays import Jagged, ak
+from bumpfit.events.formats import distinct
 from bumpfit.events.layout import build
 from bumpfit.events.locations import local
 from bumpfit.events.source import ReadError, Source
@@ -38,6 +39,7 @@ class ParquetFiles(Source):
         self._files = [_file(path, place) for path, place in zip(paths, places, strict=True)]
         schema = self._files[0].schema_arrow
         for path, file in zip(paths, self._files, strict=True):
+            distinct(path, file.schema_arrow.names)
             _check_equal(path, file.schema_arrow, paths[0], schema)
         groups = [
             (place, group, file.metadata.row_group(group).num_rows)

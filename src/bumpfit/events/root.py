@@ -6,7 +6,7 @@ import itertools
 import re
 import struct
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -97,7 +97,9 @@ class RootFiles(Source):
     def scalars(self) -> list[str]:
         """Branches that hold one plain number an event, by their types."""
         branches = self._branches(self.paths[0])
-        return [name for name, branch in branches.items() if _NUMBER.fullmatch(branch.typename or "")]
+        return [
+            name for name, branch in branches.items() if branch is not None and _NUMBER.fullmatch(branch.typename or "")
+        ]
 
     def sha256(self) -> dict[str, str]:
         """SHA-256 of every file, by path; address and number of events of those that are read from a server."""
@@ -109,13 +111,20 @@ class RootFiles(Source):
 
     def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
         branch, tree = self._branches(path)[column], self._opened_tree(path)
+        if branch is None:
+            raise InputError(
+                f"the branch '{column}' stands more than once in the tree of {path}, with one name and path; which of "
+                "them is meant cannot be said. Use another branch, or write the tree again with names of their own"
+            )
         try:
             if "." in column and not hasattr(tree, "branches") and column in _fields(tree):
                 # uproot looks for `b` inside of `a` where a field is called `a.b`
                 found = tree.arrays(filter_name=lambda name: name == column, entry_start=first, entry_stop=last)
                 return found[column]
             return branch.array(entry_start=first, entry_stop=last)
-        except UNREADABLE as error:
+        except (*UNREADABLE, ValueError) as error:
+            if not isinstance(error, UNREADABLE) and "cannot produce Awkward Arrays" not in str(error):
+                raise  # damaged
             raise InputError(
                 f"the branch '{column}' of {path} holds {branch.typename or 'objects of an unknown kind'}, which "
                 "cannot be read as numbers, lists or records; use another branch"
@@ -186,11 +195,23 @@ def _opened_remote(url: str, options: dict[str, Any]) -> Any:
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
-    """Leaves by name: branches that only group others (`Jet` over `Jet.PT`) are left out."""
+    """Leaves by name: branches that only group others (`Jet` over `Jet.PT`) are left out.
+
+    Where several groups have a leaf of one name, it is called `group.leaf`. Leaves that share the whole path cannot be
+    told apart: None.
+    """
     if not hasattr(tree, "branches"):  # an RNTuple, whose keys are full paths
         keys = tree.keys()
         return {key: tree[key] for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
-    return {branch.name: branch for branch in tree.itervalues(recursive=True) if not len(branch.branches)}
+    paths: dict[str, list[Any]] = {}
+    for path, branch in tree.iteritems(recursive=True, full_paths=True):
+        if not len(branch.branches):
+            paths.setdefault(path, []).append(branch)
+    shared = Counter(same[0].name for same in paths.values())
+    return {
+        same[0].name if shared[same[0].name] == 1 else path.replace("/", "."): same[0] if len(same) == 1 else None
+        for path, same in paths.items()
+    }
 
 
 def _fields(tree: Any) -> dict[str, Any]:
@@ -209,6 +230,6 @@ def _jagged(tree: Any, leaves: dict[str, Any]) -> list[str]:
     for name, branch in leaves.items():
         title, dot, _ = name.partition(".")
         counted = dot and (f"{title}_size" in leaves or f"n{title}" in leaves)
-        if counted or _LISTS.search(branch.typename or ""):  # to find the type out takes time
+        if counted or (branch is not None and _LISTS.search(branch.typename or "")):  # to find the type out takes time
             found.append(name)
     return found
