@@ -160,7 +160,7 @@ class Interval(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CLs(Record):
-    """CLs at one signal strength: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis.
+    """CLs at one signal strength: observed, and expected at -2, -1, 0, 1, 2 sigma of data with strength `bands_at`.
 
     `observed_error`, `expected_errors`: their statistical errors from toys.
     """
@@ -176,6 +176,7 @@ class CLs(Record):
     parameter: str = "mu"
     observed_error: float | None = None
     expected_errors: tuple[float, ...] | None = None
+    bands_at: float = 0.0
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -185,7 +186,7 @@ class CLs(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Limit(Record):
-    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of the background-only hypothesis.
+    """Upper limit: observed, and expected at -2, -1, 0, 1, 2 sigma of data with strength `bands_at`.
 
     `observed_error`, `expected_errors`: their statistical errors from toys. `scan_mu`, `scan_cls`: strengths that were
     tested on the way, and their observed CLs. Expected values that too few toys reach are None.
@@ -201,6 +202,7 @@ class Limit(Record):
     statistic_name: str = "qtilde"
     observed_error: float | None = None
     expected_errors: tuple[float | None, ...] | None = None
+    bands_at: float = 0.0
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -62,6 +62,23 @@ def test_figures_show_what_was_found(places: Places) -> None:
     np.testing.assert_allclose(lines["b"].get_ydata(), [b.observed] * 2)
 
 
+def test_bands_of_data_with_a_signal_are_named(bumpfit: Run, places: Places) -> None:
+    a, b, said = places["a"], places["b"], "expected: data with mu = 1"
+    expected = inference.limit(read(a), bands_at=1.0)
+    found = bumpfit("limit", a, "--bands-at", "1", "--json").json
+    assert (tuple(found["expected"]), found["bands_at"]) == (expected.expected, 1.0)
+    for line in (["limit", a], ["limit", a, "--test", "1"], ["limit", a, b, "--names", "A,B"],
+                 ["limit", a, b, "--masses", "1000,2000"]):  # fmt: skip
+        assert said in " ".join(bumpfit(*line, "--bands-at", "1").out.split())
+        assert said not in " ".join(bumpfit(*line).out.split())
+    scan = inference.limits({1.0: read(a), 2.0: read(b)}, bands_at=1.0)
+    tests = [inference.cls(read(a), mu, bands_at=1.0) for mu in (0.5, 1.0)]
+    for figure in (profiles.brazil(scan), limits_over_mass({"A": scan}), profiles.cls_curve(tests, 0.95)):
+        assert figure.axes[0].get_legend().get_title().get_text().lower() == said
+    words = [one.get_text() for one in limits_side_by_side({"A": expected}).axes[0].texts]
+    assert "Expected: data with mu = 1" in words
+
+
 def test_toys_and_formulae_in_one_figure(bumpfit: Run, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     real = profiles.cls_curve

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.stats import chi2, norm, poisson
 
-from bumpfit.inference import Asymptotic, cls, prepare
+from bumpfit.errors import InputError
+from bumpfit.inference import Asymptotic, asimov, cls, limit, prepare
 from bumpfit.inference.limit import Exclusion
 from bumpfit.law import Statistic, Tail
 from bumpfit.likelihood import Likelihood
@@ -65,6 +67,70 @@ def test_errors_of_cls_are_their_spread_over_seeds() -> None:
         ([one.expected[2] for one in found], [one.expected_errors[2] for one in found]),  # type: ignore[index]
     ):
         assert 0.75 < np.mean(np.array(errors, float)) / np.std(values) < 1.33
+
+
+BAND = (-2, -1, 0, 1, 2)
+
+
+def exact_limit(n: float) -> float:
+    """P(N <= n | s + b) / P(N <= n | b) = 5 %, the known background's closed form."""
+    return float(brentq(lambda s: poisson.cdf(n, BACKGROUND + s) - 0.05 * poisson.cdf(n, BACKGROUND), 0.1, 200.0))
+
+
+@pytest.mark.parametrize("strength", [0.0, 4.0, 25.0])
+def test_bands_of_toys_are_those_of_counts_with_a_signal(strength: float) -> None:
+    found = limit(counting(33.0), law=Counts(4000, seed=3), bands_at=strength)
+    exact = [exact_limit(poisson.ppf(norm.cdf(n), BACKGROUND + strength)) for n in BAND]
+    step = exact_limit(31.0) - exact_limit(30.0)  # a quantile of toys may be one count off
+    assert found.bands_at == strength and found.expected_errors is not None
+    np.testing.assert_allclose(found.expected, exact, atol=2.1 * step)
+    np.testing.assert_allclose(found.expected[1:4], exact[1:4], atol=1.05 * step)
+    assert found.observed == pytest.approx(limit(counting(33.0), law=Counts(4000, seed=3)).observed, rel=3e-3)
+
+
+@pytest.mark.parametrize("strength", [5.0, 25.0, 60.0])
+def test_bands_by_formula_are_limits_of_the_counts_at_their_quantiles(strength: float) -> None:
+    found = limit(counting(33.0), bands_at=strength).expected
+    true = BACKGROUND + strength
+    of_counts = [limit(counting(true + n * math.sqrt(true))).observed for n in BAND]
+    assert found[2] == pytest.approx(of_counts[2], rel=1e-6)  # at the median the formula is the fit itself
+    np.testing.assert_allclose(found, of_counts, atol=0.45 * math.sqrt(true))
+    np.testing.assert_allclose(found[1:4], of_counts[1:4], atol=0.12 * math.sqrt(true))
+
+
+def uncertain(n: float) -> Model:
+    samples = [
+        build.sample("s", [1.0, 2.0], build.modifier("normfactor", "mu")),
+        build.sample("b", [50.0, 40.0], build.modifier("normsys", "rate", (0.8, 1.2))),
+    ]
+    return read(build.workspace({"a": samples}, {"a": [n, 38.0]}, "mu", {"mu": {"bounds": [[0.0, 100.0]]}}))
+
+
+def test_the_median_with_a_signal_is_the_limit_of_its_asimov_data() -> None:
+    model = uncertain(55.0)
+    found = limit(model, bands_at=12.0)
+    assert found.expected[2] == pytest.approx(limit(model, asimov(model, 12.0)).observed, rel=1e-6)
+    at_limit = cls(model, found.expected[1] or 0.0, bands_at=12.0)
+    assert at_limit.expected[1] == pytest.approx(0.05, rel=1e-5) and at_limit.bands_at == 12.0
+
+
+@pytest.mark.slow
+def test_bands_with_a_signal_are_those_of_toys_fitted_one_by_one() -> None:
+    model, generator = uncertain(55.0), np.random.default_rng(5)
+    problem = prepare(model)
+    true = problem.at("mu", 10.0).solve()
+    alone = np.array([limit(problem.throw(true.x, generator)).observed for _ in range(150)], float)
+    for n, value in zip(BAND[1:4], limit(model, bands_at=10.0).expected[1:4], strict=True):
+        below = norm.cdf(n)
+        error = math.sqrt(below * (1 - below) / alone.size)
+        low, high = np.quantile(alone, [below - 3 * error, below + 3 * error])
+        assert low < value < high
+
+
+@pytest.mark.parametrize("strength", [-1.0, math.nan, math.inf])
+def test_data_with_an_impossible_strength_are_refused(strength: float) -> None:
+    with pytest.raises(InputError, match="0 or more"):
+        limit(counting(33.0), bands_at=strength)
 
 
 def test_the_formula_of_t_has_two_tails() -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Exclusive = Literal["qtilde", "q"]
 
+SETTINGS = ("fixed", "start", "ranges", "free", "options")
+"""Those that prepare a likelihood."""
 POINTS, POINTS_OF_TOYS = 30, 20
 """Strengths at which CLs is drawn."""
 
@@ -51,6 +53,9 @@ def limit(
     toys: Annotated[
         int | None, typer.Option(metavar="N", help="Throw N toys for each hypothesis: few events.", min=1)
     ] = None,
+    bands_at: Annotated[
+        float, typer.Option(metavar="STRENGTH", help="The expected values are those of data with this strength.")
+    ] = 0.0,
 ) -> None:
     """Upper limit on the signal strength by CLs, observed and expected; over mass with several workspaces.
 
@@ -65,9 +70,10 @@ def limit(
     chosen: dict[str, Any] = {"statistic": statistic}
     chosen |= {} if toys is None else {"toys": toys, "seed": throwing.seed}
     chosen |= {} if names is None else {"names": names}
+    chosen |= {} if bands_at == 0 else {"bands_at": bands_at}
     head = provenance("limit", files, {**reading.given(), **fitting.given(), **chosen})
     with throwing.law(toys) as law:
-        common: dict[str, Any] = {"statistic": statistic, "law": law}
+        common: dict[str, Any] = {"statistic": statistic, "law": law, "bands_at": bands_at}
         if len(workspaces) == 1 and masses is None and names is None:
             model = reading.model(workspaces[0])
             common |= {"parameter": parameter, **fitting.settings(model)}
@@ -116,7 +122,7 @@ def _of_strength(
     if drawing.figure is not None and not isinstance(law, Toys):
         raise InputError("--test has nothing to draw without --toys; leave out --figure, or give --toys N")
     one = inference.cls(model, test, data, **asked)
-    settings = {name: value for name, value in asked.items() if name not in ("law", "statistic", "parameter")}
+    settings = {name: value for name, value in asked.items() if name in SETTINGS}
     drawing.draw(lambda: show.cls_figure(one, inference.prepare(model, data, **settings), law))
     output.give({**head, **one.to_dict()}, lambda: show.cls(one), show.notes(one))
 

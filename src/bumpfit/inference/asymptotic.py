@@ -85,8 +85,9 @@ class Ratios:
     """Law of q0, q, q-tilde or t of one parameter, as a `Distribution`.
 
     Those of q and q-tilde take the uncertainty sigma of the strength from the Asimov data of the fit without signal, at
-    each tested strength: q_A = (mu / sigma)^2 (eq. 31). Expected values may lie at sqrt(q) < 0, which is that of a best
-    strength above the tested one; such a statistic is given, and taken, as a negative number (as in pyhf).
+    each tested strength: q_A = (mu / sigma)^2 (eq. 31); for data with a signal from those with that signal. Expected
+    values may lie at sqrt(q) < 0, which is that of a best strength above the tested one; such a statistic is given, and
+    taken, as a negative number (as in pyhf).
     """
 
     likelihood: Likelihood
@@ -94,16 +95,29 @@ class Ratios:
     statistic: Statistic
 
     @cached_property
-    def asimov(self) -> Profile:
-        """Profile likelihood of the Asimov data without signal."""
-        null = self.likelihood.at(self.parameter, 0.0).solve()
-        return Profile(self.likelihood.asimov(null.x), self.parameter)
+    def _profiles(self) -> dict[float, Profile]:
+        return {}
+
+    def asimov(self, true: float) -> Profile:
+        """Profile likelihood of the Asimov data of a strength."""
+        if true not in self._profiles:
+            fitted = self.likelihood.at(self.parameter, true).solve()
+            self._profiles[true] = Profile(self.likelihood.asimov(fitted.x), self.parameter)
+        return self._profiles[true]
 
     def root(self, tested: float) -> float:
-        """mu / sigma: square root of the test statistic of the Asimov data."""
-        return self.asimov.settled(
-            lambda: 0.0 if self.asimov.estimate > tested else math.sqrt(self.asimov.rise(tested))
-        )
+        """mu / sigma: square root of the test statistic of the Asimov data without signal."""
+        none = self.asimov(0.0)
+        return none.settled(lambda: 0.0 if none.estimate > tested else math.sqrt(none.rise(tested)))
+
+    def distance(self, tested: float, true: float) -> float:
+        """(mu - mu') / sigma: signed square root of the non-centrality (eqs. 29-31), from the Asimov data of the true
+        strength mu'.
+        """
+        if true in (0.0, tested):
+            return self.root(tested) if true != tested else 0.0
+        asimov = self.asimov(true)
+        return asimov.settled(lambda: math.copysign(math.sqrt(asimov.rise(tested)), tested - true))
 
     def _position(self, tested: float, true: float, value: float) -> float:
         """Where the statistic is on the axis of a standard normal variable (eqs. 57-66)."""
@@ -113,9 +127,9 @@ class Ratios:
                 raise InputError(f"the asymptotic law of {self.statistic} is known where the tested strength is true")
             return signed
         root = self.root(tested)
-        if self.statistic == "q" or value <= root**2 or root == 0:
-            return signed - root * (1 - true / tested)
-        return (value - root**2 * (1 - 2 * true / tested)) / (2 * root)
+        if self.statistic == "qtilde" and value > root**2 and root != 0:
+            signed = (value + root**2) / (2 * root)
+        return signed - self.distance(tested, true)
 
     def tail(self, tested: float, true: float, value: float) -> Tail:
         """P(statistic >= value); of t on both sides."""
@@ -130,11 +144,10 @@ class Ratios:
             signed = significance(p / 2 if self.statistic == "t" else p)
             value = math.copysign(signed**2, signed)
             return value, value, value
-        root, z = self.root(tested), significance(p)
-        signed = z + root * (1 - true / tested)
+        root, signed = self.root(tested), significance(p) + self.distance(tested, true)
         value = math.copysign(signed**2, signed)
         if self.statistic == "qtilde" and signed > root:
-            value = 2 * root * z + root**2 * (1 - 2 * true / tested)
+            value = 2 * root * signed - root**2
         return value, value, value
 
 

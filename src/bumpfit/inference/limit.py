@@ -2,7 +2,10 @@
 
 Statistics q-tilde and q: Cowan et al., arXiv:1007.1727, eqs. 14-16; CLs = p(s + b) / p(b): Read, J. Phys. G 28 (2002)
 2693. Both probabilities come from the law: asymptotic formulae (eqs. 57-66), or toys. Expected values are those of
-background-only data at -2, -1, 0, 1, 2 standard deviations, where the background is that of the fit with strength 0.
+data with strength 0, or another one (`bands_at`), at -2, -1, 0, 1, 2 standard deviations, where the background is that
+of the fit with that strength. CLs falls as the statistic rises, so that a quantile of the limit is the strength whose
+statistic has the opposite quantile at 1 - level. Data with a signal are tested as if they had been observed: their own
+fit without signal gives the law of CLs.
 
 The range of the strength does not matter to an upper limit beyond what the statistic says: q-tilde compares with
 strength 0 where the best one is negative, so it ranges over [0, inf); q over [low, inf), low the end of the range. An
@@ -22,7 +25,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.asymptotic import Asymptotic, few_events
 from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
-from bumpfit.inference.profile import LowerMinimumError, Profile, require_poi
+from bumpfit.inference.profile import LowerMinimumError, Profile, require_poi, require_valid
 from bumpfit.inference.roots import falling
 from bumpfit.law import Distribution, Law, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
@@ -67,6 +70,7 @@ class Exclusion:
     statistic: Statistic
     law: Law
     declared: tuple[float, float]  # range of the strength, which the likelihood here does not keep
+    bands_at: float = 0.0  # strength of the data whose values are expected
 
     @cached_property
     def profile(self) -> Profile:
@@ -77,6 +81,15 @@ class Exclusion:
     def distribution(self) -> Distribution:
         """Law of the statistic."""
         return self.law.of(self.likelihood, self.parameter, self.statistic)
+
+    @cached_property
+    def expectation(self) -> Distribution:
+        """Law of the statistic for the data with the strength `bands_at` that are expected."""
+        if self.bands_at == 0:
+            return self.distribution
+        fitted = self.likelihood.at(self.parameter, self.bands_at).begin(self.profile.best.x).solve()
+        fitted = require_valid(fitted, f"the fit with {self.parameter} = {self.bands_at:g}")
+        return self.law.of(self.likelihood.asimov(fitted.x), self.parameter, self.statistic)
 
     @cached_property
     def null(self) -> Minimum:
@@ -123,13 +136,13 @@ class Exclusion:
         return Ratio(log, math.hypot(signal.error / signal.p, background.error / background.p), signal.floor)
 
     def _expected(self, mu: float, sigma: int) -> Ratio:
-        p, law = upper_tail(-sigma), self.distribution
-        value, below, above = law.quantile(mu, 0.0, p)
+        p, law = upper_tail(-sigma), self.expectation
+        value, below, above = law.quantile(mu, self.bands_at, p)
         signal, background = law.tail(mu, mu, value), law.tail(mu, 0.0, value)
         log = min(signal.log_p - background.log_p, 0.0)
         if signal.error is None:
             return Ratio(log, None)
-        # the toys without signal move the quantile, those with signal its tail
+        # the toys of the expected data move the quantile, those with signal its tail
         moved = 0.5 * (law.tail(mu, mu, below).p - law.tail(mu, mu, above).p) / signal.p
         return Ratio(log, math.hypot(moved, signal.error / signal.p), signal.floor)
 
@@ -149,6 +162,7 @@ class Exclusion:
             statistic_name=self.statistic,
             method=self.law.method,
             parameter=self.parameter,
+            bands_at=self.bands_at,
             observed_error=None if observed.error is None else observed.value * observed.error,
             expected_errors=_all([None if e is None else e * math.exp(g) for e, g in zip(errors, logs, strict=True)]),
             at_bounds=self.at_bounds(mu),
@@ -248,18 +262,21 @@ def exclusion(
     parameter: str | None = None,
     statistic: Statistic = "qtilde",
     law: Law = Asymptotic(),
+    bands_at: float = 0.0,
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Exclusion:
     """Prepare tests of signal strengths on these data; arguments as for `limit`."""
     if statistic not in ("qtilde", "q"):
         raise InputError(f"unknown test statistic {statistic!r}; choose 'qtilde' or 'q'")
+    if not (math.isfinite(bands_at) and bands_at >= 0):
+        raise InputError(f"expected values are those of data with a signal strength of 0 or more, got {bands_at}")
     likelihood = likelihood_of(model, data, options=options, **settings)
     name = require_poi(likelihood, parameter)
     i = position(likelihood, name)
     declared = float(likelihood.low[i]), float(likelihood.high[i])
     low = 0.0 if statistic == "qtilde" else min(0.0, declared[0])
-    return Exclusion(likelihood.within(name, low, math.inf), name, statistic, law, declared)
+    return Exclusion(likelihood.within(name, low, math.inf), name, statistic, law, declared, bands_at)
 
 
 def cls(
@@ -270,6 +287,7 @@ def cls(
     parameter: str | None = None,
     statistic: Statistic = "qtilde",
     law: Law = Asymptotic(),
+    bands_at: float = 0.0,
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> CLs:
@@ -283,7 +301,9 @@ def cls(
     """
     if not (math.isfinite(mu) and mu > 0):
         raise InputError(f"CLs tests a signal strength above 0, got {mu}")
-    tests = exclusion(model, data, parameter=parameter, statistic=statistic, law=law, options=options, **settings)
+    tests = exclusion(
+        model, data, parameter=parameter, statistic=statistic, law=law, bands_at=bands_at, options=options, **settings
+    )
     return tests.test(mu)
 
 
@@ -295,25 +315,31 @@ def limit(
     parameter: str | None = None,
     statistic: Statistic = "qtilde",
     law: Law = Asymptotic(),
+    bands_at: float = 0.0,
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> Limit:
     """Upper limit on the signal strength where CLs falls to 1 - level, observed and expected.
 
     `statistic`: "qtilde", or "q" for a strength that may be negative. `law`: asymptotic, or `bumpfit.toys.Toys(n)` for
-    few events. Raises InputError for a level outside (0, 1), BumpfitError when a fit does not converge or no strength
-    is excluded.
+    few events. `bands_at`: the expected limits are those of data with this strength, at -2, -1, 0, 1, 2 standard
+    deviations. Raises InputError for a level outside (0, 1) or a negative `bands_at`, BumpfitError when a fit does not
+    converge or no strength is excluded.
 
     Examples:
         >>> found = bumpfit.inference.limit(model)
         >>> print(f"mu < {found.observed:.2f}, expected {found.expected[2]:.2f}")
         mu < 2.63, expected 1.49
+        >>> print(f"with mu = 1: {bumpfit.inference.limit(model, bands_at=1.0).expected[2]:.2f}")
+        with mu = 1: 2.36
     """
     if not 0 < level < 1:
         raise InputError(f"the level must lie between 0 and 1, got {level}")
     law.resolves(1 - level)
-    tests = exclusion(model, data, parameter=parameter, statistic=statistic, law=law, options=options, **settings)
-    median = tests.limit(1 - level, 2 * tests.scale, 0)
+    tests = exclusion(
+        model, data, parameter=parameter, statistic=statistic, law=law, bands_at=bands_at, options=options, **settings
+    )
+    median = tests.limit(1 - level, bands_at + 2 * tests.scale, 0)
     expected = [median if n == 0 else tests.band(1 - level, median, n) for n in SIGMAS]
     observed = tests.observed(1 - level, median)
     errors = tuple(None if one is None else tests.error(one, n) for one, n in zip(expected, SIGMAS, strict=True))
@@ -324,6 +350,7 @@ def limit(
         level=level,
         method=f"{law.method} CLs",
         parameter=tests.parameter,
+        bands_at=bands_at,
         scan_mu=tuple(strengths),
         scan_cls=tuple(tests.ratio(mu).value for mu in strengths),
         statistic_name=statistic,

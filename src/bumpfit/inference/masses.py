@@ -43,6 +43,7 @@ def limits(
     *,
     statistic: Statistic = "qtilde",
     law: Law = Asymptotic(),
+    bands_at: float = 0.0,
     options: FitOptions = FitOptions(),
     **settings: Unpack[Settings],
 ) -> MassScan:
@@ -58,7 +59,10 @@ def limits(
     masses = _masses(models)
     answers: list[Limit | None]
     answers, status = _ask(
-        models, lambda model: limit(model, level=level, statistic=statistic, law=law, options=options, **settings)
+        models,
+        lambda model: limit(
+            model, level=level, statistic=statistic, law=law, bands_at=bands_at, options=options, **settings
+        ),
     )
     return MassScan(masses, tuple(answers), None, tuple(status))
 

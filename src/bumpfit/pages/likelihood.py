@@ -257,9 +257,13 @@ def limit(found: Limit) -> RenderableType:
     """Observed and expected limit."""
     size = smallest(found)
     lines = [["observed", _or_like(found.observed, found.observed_error, size)], *_expected(found, size)]
-    return table(
-        f"Upper limit on {found.parameter} at {found.level:g} ({found.method})", ["limit", found.parameter], lines
-    )
+    title = f"Upper limit on {found.parameter} at {found.level:g} ({found.method}{_of_data(found)})"
+    return table(title, ["limit", found.parameter], lines)
+
+
+def _of_data(found: Limit | CLs) -> str:
+    """What data the expected values are of, where these have a signal."""
+    return "" if found.bands_at == 0 else f"; expected: data with {found.parameter} = {found.bands_at:g}"
 
 
 def smallest(found: Limit) -> float | None:
@@ -288,7 +292,8 @@ def cls(found: CLs) -> RenderableType:
     """CLs of one strength."""
     lines = [["observed", _or_like(found.observed, found.observed_error, None)]]
     lines += [["CLs+b", probability(found.cl_sb)], ["CLb", probability(found.cl_b)], *_expected(found)]
-    return table(f"CLs of {found.parameter} = {found.mu:g} ({found.method})", ["CLs of", "value"], lines)
+    title = f"CLs of {found.parameter} = {found.mu:g} ({found.method}{_of_data(found)})"
+    return table(title, ["CLs of", "value"], lines)
 
 
 def limits(found: MassScan) -> RenderableType:
@@ -299,7 +304,9 @@ def limits(found: MassScan) -> RenderableType:
     for mass, one, status in zip(found.masses, found.limits or (), found.status, strict=True):
         cells = like(smallest(one), one.observed, *one.expected) if one is not None else ["—"] * 6
         lines.append([f"{mass:g}", *cells, "" if one is not None else status])
-    return table("Upper limits", ["mass", *BANDS, "status"], lines)
+    known = next((one for one in found.limits or () if one is not None and one.bands_at), None)
+    title = "Upper limits" + ("" if known is None else _of_data(known))
+    return table(title, ["mass", *BANDS, "status"], lines)
 
 
 def analyses(found: Mapping[str, Limit]) -> RenderableType:
@@ -308,7 +315,8 @@ def analyses(found: Mapping[str, Limit]) -> RenderableType:
 
     lines = [[name, *like(smallest(one), one.observed, *one.expected)] for name, one in found.items()]
     parameters = dict.fromkeys(one.parameter for one in found.values())
-    return table(f"Upper limits on {', '.join(parameters)}", ["analysis", *BANDS], lines)
+    title = f"Upper limits on {', '.join(parameters)}" + _of_data(next(iter(found.values())))
+    return table(title, ["analysis", *BANDS], lines)
 
 
 def analyses_over_mass(found: Mapping[str, MassScan]) -> RenderableType:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bumpfit.errors import BumpfitError
-from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, plain_text
+from bumpfit.report.profiles import ONE_SIGMA, TWO_SIGMA, plain_text, signal_in_data
+from bumpfit.report.rounding import significant
 from bumpfit.report.style import BLACK, CYCLE, headroom, own_figure, panels, styled
 from bumpfit.results import Limit, MassScan
 
@@ -26,7 +27,7 @@ def limits_over_mass(scans: Mapping[str, MassScan]) -> Figure:
     figure, (axis,) = panels()
     values: list[float] = []
     masses: list[float] = []
-    level, parameter = 0.95, ""
+    level, parameter, title = 0.95, "", None
     for (name, scan), color in zip(scans.items(), CYCLE * len(scans), strict=False):
         found = [(m, one) for m, one in zip(scan.masses, scan.limits or (), strict=True) if one is not None]
         if not found:
@@ -39,7 +40,7 @@ def limits_over_mass(scans: Mapping[str, MassScan]) -> Figure:
         axis.plot(mass, observed, color=color, marker="o", markersize=4, label=plain_text(name))
         values += [*expected[:, 1:4].ravel(), *observed]
         masses += mass.tolist()
-        level, parameter = found[0][1].level, found[0][1].parameter
+        level, parameter, title = found[0][1].level, found[0][1].parameter, signal_in_data(found[0][1])
     if not masses:
         raise BumpfitError("no analysis has a limit to draw")
     axis.plot([], [], color=BLACK, linestyle="--", label=r"Expected $\pm 1\sigma$")
@@ -47,12 +48,12 @@ def limits_over_mass(scans: Mapping[str, MassScan]) -> Figure:
         axis.set_yscale("log")
     else:
         axis.set_ylim(0.0, 1.1 * float(np.nanmax(values)))
-    headroom(axis, 0.1 + 0.08 * ((len(scans) + 2) // 2))
+    headroom(axis, 0.1 + 0.08 * ((len(scans) + (2 if title is None else 4)) // 2))
     if min(masses) < max(masses):
         axis.set_xlim(min(masses), max(masses))
     axis.set_xlabel("Mass [GeV]")
     axis.set_ylabel(f"{level:.0%} CLs limit on {plain_text(parameter)}")
-    axis.legend(loc="upper right", ncols=2, fontsize="small")
+    axis.legend(loc="upper right", ncols=2, fontsize="small", title=title, title_fontsize="small")
     return figure
 
 
@@ -79,7 +80,7 @@ def limits_side_by_side(found: Mapping[str, Limit]) -> Figure:
     edge = first + (last - first) * 1.40  # numbers stand beyond the bars
     axis.set_xlim(1.05 * first, first + (last - first) * 1.42)
     for value, row, place in zip(observed, expected, places, strict=True):
-        told = ["—" if np.isnan(number) else f"{number:.3g}" for number in (value, row[2])]
+        told = [significant(None if np.isnan(number) else number) for number in (value, row[2])]
         axis.text(edge, place, f"{told[0]} ({told[1]})", ha="right", va="center", fontsize="x-small")
     axis.text(edge, len(rows) - 0.35, "observed (expected)", ha="right", va="center", fontsize="xx-small")
     axis.set_ylim(-0.6, len(rows) + 1.2)
@@ -91,5 +92,7 @@ def limits_side_by_side(found: Mapping[str, Limit]) -> Figure:
         axis.set_position((left, 0.6 / height, 0.97 - left, 1 - 0.72 / height))
     one = rows[0][1]
     axis.set_xlabel(f"{one.level:.0%} CLs limit on {plain_text(one.parameter)}")
+    if (title := signal_in_data(one)) is not None:
+        axis.text(first + 0.02 * (last - first), len(rows) - 0.35, title, va="center", fontsize="xx-small")
     axis.legend(loc="upper left", ncols=4, fontsize="xx-small", columnspacing=0.9, handlelength=1.2)
     return figure

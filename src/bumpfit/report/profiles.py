@@ -36,6 +36,11 @@ def expected_bands(fill: Callable[..., Any], bands: Array) -> None:
         fill(bands[..., low], bands[..., high], color=color, linewidth=0, label=rf"Expected $\pm {n}\sigma$")
 
 
+def signal_in_data(found: CLs | Limit) -> str | None:
+    """What data the expected values of a figure are of, as the title of its legend; None where these have no signal."""
+    return None if found.bands_at == 0 else f"Expected: data with {plain_text(found.parameter)} = {found.bands_at:g}"
+
+
 @styled
 def profile(scan: Scan, intervals: Sequence[Interval] = ()) -> Figure:
     """Rise of -2 ln L along a parameter, with the levels of 1, 2, 3 ... sigma and the `intervals` shaded; points
@@ -177,7 +182,7 @@ def cls_curve(tests: Sequence[CLs], level: float, asymptotic: Sequence[CLs] = ()
     axis.set_ylim(0.0, 1.0)
     axis.set_xlabel(plain_text(tests[0].parameter))
     axis.set_ylabel("CLs")
-    axis.legend(loc="upper right", fontsize="small" if asymptotic else None)
+    axis.legend(loc="upper right", fontsize="small" if asymptotic else None, title=signal_in_data(tests[0]))
     return figure
 
 
@@ -209,12 +214,12 @@ def brazil(scan: MassScan) -> Figure:
         axis.set_yscale("log")
     else:
         axis.set_ylim(0.0, 1.1 * float(np.nanmax(values)))
-    headroom(axis, 0.3)
+    headroom(axis, 0.3 if found[0][1].bands_at == 0 else 0.4)
     if mass.size > 1:
         axis.set_xlim(mass.min(), mass.max())
     axis.set_xlabel("Mass [GeV]")
     axis.set_ylabel(f"{found[0][1].level:.0%} CLs limit on {plain_text(found[0][1].parameter)}")
-    axis.legend(loc="upper right", ncols=2)
+    axis.legend(loc="upper right", ncols=2, title=signal_in_data(found[0][1]))
     return figure
 
 
