@@ -199,6 +199,18 @@ def test_the_strength_is_found_and_kept_in_the_file(fitted: Unbinned, tmp_path: 
     assert shuffled.mu_hat == pytest.approx(found.mu_hat, abs=1e-5)
 
 
+def test_the_statistic_of_a_strength_is_that_of_the_whole_curve(fitted: Unbinned) -> None:
+    _, templates = parts(strong())
+    for seed in range(3):
+        x = matrix(higgsml.experiment(templates, 1.5, {}, seed).table, FEATURES)
+        summaries, times = fitted.summaries(x), np.ones(x.shape[1], dtype=np.int64)
+        found = fitted.measure_summaries(summaries, times)
+        for mu in found.mu_hat + found.diagnostics["sigma"] * np.array([-1.0, 0.1, 2.0]):  # of 5, where the curve ends
+            assert fitted.statistic(summaries, times, mu) == pytest.approx(
+                method.Method.statistic(fitted, summaries, times, mu), abs=2e-3
+            )
+
+
 def test_data_of_another_luminosity_are_refused(fitted: Unbinned) -> None:
     with pytest.raises(InputError, match="made for 10 fb-1, expects"):
         fitted.predict(higgsml.bias(table(50, 1)))

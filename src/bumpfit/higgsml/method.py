@@ -100,6 +100,16 @@ class Method(abc.ABC):
         rows = np.repeat(np.arange(len(times)), times)
         return self.measure(pd.DataFrame(dict(zip(FEATURES, summaries[rows].T, strict=True))))
 
+    def statistic(self, summaries: NDArray[Any], times: NDArray[np.integer], mu: float) -> tuple[float, float]:
+        """mu_hat, and -2 ln L at `mu` above its minimum: what a calibration needs of an experiment.
+
+        Both are NaN where the measurement is not valid. Here from the whole curve; a method may know it for less.
+        """
+        found = self.measure_summaries(summaries, times)
+        if not found.valid or found.twice_nll is None:
+            return np.nan, np.nan
+        return found.mu_hat, max(float(found.twice_nll.at(mu)), 0.0)
+
     @property
     def simulation(self) -> dict[str, Any]:
         """What the method knows about the size of its simulation; `simulation_large_enough` is False where mu_hat or

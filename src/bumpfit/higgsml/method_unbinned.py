@@ -174,14 +174,27 @@ class Unbinned(Method):
     def measure_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Measurement:
         """Fit events whose surrogate is evaluated already, of which each appears `times` (N,)."""
         begin = time.perf_counter()
+        return self._measured(self._of_summaries(summaries, times), begin)
+
+    def statistic(self, summaries: NDArray[Any], times: NDArray[np.integer], mu: float) -> tuple[float, float]:
+        """mu_hat, and -2 ln L at `mu` above its minimum, in a third of the time of the whole curve."""
+        if self.as_published:
+            return super().statistic(summaries, times, mu)
+        data = self._of_summaries(summaries, times)
+        found = data.fit()
+        if not found.valid:
+            return np.nan, np.nan
+        rise = 2.0 * float(data.curve(found.best, np.array([mu]))[0] - found.bounded)
+        return (float(found.best[0]), max(rise, 0.0)) if np.isfinite(rise) else (np.nan, np.nan)
+
+    def _of_summaries(self, summaries: NDArray[Any], times: NDArray[np.integer]) -> Likelihood:
         if self.surface is None or self.regions is None:
             raise InputError("this method is not fitted")
         place = summaries[:, 0].astype(np.int64)
         counts = np.bincount(place, times, len(REGIONS))[len(UNBINNED) :]
         single = place < len(UNBINNED)
         g, c = summaries[single, 1:5].astype(np.float64), summaries[single, 5:].reshape(-1, 4, 9)
-        data = Likelihood(Events(g, c, times[single].astype(np.float64)), self.surface, self.regions, counts)
-        return self._measured(data, begin)
+        return Likelihood(Events(g, c, times[single].astype(np.float64)), self.surface, self.regions, counts)
 
     def _measured(self, data: Likelihood, begin: float) -> Measurement:
         found = measure(data, self.as_published)
