@@ -419,6 +419,17 @@ def test_flips_take_one_over_both_numbers_of_a_pair(tmp_path: Path) -> None:
     assert edited.twice_nll(values) == pytest.approx(workspace.read(card(tmp_path, text)).twice_nll(values), abs=1e-9)
 
 
+def test_line_ends_and_marks_of_editors_change_nothing(tmp_path: Path) -> None:
+    plain = workspace.read(card(tmp_path, REALISTIC)).twice_nll({})
+    for text in ("\ufeff" + REALISTIC, REALISTIC.replace("\n", "\r\n"), "\n# é\n" + REALISTIC.replace(" ", "\t")):
+        path = tmp_path / "card.txt"
+        path.write_bytes(text.encode())
+        assert workspace.read(path).twice_nll({}) == plain
+    path.write_bytes(b"# caf\xe9\n" + REALISTIC.encode())
+    with pytest.raises(InputError, match="a character of line 1 is not UTF-8"):
+        workspace.read(path)
+
+
 def test_a_title_is_passed_over_and_a_misspelt_word_is_not(tmp_path: Path) -> None:
     title = "Simple counting experiment\ndate  2011.11.18\nCombination of a.txt  b.txt\n"
     assert workspace.read(card(tmp_path, title + REALISTIC)).twice_nll({}) == pytest.approx(

@@ -127,12 +127,16 @@ def read_card(path: str | Path) -> Datacard:
     """The card of a file; raises InputError with the line of the first fault."""
     source = Path(path)
     try:
-        text = source.read_text(encoding="utf-8")
+        content = source.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the datacard '{path}': {error.strerror}") from error
+    try:
+        return _Reader(source).read(content.decode("utf-8-sig"))  # editors of Windows mark their files
     except UnicodeDecodeError as error:
-        raise InputError(f"cannot read the datacard '{path}': it is not text (UTF-8)") from error
-    return _Reader(source).read(text)
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"cannot read the datacard '{path}': a character of line {line} is not UTF-8; save it as UTF-8"
+        ) from error
 
 
 def looks_like_card(path: str | Path) -> bool:
@@ -299,7 +303,7 @@ class _Reader:
             if name not in self.quantities:
                 raise self.wrong(f"flatParam '{name}' belongs to a RooFit workspace, which is not read")
         elif kind in NOT_READ:
-            raise self.wrong(f"'{kind}' is {NOT_READ[kind]}, which is not read")
+            raise self.wrong(f"'{kind}' is not read: {NOT_READ[kind]}")
         else:
             known = ", ".join([*ROWS[:9], "rateParam", "param", "extArg", "group", "autoMCStats"])
             raise self.wrong(f"unknown type '{kind}' of '{name}'; known are {known}")
