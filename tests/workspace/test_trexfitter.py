@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bumpfit import workspace
-from bumpfit.errors import BumpfitError, InputError
+from bumpfit.errors import BumpfitError, InputError, InputWarning
 from bumpfit.inference import fit
 from bumpfit.workspace.read import read_spec
 from bumpfit.workspace.smoothing import smooth_353qh_twice, smooth_variations
@@ -568,6 +568,24 @@ def test_faulty_expressions_are_told_by_line(expression: str, message: str, fold
         read_spec(written(text, folder))
 
 
+@pytest.mark.parametrize("strength", [None, 0.0, 2.5])
+def test_a_blind_fit_has_expected_data(strength: float | None, folder: Path) -> None:
+    at = "" if strength is None else f"  POIAsimov: {strength}\n"
+    text = replaced("  FitRegion: CRSR\n", f"  FitBlind: TRUE\n{at}") + '\nLimit: "l"\n  LimitBlind: TRUE\n'
+    text = text.replace("  Type: data\n", "  Type: GHOST\n")
+    with pytest.warns(InputWarning, match="FitBlind is TRUE in line 12 .* SigXsecOverSM = "):
+        spec = read_spec(written(text, folder))
+    open_spec = read_spec(written(EXAMPLE, folder))
+    assert spec["channels"] == open_spec["channels"]
+    model = workspace.read(spec)
+    signal = 1.0 if strength is None else strength
+    x = model.inits.copy()
+    x[model.index("SigXsecOverSM")] = signal
+    assert model.observed is not None
+    np.testing.assert_allclose(model.observed, model.expected(x), rtol=1e-12)
+    assert fit(model).values["SigXsecOverSM"] == pytest.approx(signal, abs=1e-4)
+
+
 def replaced(old: str, new: str) -> str:
     assert old in EXAMPLE
     return EXAMPLE.replace(old, new)
@@ -578,7 +596,9 @@ def replaced(old: str, new: str) -> str:
     [
         (replaced("  DebugLevel: 2\n", "  Frobnicate: 2\n"), "line 7 .*the setting 'Frobnicate' is not read"),
         (replaced("  FitRegion: CRSR\n", "  FitRegion: CRONLY\n"), "line 12 .*read as CRSR only.*prune -c"),
-        (replaced("  FitRegion: CRSR\n", "  FitBlind: TRUE\n"), "FitBlind is read as FALSE only.*--asimov"),
+        (replaced("  FitRegion: CRSR\n", "  FitBlind: MAYBE\n"), "FitBlind must be TRUE or FALSE"),
+        (replaced("  FitRegion: CRSR\n", "  LimitBlind: TRUE\n"), "the setting 'LimitBlind' is not read"),
+        (EXAMPLE + '\nLimit: "l"\n  LimitBlind: TRUE\n', "LimitBlind is read as FALSE only.*--asimov"),
         (replaced("  FillColor: 632\n", "  MCstatScale: 2\n"), "Sample 'Signal': the setting 'MCstatScale'"),
         (replaced("  FillColor: 632\n", "  AddSample: Bkg9\n"), "AddSample names the sample 'Bkg9', which does not"),
         (replaced("  FillColor: 632\n", "  Morphing: m,1\n"), "Morphing needs templates at two values of 'm'"),

@@ -48,6 +48,7 @@ READ: Mapping[str, tuple[str, ...]] = {
         "Exclude", "LumiScale", "LumiScales", "UseMCstat", "Morphing", "UseSystematics", "SeparateGammas", "AddSample",
         "AddSamples", "SubtractSample", "SubtractSamples", "MultiplyBy", "DivideBy", "NormToSample",
     ),
+    "Fit": ("FitBlind", "POIAsimov"),
     "NormFactor": ("Samples", "Regions", "Exclude", "Nominal", "Min", "Max", "Constant", "Expression"),
     "ShapeFactor": ("Samples", "Regions", "Exclude"),
     "Systematic": (
@@ -61,8 +62,8 @@ READ: Mapping[str, tuple[str, ...]] = {
 
 LOOKS: Mapping[str, tuple[str, ...]] = {
     "Job": (
-        "Label", "POIUnit", "DebugLevel", "Logo", "YIELDS", "NORMSIG", "NOSIG", "OVERSIG", "CHI2", "PREFITONPOSTFIT",
-        "NOXERR", "STANDALONE", "FOOTNOTESIZE", "LANDSCAPE", "Syst*Plots", "CorrelationThreshold", "SignalRegionsPlot",
+        "Label*", "Legend*", "POIUnit", "DebugLevel", "Logo", "YIELDS", "NORMSIG", "NOSIG", "OVERSIG", "CHI2",
+        "PREFITONPOSTFIT", "NOXERR", "STANDALONE", "FOOTNOTESIZE", "LANDSCAPE", "Syst*Plots", "CorrelationThreshold", "SignalRegionsPlot",
         "LumiLabel", "CmeLabel", "SplitHistoFiles", "BlindingThreshold", "KeepPrefitBlindedBins", "Ranking*",
         "ImageFormat", "SystErrorBars", "SummaryErrorbars", "OutputDir", "AtlasLabel", "CleanTables",
         "SystCategoryTables", "Summary*", "Ratio*", "GetChi2", "UseGamma*", "Do*Plot", "DoTables",
@@ -72,7 +73,7 @@ LOOKS: Mapping[str, tuple[str, ...]] = {
     ),
     "Fit": (
         "doLHscan", "UseMinos", "SetRandomInitialNPval*", "NumCPU", "GetGoodnessOfFit", "FitToys", "ToysHisto*",
-        "LHscan*", "POIAsimov", "NPValues", "SaturatedModel",
+        "LHscan*", "NPValues", "SaturatedModel",
     ),
     "Limit": ("POIAsimov", "SignalInjection"),
     "Significance": ("POIAsimov",),
@@ -80,7 +81,7 @@ LOOKS: Mapping[str, tuple[str, ...]] = {
     "Region": (
         "*Title", "*Label", "LogScale", "Y*", "Ratio*", "BinWidth", "BinLabels", "Group",
     ),
-    "Sample": ("Title", "TexTitle", "Group", "FillColor", "LineColor", "BuildPullTable"),
+    "Sample": ("Title", "TexTitle", "Group", "FillColor*", "LineColor*", "BuildPullTable"),
     "NormFactor": ("Title", "TexTitle", "Category", "SubCategory"),
     "ShapeFactor": ("Title", "TexTitle", "Category", "SubCategory"),
     "Systematic": ("Title", "TexTitle", "StoredName"),
@@ -101,7 +102,6 @@ ONLY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Job", "PruningShapeOption"): ("MAXBIN", ""),
     ("Fit", "FitType"): ("SPLUSB", "hold the signal with --fix NAME=0"),
     ("Fit", "FitRegion"): ("CRSR", "take regions out with bumpfit workspace prune -c"),
-    ("Fit", "FitBlind"): ("FALSE", "blind with --asimov or --blind"),
     ("Fit", "TemplateInterpolationOption"): ("LINEAR", "the others approximate it"),
     ("Fit", "StatOnlyFit"): ("FALSE", "hold the parameters with --fix"),
     ("Fit", "DoNonProfileFit"): ("FALSE", ""),
@@ -116,6 +116,9 @@ ONLY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Systematic", "SubtractRefSampleVar"): ("FALSE", ""),
 }
 """Settings that are read with one value only (block, setting: value), and what to do instead of another."""
+
+BLINDING = (("Limit", "LimitBlind"), ("Significance", "SignificanceBlind"), ("Region", "DataType"))
+"""Settings that hide nothing more where the fit is blind."""
 
 OTHERS = (
     "AddSample", "AddSamples", "SubtractSample", "SubtractSamples", "MultiplyBy", "DivideBy", "NormToSample",
@@ -234,9 +237,10 @@ def read_blocks(path: str | Path) -> list[Block]:
     blocks = [block for found in _split(text, str(path)) for block in _copies(found)]
     needed = {name for block in blocks for name in (*others(block), *block.names("ReferenceSample"))}
     needed |= {name for block in blocks for end in ("Up", "Down") for name in block.names(f"Sample{end}")}
+    blinded = fit_is_blind(blocks)
     for block in blocks:
         if not (block.kind == "Sample" and block.text("Type").upper() == "GHOST") or block.name in needed:
-            _check(block)
+            _check(block, blinded)
     for kind in KINDS:
         if kind in ("Sample", "Systematic"):
             continue  # may be there again for other regions
@@ -305,9 +309,16 @@ def _copies(block: Block) -> Iterator[Block]:
         yield dataclasses.replace(block, name=name, copy=(i, len(names)))
 
 
-def _check(block: Block) -> None:
+def fit_is_blind(blocks: Sequence[Block]) -> bool:
+    """Whether the fit takes expected data in the place of the observed ones, in all regions."""
+    return any(block.kind == "Fit" and block.flag("FitBlind", False) for block in blocks)
+
+
+def _check(block: Block, blinded: bool) -> None:
     """Raise InputError for settings that are not known, and values that are not read."""
     for key in block.settings:
+        if blinded and (block.kind, key) in BLINDING:
+            continue
         if key in READ.get(block.kind, ()) or any(fnmatch.fnmatchcase(key, p) for p in LOOKS.get(block.kind, ())):
             if (block.kind, key) == ("Options", "RandomizeMC"):
                 raise block.wrong(f"{block.name}: RandomizeMC changes the templates, which is not read", key)

@@ -7,18 +7,20 @@ Regions of type VALIDATION and samples of type GHOST stay outside; systematics a
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bumpfit.errors import InputError
+from bumpfit.errors import InputError, InputWarning
 from bumpfit.workspace.dependents import dependents
 from bumpfit.workspace.effects_bins import SHAPEFACTOR, STATERROR
 from bumpfit.workspace.effects_scale import NORMFACTOR, NORMFORMULA
 from bumpfit.workspace.formula import names_in, parse
-from bumpfit.workspace.trexfitter import Block, applies, chosen, read_blocks
+from bumpfit.workspace.trexfitter import Block, applies, chosen, fit_is_blind, read_blocks
 from bumpfit.workspace.trexfitter_samples import RegionSamples, Yields
 from bumpfit.workspace.trexfitter_systematics import Systematics
 from bumpfit.workspace.trexfitter_templates import TRExTemplates
@@ -57,6 +59,7 @@ class _Builder:
         self.varied = [b for b in blocks if b.kind == "Systematic"]
         self.systematics = Systematics(job)
         self.settings: dict[str, Spec] = {}
+        self.fit = next((b for b in blocks if b.kind == "Fit" and fit_is_blind([b])), None)
         for what, there in (("region to fit", self.regions), ("sample to fit", self.samples)):
             if not there:
                 raise job.wrong(f"'{job.name}': there is no {what}")
@@ -78,14 +81,17 @@ class _Builder:
         for region in self.regions:
             samples = RegionSamples(region, self.blocks, self.types, self.varied, self.templates)
             data = [name for name in samples.blocks if self.types[name] == "DATA"]
-            if len(data) != 1:
+            if self.fit is None and len(data) != 1:
                 raise self.job.wrong(
                     f"'{self.job.name}': there are {len(data)} samples of type DATA in region '{region.name}'; "
                     "expected one"
                 )
             yields = samples.worked_out()
             channels.append(self._channel(region, yields))
-            observations.append({"name": region.name, "data": yields[data[0]].nominal.values.tolist()})
+            if self.fit is None:
+                observations.append({"name": region.name, "data": yields[data[0]].nominal.values.tolist()})
+        if self.fit is not None:
+            observations = self._expected(self.fit, channels)
         parameters = [{"name": name, **setting} for name, setting in self.settings.items()]
         config: Spec = {"parameters": parameters, "poi": self.job.text("POI")}
         if self.systematics.groups:
@@ -96,6 +102,29 @@ class _Builder:
             "observations": observations,
             "version": "1.0.0",
         }
+
+    def _expected(self, fit: Block, channels: Sequence[Spec]) -> list[Spec]:
+        """The data of a blind fit: all parameters at their nominal values, the POI at `POIAsimov`."""
+        poi = self.job.text("POI")
+        at = {name: setting["inits"][0] for name, setting in self.settings.items() if "inits" in setting}
+        at[poi] = fit.number("POIAsimov", at.get(poi, 1.0))
+        warnings.warn(
+            f"FitBlind is TRUE in line {fit.settings['FitBlind'][0]} of '{fit.path}': the data of all regions are "
+            f"those expected with {poi} = {at[poi]:g}, for limits and significances too",
+            InputWarning,
+            stacklevel=2,
+        )
+        observations = []
+        for channel in channels:
+            total = np.zeros(len(channel["samples"][0]["data"]))
+            for sample in channel["samples"]:
+                kinds = {modifier["name"]: modifier["type"] for modifier in sample["modifiers"]}
+                if NORMFORMULA.kind in kinds.values():
+                    raise fit.wrong(f"'{fit.name}': FitBlind is not read with Expression or Morphing", "FitBlind")
+                scale = math.prod(at[name] for name, kind in kinds.items() if kind == NORMFACTOR.kind)
+                total += scale * np.array(sample["data"])
+            observations.append({"name": channel["name"], "data": total.tolist()})
+        return observations
 
     def _channel(self, region: Block, yields: Mapping[str, Yields]) -> Spec:
         samples = [self._sample(region, block, yields) for block in self.samples if applies(region, None, block)]
