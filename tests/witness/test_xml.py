@@ -253,6 +253,10 @@ def test_files_start_at_the_base_folder(tmp_path: Path) -> None:
     moved = path.replace(elsewhere / path.name)
     with pytest.raises(InputError, match="is in none of"):
         read(moved)
+    deep = here / "job" / "RooStats" / path.name  # where TRExFitter writes it
+    deep.parent.mkdir(parents=True)
+    deep.write_text(moved.read_text())
+    assert read(deep).twice_nll({"mu": 1.3}) == direct.twice_nll({"mu": 1.3})
     found = read(read_xml(moved, here))
     assert found.names == direct.names
     assert found.twice_nll({"mu": 1.3}) == direct.twice_nll({"mu": 1.3})

@@ -37,7 +37,7 @@ FUNCTION = ("Name", "Expression", "Dependents")
 def read_xml(path: str | Path, folder: str | Path | None = None) -> dict[str, Any]:
     """The HistFactory JSON workspace of a top-level XML file.
 
-    `folder`: where relative file names in it start, by default the first of the XML file's folder, the folder above
+    `folder`: where relative file names in it start, by default the first of the XML file's folder, the two above
     and the working folder that has the channel files; names that lead out of it are refused. Raises MissingExtraError
     without uproot, InputError for files that are missing or cannot be read, and for elements that are not known. Warns
     (InputWarning) where defaults of ROOT and pyhf differ.
@@ -344,7 +344,8 @@ def _folder(source: Path, folder: str | Path | None) -> Path:
     inputs = [element.text for element in _parse(source).findall("Input") if element.text]
     if not inputs:
         raise InputError(f"'{source}' is not a top-level HistFactory file: it has no Input elements")
-    candidates = [Path(folder)] if folder is not None else [source.parent, source.parent.parent, Path()]
+    above = [source.parent, *source.absolute().parents[1:3]]  # TRExFitter writes JOB/RooStats/JOB.xml
+    candidates = [Path(folder)] if folder is not None else [*dict.fromkeys([*above, Path()])]
     for candidate in candidates:
         if all(os.path.exists(candidate / name.strip()) for name in inputs):
             return candidate
