@@ -11,7 +11,7 @@ import threadpoolctl
 from scipy.stats import norm
 
 from bumpfit import inference, threads, workspace
-from bumpfit.inference import histfactory, newton, roots, valley_search
+from bumpfit.inference import factors, histfactory, roots, valley_search
 from bumpfit.inference.limit import exclusion
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.screen import Screen
@@ -103,7 +103,9 @@ def test_matrices_that_lapack_refuses_are_factorised_as_by_single_columns(n: int
     matrix = matrix + matrix.T + np.diag(rng.uniform(-1, 6, n) * np.sqrt(n))
     repair = np.abs(np.diag(matrix)) + 3 * np.sqrt(n)
     found, wanted = np.zeros((n, n)), np.zeros((n, n))
-    assert newton.cholesky(matrix, found, 1e-14, repair) == newton.cholesky.py_func(matrix, wanted, 1e-14, repair) <= n
+    assert (
+        factors.cholesky(matrix, found, 1e-14, repair) == factors.cholesky.py_func(matrix, wanted, 1e-14, repair) <= n
+    )
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
 
 
@@ -112,9 +114,9 @@ def test_systems_are_solved_by_blocks(n: int) -> None:
     rng = np.random.default_rng(n)
     root = rng.normal(size=(n, n))
     matrix, lower, right = root @ root.T + n * np.eye(n), np.zeros((n, n)), rng.normal(size=n)
-    assert newton.cholesky(matrix, lower, 1e-14, np.empty(0)) == n
+    assert factors.cholesky(matrix, lower, 1e-14, np.empty(0)) == n
     answer = right.copy()
-    square = newton.solve_triangular(lower, answer)
+    square = factors.solve_triangular(lower, answer)
     np.testing.assert_allclose(answer, np.linalg.solve(matrix, right), rtol=1e-9, atol=1e-12)
     assert square == pytest.approx(right @ answer)
 
@@ -276,7 +278,7 @@ def test_a_triangle_with_a_pivot_that_elements_below_dwarf_is_solved() -> None:
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.inv(lower)
     right = np.array([1.0, 2.0, 3.0])
-    assert not np.isfinite(newton.solve_triangular(lower, right))  # which ends a descent, and not the program
+    assert not np.isfinite(factors.solve_triangular(lower, right))  # which ends a descent, and not the program
 
 
 def test_models_are_not_kept_by_what_was_found_of_them() -> None:

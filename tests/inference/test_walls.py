@@ -185,3 +185,18 @@ def test_the_nearest_possible_start_of_many_bins_is_that_of_few() -> None:
     few, many = found
     assert few is not None and many is not None
     np.testing.assert_allclose(many, few, atol=1e-9)
+
+
+@pytest.mark.parametrize("bins", [1, 2])
+def test_bins_with_next_to_no_events_have_walls_too(bins: int) -> None:
+    """Asimov data of a fit at a wall hold what that expects there: 1e-9 events. A limit ended in an error."""
+    model = falling(bins, 0)
+    data = toys.engine(model).data(np.arange(800), 1)
+    problems = [prepare(model, row).at("mu", 0.0) for row in data[(data[:, :bins] == 0).any(axis=1)]]
+    walled = [p for p in problems if run(newton.descend, p)[5] != newton.CONVERGED][:4]
+    assert walled
+    for problem in walled:
+        few = problem.facing(np.where(problem.main > 0, problem.main, 1.5e-9), problem.aux)
+        _, value, *_, status = run(newton.minimise, few)
+        assert status == newton.CONVERGED
+        assert value == pytest.approx(run(newton.minimise, problem)[1], abs=2e-6)

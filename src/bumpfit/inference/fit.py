@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
-from bumpfit.inference import newton
+from bumpfit.inference import factors
 from bumpfit.inference.histfactory import FitOptions, checked_range, prepare
 from bumpfit.likelihood import Floats, Likelihood, Minimum, at_ends, position
 from bumpfit.results import Fit
@@ -104,7 +104,7 @@ def _inverse(matrix: Floats) -> Floats | None:
     size = matrix.shape[0]
     if size <= LARGE:
         inverse = np.empty_like(matrix)
-        return inverse if newton.invert(matrix, SINGULAR, inverse) else None
+        return inverse if factors.invert(matrix, SINGULAR, inverse) else None
     from scipy.linalg.lapack import dpotrf, dpotri  # rarely needed, and slow to import
 
     lower, failed = dpotrf(matrix, lower=1)

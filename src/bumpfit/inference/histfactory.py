@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import weakref
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
 from typing import Literal, TypedDict, TypeVar, get_args
 
 import numpy as np
@@ -18,27 +16,15 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import low_rank, newton
-from bumpfit.inference.lines import Lines
 from bumpfit.inference.starts import lifted
 from bumpfit.inference.valley_search import Search
-from bumpfit.inference.valleys import bends, dips, lopsided, takes
+from bumpfit.inference.valleys import bends
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
 from bumpfit.workspace import Model, kernels
 from bumpfit.workspace.model import Data, scratch
 
 Minimiser = Literal["newton", "minuit"]
-
-BENDING = 1.0
-"""Pull times `lopsided` from which on another minimum beside a parameter is looked for."""
-MOST_PULLED = 12
-"""The most pulled parameters that are looked at."""
-
-MOST_EXCHANGED = 4
-"""Free yields that are tried at their end in place of one that is there."""
-
-GONE = 1e-6
-"""Lower ends of ranges below this are the zero of a factor (those of bin errors are a little above it)."""
 
 STATUS = {
     newton.CONVERGED: "converged",
@@ -91,9 +77,6 @@ class Settings(TypedDict, total=False):
     free: Collection[str]
 
 
-_LOPSIDED: weakref.WeakKeyDictionary[Model, Floats] = weakref.WeakKeyDictionary()
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
     """A workspace's likelihood with data, ranges and a start, resolved and checked. All arrays (P,) but the data.
@@ -116,13 +99,6 @@ class Problem:
     options: FitOptions = FitOptions()
     bent: tuple[int, ...] = ()
     valleys: list[Floats] = dataclasses.field(default_factory=list)
-
-    @cached_property
-    def lopsided(self) -> Floats:
-        """How much effects differ between the sides of parameters, (2, P)."""
-        if self.model not in _LOPSIDED:
-            _LOPSIDED[self.model] = lopsided(self.model)
-        return _LOPSIDED[self.model]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -257,89 +233,7 @@ class Problem:
         best = lowest(first)
         if best is None:
             raise ZeroLikelihoodError(self._why_zero())
-        if best.valid and any(self.free[i] for i in self.bent):
-            best = self._deepest(best)
-        if not best.valid:
-            return best
-        shown = self._shown(best)
-        if shown is not best:
-            best = self._deepest(shown)
-        return self._exchanged(self._beside(best))
-
-    def _widths(self) -> tuple[Floats, Floats]:
-        """Centres and widths of the constraints, (P,); 0 and 1 of parameters without one."""
-        c = self.model.compiled
-        centre, width = np.zeros(self.start.size), np.ones(self.start.size)
-        centre[c.normal_parameter], width[c.normal_parameter] = self.aux[c.normal_aux], c.normal_sigma
-        return centre, width
-
-    def _deepest(self, best: Minimum) -> Minimum:
-        """The lowest of the minima that the other valleys lead to."""
-        bent = tuple(i for i in self.bent if self.free[i])
-        search = Search(self, self._newton, bent, *self._widths(), self.options.tolerance)
-        return search.deepest(best, self.origin, self.valleys)
-
-    def _shown(self, best: Minimum) -> Minimum:
-        """The lowest of the minimum and those that a factor hides which has gone to zero.
-
-        There its yields are gone, and a systematic that could take them instead seems to have no effect: it is looked
-        at along its line with the factor at one.
-        """
-        bent = [i for i in self.bent if self.free[i]]
-        gone = np.flatnonzero(self.free & (best.x <= self.low) & (self.low >= 0.0) & (self.low < GONE)) if bent else ()
-        places = [i for i in bent if any(takes(self.model, i, int(z)) for z in gone)]
-        if not places:
-            return best
-        begin = best.x.copy()
-        begin[gone] = np.clip(1.0, self.low[gone], self.high[gone])
-        lines = Lines(self.model, self.main, self.aux, begin)
-        for start in dips(self.value, lines, begin, tuple(places), *self._widths()):
-            best = self._lower(best, start, "a factor that is not zero")
-        return best
-
-    def _lower(self, best: Minimum, start: Floats, what: str) -> Minimum:
-        """The minimum below another start where that is lower by more than the tolerance."""
-        found = self._newton(start, what)
-        if not (found.valid and found.value < best.value - self.options.tolerance):
-            return best
-        return dataclasses.replace(found, attempts=best.attempts)
-
-    def _exchanged(self, best: Minimum) -> Minimum:
-        """The lowest of the minimum and those in which another free yield is the one that has gone to its end.
-
-        Where one of two signals or normalisations has gone to an end of its range the other has taken its events; the
-        other way round there may be another minimum.
-        """
-        loose = self.free & np.array([p.constraint == "none" for p in self.model.parameters])
-        ended = loose & ((best.x <= self.low) | (best.x >= self.high))
-        others = np.flatnonzero(loose & ~ended & np.isfinite(self.low))[:MOST_EXCHANGED]
-        if not ended.any():
-            return best
-        for i in others:
-            begin = np.where(ended, np.clip(1.0, self.low, self.high), best.x)
-            begin[i] = self.low[i]
-            best = self._lower(best, begin, "another yield at its end")
-        return best
-
-    def _beside(self, best: Minimum) -> Minimum:
-        """The lowest of the minimum and those that dips along far pulled parameters lead to.
-
-        Effects of another size on either side make -ln L bend down between them, where a pull is far enough.
-        """
-        centre, width = self._widths()
-        pull = (best.x - centre) / width
-        with np.errstate(invalid="ignore"):  # a pull of zero where there is no effect
-            bend = np.abs(pull) * np.where(pull < 0, *self.lopsided)
-        constrained = np.zeros(pull.size, dtype=np.bool_)
-        constrained[self.model.compiled.normal_parameter] = True
-        far = [int(i) for i in np.flatnonzero(constrained & self.free & (bend > BENDING)) if i not in self.bent]
-        if not far:
-            return best
-        far = sorted(far, key=lambda i: -bend[i])[:MOST_PULLED]
-        lines = Lines(self.model, self.main, self.aux, best.x)
-        for begin in dips(self.value, lines, best.x, tuple(far), centre, width):
-            best = self._lower(best, begin, "another valley")
-        return best
+        return Search(self, self._newton).lowest(best) if best.valid else best
 
     def _starts(self) -> Iterator[tuple[str, Floats]]:
         """The given start, the one that was asked for (without the signal of another fit there may be nothing left

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.inference import newton
+from bumpfit.inference.factors import ROUNDING
 from bumpfit.threads import matched
 from bumpfit.types import Floats
 from bumpfit.workspace import kernels
@@ -112,7 +113,7 @@ def approach(
             trial = x.copy()
             trial[active] = np.clip(x[active] - move, low[active], high[active])
             there = _Point(trial, main, aux, m)
-            noise = newton.ROUNDING * abs(point.value)
+            noise = ROUNDING * abs(point.value)
             if there.value <= point.value + noise:
                 break
             if seen.pairs and damping == 0.0:
@@ -206,7 +207,7 @@ def check(
     trial = x.copy()
     trial[active] = np.clip(x[active] - move, low[active], high[active])
     there = _Point(trial, main, aux, m).value
-    if not edm < tolerance + newton.ROUNDING * abs(value):
+    if not edm < tolerance + ROUNDING * abs(value):
         return None
     if there <= value:
         return trial, there, edm, 1, 2, newton.CONVERGED

@@ -13,22 +13,19 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.compiled import njit
-from bumpfit.compiled_rows import add_row, put, within
-from bumpfit.types import Floats
-from bumpfit.workspace.kernels import SUMS_IN_ANY_ORDER, derivatives, objective, rates
+from bumpfit.compiled_rows import put, within
+from bumpfit.inference.factors import FLAT, ROUNDING, cholesky, downhill, solve_triangular
+from bumpfit.workspace.kernels import derivatives, objective, rates
 
 # status of a minimisation
 CONVERGED, NO_PROGRESS, TOO_MANY_ITERATIONS, BAD_START = 0, 1, 2, 3
 
-ROUNDING = 1e-14  # relative size of what rounding can leave of a singular pivot, or add to -ln L
-FLAT = 1e-8  # negative pivot relative to the diagonal that counts as curvature and not as a flat direction
-ENVELOPE = 200  # rows from which on a factorisation looks for leading zeros; below, whole rows by SIMD are quicker
-BLOCK = 64  # rows that numpy takes at once where it has no routine for the whole matrix
 _FIRST_DAMPING = 1e-3  # of the Fisher diagonal; only sets how fast a safe step is found
 _LAST_DAMPING = 1e12  # a step this short cannot change x: no progress
 # events that stand for none along walls; the last bounds the error of -ln L per bin
 WALLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 BLOCKED = 6  # steps into a wall after which a descent with empty bins is left to `along_walls`
+EMPTY = 1e-6  # a bin with fewer events has none: a fit at a wall expects so few, and Asimov data of it hold them
 NEAR = 1e-7  # where rounding keeps later steps from settling, an answer with this few is good enough
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 # Along a narrow curved valley (a factor times `staterror`, 1e8 events) a step that is long enough leaves it and raises
@@ -37,168 +34,6 @@ _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 CURVED = 10
 ACROSS = 1e-4
 SHARES = (1.0, 0.3, 0.1, 0.03)
-
-
-@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
-def cholesky(matrix, lower, smallest, repair):  # type: ignore[no-untyped-def]
-    """Fill the lower triangle L of matrix = L L^T.
-
-    A pivot is bad when it is not above `smallest` times its diagonal element. With `repair` (n,) it is replaced by its
-    absolute value or its element of `repair`, whichever is larger (modified Cholesky factorisation, Gill and Murray
-    1974): a positive definite matrix that differs only where the given one is not. With an empty `repair` the
-    factorisation ends there and leaves the pivot on the diagonal. Returns the first row with a bad pivot, or n.
-
-    Zeros at the beginning of a row stay zeros of L and cost nothing in large matrices (envelope method; George and
-    Liu, Computer Solution of Large Sparse Positive Definite Systems, 1981, chapter 4).
-    """
-    n = matrix.shape[0]
-    bad = n
-    begin = np.zeros(n, np.int64)
-    for i in range(n):
-        while n >= ENVELOPE and begin[i] < i and matrix[i, begin[i]] == 0.0:
-            lower[i, begin[i]] = 0.0
-            begin[i] += 1
-        for j in range(begin[i], i + 1):
-            total = matrix[i, j]
-            first = max(begin[i], begin[j])
-            if first == 0:  # a loop of its own: a variable start would keep it from SIMD
-                for k in range(j):
-                    total -= lower[i, k] * lower[j, k]
-            else:
-                for k in range(first, j):
-                    total -= lower[i, k] * lower[j, k]
-            if i == j:
-                if not total > smallest * abs(matrix[i, i]):
-                    bad = min(bad, i)
-                    if repair.size == 0:
-                        lower[i, i] = total
-                        return bad
-                    total = max(abs(total), repair[i])
-                lower[i, i] = np.sqrt(total)
-            else:
-                lower[i, j] = total / lower[j, j]
-    return bad
-
-
-def _cholesky(matrix: Floats, lower: Floats, smallest: float, repair: Floats) -> int:
-    """`cholesky` by LAPACK; a matrix that it refuses column by column, the rest of the matrix after each block."""
-    n: int = matrix.shape[0]
-    least = smallest * np.abs(np.diag(matrix))
-    try:
-        found = np.linalg.cholesky(matrix)
-        if (np.diag(found) ** 2 > least).all():
-            lower[:] = found
-            return n
-    except np.linalg.LinAlgError:
-        pass
-    work = matrix.copy()
-    with np.errstate(divide="ignore", invalid="ignore"):  # a pivot of 0 ends the fit by nan, as when compiled
-        return _by_columns(work, lower, least, repair)
-
-
-def _by_columns(work: Floats, lower: Floats, least: Floats, repair: Floats) -> int:
-    n: int = len(work)
-    bad = n
-    for first in range(0, n, BLOCK):
-        last = min(first + BLOCK, n)
-        for i in range(first, last):
-            total = work[i, i]
-            if not total > least[i]:
-                bad = min(bad, i)
-                if repair.size == 0:
-                    lower[i, i] = total
-                    return bad
-                total = max(abs(total), repair[i])
-            lower[i, i] = np.sqrt(total)
-            lower[i + 1 :, i] = work[i + 1 :, i] / lower[i, i]
-            work[i + 1 :, i + 1 : last] -= np.outer(lower[i + 1 :, i], lower[i + 1 : last, i])
-        work[last:, last:] -= lower[last:, first:last] @ lower[last:, first:last].T
-    return bad
-
-
-cholesky.from_python(_cholesky)
-
-
-@njit(internal=True, fastmath=SUMS_IN_ANY_ORDER)
-def solve_triangular(lower, right):  # type: ignore[no-untyped-def]
-    """Solve L L^T y = right in place; returns right^T (L L^T)^-1 right."""
-    n = right.size
-    square = 0.0
-    for i in range(n):
-        total = right[i]
-        for k in range(i):
-            total -= lower[i, k] * right[k]
-        right[i] = total / lower[i, i]
-        square += right[i] * right[i]
-    for i in range(n - 1, -1, -1):
-        total = right[i]
-        for k in range(i + 1, n):
-            total -= lower[k, i] * right[k]
-        right[i] = total / lower[i, i]
-    return square
-
-
-def _solve_triangular(lower: Floats, right: Floats) -> float:
-    """`solve_triangular` by blocks, of which numpy gives the inverses: scipy's solver takes longer to import."""
-    diagonal = np.diag(lower)
-    if not (np.isfinite(diagonal) & (diagonal != 0.0)).all():  # as a division by the pivot would end
-        right[:] = np.nan
-        return float("inf")
-    blocks = [slice(first, min(first + BLOCK, right.size)) for first in range(0, right.size, BLOCK)]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the fit
-        inverses = [_inverse(lower[block, block]) for block in blocks]
-        for block, inverse in zip(blocks, inverses, strict=True):
-            right[block] = inverse @ (right[block] - lower[block, : block.start] @ right[: block.start])
-        square = float(right @ right)
-        for block, inverse in zip(blocks[::-1], inverses[::-1], strict=True):
-            right[block] = (right[block] - right[block.stop :] @ lower[block.stop :, block]) @ inverse
-    return square
-
-
-def _inverse(lower: Floats) -> Floats:
-    """Of a triangle. By rows where numpy, which takes it for any matrix and exchanges rows, loses a small pivot above a
-    large element.
-    """
-    try:
-        inverse = np.asarray(np.linalg.inv(lower), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        inverse = np.zeros_like(lower)
-        for i in range(len(lower)):
-            inverse[i] = -lower[i, :i] @ inverse[:i]
-            inverse[i, i] += 1.0
-            inverse[i] /= lower[i, i]
-    return inverse
-
-
-solve_triangular.from_python(_solve_triangular)
-
-
-def invert(matrix: Floats, smallest: float, inverse: Floats) -> bool:
-    """Fill `inverse` of a positive definite matrix; False when it is not, as `cholesky` sees it."""
-    lower = np.zeros_like(matrix)
-    if cholesky(matrix, lower, smallest, np.empty(0)) < matrix.shape[0]:
-        return False
-    half = np.linalg.inv(lower)
-    inverse[:] = half.T @ half
-    return True
-
-
-@njit(internal=True, plain=True, fastmath=SUMS_IN_ANY_ORDER)
-def downhill(matrix, direction):  # type: ignore[no-untyped-def]
-    """Fill `direction` along which a matrix that is not positive definite bends down; False when it is (semi)definite.
-
-    From the rows before the failing pivot: d_i = 1 and d_j = -(M^-1 m)_j there give d^T matrix d = pivot.
-    """
-    n = matrix.shape[0]
-    lower = np.zeros((n, n))
-    i = cholesky(matrix, lower, ROUNDING, np.empty(0))
-    direction[:] = 0.0
-    if i == n or lower[i, i] > -FLAT * abs(matrix[i, i]):
-        return False
-    direction[i] = 1.0
-    add_row(direction[:i], -1.0, matrix[i, :i])
-    solve_triangular(lower[:i, :i], direction[:i])
-    return True
 
 
 @njit(internal=True, plain=True)
@@ -250,7 +85,7 @@ def descend(start, free, low, high, main, aux, m, tolerance, max_iterations):  #
         return x, value, np.inf, 0, evaluations, BAD_START
     damping = 0.0
     edm = np.inf
-    empty, blocked = (main == 0.0).any(), 0
+    empty, blocked = (main < EMPTY).any(), 0
     for iteration in range(1, max_iterations + 1):
         derivatives(x, main, aux, m, rate, shifted, factor, shift, scale, jac, grad, matrix, diagonal)
         outward = ((x <= low) & (grad >= 0.0)) | ((x >= high) & (grad <= 0.0))
@@ -365,7 +200,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     rate, shifted, factor = np.empty(m.n_bins), np.empty(m.nominal.size), np.empty(m.nominal.size)
     shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
     rates(x, m, rate, shifted, factor, shift, scale)
-    walled = (main == 0.0) & (rate > 0.0)
+    walled = (main < EMPTY) & (rate > 0.0)
     edm, iterations, evaluations = np.inf, 0, 1
     if not walled.any():
         return x, objective(x, main, aux, m, rate), edm, iterations, evaluations, NO_PROGRESS
@@ -374,7 +209,7 @@ def along_walls(start, free, low, high, main, aux, m, tolerance, max_iterations)
     for k in range(len(WALLS)):
         data = main.copy()
         for b in np.flatnonzero(walled):
-            data[b] = WALLS[k]
+            data[b] = max(main[b], WALLS[k])
         ahead = x
         if k > 1:
             ahead = x + (x - before) * (WALLS[k] - WALLS[k - 1]) / (WALLS[k - 1] - WALLS[k - 2])
@@ -405,10 +240,10 @@ def minimise(start, free, low, high, main, aux, m, tolerance, max_iterations):  
     x, value, edm, iterations, evaluations, status = descend(
         start, free, low, high, main, aux, m, tolerance, max_iterations
     )
-    if status in (CONVERGED, BAD_START) or not (main == 0.0).any():
+    if status in (CONVERGED, BAD_START) or not (main < EMPTY).any():
         return x, value, edm, iterations, evaluations, status
     # from the start, and from a little inside of where the descent ended; of several minima the lower one counts
-    above = tolerance + NEAR * np.count_nonzero(main == 0.0)
+    above = tolerance + NEAR * np.count_nonzero(main < EMPTY)
     for k in range(2):
         begin = start if k == 0 else x + 0.1 * (start - x)
         y, walled, distance, more, calls, ended = along_walls(

@@ -1,26 +1,42 @@
-"""The lowest of several minima: fits from the dips of -ln L around those that are known."""
+"""The lowest of several minima: fits from the dips of -ln L around those that are known, along one-sided systematics,
+beside lopsided ones, with free yields that have changed places, and with factors that had gone to zero.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.screen import LARGEST, MARGIN, Screen
-from bumpfit.inference.valleys import EVERY_SIDE, dips, mirrors
+from bumpfit.inference.valleys import EVERY_SIDE, dips, effects_of, mirrors
 from bumpfit.likelihood import Floats, Minimum
+from bumpfit.types import Flags
 from bumpfit.workspace import Model
 
 SAME, BESIDE = 1e-3, 0.3
 """Minima whose parameters differ by less, in units of constraint widths, are one; by less than the second, one that has
 moved with a parameter that is held.
 """
+BENDING = 1.0
+"""Pull times `Effects.lopsided` from which on another minimum beside a parameter is looked for."""
+MOST_PULLED = 12
+"""The most pulled parameters that are looked at."""
+MOST_EXCHANGED = 4
+"""Free yields that are tried at their end in place of one that is there."""
+GONE = 1e-6
+"""Lower ends of ranges below this are the zero of a factor (those of bin errors are a little above it)."""
 FITS = 40
 """After so many fits only the lowest minimum is looked around."""
+
+
+class _Tolerant(Protocol):
+    @property
+    def tolerance(self) -> float: ...
 
 
 class _Bending(Protocol):
@@ -39,27 +55,123 @@ class _Bending(Protocol):
     @property
     def high(self) -> Floats: ...
     @property
-    def free(self) -> NDArray[np.bool_]: ...
+    def free(self) -> Flags: ...
+    @property
+    def origin(self) -> Floats: ...
+    @property
+    def bent(self) -> tuple[int, ...]: ...
+    @property
+    def valleys(self) -> list[Floats]: ...
+    @property
+    def options(self) -> _Tolerant: ...
     def value(self, x: Floats) -> float: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
-    """Looks for minima along the parameters `bent`, which have a `centre` and a `width`, all (P,)."""
+    """Looks for minima below one of the problem; `descend` leads from a start to a minimum."""
 
     problem: _Bending
     descend: Callable[[Floats, str], Minimum]
-    bent: tuple[int, ...]
-    centre: Floats
-    width: Floats
-    tolerance: float
 
-    def deepest(self, best: Minimum, origin: Floats, valleys: list[Floats]) -> Minimum:
-        """The lowest of `best` and the minima that other starts lead to; `valleys` takes up what was found.
+    @cached_property
+    def bent(self) -> tuple[int, ...]:
+        """Free parameters that can make several minima."""
+        return tuple(i for i in self.problem.bent if self.problem.free[i])
+
+    @cached_property
+    def loose(self) -> Flags:
+        """Free parameters without a constraint, (P,)."""
+        unconstrained = np.array([p.constraint == "none" for p in self.problem.model.parameters], dtype=np.bool_)
+        return np.asarray(self.problem.free & unconstrained)
+
+    @cached_property
+    def centre(self) -> Floats:
+        """Centres of the constraints, (P,); 0 of parameters without one."""
+        c, centre = self.problem.model.compiled, np.zeros(self.problem.start.size)
+        centre[c.normal_parameter] = self.problem.aux[c.normal_aux]
+        return centre
+
+    @cached_property
+    def width(self) -> Floats:
+        """Widths of the constraints, (P,); 1 of parameters without one."""
+        c, width = self.problem.model.compiled, np.ones(self.problem.start.size)
+        width[c.normal_parameter] = c.normal_sigma
+        return width
+
+    def lowest(self, best: Minimum) -> Minimum:
+        """The lowest of a minimum and those that all other starts lead to."""
+        if self.bent:
+            best = self.deepest(best)
+        shown = self.shown(best)
+        if shown is not best:
+            best = self.deepest(shown)
+        return self.exchanged(self.beside(best))
+
+    def shown(self, best: Minimum) -> Minimum:
+        """The lowest of the minimum and those that a factor hides which has gone to zero.
+
+        There its yields are gone, and a systematic that could take them instead seems to have no effect: it is looked
+        at along its line with the factor at one.
+        """
+        p = self.problem
+        gone = np.flatnonzero(p.free & (best.x <= p.low) & (p.low >= 0.0) & (p.low < GONE)) if self.bent else ()
+        places = tuple(i for i in self.bent if any(effects_of(p.model).takes(i, int(z)) for z in gone))
+        if not places:
+            return best
+        begin = best.x.copy()
+        begin[gone] = np.clip(1.0, p.low[gone], p.high[gone])
+        for start in dips(p.value, self._lines(begin), begin, places, self.centre, self.width):
+            best = self._lower(best, start, "a factor that is not zero")
+        return best
+
+    def exchanged(self, best: Minimum) -> Minimum:
+        """The lowest of the minimum and those in which another free yield is the one that has gone to its end.
+
+        Where one of two signals or normalisations has gone to an end of its range the other has taken its events; the
+        other way round there may be another minimum.
+        """
+        p = self.problem
+        ended = self.loose & ((best.x <= p.low) | (best.x >= p.high))
+        if not ended.any():
+            return best
+        for i in np.flatnonzero(self.loose & ~ended & np.isfinite(p.low))[:MOST_EXCHANGED]:
+            begin = np.where(ended, np.clip(1.0, p.low, p.high), best.x)
+            begin[i] = p.low[i]
+            best = self._lower(best, begin, "another yield at its end")
+        return best
+
+    def beside(self, best: Minimum) -> Minimum:
+        """The lowest of the minimum and those that dips along far pulled parameters lead to.
+
+        Effects of another size on either side make -ln L bend down between them, where a pull is far enough.
+        """
+        p, pull = self.problem, (best.x - self.centre) / self.width
+        with np.errstate(invalid="ignore"):  # a pull of zero where there is no effect
+            bend = np.abs(pull) * np.where(pull < 0, *effects_of(p.model).lopsided)
+        constrained = np.zeros(pull.size, dtype=np.bool_)
+        constrained[p.model.compiled.normal_parameter] = True
+        far = [int(i) for i in np.flatnonzero(constrained & p.free & (bend > BENDING)) if i not in p.bent]
+        far = sorted(far, key=lambda i: -bend[i])[:MOST_PULLED]
+        for begin in dips(p.value, self._lines(best.x), best.x, tuple(far), self.centre, self.width) if far else ():
+            best = self._lower(best, begin, "another valley")
+        return best
+
+    def _lower(self, best: Minimum, start: Floats, what: str) -> Minimum:
+        """The minimum below another start where that is lower by more than the tolerance."""
+        found = self.descend(start, what)
+        if not (found.valid and found.value < best.value - self.problem.options.tolerance):
+            return best
+        return dataclasses.replace(found, attempts=best.attempts)
+
+    def deepest(self, best: Minimum) -> Minimum:
+        """The lowest of `best` and the minima along the parameters that bend; the problem's valleys take up what was
+        found.
 
         Where many parameters bend, the first fit to these data looks on all their other sides, and later ones (with a
         parameter held) where that has found valleys, and where -ln L dips.
         """
+        origin, valleys = self.problem.origin, self.problem.valleys
         few = len(self.bent) <= EVERY_SIDE
         everywhere = few or not valleys
         begins = [origin] if everywhere else []
@@ -77,7 +189,7 @@ class Search:
                 if end.valid:
                     found.append(end)
             level = min((m.value for m in known), default=np.inf)
-            level += MARGIN if screened and fits < FITS else -self.tolerance
+            level += MARGIN if screened and fits < FITS else -self.problem.options.tolerance
             ahead = min((m for m in found if self._new(m, known)), key=lambda m: m.value, default=None)
             if ahead is None or not ahead.value < level:
                 break

@@ -6,9 +6,11 @@ parameters, `mirrors` the starts that lead into the other valleys; single fits a
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import weakref
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -58,50 +60,61 @@ def bends(model: Model, main: Floats) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(strength > needed))
 
 
-def lopsided(model: Model) -> Floats:
-    """How much the effects of a parameter differ between its sides, relative to those below and above zero, (2, P).
+@dataclasses.dataclass(frozen=True, eq=False)
+class Effects:
+    """What the effects of parameters on their two sides are, found once for a model (`effects_of`)."""
 
-    Where a parameter that is pulled by alpha has less of an effect there than on its other side, -ln L may bend down in
-    between: by the pull times this. 0 of parameters without such effects.
-    """
-    c, at = model.compiled, layout_of(model.compiled)
-    sums = np.zeros((3, c.n_parameters))  # below, above, difference
-    owner = c.shift_parameter[at.element_shift]
-    for row, size in zip(sums, (c.shift_down, c.shift_up, c.shift_up - c.shift_down), strict=True):
-        np.add.at(row, owner, np.abs(size))
-    exponential = np.flatnonzero(c.scale_code != LINEAR)
-    events = np.zeros(c.entry_bin.size)
-    np.add.at(events, at.yield_entry, np.abs(c.nominal))
-    weight = events[at.scale_entry[exponential]]
-    below, above = -c.scale_coefficients[exponential, 0], c.scale_coefficients[exponential, 1]
-    for row, size in zip(sums, (below, above, above - below), strict=True):
-        np.add.at(row, c.scale_parameter[exponential], weight * np.abs(size))
-    ratio: Floats = np.divide(sums[2], sums[:2], out=np.full((2, c.n_parameters), np.inf), where=sums[:2] > 0) * (
-        sums[2] > 0
-    )
-    return ratio
+    model: Model
+    known: dict[tuple[int, int], bool] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def lopsided(self) -> Floats:
+        """How much the effects of a parameter differ between its sides, relative to those below and above zero, (2, P).
+
+        Where a parameter that is pulled by alpha has less of an effect there than on its other side, -ln L may bend
+        down in between: by the pull times this. 0 of parameters without such effects.
+        """
+        c, at = self.model.compiled, layout_of(self.model.compiled)
+        sums = np.zeros((3, c.n_parameters))  # below, above, difference
+        owner = c.shift_parameter[at.element_shift]
+        for row, size in zip(sums, (c.shift_down, c.shift_up, c.shift_up - c.shift_down), strict=True):
+            np.add.at(row, owner, np.abs(size))
+        exponential = np.flatnonzero(c.scale_code != LINEAR)
+        events = np.zeros(c.entry_bin.size)
+        np.add.at(events, at.yield_entry, np.abs(c.nominal))
+        weight = events[at.scale_entry[exponential]]
+        below, above = -c.scale_coefficients[exponential, 0], c.scale_coefficients[exponential, 1]
+        for row, size in zip(sums, (below, above, above - below), strict=True):
+            np.add.at(row, c.scale_parameter[exponential], weight * np.abs(size))
+        ratio = np.divide(sums[2], sums[:2], out=np.full((2, c.n_parameters), np.inf), where=sums[:2] > 0)
+        return np.asarray(ratio * (sums[2] > 0))
+
+    def takes(self, i: int, factor: int) -> bool:
+        """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""
+        if (i, factor) not in self.known:
+            c, x = self.model.compiled, self.model.inits.copy()
+            sigma = dict(zip(c.normal_parameter.tolist(), c.normal_sigma.tolist(), strict=True)).get(i, 1.0)
+
+            def events(place: float) -> float:
+                x[i] = place
+                with_it, without = x.copy(), x.copy()
+                with_it[factor], without[factor] = 1.0, 0.0
+                return float((self.model.expected(with_it) - self.model.expected(without)).sum())
+
+            centre = float(self.model.inits[i])
+            least = min(events(centre + sigma * ALONG[0]), events(centre + sigma * ALONG[-1]))
+            self.known[i, factor] = i != factor and least < (1 - TAKEN) * events(centre)
+        return self.known[i, factor]
 
 
-_TAKES: weakref.WeakKeyDictionary[Model, dict[tuple[int, int], bool]] = weakref.WeakKeyDictionary()
+_EFFECTS: weakref.WeakKeyDictionary[Model, Effects] = weakref.WeakKeyDictionary()
 
 
-def takes(model: Model, i: int, factor: int) -> bool:
-    """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""
-    known = _TAKES.setdefault(model, {})
-    if (i, factor) not in known:
-        c, x = model.compiled, model.inits.copy()
-        sigma = dict(zip(c.normal_parameter.tolist(), c.normal_sigma.tolist(), strict=True)).get(i, 1.0)
-
-        def events(place: float) -> float:
-            x[i] = place
-            with_it, without = x.copy(), x.copy()
-            with_it[factor], without[factor] = 1.0, 0.0
-            return float((model.expected(with_it) - model.expected(without)).sum())
-
-        centre = float(model.inits[i])
-        least = min(events(centre + sigma * ALONG[0]), events(centre + sigma * ALONG[-1]))
-        known[i, factor] = i != factor and least < (1 - TAKEN) * events(centre)
-    return known[i, factor]
+def effects_of(model: Model) -> Effects:
+    """The effects of a model, kept as long as it is."""
+    if model not in _EFFECTS:
+        _EFFECTS[model] = Effects(weakref.proxy(model))
+    return _EFFECTS[model]
 
 
 def dips(
