@@ -136,3 +136,30 @@ def test_wrong_use_is_one_sentence(
     monkeypatch.setattr(inference, "fit", fit)
     assert sentence in refused(bumpfit("fit", workspace, *options))
     assert not list(workspace.parent.glob("f.*"))
+
+
+def test_lines_between_channels_end_below_the_legend_and_bins_are_whole(workspace: Path) -> None:
+    figure = fitted.yields(inference.prefit(read(workspace)), ["signal"])
+    main, lower = figure.axes
+    figure.canvas.draw()
+    line = next(one for one in main.lines if one.get_linestyle() == "--")
+    assert line.get_window_extent().y1 < main.get_legend().get_window_extent().y0
+    assert all(float(tick).is_integer() for tick in lower.get_xticks())
+
+
+def test_groups_stand_above_the_ranking(workspace: Path, monkeypatch: pytest.MonkeyPatch, bumpfit: Run) -> None:
+    drawn = []
+    real = fitted.ranking
+    monkeypatch.setattr(fitted, "ranking", lambda *a: drawn.append(real(*a)) or drawn[-1])
+    figure = workspace.parent / "r.png"
+    parts = bumpfit("impacts", workspace, "--breakdown", "--figure", figure, "--json").json["breakdown"]
+    assert bumpfit("impacts", workspace, "--figure", figure).code == 0
+    axis, shifts = drawn[0].axes
+    sizes = {part["group"]: part["freezing"] for part in parts["parts"]} | {
+        "statistical": parts["statistical_freezing"]
+    }
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    assert names[: len(sizes)] == list(sizes) and "part of a group" in shifts.get_legend_handles_labels()[1]
+    bars = next(one for one in shifts.containers if one.get_label() == "part of a group")
+    np.testing.assert_allclose([bar.get_width() / 2 for bar in bars], list(sizes.values()))
+    assert [text.get_text() for text in drawn[1].axes[0].get_yticklabels()] == names[len(sizes) :]

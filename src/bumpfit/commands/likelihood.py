@@ -208,12 +208,6 @@ def impacts(
     asked = begin(workspace, reading, fitting, output, drawing)
     found = inference.impacts(asked.model, asked.data, parameter=parameter, **asked.settings)
 
-    def draw() -> Any:
-        from bumpfit.report.fitted import ranking
-
-        return ranking(found, top)
-
-    drawing.draw(draw)
     result = {**asked.provenance("impacts"), **found.to_dict()}
     parts = None
     if breakdown or group:
@@ -221,6 +215,13 @@ def impacts(
 
         parts = split(asked.model, asked.data, groups=groups_of(group), parameter=parameter, **asked.settings)
         result["breakdown"] = parts.to_dict()
+
+    def draw() -> Any:
+        from bumpfit.report.fitted import ranking
+
+        return ranking(found, top, None if parts is None else parts.by_freezing)
+
+    drawing.draw(draw)
 
     def tell() -> Any:
         if parts is None:

@@ -55,6 +55,11 @@ class Breakdown(Record):
     statistical_auxiliary: float
     remainder: float
 
+    @property
+    def by_freezing(self) -> dict[str, float]:
+        """The parts by freezing, those of the data's fluctuations last."""
+        return {**{part.group: part.freezing for part in self.parts}, "statistical": self.statistical_freezing}
+
 
 def breakdown(
     model: Model,

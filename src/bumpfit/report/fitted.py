@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError
@@ -34,7 +34,7 @@ from bumpfit.report.style import (
     stairs,
     styled,
 )
-from bumpfit.results import Impacts, Yields
+from bumpfit.results import Impact, Impacts, Yields
 
 Array = NDArray[np.float64]
 
@@ -101,8 +101,9 @@ def yields(
         _ratio(lower, counts, total, error, edges)
     else:
         pulls(lower, (counts - total) / np.sqrt(np.maximum(total, 1e-9)), edges)
-    headroom(main, 0.08 * (1 + (len(layers) + 3) // 2))
-    _channels(main, lower, found)
+    share = 0.08 * (1 + (len(layers) + 3) // 2)
+    headroom(main, share)
+    _channels(main, lower, found, 0.92 - share)
     main.legend(loc="upper right", ncols=2, fontsize="small", title=found.stage, alignment="right")
     return figure
 
@@ -175,8 +176,10 @@ def _stack(sample: str, stacks: Mapping[str, Collection[str]]) -> str:
     return re.sub(r"(_\d+)+$", "", sample) or sample
 
 
-def _channels(main: Axes, lower: Axes, found: Yields) -> None:
-    """Lines between channels, and their names below the axis; one channel needs neither."""
+def _channels(main: Axes, lower: Axes, found: Yields, top: float) -> None:
+    """Lines between channels up to the legend at `top`, and their names below the axis; one channel needs neither."""
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))  # bins are counted
+    lower.xaxis.set_minor_locator(NullLocator())
     if len(found.channels) == 1:
         lower.set_xlabel(f"Bin of {plain_text(found.channels[0].name)}")
         return
@@ -184,8 +187,8 @@ def _channels(main: Axes, lower: Axes, found: Yields) -> None:
     for channel in found.channels:
         width = len(channel.total)
         if first:
-            for axis in (main, lower):
-                axis.axvline(first, color=GREY, linewidth=0.8, linestyle="--")
+            for axis, end in ((main, top), (lower, 1.0)):
+                axis.axvline(first, ymax=end, color=GREY, linewidth=0.8, linestyle="--")
         turned = width < 0.16 * size
         lower.annotate(
             plain_text(channel.name), (first + 0.5 * width, -0.25), xycoords=("data", "axes fraction"),
@@ -200,10 +203,11 @@ ROW, LEGEND = 0.24, 0.42
 
 
 @styled
-def ranking(found: Impacts, top: int) -> Figure:
+def ranking(found: Impacts, top: int, groups: Mapping[str, float] | None = None) -> Figure:
     """Pulls with constraints (points, lower axis) and impacts on the parameter of interest (bars, upper axis).
 
-    Parameters without a constraint have no pull. Raises BumpfitError when there is no nuisance parameter.
+    Parameters without a constraint have no pull. `groups`: parts of the error of the parameter of interest by the name
+    of a group, drawn above the parameters. Raises BumpfitError when there is no nuisance parameter.
 
     Examples:
         >>> figure = bumpfit.report.ranking(bumpfit.inference.impacts(model), top=20)
@@ -211,37 +215,33 @@ def ranking(found: Impacts, top: int) -> Figure:
     rows = found.impacts[:top]
     if not rows:
         raise BumpfitError("the model has no free nuisance parameter, so there is no ranking to draw")
-    longest = max(len(row.parameter) for row in rows)
-    height = 1.24 + ROW * (len(rows) + 0.4) + LEGEND
+    parts = groups or {}
+    longest = max(*(len(row.parameter) for row in rows), *map(len, parts), 0)
+    lines = len(rows) + len(parts)
+    height = 1.24 + ROW * (lines + 0.4) + LEGEND
     figure, (axis,) = panels(height=height, width=WIDTH)
     places = np.arange(len(rows))[::-1]
     shifts = axis.twiny()
     left, bottom, top_margin = min(0.5, 0.05 + 0.0135 * longest), 0.58 / height, 0.66 / height
     if own_figure():
         axis.set_position((left, bottom, 0.97 - left, 1 - bottom - top_margin))
-    for values, hollow in (
-        ([(row.prefit_up, row.prefit_down) for row in rows], True),
-        ([(row.up, row.down) for row in rows], False),
-    ):
-        for k, (color, sign) in enumerate(((BLUE, "+"), (VERMILION, "-"))):
-            lengths = np.array([0.0 if pair[k] is None else pair[k] for pair in values])
-            label = f"{sign}1$\\sigma$ {'before' if hollow else 'after'} the fit"
-            if not lengths.any():
-                continue
-            shifts.barh(places, lengths, height=0.72, label=label, edgecolor=color, zorder=1,
-                        **({"facecolor": "none"} if hollow else {"facecolor": color, "alpha": 0.45}))  # fmt: skip
+    _bars(shifts, rows)
+    if parts:
+        _parts(axis, shifts, len(rows), parts)
     pulled = [(y, row) for y, row in zip(places, rows, strict=True) if row.pull is not None]
     axis.errorbar([row.pull or 0.0 for _, row in pulled], [y for y, _ in pulled],
                   xerr=[row.constraint or 0.0 for _, row in pulled], fmt="o", color=BLACK, elinewidth=1.2)  # fmt: skip
     reach = max([2.0, *(1.1 * (abs(row.pull or 0.0) + (row.constraint or 0.0)) for row in rows)])
     axis.set_xlim(-reach, reach)
-    half = 1.15 * max(abs(v) for row in rows for v in (row.up, row.down, row.prefit_up, row.prefit_down, 1e-12) if v)
+    sizes = [v for row in rows for v in (row.up, row.down, row.prefit_up, row.prefit_down) if v]
+    half = 1.15 * max(map(abs, (*sizes, *parts.values(), 1e-12)))
     shifts.set_xlim(-half, half)
-    bottom, top_row = -0.7, len(rows) - 0.3
+    bottom, top_row = -0.7, lines - 0.3
     for z in (-1, 0, 1):  # not through the legend above the rows
         axis.vlines(z, bottom, top_row, color=GREY, linewidth=0.8, linestyle="-" if z == 0 else ":", zorder=0)
     axis.set_ylim(bottom, top_row + LEGEND / ROW)
-    axis.set_yticks(places, [plain_text(row.parameter) for row in rows], fontsize="x-small")
+    names = [*parts, *(row.parameter for row in rows)]
+    axis.set_yticks(np.arange(lines)[::-1], [plain_text(name) for name in names], fontsize="x-small")
     axis.yaxis.set_minor_locator(NullLocator())
     axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", top=False, which="both")
@@ -251,5 +251,31 @@ def ranking(found: Impacts, top: int) -> Figure:
     axis.set_xlabel(r"Pull, $(\hat\theta - \theta_0)/\sigma_0$")
     shifts.set_xlabel(f"Impact on {plain_text(found.parameter)}")
     if shifts.get_legend_handles_labels()[0]:  # an end of a range lets none move
-        shifts.legend(loc="upper center", ncols=2, fontsize="xx-small", columnspacing=1.0, handlelength=1.4)
+        shifts.legend(
+            loc="upper center", ncols=3 if parts else 2, fontsize="xx-small", columnspacing=1.0, handlelength=1.4
+        )
     return figure
+
+
+def _bars(shifts: Axes, rows: Sequence[Impact]) -> None:
+    """Impacts of +1 and -1 standard deviation, before the fit hollow."""
+    places = np.arange(len(rows))[::-1]
+    for hollow in (True, False):
+        for k, (color, sign) in enumerate(((BLUE, "+"), (VERMILION, "-"))):
+            pairs = [(row.prefit_up, row.prefit_down) if hollow else (row.up, row.down) for row in rows]
+            lengths = np.array([pair[k] or 0.0 for pair in pairs])
+            if not lengths.any():
+                continue
+            label = rf"{sign}1$\sigma$ {'before' if hollow else 'after'} the fit"
+            shifts.barh(places, lengths, height=0.72, label=label, edgecolor=color, zorder=1,
+                        **({"facecolor": "none"} if hollow else {"facecolor": color, "alpha": 0.45}))  # fmt: skip
+
+
+def _parts(axis: Axes, shifts: Axes, first: int, parts: Mapping[str, float]) -> None:
+    """Parts of the error by group, as bars of both signs, above a line."""
+    sizes = np.array(list(parts.values()))
+    places = np.arange(first, first + len(parts))[::-1]
+    shifts.barh(
+        places, 2 * sizes, left=-sizes, height=0.72, facecolor=GREY, alpha=0.35, label="part of a group", zorder=1
+    )
+    axis.axhline(first - 0.5, color=BLACK, linewidth=0.8)

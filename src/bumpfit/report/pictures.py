@@ -103,6 +103,7 @@ def _head(
         return
     import mplhep
 
+    lumi, com = (f"{one:g}" if isinstance(one, float) else one for one in (lumi, com))
     figure = axis.get_figure()
     if room and isinstance(figure, Figure):
         height = figure.get_figheight()
