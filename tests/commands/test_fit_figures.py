@@ -163,3 +163,12 @@ def test_groups_stand_above_the_ranking(workspace: Path, monkeypatch: pytest.Mon
     bars = next(one for one in shifts.containers if one.get_label() == "part of a group")
     np.testing.assert_allclose([bar.get_width() / 2 for bar in bars], list(sizes.values()))
     assert [text.get_text() for text in drawn[1].axes[0].get_yticklabels()] == names[len(sizes) :]
+
+
+def test_tables_in_latex(workspace: Path, bumpfit: Run) -> None:
+    there = workspace.parent / "fit.tex"
+    done = bumpfit("fit", workspace, "--yields", "-o", there)
+    assert done.code == 0 and f"written to {there}" in done.out
+    assert there.read_text().count(r"\begin{tabular}") == 4  # parameters, the answer, yields before and after
+    assert bumpfit("impacts", workspace, "-o", there).code == 0
+    assert "% Impacts on mu = " in there.read_text()

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from bumpfit.report.document import Document
 
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="Write the result to this JSON file.")]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--out", help="Write the result to this JSON file, or the tables to a .tex file.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it (png, pdf or svg).")]
 
@@ -43,10 +45,14 @@ class Output:
 
     def give(self, result: Mapping[str, Any], show: Callable[[], RenderableType], note: Sequence[str] = ()) -> None:
         """Write the JSON file, then print the result as JSON or as a table with notes below."""
-        from bumpfit.files import write_json
+        from bumpfit.files import write_json, write_text
         from bumpfit.results import plain
 
-        if self.out is not None:
+        if self.out is not None and self.out.suffix.lower() == ".tex":
+            from bumpfit.pages.latex import latex
+
+            write_text(self.out, latex(show()))
+        elif self.out is not None:
             write_json(self.out, result)
         if self.as_json:
             typer.echo(json.dumps(plain(result), indent=1, allow_nan=False))

@@ -132,14 +132,17 @@ def correlations(best: Fit) -> RenderableType:
 
 
 def yields_table(yields: Yields) -> RenderableType:
-    """Events of every sample and channel."""
+    """Events of every sample, a row, in every channel, a column."""
+    channels = yields.channels
+    of = [{sample.name: sample for sample in channel.samples} for channel in channels]
     lines = []
-    for channel in yields.channels:
-        lines += [[f"{channel.name}: {s.name}", *rounded_pair(s.sum, s.sum_error)] for s in channel.samples]
-        lines.append([f"{channel.name}: total", *rounded_pair(channel.sum, channel.sum_error)])
-        if channel.data is not None:
-            lines.append([f"{channel.name}: data", number(sum(channel.data)), ""])
-    return table(f"Yields {yields.stage}", ["sample", "events", "error"], lines)
+    for name in dict.fromkeys(sample.name for channel in channels for sample in channel.samples):
+        found = (samples.get(name) for samples in of)
+        lines.append([name, *("" if one is None else measured(one.sum, one.sum_error) for one in found)])
+    lines.append(["total", *(measured(channel.sum, channel.sum_error) for channel in channels)])
+    if any(channel.data is not None for channel in channels):
+        lines.append(["data", *("" if one.data is None else number(sum(one.data), 10) for one in channels)])
+    return table(f"Yields {yields.stage}", ["sample", *(channel.name for channel in channels)], lines)
 
 
 def scan(found: Scan, intervals: Sequence[Interval]) -> RenderableType:
@@ -346,7 +349,7 @@ def impacts(found: Impacts, top: int) -> RenderableType:
     lines = [
         [
             row.parameter,
-            *("—" if v is None else f"{v:.3f}" for v in (row.pull, row.constraint)),
+            *("—" if v is None else f"{round(v, 3) + 0.0:.3f}" for v in (row.pull, row.constraint)),
             *like(size, row.up, row.down, row.prefit_up, row.prefit_down),
         ]
         for row in found.impacts[:top]

@@ -81,7 +81,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """
     from bumpfit.console import printable
 
-    return _Sheet(
+    return Sheet(
         printable(title),
         tuple(printable(c) for c in columns),
         tuple(tuple(printable(cell) for cell in row) for row in rows),
@@ -99,7 +99,7 @@ GAP = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sheet:
+class Sheet:
     """A table that knows the width only when it is drawn."""
 
     title: str
