@@ -73,6 +73,7 @@ CASES = {
     "workspace prune": one("workspace prune {workspace} -m side"),
     "workspace rename": one("workspace rename {workspace} -m side=other"),
     "workspace decorrelate": one("workspace decorrelate {shared} -p side"),
+    "workspace simplify": one("workspace simplify {shared} -c SR"),
     "workspace smooth": one("workspace smooth {shaped}"),
     "workspace symmetrise": one("workspace symmetrise {shaped}"),
     "workspace sort": one("workspace sort {workspace}"),

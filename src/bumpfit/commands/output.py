@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Out = Annotated[
     Path | None, typer.Option("-o", "--out", help="Write the result to this JSON file, or the tables to a .tex file.")
 ]
+Target = Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: standard output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FigureFile = Annotated[Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw it (png, pdf or svg).")]
 
@@ -145,6 +146,17 @@ class Page:
             from bumpfit.report.paper import pdf
 
             pdf(self.report)
+
+
+def written(content: Any, out: Path | None, inputs: list[Path]) -> None:
+    """JSON to a file or to standard output."""
+    from bumpfit.files import write_json
+
+    check_outputs(inputs, out)
+    if out is None:
+        typer.echo(json.dumps(content, indent=1, allow_nan=False))
+    else:
+        write_json(out, content)
 
 
 def check_outputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:

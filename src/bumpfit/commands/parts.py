@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bumpfit.commands.options import Workspace, grouped
-from bumpfit.commands.output import Json, Output, check_outputs, provenance
+from bumpfit.commands.output import Json, Output, Target, check_outputs, provenance, written
+from bumpfit.commands.simplify import simplify
 from bumpfit.commands.workspaces import combine
 from bumpfit.errors import InputError
 from bumpfit.pages.terminal import number, pairs, stacked, table
@@ -18,25 +19,12 @@ if TYPE_CHECKING:
     from bumpfit.workspace.survey import Systematic
 
 app = typer.Typer(
-    no_args_is_help=True, help="Look into a workspace, prune, rename, decorrelate, sort, digest, compare, combine."
+    no_args_is_help=True,
+    help="Look into a workspace, prune, rename, decorrelate, simplify, sort, digest, compare, combine.",
 )
 
 Names = list[str] | None
 Background = Annotated[Path, typer.Argument(help="The background-only workspace, HistFactory JSON.")]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: standard output.")]
-
-
-def written(content: Any, out: Path | None, inputs: list[Path]) -> None:
-    """JSON to a file or to standard output."""
-    import json
-
-    from bumpfit.files import write_json
-
-    check_outputs(inputs, out)
-    if out is None:
-        typer.echo(json.dumps(content, indent=1, allow_nan=False))
-    else:
-        write_json(out, content)
 
 
 def _spec(path: Path) -> dict[str, Any]:
@@ -152,7 +140,7 @@ def prune(
     below: Annotated[
         float | None, typer.Option(metavar="EFFECT", help="All systematics without a bin that changes by more.")
     ] = None,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """Take channels, samples, modifiers or measurements out of a workspace.
 
@@ -183,7 +171,7 @@ def rename(
     sample: Annotated[Names, typer.Option("-s", "--sample", metavar="OLD=NEW", help="May be repeated.")] = None,
     modifier: Annotated[Names, typer.Option("-m", "--modifier", metavar="OLD=NEW", help="May be repeated.")] = None,
     measurement: Annotated[Names, typer.Option(metavar="OLD=NEW", help="May be repeated.")] = None,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """Rename channels, samples, modifiers (with their parameters) or measurements.
 
@@ -209,7 +197,7 @@ def decorrelate(
     correlation: Annotated[
         float | None, typer.Option(help="Correlation of the Gaussian constraints of the new parameters; default: none.")
     ] = None,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """Split a parameter that channels or samples share into one for each, independent or partly correlated.
 
@@ -243,7 +231,7 @@ def smooth(
     noisy: Annotated[bool, typer.Option("--noisy", help="Only those that inspect flags as noisy.")] = False,
     span: Annotated[float, typer.Option(help="lowess: part of the bins that a line is fitted to.")] = 0.5,
     slopes: Annotated[int, typer.Option(help="trexfitter: changes of slope at most (MAXVARIATION).")] = 4,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """Smooth systematic shapes; their sums stay. What changed is printed to standard error.
 
@@ -271,7 +259,7 @@ def symmetrise(
     sample: SampleLike = None,
     modifier: ModifierLike = None,
     one_sided: Annotated[bool, typer.Option("--one-sided", help="Only those that inspect flags as one-sided.")] = False,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """Make systematic shapes and factors symmetric. What changed is printed to standard error.
 
@@ -308,7 +296,7 @@ def _told(changed: list[Changed]) -> None:
 
 
 @app.command()
-def sort(workspace: Workspace, out: Out = None) -> None:
+def sort(workspace: Workspace, out: Target = None) -> None:
     """Sort channels, samples, modifiers and measurements by name.
 
     Example: bumpfit workspace sort w.json -o sorted.json
@@ -372,6 +360,7 @@ def diff(
 
 
 app.command(name="combine")(combine)
+app.command()(simplify)
 
 
 def add_to(application: typer.Typer) -> None:

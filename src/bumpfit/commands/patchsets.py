@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from bumpfit.commands.options import grouped
-from bumpfit.commands.output import Output, check_outputs, provenance
-from bumpfit.commands.parts import Background, Out, written
+from bumpfit.commands.output import Output, Target, check_outputs, provenance, written
+from bumpfit.commands.parts import Background
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages.terminal import table
 
@@ -58,7 +58,7 @@ def extract(
     patchset: Patchset,
     name: Name,
     with_metadata: Annotated[bool, typer.Option("--with-metadata", help="With its name and values.")] = False,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """Take one patch out.
 
@@ -97,7 +97,7 @@ def apply(
     workspace: Background,
     patchset: Patchset,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the patch.")] = None,
-    out: Out = None,
+    out: Target = None,
 ) -> None:
     """The workspace with a patch applied.
 

@@ -21,6 +21,7 @@ from bumpfit.inference.on_off import on_off
 from bumpfit.inference.posterior import posterior
 from bumpfit.inference.pulls import Pulls, pulls
 from bumpfit.inference.scan import scan
+from bumpfit.inference.simplified import Simplified, simplified
 from bumpfit.inference.summary import Summary, summary
 from bumpfit.inference.surface import Surface, surface
 from bumpfit.inference.yields import postfit, prefit
@@ -31,6 +32,7 @@ __all__ = [
     "FitOptions",
     "Pulls",
     "Settings",
+    "Simplified",
     "Summary",
     "Surface",
     "asimov",
@@ -58,6 +60,7 @@ __all__ = [
     "prepare",
     "pulls",
     "scan",
+    "simplified",
     "summary",
     "surface",
 ]

@@ -8,8 +8,9 @@ from typing import Unpack
 import numpy as np
 
 from bumpfit.errors import InputError
-from bumpfit.inference.histfactory import FitOptions, Settings, prepare
+from bumpfit.inference.histfactory import FitOptions, Problem, Settings, prepare
 from bumpfit.inference.profile import require_valid
+from bumpfit.likelihood import Minimum
 from bumpfit.types import Floats
 from bumpfit.workspace import Model, prune, read
 from bumpfit.workspace.combine import bins_over_channels
@@ -58,6 +59,25 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
         [12.0, 9.0]
     """
     channels = [channels] if isinstance(channels, str) else channels
+    names, _, best = beside(model, channels, data, options=options)
+    values = dict(zip(names, map(float, best.x), strict=True))
+    expected = model.expected({**values, **({model.poi: 0.0} if model.poi is not None else {})})
+    main, aux = model.split(data)
+    result = main.copy()
+    for channel in model.channels:
+        if channel.name in channels:
+            result[channel.first : channel.last] = expected[channel.first : channel.last]
+    return np.concatenate([result, aux])
+
+
+def beside(
+    model: Model, channels: Collection[str], data: Data = None, *, options: FitOptions = FitOptions()
+) -> tuple[list[str], Problem, Minimum]:
+    """The fit without signal of all channels but the named ones, and what its parameters are called in the model.
+
+    Raises InputError for an unknown channel, or when no channel is left to look at; BumpfitError where the fit does not
+    converge.
+    """
     known = {c.name: c for c in model.channels}
     unknown = sorted(set(channels) - set(known))
     if unknown:
@@ -80,12 +100,7 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
     held = {model.poi: 0.0} if model.poi in visible.names else {}
     problem = prepare(visible, np.concatenate([counts, seen_aux]), held, options=options)
     best = require_valid(problem.solve(), "the fit of the channels that are not blinded")
-    values = dict(zip(names, map(float, best.x), strict=True))
-    expected = model.expected({**values, **({model.poi: 0.0} if model.poi is not None else {})})
-    result = main.copy()
-    for name in channels:
-        result[known[name].first : known[name].last] = expected[known[name].first : known[name].last]
-    return np.concatenate([result, aux])
+    return names, problem, best
 
 
 def _constrained(model: Model) -> list:  # type: ignore[type-arg]
