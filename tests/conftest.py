@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from browser import Chromium, started
+from bumpfit import execute
 
 # several threads of each test process wait for each other: a boosted tree of 900 events takes a hundred times as long
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +27,12 @@ def chromium() -> Iterator[Chromium]:
     browser = started()
     yield browser
     browser.close()
+
+
+@pytest.fixture(autouse=True)
+def one_process_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that are not told a number of workers take one and not all cores: to start a process costs seconds."""
+    monkeypatch.setattr(execute, "available_cores", lambda: 1)
 
 
 @pytest.fixture(autouse=True)

@@ -123,6 +123,13 @@ def higgs(folder: Path) -> None:
     official.with_name(f"{official.stem}_metadata.json").write_text(json.dumps(about))
 
 
+def studied(folder: Path) -> None:
+    """Events in place of those of a study of an hour."""
+    from bumpfit.higgsml.dataset import packaged
+
+    pd.read_parquet(packaged()).iloc[:9000].to_parquet(folder / "mid.parquet")
+
+
 def diagrams(folder: Path) -> None:
     """The folder of a MadGraph process with its diagrams and without a run."""
     place = folder / "wz" / "SubProcesses" / "P1_qq_wpz"
@@ -143,6 +150,7 @@ def masses(folder: Path) -> None:
 
 SETUP: dict[tuple[str, str], Callable[[Path], None]] = {
     ("higgsml.md", "From nothing to a measured μ"): higgs,
+    ("higgsml.md", "Measured: the methods side by side"): studied,
     ("likelihood.md", "Ask a workspace"): asked,
     ("likelihood.md", "A published spectrum"): files_of_tools.write_all,
     ("likelihood.md", "Look into a workspace and take it apart"): taken_apart,

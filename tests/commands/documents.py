@@ -107,7 +107,7 @@ class Reader:
     more: Callable[[str], list[str]]
     """Options that are added to a command to make it smaller."""
     fewer: Mapping[str, str]
-    """What is replaced in an example."""
+    """What is replaced in a command or an example."""
     skipped: Callable[[str], bool]
     names: dict[str, Any] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ class Reader:
         if block.language == "shell":
             for command in commands(block.text):
                 if not self.skipped(command):
-                    self.command(command)
+                    self.command(self.otherwise(command))
         elif block.language == "python" and not self.skipped(block.text):
             self.python(block.text)
         elif block.language == "toml":
@@ -146,6 +146,10 @@ class Reader:
     def python(self, text: str) -> None:
         """Our own text, from the checkout."""
         text = re.sub(r"\b(?<=Toys\()\d+|\b\d{1,3}(_\d{3})+\b", lambda found: str(min(int(found[0]), 200)), text)
+        exec(compile(self.otherwise(text), "document", "exec"), self.names)
+
+    def otherwise(self, text: str) -> str:
+        """The text with its replacements."""
         for old, new in self.fewer.items():
             text = text.replace(old, new)
-        exec(compile(text, "document", "exec"), self.names)
+        return text

@@ -95,7 +95,7 @@ CASES = {
     "higgsml fit": one("higgsml fit --templates {grid} --counts 905,120,60"),
     "higgsml score": one("higgsml score {result} --mu 1"),
     "higgsml bounds": one("higgsml bounds --templates {grid} --mu 1"),
-    "higgsml coverage": one("higgsml coverage --templates {grid} -n 50", slow=True),
+    "higgsml coverage": one("higgsml coverage --templates {grid} -n 50 --calibrate 50", slow=True),
 }  # fmt: skip
 
 

@@ -16,12 +16,12 @@ from bumpfit.higgsml.columns import FEATURES, matrix
 from bumpfit.higgsml.forest import Forest
 from bumpfit.higgsml.interval import threshold
 from bumpfit.higgsml.method import Method
-from bumpfit.higgsml.method_aggregate import QUANTILES, SHAPE, Aggregate, _numbers
+from bumpfit.higgsml.method_aggregate import QUANTILES, SHAPE, Aggregate, _Events
 from bumpfit.higgsml.method_baseline import Baseline
 from bumpfit.higgsml.method_combined import Combined
 from bumpfit.higgsml.split import parts
 
-SMALL = {"points": 45, "experiments": 8, "trees": 20, "leaves": 6, "steps": 40}
+SMALL = {"points": 45, "experiments": 8, "trees": 15, "leaves": 6, "steps": 25}
 
 
 def saved(fitted: Method, path: Path) -> Method:
@@ -69,7 +69,7 @@ def test_numbers_of_an_experiment_are_those_of_its_events() -> None:
     rng = np.random.default_rng(1)
     summaries = rng.normal(size=(300, 29)).astype(np.float32)
     times = rng.poisson(2.0, 300)
-    found = _numbers(summaries, times)
+    found = _Events(summaries).numbers(times)
     events = np.repeat(summaries, times, axis=0).astype(float)
     s = events[:, 0]
     assert found[0] == len(events) and found[1] == (s > 2).sum()

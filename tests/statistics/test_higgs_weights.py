@@ -15,7 +15,7 @@ from study_size import FULL
 
 pytestmark = pytest.mark.statistics
 
-TRIES_PLAIN, TRIES = (800, 3000) if FULL else (300, 1000)
+TRIES_PLAIN, TRIES = (800, 3000) if FULL else (150, 500)
 
 
 def moments(process: str, tries: int) -> tuple[Any, Any]:

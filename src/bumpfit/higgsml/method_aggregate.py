@@ -116,9 +116,9 @@ class Aggregate(Method):
         with bar("points of the nuisances", self.points) as advance:
             for k, values in enumerate(nuisance_points(self.points, seed)):
                 point = population.at(values, [seed, 43, k])
-                summaries = self.summaries(point.features)
+                events = _Events(self.summaries(point.features))
                 for mu in rng.uniform(low, high, self.experiments):
-                    numbers.append(_numbers(summaries, point.times(float(mu), rng)))
+                    numbers.append(events.numbers(point.times(float(mu), rng)))
                     mus.append(mu)
                     nuisances.append([getattr(values, name) for name in PREDICTED])
                     thirds.append(k % 3)
@@ -158,7 +158,7 @@ class Aggregate(Method):
         begin = time.perf_counter()
         if int(times.sum()) < 2:
             return failed("there are fewer than two events")
-        x = self._with_nuisances(_numbers(summaries, times)[None])
+        x = self._with_nuisances(_Events(summaries).numbers(times)[None])
         if self.belt is not None:
             found = self.belt.measurement(float(self.forests["mu0.5"].raw(x)[0]))
         else:
@@ -203,21 +203,29 @@ class Aggregate(Method):
         self.report = dict(state.description)
 
 
-def _numbers(summaries: NDArray[np.float32], times: NDArray[np.integer]) -> Floats:
-    """Numbers of an experiment: of the score, then means and variances of the features."""
-    n = times.astype(np.float64)
-    total = n.sum()
-    s = summaries[:, 0].astype(np.float64)
-    mean = float(n @ s / total)
-    d = s - mean
-    moments = [float(n @ d**k / total) for k in (2, 3, 4)]
-    deviation = max(moments[0], 1e-12) ** 0.5
-    order = np.argsort(s, kind="stable")
-    held = np.cumsum(n[order])
-    quantiles = s[order][np.searchsorted(held, np.array(QUANTILES) * total)]
-    above = float(n[s > LIKELY].sum())
-    features = summaries[:, 1:].astype(np.float64)
-    means = n @ features / total
-    variances = n @ features**2 / total - means**2
-    score = [total, above, mean, moments[0], moments[1] / deviation**3, moments[2] / deviation**4, *quantiles]
-    return np.concatenate([score, means, variances])
+class _Events:
+    """Summaries of events (N, 29), of which experiments take each some times."""
+
+    def __init__(self, summaries: NDArray[np.float32]) -> None:
+        self.score = summaries[:, 0].astype(np.float64)
+        self.order = np.argsort(self.score, kind="stable")
+        self.features = summaries[:, 1:].astype(np.float64)
+        self.squares = np.square(self.features)
+
+    def numbers(self, times: NDArray[np.integer]) -> Floats:
+        """Numbers of an experiment: of the score, then means and variances of the features."""
+        n = times.astype(np.float64)
+        total = n.sum()
+        s = self.score
+        mean = float(n @ s / total)
+        d = s - mean
+        d2 = d * d
+        moments = [float(n @ power / total) for power in (d2, d2 * d, d2 * d2)]
+        deviation = max(moments[0], 1e-12) ** 0.5
+        held = np.cumsum(n[self.order])
+        quantiles = s[self.order[np.searchsorted(held, np.array(QUANTILES) * total)]]
+        above = float(n[s > LIKELY].sum())
+        means = n @ self.features / total
+        variances = n @ self.squares / total - np.square(means)
+        score = [total, above, mean, moments[0], moments[1] / deviation**3, moments[2] / deviation**4, *quantiles]
+        return np.concatenate([score, means, variances])
