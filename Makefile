@@ -10,7 +10,7 @@ JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test lowest studies lint format site notebooks setup clean
+.PHONY: demo test lowest studies lint format site notebooks wheel setup clean
 
 setup: $(READY)
 
@@ -51,5 +51,15 @@ notebooks: setup  ## run all notebooks and keep what they show: some minutes
 	$(PIP) install --quiet '.[notebooks]'
 	$(BIN)/python notebooks/execute.py
 
+wheel: setup  ## archive and wheel in dist, checked; then the demo from the wheel alone in an environment of its own
+	$(PIP) install --quiet --editable '.[release]'
+	rm -rf dist $(VENV)-wheel
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m check_wheel_contents dist/*.whl
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet dist/*.whl
+	cd $(VENV)-wheel && bin/bumpfit demo -o demo
+
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(OUT)
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-wheel dist $(OUT)
