@@ -69,6 +69,8 @@ def engine(model: Model, mu: float) -> HistFactoryEngine:
 @pytest.mark.parametrize("mu", [0.0, 1.0])
 def test_lanes_find_the_minima_of_the_careful_minimiser(mu: float) -> None:
     one = engine(general(one_sided=False), mu)
+    none = np.zeros(0, dtype=np.int64)
+    one.__dict__["elsewhere"] = one.elsewhere._replace(along=none, loose=none)  # no toy is handed on to the other
     bins = one.model.compiled.n_bins
     data = one.data(np.arange(60), 3)
     mains, auxs = np.ascontiguousarray(data[:, :bins]), np.ascontiguousarray(data[:, bins:])
@@ -77,7 +79,7 @@ def test_lanes_find_the_minima_of_the_careful_minimiser(mu: float) -> None:
     careful, problem = np.full((60, 4), np.inf), one.problem
     fit_carefully(
         one.model.compiled, one.plan, one.poi, one.values, problem.free, problem.low, problem.high, mains, auxs,
-        np.arange(60), False, careful,
+        np.arange(60), one.elsewhere, careful,
     )  # fmt: skip
     both = (lanes[:, 3] == 0) & (careful[:, 3] == 0)
     assert both.mean() > 0.95

@@ -87,7 +87,7 @@ class Effects:
         for row, size in zip(sums, (below, above, above - below), strict=True):
             np.add.at(row, c.scale_parameter[exponential], weight * np.abs(size))
         ratio = np.divide(sums[2], sums[:2], out=np.full((2, c.n_parameters), np.inf), where=sums[:2] > 0)
-        return np.asarray(ratio * (sums[2] > 0))
+        return np.where(sums[2] > 0, ratio, 0.0)
 
     def takes(self, i: int, factor: int) -> bool:
         """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""

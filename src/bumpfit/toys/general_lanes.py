@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.compiled import njit
+from bumpfit.inference.valley_search import BENDING
 from bumpfit.toys.general_descent import START, accept, aim, direct
 from bumpfit.toys.general_likelihood import ACTIVE, GAIN, HIGH, LOW, MADE, MEMORY, SLOPE, F, T, evaluate
 from bumpfit.toys.lanes import WIDTH
@@ -67,7 +68,9 @@ def begin(m, shared, w, at, lane, kind, free, mu, low, high, fixed_x):  # type: 
         for p in range(m.n_parameters):
             value = shared.start[p]
             if kind >= MIRRORED:
-                value = -fixed_x[p, lane] if shared.mirrored[kind - MIRRORED, p] else fixed_x[p, lane]
+                value = fixed_x[p, lane]
+                if shared.mirrored[kind - MIRRORED, p]:  # to the other side, at least a width away
+                    value = -max(value, 1.0) if value > 0.0 else max(-value, 1.0)
             w[at.x + p, lane] = value
         if kind == MEASURED:
             for i in range(m.normal_parameter.size):
@@ -120,10 +123,25 @@ def _enter(m, w, at, lane, main, aux, row):  # type: ignore[no-untyped-def]
     row[0], row[1], row[2], row[3] = np.inf, np.inf, 0.0, 0.0
 
 
+@njit(internal=True)
+def suspicious(e, w, at, lane, fixed_x, free_x, low, high):  # type: ignore[no-untyped-def]
+    """Whether a toy in a lane may have a lower minimum beside a pulled parameter, or with yields exchanged."""
+    for k in range(e.along.size):
+        if e.one_sided[k]:
+            continue  # other starts are for these
+        p, centre = e.along[k], w[at.aux + e.aux[k], lane]
+        for place in (fixed_x, free_x):
+            pull = (place[p, lane] - centre) / e.width[k]
+            if abs(pull) * (e.below[k] if pull < 0.0 else e.above[k]) > BENDING:
+                return True
+    return e.loose.size > 0 and (free_x[e.poi, lane] <= low or free_x[e.poi, lane] >= high)
+
+
 @njit()
-def fit_toys(m, shared, at, w, mu, low, high, mains, auxs, out):  # type: ignore[no-untyped-def]
+def fit_toys(m, shared, e, at, w, mu, low, high, mains, auxs, out):  # type: ignore[no-untyped-def]
     """Fit toys, rows of mains and auxs; columns of `out`, shape (n, 4): minimum free, minimum fixed at mu, best
-    strength in [low, high], fits that have not converged. Minima are of `evaluate`.
+    strength in [low, high], fits that have not converged or may have a lower minimum as `e` knows. Minima are of
+    `evaluate`.
     """
     n_toys, kinds = mains.shape[0], shared.kinds.size
     toy, stage, passes = np.empty(WIDTH, np.int64), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
@@ -164,7 +182,7 @@ def fit_toys(m, shared, at, w, mu, low, high, mains, auxs, out):  # type: ignore
                 continue
             free = stage[lane] % 2 == 1
             value = w[F, lane] if converged else np.inf
-            if lost and not converged and stage[lane] < 2:
+            if lost and not converged:
                 out[i, 3] += 1.0
             if free and value < out[i, 0]:
                 out[i, 0] = value
@@ -182,6 +200,7 @@ def fit_toys(m, shared, at, w, mu, low, high, mains, auxs, out):  # type: ignore
                 stage[lane] += stage[lane] % 2  # no free fit from there
             if stage[lane] >= 2 * kinds or out[i, 3] > 0.0:
                 stage[lane] = 0
+                out[i, 3] += suspicious(e, w, at, lane, fixed_x, free_x, low, high)
                 if coming == n_toys:
                     toy[lane] = -1
                     running -= 1

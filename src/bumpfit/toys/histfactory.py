@@ -14,12 +14,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bumpfit.compiled import njit
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.poisson import deviance
+from bumpfit.toys.careful import ITERATIONS, TOLERANCE, Elsewhere, elsewhere, fit_carefully, reflections
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
 from bumpfit.toys.general_lanes import MEASURED, MIRRORED, THROWN, draw_toys, fit_toys
 from bumpfit.toys.general_likelihood import MEMORY, Shared, places_of
@@ -27,65 +27,17 @@ from bumpfit.toys.lanes import WIDTH
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.toys.poisson import AliasTables, alias_tables
 from bumpfit.toys.statistic import Name, Plan, evaluate, plan
-from bumpfit.types import Flags, Floats
+from bumpfit.types import Flags, Floats, Integers
 from bumpfit.workspace import Model
-from bumpfit.workspace.arrays import LINEAR
 
-TOLERANCE = 1e-9
-"""Estimated distance to a minimum of -ln L at which a fit has converged."""
 RETRY_ITERATIONS = 5000
-ITERATIONS = 200
 COMPILE_AFTER, PILOT, TRIED = 25_000, 256, 8
 """Evaluations of the likelihood (half a millisecond each) by the careful minimiser after which it is compiled, which
 takes a minute; toys that tell how many of a run need it; and how many of these are fitted to tell what one takes.
 """
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
-REFLECTED, LEAST_BEND = 5, 0.01
-"""So many systematics are reflected, one by one, in search of other minima, and how much each must bend (`mirrored`).
-
-In a published likelihood (ATLAS sbottom A) 5 % of the toys end in a higher minimum from one start, 1.2 % from two, and
-0.3 % with five reflections more, as measured by a hundred starts.
-"""
 DIGITS = 9  # of coefficients that go into the hash of a model
-
-
-@njit(plain=True)
-def fit_carefully(m, compiled_plan, poi, start, free, low, high, mains, auxs, toys, several, out):  # type: ignore[no-untyped-def]
-    """Fit the listed toys, rows of mains and auxs, with exact second derivatives; columns of `out`, shape (n, 4):
-    minimum free, minimum fixed, best strength, failed. Minima are relative to the saturated model.
-
-    With `several` each fit is repeated from the auxiliary measurements of the toy, and the lower minimum kept.
-    """
-    mu, bottom, top = compiled_plan.mu, compiled_plan.low, compiled_plan.high
-    held = free.copy()
-    held[poi] = False
-    low_free, high_free = low.copy(), high.copy()
-    low_free[poi], high_free[poi] = bottom, top
-    for i in toys:
-        main, aux = mains[i], auxs[i]
-        out[i, 0], out[i, 1], out[i, 3] = np.inf, np.inf, 1.0
-        best_known, fixed_known = False, False
-        for k in range(2 if several else 1):
-            begin = start.copy()
-            if k == 1:
-                for j in range(m.normal_aux.size):
-                    p = m.normal_parameter[j]
-                    if free[p]:
-                        begin[p] = min(max(aux[m.normal_aux[j]], low[p]), high[p])
-            begin[poi] = mu
-            x, fixed, _, _, _, status = newton.minimise(begin, held, low, high, main, aux, m, TOLERANCE, ITERATIONS)
-            y, best, _, _, _, ended = newton.minimise(x, free, low_free, high_free, main, aux, m, TOLERANCE, ITERATIONS)
-            if status == newton.CONVERGED and fixed < out[i, 1]:
-                out[i, 1] = fixed
-                fixed_known = True
-            if ended == newton.CONVERGED and best < out[i, 0]:
-                out[i, 0] = best
-                out[i, 2] = y[poi]
-                best_known = True
-        right = not bottom <= mu <= top or out[i, 0] <= out[i, 1] + DISAGREEMENT
-        if best_known and fixed_known and right:
-            out[i, 3] = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,13 +109,27 @@ class HistFactoryEngine(Sendable):
         return alias_tables(np.concatenate([self.rates, self.center[c.n_bins + c.poisson_aux]]))
 
     @cached_property
+    def order(self) -> Integers:
+        """The free parameters, the strength last, (K,)."""
+        return np.array([p for p in np.flatnonzero(self.problem.free) if p != self.poi] + [self.poi])
+
+    @cached_property
+    def information(self) -> Floats:
+        """Expected second derivatives of -ln L in the free parameters, shape (K, K), in their `order`."""
+        information = self.model.information(self.values)[np.ix_(self.order, self.order)]
+        bare = np.diag(information).copy()
+        information[np.diag_indices(bare.size)] += np.where(bare > 0, RIDGE * bare, 1.0)
+        return information
+
+    @cached_property
+    def elsewhere(self) -> Elsewhere:
+        """What can give toys other minima."""
+        return elsewhere(self.problem, self.poi, self.values, self.information, self.order)
+
+    @cached_property
     def shared(self) -> Shared:
         """What the fits of all toys share."""
-        c, problem = self.model.compiled, self.problem
-        order = np.array([p for p in np.flatnonzero(problem.free) if p != self.poi] + [self.poi])
-        information = self.model.information(self.values)[np.ix_(order, order)]
-        bare = np.diag(information).copy()
-        information[np.diag_indices(order.size)] += np.where(bare > 0, RIDGE * bare, 1.0)
+        c, problem, order, information = self.model.compiled, self.problem, self.order, self.information
         straight = np.diag(information).copy()
         lower = np.linalg.cholesky(information)
         lower[np.diag_indices(order.size)] = 1 / np.diag(lower)
@@ -172,7 +138,7 @@ class HistFactoryEngine(Sendable):
         rates, poisson = self.model.expected(self.values), c.poisson_factor * self.values[c.poisson_parameter]
         low, high = problem.low, problem.high
         bound = [p for p in order[:-1] if np.isfinite(low[p]) or np.isfinite(high[p])]
-        mirrored = self.mirrored
+        mirrored = reflections(self.model, self.values, problem.free)
         kinds = [THROWN, MEASURED, *range(MIRRORED, MIRRORED + len(mirrored))] if self.model.bends else [THROWN]
         return Shared(
             order=order,
@@ -192,27 +158,6 @@ class HistFactoryEngine(Sendable):
             kinds=np.array(kinds),
             poi=self.poi,
         )
-
-    @cached_property
-    def mirrored(self) -> Flags:
-        """The systematics that bend the expectation most, one a row, shape (S, P): starts with one reflected find
-        minima that others miss.
-
-        How much: the change of the expectations at +1 and -1 standard deviation taken together, squared, in units of
-        their variance.
-        """
-        c, rates = self.model.compiled, self.model.expected(self.values)
-        systematic = np.zeros(c.input_first.size, dtype=bool)
-        systematic[c.shift_parameter] = True
-        systematic[c.scale_parameter[c.scale_code != LINEAR]] = True
-        bends = np.zeros(c.n_parameters)
-        for p in np.flatnonzero(systematic[: c.n_parameters] & self.problem.free):
-            step = np.zeros(c.n_parameters)
-            step[p] = 1.0
-            both = self.model.expected(self.values + step) + self.model.expected(self.values - step) - 2 * rates
-            bends[p] = np.sum(both**2 / np.maximum(rates, 1.0))
-        chosen = np.argsort(-bends, kind="stable")[:REFLECTED]
-        return np.eye(c.n_parameters, dtype=bool)[chosen[bends[chosen] > LEAST_BEND]]
 
     @property
     def chunk(self) -> int:
@@ -348,7 +293,7 @@ class HistFactoryEngine(Sendable):
         out = np.full((len(mains), 4), np.inf)
         at = places_of(c, shared)
         work = np.zeros((at.size, WIDTH))
-        fit_toys(c, shared, at, work, mu, self.plan.low, self.plan.high, mains, auxs, out)
+        fit_toys(c, shared, self.elsewhere, at, work, mu, self.plan.low, self.plan.high, mains, auxs, out)
         constant = deviance(mains, shared.reference).sum(axis=1)  # from the common reference to the saturated model
         constant += deviance(auxs[:, c.poisson_aux], shared.reference_poisson).sum(axis=1)
         out[:, :2] += 0.5 * constant[:, None]
@@ -370,7 +315,7 @@ class HistFactoryEngine(Sendable):
             ]
             for i in lost[:TRIED]
         ]
-        fits = 4 if self.model.bends else 2
+        fits = 4 + 2 * self.elsewhere.along.size if self.elsewhere.along.size else 2
         return fits * float(np.mean(evaluations)) * lost.size / PILOT if evaluations else 0.0
 
     @cached_property
@@ -392,7 +337,7 @@ class HistFactoryEngine(Sendable):
                 minimise = fit_carefully.dispatcher if compiled else fit_carefully
                 minimise(
                     self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
-                    mains, auxs, toys, self.model.bends, out,
+                    mains, auxs, toys, self.elsewhere, out,
                 )  # fmt: skip
         failed = np.flatnonzero(out[:, 3] > 0)
         route = np.full(len(out), NEWTON, np.int8)
