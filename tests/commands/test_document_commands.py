@@ -3,6 +3,7 @@
 A page is read from its beginning in a folder of its own. What cannot be run here is listed with the reason.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,36 @@ def test_a_page_is_read_from_its_beginning(
             heading = block.heading
             SETUP.get((page.name, heading), lambda folder: None)(tmp_path)
         reader.read(block)
+
+
+def test_no_block_is_overlooked() -> None:
+    """Every block is of a kind that the reader runs, or is text that holds no command; API pages have no block.
+
+    What is not run is in NOT_RUN alone, with the reason: whole pages are run here, or by the tests of ELSEWHERE.
+    """
+    for page in documents.ROOT.joinpath("docs").rglob("*.md"):
+        if page not in documents.pages():
+            assert not list(documents.blocks(page)), page
+    for page in documents.pages():
+        text = page.read_text(encoding="utf-8")
+        assert text.count("\n```") % 2 == 0 and not re.search(
+            r"^ {5,}(bumpfit|python) ", without(page), re.MULTILINE
+        ), page
+        for block in documents.blocks(page):
+            assert block.language in ("shell", "python", "toml", "text"), (page, block.language)
+            if block.language == "text":
+                assert not re.search(
+                    r"^\s*(bumpfit|python|pip|make|from \w+ import|import \w+) ", block.text, re.MULTILINE
+                )
+
+
+def without(page: Path) -> str:
+    """The text of a page without its blocks."""
+    text = page.read_text(encoding="utf-8")
+    for block in documents.blocks(page):
+        for line in block.text.splitlines():
+            text = text.replace(f"    {line}\n", "\n", 1)
+    return text
 
 
 def test_lists_hold_nothing_that_is_gone() -> None:
