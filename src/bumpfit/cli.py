@@ -65,14 +65,16 @@ def application(command: str | None = None, *, outline: bool = False) -> typer.T
     `outline`: commands have their names and what they say of themselves, but no options, which take Typer a third of
     the time of the list of all commands.
     """
+    columns = shutil.get_terminal_size().columns
+    narrow: dict[str, Any] = {"terminal_width": columns} if columns < NARROW else {}
     app = typer.Typer(
         name="bumpfit",
         help="Likelihood fits for particle-physics searches: from event tables to calibrated p-values, masses and "
         "yields.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode="rich" if shutil.get_terminal_size().columns >= NARROW else None,
+        context_settings={"help_option_names": ["-h", "--help"], **narrow},
+        rich_markup_mode=None if narrow else "rich",
     )
     app.callback(invoke_without_command=True)(version)
     wanted = [module for module, part in MODULES.items() if command in part.names]
@@ -231,7 +233,9 @@ def main(arguments: list[str] | None = None) -> None:
         from bumpfit.commands.wording import refusal
 
         message = refusal(error)
-        if message:  # none of a bare `bumpfit`, which shows its help
+        if type(error).__name__ == "NoArgsIsHelpError" and message:  # its help, on narrow terminals not yet shown
+            typer.echo(error.format_message())  # type: ignore[attr-defined]
+        elif message:
             errors.print(f"bumpfit: {printable(message)} (try --help)", markup=False, style="red")
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):

@@ -7,7 +7,7 @@ import pytest
 from command_line import Run, refused
 
 from bumpfit import inference
-from bumpfit.cli import MODULES, application
+from bumpfit.cli import MODULES, application, main
 from bumpfit.progress import bar
 
 
@@ -68,3 +68,13 @@ def test_help_has_parts(bumpfit: Run) -> None:
 def test_no_command_shows_the_help(bumpfit: Run) -> None:
     done = bumpfit()
     assert "Questions to a likelihood" in done.out + done.err and "bumpfit:  (try" not in done.err
+
+
+@pytest.mark.parametrize("words", [(), ("workspace",), ("higgsml", "--help")])
+def test_help_on_a_narrow_terminal(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    with pytest.raises(SystemExit):
+        main(list(words))
+    told = capsys.readouterr()
+    assert told.out.startswith("Usage: ") and not told.err
+    assert max(map(len, told.out.splitlines())) <= 40
