@@ -109,6 +109,38 @@ def test_intervals_of_the_example_with_two_strengths(tmp_path: Path) -> None:
         assert found.high - found.best == pytest.approx(high, rel=5e-3)
 
 
+def test_compatibility_of_the_channels_is_that_of_combine(tmp_path: Path) -> None:
+    """combine -M ChannelCompatibilityCheck of its test/references/multi-signal-ChannelCompatibilityCheck.out."""
+    found = inference.compatibility(workspace.read(card(tmp_path, TWO)), ranges={"r": (-10.0, 20.0)})
+    rows = [("", found), *((row.name, row) for row in found.channels)]
+    for (name, row), (wanted, best, low, high) in zip(
+        rows, [("", 1.4812, -0.5987, 0.6644), ("incl", 1.1506, -0.6393, 0.6939), ("dijet", 3.5554, -1.8576, 2.3619)],
+        strict=True,
+    ):  # fmt: skip
+        assert name == wanted and row.low is not None and row.high is not None
+        assert [row.strength, row.low - row.strength, row.high - row.strength] == pytest.approx(
+            [best, low, high], abs=8e-4
+        )
+    assert found.statistic == pytest.approx(1.5417, abs=1e-4)
+
+
+def test_the_bayesian_limit_of_the_counting_example_is_its_integral(tmp_path: Path) -> None:
+    """No events: exp(-r S - B) over the constraints of signal and of the background that shares the luminosity.
+
+    Chains of combine -M MarkovChainMC give 2.204 +- 0.014 (its manual) and 2.229 +- 0.015 (its test).
+    """
+    from scipy.optimize import brentq
+
+    x, w = np.polynomial.hermite_e.hermegauss(40)
+    a, b = np.meshgrid(x, x)
+    weight = np.outer(w, w) * sum(v * np.exp(-0.06 * 1.11**a * 1.5**c) for c, v in zip(x, w, strict=True))
+    signal = 1.47 * 1.11**a * 1.16**b
+    below = lambda r: float(np.sum(weight * (1 - np.exp(-r * signal)) / signal))  # noqa: E731
+    exact = brentq(lambda r: below(r) - 0.95 * below(20.0), 0.1, 10.0)
+    found = inference.posterior(workspace.read(card(tmp_path, REALISTIC)), ranges={"r": (0.0, 20.0)})
+    assert found.upper == pytest.approx(exact, rel=3e-3)
+
+
 def lognormal(low: float, high: float, alpha: float) -> float:
     """Combine's asymmetric log-normal, from its definition."""
     if alpha >= 0.5:
@@ -443,7 +475,8 @@ def test_a_title_is_passed_over_and_a_misspelt_word_is_not(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("in.root", "in.csv", "takes its templates from the table 'in.csv'"),
+        ("in.root", "in.parquet", "takes its templates from the table 'in.parquet'; of tables only CSV"),
+        ("in.root", "in.csv", "cannot read the table 'in.csv' of line 4"),
         ("in.root", "absent.root", "cannot open the file 'absent.root' of line 4"),
         ("$PROCESS $PROCESS_$SYSTEMATIC", "$PROCESS", "names no histograms with \\$SYSTEMATIC"),
         ("alpha  shape", "beta  shape", "the histogram Up of 'beta' of process 'background'"),
@@ -460,6 +493,56 @@ def test_faulty_templates(
     assert old in SHAPED
     with pytest.raises(InputError, match=message):
         workspace.read(card(tmp_path, SHAPED.replace(old, new).replace("KIND", "shape")))
+
+
+TABLE = "in.csv $CHANNEL:$PROCESS:nominal,sum_w:sum_ww $CHANNEL:$PROCESS:$SYSTEMATIC,sum_w:sum_ww"
+
+
+def rows_of(templates: dict[str, np.ndarray[Any, Any]]) -> str:
+    """The table that Combine's data/tutorials/shapes/simple-shapes-df.txt reads, with these contents."""
+    lines = ["channel,process,systematic,bin,sum_w,sum_ww"]
+    for name, values in templates.items():
+        process, _, systematic = name.partition("_") if name != "data_obs" else (name, "", "")
+        squares = values * (0.5 if name == "background" else 0.1)
+        for low, value, square in zip(range(11), [*values, 0.0], [*squares, 0.0], strict=True):
+            lines.append(f"ch1,{process},{systematic or 'nominal'},{low}.0,{float(value)!r},{float(square)!r}")
+    return "\n".join(lines) + "\n"
+
+
+def test_templates_in_a_table_are_those_in_a_file_of_root(
+    tmp_path: Path, templates: dict[str, np.ndarray[Any, Any]]
+) -> None:
+    text = (SHAPED + "* autoMCStats 0\n").replace("KIND", "shapeN2")
+    there = workspace.read(card(tmp_path, text))
+    (tmp_path / "in.csv").write_text(rows_of(templates))
+    table = text.replace("in.root $PROCESS $PROCESS_$SYSTEMATIC", TABLE)
+    here = workspace.read(card(tmp_path, table))
+    assert here.names == there.names
+    for values in ({}, {"r": 0.3, "alpha": 0.7, "sigma": -1.2}):
+        assert here.twice_nll(values) == pytest.approx(there.twice_nll(values), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("sum_ww\n", "other\n", "needs 3 of words, one of edges and sum_w and sum_ww"),
+        ("ch1,signal,nominal,10.0,0.0", "ch1,signal,nominal,10.0,2.0", "closes the last bin"),
+        ("ch1,signal,nominal,3.0", "ch1,signal,nominal,1.0", "edges that rise"),
+        ("ch1,signal,nominal,3.0,", "ch1,signal,nominal,x,", "cannot be read"),
+        ("ch1,signal,nominal,3.0,", "ch1,signal,nominal,3.0,1,", "not as long as its header"),
+        ("ch1,signal,sigmaUp", "ch1,signal,omegaUp", "sigma"),
+    ],
+)
+def test_faulty_tables_of_templates(
+    tmp_path: Path, templates: dict[str, np.ndarray[Any, Any]], old: str, new: str, message: str
+) -> None:
+    text = rows_of(templates)
+    assert old in text
+    (tmp_path / "in.csv").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        workspace.read(
+            card(tmp_path, SHAPED.replace("in.root $PROCESS $PROCESS_$SYSTEMATIC", TABLE).replace("KIND", "shape"))
+        )
 
 
 def test_templates_of_other_bins_are_refused(tmp_path: Path, templates: dict[str, np.ndarray[Any, Any]]) -> None:
