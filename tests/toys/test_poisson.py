@@ -6,8 +6,9 @@ from numba import njit
 from scipy import stats
 
 from bumpfit.errors import InputError
+from bumpfit.mixing import GOLDEN
 from bumpfit.toys.lanes import store
-from bumpfit.toys.poisson import GOLDEN, _support, alias_draw, alias_draws, alias_tables, normal, stream, uniform
+from bumpfit.toys.poisson import _support, alias_draw, alias_draws, alias_tables, normal, stream, uniform
 
 
 @njit

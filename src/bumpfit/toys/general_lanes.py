@@ -11,10 +11,11 @@ import numpy as np
 
 from bumpfit.compiled import njit
 from bumpfit.inference.valley_search import BENDING
+from bumpfit.mixing import GOLDEN
 from bumpfit.toys.general_descent import START, accept, aim, direct
 from bumpfit.toys.general_likelihood import ACTIVE, GAIN, HIGH, LOW, MADE, MEMORY, SLOPE, F, T, evaluate
 from bumpfit.toys.lanes import WIDTH
-from bumpfit.toys.poisson import GOLDEN, alias_draw, normal, stream
+from bumpfit.toys.poisson import alias_draw, normal, stream
 
 PASSES = 60  # evaluations of a fit before it is left to the careful minimiser
 TOLERANCE = 1e-10  # expected gain of -ln L at which a fit has converged, in the metric of its last steps

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit, record
+from bumpfit.mixing import GOLDEN
 from bumpfit.toys.lanes import WIDTH, load, splat, store
 from bumpfit.toys.loglinear_kernel import (
     DOWN,
@@ -26,7 +27,7 @@ from bumpfit.toys.loglinear_kernel import (
     signal_score,
     signal_start,
 )
-from bumpfit.toys.poisson import GOLDEN, AliasTables, alias_draw, alias_draws, normal, stream
+from bumpfit.toys.poisson import AliasTables, alias_draw, alias_draws, normal, stream
 from bumpfit.toys.statistic import Plan
 
 Floats = NDArray[np.float64]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bumpfit.compiled import njit, record
 from bumpfit.errors import InputError
+from bumpfit.mixing import GOLDEN, mix
 from bumpfit.toys.lanes import BITS, DOUBLES, WIDTH, constant, intrinsic, lanes_type, whole
 
 Floats = NDArray[np.float64]
@@ -32,8 +33,6 @@ it.
 """
 LARGEST_RATE = 2.0e9
 """Above this rate the table would need more than 2^20 columns."""
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""Step of the counter: splitmix64, Steele, Lea and Flood, OOPSLA 2014, as are the two factors of `mix`."""
 TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 
@@ -131,14 +130,6 @@ def _fill(height, threshold, alias):  # type: ignore[no-untyped-def]
         if height[small[i]] < 0.5:
             threshold[small[i]] = 0.0
             alias[small[i]] = 0
-
-
-@njit(inline=True)
-def mix(x):  # type: ignore[no-untyped-def]
-    """The output function of splitmix64: a bijection of 64 bits that scrambles a counter."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @njit(inline=True)
