@@ -41,6 +41,7 @@ MODULES = {
     "plane": Part("Questions to a likelihood", ("contour",)),
     "functions": Part("Questions to a likelihood", ("spurious", "bias")),
     "averages": Part("Questions to a likelihood", ("blue",)),
+    "hepdata": Part("Questions to a likelihood", ("hepdata",)),
     "channels": Part("Questions to a likelihood", ("compatibility",)),
     "compared": Part("Questions to a likelihood", ("pulls",)),
     "strengths": Part("Questions to a likelihood", ("discovery",)),

@@ -53,6 +53,7 @@ CASES = {
     "discovery": one("discovery {workspace}"),
     "posterior": one("posterior {workspace}", figure="f.png"),
     "blue": one("blue {measurements}"),
+    "hepdata": Case("hepdata {limited}", {"--out": "out.zip"}),
     "scan": one("scan {workspace} --points 3", figure="f.png"),
     "limit": one("limit {workspace}", figure="f.png"),
     "impacts": one("impacts {workspace}", figure="f.png"),
@@ -164,6 +165,13 @@ class Inputs:
         path = self.folder / "counted.csv"
         path.write_text("low,high,count\n" + "".join(f"{k},{k + 1},{90 - 7 * k}\n" for k in range(8)))
         return path
+
+    def make_limited(self) -> Path:
+        expected = [0.5, 0.8, 1.2, 1.7, 2.5]
+        return self.json("limited", {
+            "command": "limit", "observed": 2.0, "expected": expected, "level": 0.95, "parameter": "mu",
+            "method": "asymptotic CLs", "bands_at": 0.0,
+        })  # fmt: skip
 
     def make_measurements(self) -> Path:
         path = self.folder / "measurements.toml"
