@@ -30,6 +30,11 @@ def test_no_events_over_background() -> None:
     assert feldman_cousins(0, 3.0, monotone=False).high < 1.0
 
 
+def test_many_events_are_nearly_gaussian() -> None:
+    found = feldman_cousins(900, 100.0, 0.6827, monotone=False)
+    assert found.low == pytest.approx(770.0, abs=1.0) and found.high == pytest.approx(830.0, abs=1.0)
+
+
 def test_coverage_is_exact_or_above() -> None:
     counts = np.arange(60)
     for background in (0.0, 1.7):
@@ -47,3 +52,12 @@ def test_bad_questions() -> None:
         feldman_cousins(1, float("nan"))
     with pytest.raises(InputError, match="level"):
         feldman_cousins(1, 0.0, 1.0)
+    for n in (float("nan"), float("inf"), "3", None, [3]):
+        with pytest.raises(InputError, match="whole number"):
+            feldman_cousins(n, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="background"):
+        feldman_cousins(3, None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="level"):
+        feldman_cousins(3, 1.0, "0.9")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="at most 1000 events"):
+        feldman_cousins(100_000, 1e5)

@@ -8,6 +8,7 @@ observed n.
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ from bumpfit.types import Floats
 
 GRID = 0.01
 """Steps of signal and background on which ends of intervals are looked for; ends are then refined to 1e-7."""
+
+AT_ONCE = 256
+"""Signals whose counts, 10 standard deviations to either side, are summed at once."""
+LARGEST = 1000
+"""Largest count and background: beyond, the sums over single counts take long and approximations are good."""
 
 WINDOW = 3.0
 """How much larger backgrounds are searched for a higher upper end: the ends repeat with a period of about one event."""
@@ -30,26 +36,32 @@ def accepts(n: int, signals: Floats, background: float, level: float) -> NDArray
     """
     from scipy.special import gammaln, xlogy  # here, for a quicker start
 
-    mean = signals[:, None] + background
-    top = float(mean.max(initial=n))
-    counts = np.arange(int(top + 10 * math.sqrt(top + 1) + 10) + 1)
-    best = np.maximum(counts, background)
-    norm = gammaln(counts + 1.0)
-    log_p = xlogy(counts, mean) - mean - norm
-    # the factorials cancel in the ratio
-    rank = xlogy(counts, mean) - mean - (xlogy(counts, best) - best)
-    before = np.exp(log_p) * (rank > rank[:, n : n + 1] + 1e-12)
-    return np.asarray(before.sum(axis=1) < level)
+    def rank(count: Floats, mean: Floats) -> Floats:
+        """ln of the ratio by which counts are ordered; the factorials cancel."""
+        best = np.maximum(count, background)
+        return np.asarray(xlogy(count, mean) - mean - (xlogy(count, best) - best))
+
+    result = np.empty(signals.size, dtype=np.bool_)
+    for first in range(0, signals.size, AT_ONCE):
+        here = slice(first, first + AT_ONCE)
+        mean = signals[here, None] + background
+        low, high = float(mean.min()), float(mean.max())
+        reach = [int(m + sign * (10 * math.sqrt(m + 1) + 10)) for m, sign in ((low, -1), (high, 1))]
+        counts = np.arange(max(reach[0], 0), reach[1] + 1, dtype=np.float64)
+        probability = np.exp(xlogy(counts, mean) - mean - gammaln(counts + 1.0))
+        before = probability * (rank(counts, mean) > rank(np.array([float(n)]), mean) + 1e-12)
+        result[here] = before.sum(axis=1) < level
+    return result
 
 
 def _ends(n: int, background: float, level: float) -> tuple[float, float]:
     """Lowest and highest signal that accept n, for exactly this background."""
-    reach = max(n - background, 0.0) + 12 * math.sqrt(n + 1) + 12
-    grid = np.arange(0.0, reach, GRID)
+    best, reach = max(n - background, 0.0), 12 * math.sqrt(n + 1) + 12
+    steps = np.arange(math.floor(max(best - reach, 0.0) / GRID), math.ceil((best + reach) / GRID), dtype=np.float64)
+    grid: Floats = GRID * steps
     inside = np.flatnonzero(accepts(n, grid, background, level))
     if inside.size == 0:
         # discrete counts can leave no signal at all; the best one stands for the empty set
-        best = max(n - background, 0.0)
         return best, best
 
     def sign(signal: float) -> float:
@@ -82,25 +94,34 @@ def _raised(n: int, background: float, level: float, high: float) -> float:
     return high
 
 
+def _finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
 def feldman_cousins(n: int, background: float, level: float = 0.9, *, monotone: bool = True) -> Interval:
     """Interval of the signal for `n` observed events over a `background` that is known exactly.
 
     Where discrete counts make the accepted signals ragged the interval spans all of them. With `monotone`, as in the
     published tables, the upper end is raised where it would otherwise grow with the background (section IV B of the
-    paper); coverage only gains. Raises InputError for a negative or fractional count, negative background, or a level
-    outside (0, 1).
+    paper); coverage only gains. Raises InputError for a negative or fractional count, negative background, a level
+    outside (0, 1), or more than `LARGEST` events.
 
     Examples:
         >>> found = bumpfit.inference.feldman_cousins(4, 1.0, level=0.9)  # table IV of the paper: 0.74, 7.60
         >>> print(f"{found.low:.2f} to {found.high:.2f}")
         0.74 to 7.60
     """
-    if n != int(n) or n < 0:
-        raise InputError(f"the observed count must be a whole number that is not negative, got {n}")
-    if not (math.isfinite(background) and background >= 0):
-        raise InputError(f"the background must be finite and not negative, got {background}")
-    if not 0 < level < 1:
-        raise InputError(f"the level must lie between 0 and 1, got {level}")
+    if not (_finite(n) and n == int(n) and n >= 0):
+        raise InputError(f"the observed count must be a whole number that is not negative, got {n!r}")
+    if not (_finite(background) and background >= 0):
+        raise InputError(f"the background must be finite and not negative, got {background!r}")
+    if not (_finite(level) and 0 < level < 1):
+        raise InputError(f"the level must lie between 0 and 1, got {level!r}")
+    if max(n, background) > LARGEST:
+        raise InputError(
+            f"the exact construction is for at most {LARGEST} events, got {n:g} over {background:g}; take the profile "
+            "likelihood (bumpfit.inference.interval)"
+        )
     count = int(n)
     low, high = _ends(count, background, level)
     if monotone:
