@@ -223,6 +223,9 @@ def test_functions_are_formulas(tmp_path: Path) -> None:
     [
         ({"config": '<StatErrorConfig Threshold="0.1"/>'}, "unknown attribute 'Threshold'"),
         ({"config": '<StatErrorConfig ConstraintType="Gamma"/>'}, "ConstraintType 'Gamma'"),
+        ({"config": '<StatErrorConfig RelErrorThreshold="nan"/>'}, "relative error from 0 on, got 'nan'"),
+        ({"config": '<StatErrorConfig RelErrorThreshold="5%"/>'}, "relative error from 0 on, got '5%'"),
+        ({"config": "<StatErrorConfig/>" * 2}, "has 2 StatErrorConfig elements"),
         ({"sample": '<HistoFactor Name="x"/>'}, "element HistoFactor"),
         ({"sample": '<OverallSys Name="x" Low="0.9"/>'}, "no attribute 'High'"),
         ({"sample": '<ShapeSys Name="x" HistoName="absent" ConstraintType="Poisson"/>'}, "histogram 'absent'"),

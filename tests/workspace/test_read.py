@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bumpfit.errors import InputError
 from bumpfit.workspace import read, rename, write
+from bumpfit.workspace.patchsets import described
 
 
 def small() -> dict[str, Any]:
@@ -221,6 +222,22 @@ def test_patchset_of_another_workspace() -> None:
     with pytest.raises(InputError, match=r"made for another workspace: its (md5|sha256).*--patch-any"):
         read(other, patches, patch_name="mass_200")
     assert read(other, patches, patch_name="mass_200", any_workspace=True).expected({}).tolist() == expected.tolist()
+
+
+def test_digests_that_cannot_be_checked_are_not_passed_over() -> None:
+    patches, right = patchset(), pyhf.utils.digest(small())
+    for digests in ({"sha256": f" {right.upper()}"}, {"SHA256": right}, {}):
+        patches["metadata"]["digests"] = digests
+        read(small(), patches, patch_name="mass_200")
+    for digests, words in (({"SHA256": "0"}, "another workspace"), ({"crc": "0"}, "crc cannot be checked.*--patch-any"),
+                           ([right], "texts by algorithm"), ({"sha256": 5}, "texts by algorithm")):  # fmt: skip
+        patches["metadata"]["digests"] = digests
+        with pytest.raises(InputError, match=words):
+            read(small(), patches, patch_name="mass_200")
+        read(small(), patches, patch_name="mass_200", any_workspace=True)
+    patches["patches"][0]["metadata"]["values"] = 5
+    with pytest.raises(InputError, match="values of patch 'mass_100' must be a list"):
+        described(patches)
 
 
 def test_measurements_and_interest() -> None:

@@ -218,9 +218,7 @@ class StatError(BinErrors):
                 f"{self.kind} '{name}' covers different channels for different samples ({', '.join(sorted(covered))}); "
                 "use one name a channel"
             )
-        threshold = setting.get("threshold", 0.0)
-        if not 0 <= threshold < math.inf:
-            raise InputError(f"the threshold of '{name}' must be a relative error from 0 on, got {threshold}")
+        threshold = checked_threshold(setting.get("threshold", 0.0), f"the threshold of '{name}'")
         sigmas: list[float] = []
         starts: dict[str, int] = {}
         for channel, members in channels.items():
@@ -265,8 +263,9 @@ class StatError(BinErrors):
                 break
         return {"name": name, "type": self.kind, "data": floats(errors)}
 
-    def finish(self, channel: Mapping[str, Any], threshold: float) -> None:
+    def finish(self, channel: Mapping[str, Any], given: object) -> None:
         """Set the errors of bins to zero whose relative error is below a channel's threshold."""
+        threshold = checked_threshold(given, f"the threshold of the statistical errors of channel '{channel['name']}'")
         names = {m["name"] for s in channel["samples"] for m in s["modifiers"] if m["type"] == self.kind}
         for name in names:
             uses = [
@@ -334,7 +333,7 @@ class StatError(BinErrors):
                 "all bins), where ROOT takes Poisson from a relative error of 0.05 on"
             )
             return
-        self.finish(channel, float(config.attrib.get("RelErrorThreshold", 0.05)))
+        self.finish(channel, config.attrib.get("RelErrorThreshold", 0.05))
         if xml_constraint(config.attrib.get("ConstraintType", "Poisson"), "StatErrorConfig") == "poisson":
             for name in used:
                 reader.set(name, {"name": name, "constraint": "poisson"})
@@ -345,6 +344,17 @@ def relative_errors(yields: Sequence[Floats | list[float]], errors: Sequence[lis
     total = np.sum(np.asarray(yields, dtype=np.float64), axis=0)
     error = np.sqrt(np.sum(np.square(np.asarray(errors, dtype=np.float64)), axis=0))
     return [float(e / t) if t > 0 else 0.0 for e, t in zip(error, total, strict=True)]
+
+
+def checked_threshold(given: Any, where: str) -> float:
+    """A number, or the text of one, from 0 on; raises InputError for anything else."""
+    try:
+        threshold = float(given)
+    except (TypeError, ValueError):
+        threshold = math.nan
+    if not 0 <= threshold < math.inf:
+        raise InputError(f"{where} must be a relative error from 0 on, got {given!r}")
+    return threshold
 
 
 def chosen_constraint(name: str, setting: Mapping[str, Any], default: str) -> str:

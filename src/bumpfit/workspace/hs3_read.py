@@ -163,7 +163,7 @@ class Reader:
         known(block, BLOCK_KEYS, f"the {STATERROR.kind} block of the HS3 channel '{label}'")
         samples = [self._sample(s, label) for s in distribution["samples"]]
         channel = {"name": label, "samples": samples}
-        STATERROR.finish(channel, float(block.get("relThreshold", 0.0)))
+        STATERROR.finish(channel, block.get("relThreshold", 0.0))
         return channel
 
     def channel_block(self, kind: str) -> Mapping[str, Any]:

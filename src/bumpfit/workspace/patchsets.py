@@ -42,12 +42,22 @@ def apply_patch(
 
 
 def digests_of(patchset: Mapping[str, Any]) -> dict[str, str]:
-    """The digests of the workspace that a patchset was made for, by algorithm; those that are known here."""
+    """The digests of the workspace that a patchset was made for, by algorithm, in lower case.
+
+    Raises InputError for what is no digest, and for algorithms that are not known: it would not be checked.
+    """
     metadata = patchset.get("metadata")
-    digests = metadata.get("digests") if isinstance(metadata, Mapping) else None
-    if not isinstance(digests, Mapping):
-        return {}
-    return {str(name): str(value) for name, value in digests.items() if name in ALGORITHMS}
+    digests = (metadata.get("digests") if isinstance(metadata, Mapping) else None) or {}
+    if not isinstance(digests, Mapping) or not all(isinstance(value, str) for value in digests.values()):
+        raise InputError(f"the digests of a patchset are hexadecimal texts by algorithm, got {digests!r}")
+    found = {str(name).lower(): str(value).strip().lower() for name, value in digests.items()}
+    unknown = [name for name in found if name not in ALGORITHMS]
+    if unknown:
+        raise InputError(
+            f"the patchset's digest by {', '.join(unknown)} cannot be checked; known are {', '.join(ALGORITHMS)}; if "
+            "the workspace is the right one, allow it (--patch-any, in Python any_workspace=True)"
+        )
+    return found
 
 
 def check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
@@ -81,8 +91,14 @@ def _some(names: list[str], most: int = 8) -> str:
 
 
 def described(patchset: Mapping[str, Any]) -> list[tuple[str, tuple[Any, ...]]]:
-    """Name and values of each patch of a patchset."""
-    return [(str(p["metadata"]["name"]), tuple(p["metadata"].get("values", ()))) for p in patches_of(patchset)]
+    """Name and values of each patch of a patchset; raises InputError for values that are no list."""
+    found = []
+    for patch in patches_of(patchset):
+        name, values = str(patch["metadata"]["name"]), patch["metadata"].get("values", [])
+        if not isinstance(values, list | tuple):
+            raise InputError(f"the values of patch '{name}' must be a list, got {values!r}")
+        found.append((name, tuple(values)))
+    return found
 
 
 def patch_of(patchset: Mapping[str, Any], name: str | None = None) -> Mapping[str, Any]:

@@ -124,7 +124,10 @@ class ChannelReader:
             raise InputError(f"channel '{self.name}' of '{path}' has no samples")
         self.samples = samples
         self.channel = {"name": self.name, "samples": samples}
-        config = channel.find("StatErrorConfig")
+        configs = channel.findall("StatErrorConfig")
+        if len(configs) > 1:
+            raise InputError(f"channel '{self.name}' of '{path}' has {len(configs)} StatErrorConfig elements; keep one")
+        config = configs[0] if configs else None
         if config is not None:
             _known(config, STAT_CONFIG, (), path)
         STATERROR.finish_xml(self.channel, config, self)

@@ -130,7 +130,7 @@ class XmlWriter:
             )
         for name in names:
             setting = self.statistical.get(name, {})
-            STATERROR.finish(channel, float(setting.get("threshold", 0.0)))
+            STATERROR.finish(channel, setting.get("threshold", 0.0))
             word = "Poisson" if setting.get("constraint") == "poisson" else "Gaussian"
             SubElement(result, "StatErrorConfig", RelErrorThreshold="0", ConstraintType=word)
             if name != f"{kind}_{channel['name']}":
