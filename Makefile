@@ -10,7 +10,7 @@ JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test lowest studies lint format site notebooks wheel setup clean
+.PHONY: demo test coverage lowest studies lint format site notebooks wheel setup clean
 
 setup: $(READY)
 
@@ -33,6 +33,10 @@ format: setup
 
 test: lint  ## lint, types and every test that a gate needs
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+coverage: setup  ## which lines of the source the fast tests run: coverage/index.html; what numba compiles is not seen
+	$(PIP) install --quiet pytest-cov
+	$(BIN)/pytest -n $(JOBS) -m 'not slow and not statistics' --cov=bumpfit --cov-report=term --cov-report=html:coverage
 
 lowest:  ## unit tests with the lowest versions that pyproject.toml promises, which use what their own dependencies deprecate
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -62,4 +66,4 @@ wheel: setup  ## archive and wheel in dist, checked; then the demo from the whee
 	cd $(VENV)-wheel && bin/bumpfit demo -o demo
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-wheel dist $(OUT)
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-wheel dist coverage .coverage $(OUT)
