@@ -42,6 +42,16 @@ def test_a_peak_does_not_cut_the_range(number: int, mass: float) -> None:
     assert abs(test.peak_mass - mass) < 3.5 * (test.peak_high - test.peak_low) / 2
 
 
+@pytest.mark.parametrize(("seed", "numbers"), [(3, (700, 600)), (4, (600, 500)), (5, (1500, 400))])
+def test_two_peaks_do_not_cut_the_range(seed: int, numbers: tuple[int, int]) -> None:
+    """The range began above the second one: 21 +48 -21 events of signal where 1200 were."""
+    loud = np.r_[with_peak(seed, numbers[0], 3000.0), np.random.default_rng(seed).normal(4200, 126, numbers[1])]
+    found = mass_range(loud)
+    assert found.low < 2300 and found.smooth
+    test = spectrum_test("all", loud, 1.0, (found.low, found.high))
+    assert test.z_local is not None and test.z_local > 5
+
+
 def test_twenty_thousand_events_and_a_peak() -> None:
     for number in (300, 500, 1000):
         loud = with_peak(5, number, 4200.0, events=20_000)
@@ -66,7 +76,7 @@ def test_a_turn_on_is_cut_off_and_counted() -> None:
     masses = falling(7, 120_000)
     kept = masses[np.random.default_rng(8).uniform(size=masses.size) < norm.cdf((masses - 2300) / 120)]
     found = mass_range(kept)
-    assert 2300 < found.low < 3200 and found.smooth and found.peak is None
+    assert 2300 < found.low < 3200 and found.smooth and not found.peaks
     assert found.below == (kept < found.low).sum() > 1000
     with_it = mass_range(np.r_[kept, np.random.default_rng(9).normal(4200, 126, 600)])
     assert with_it.low < 3400

@@ -270,8 +270,9 @@ def _range(n: Mapping[str, Any]) -> str:
     text += f"; {n['below']} of {n['events']} events below and {n['above']} above are not searched"
     if not n["smooth"]:
         return text + "; from no low edge on does the function describe the spectrum"
-    if n["peak"] is not None:
-        text += f"; the function describes it without the region around {n['peak']:.0f} GeV"
+    if n["peaks"]:
+        regions = f"region{'s' * (len(n['peaks']) > 1)} around {' and '.join(f'{m:.0f}' for m in sorted(n['peaks']))} GeV"
+        text += f"; the function describes it without the {regions}"
     return text
 
 

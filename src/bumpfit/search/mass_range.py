@@ -2,9 +2,9 @@
 
 A turn-on at low masses is cut off: the low edge climbs until the function describes what lies above it, and falls. A
 peak is no reason to climb. Where the fit is bad, or rises, the region of the largest excess is left out of it (three
-resolutions on each side), and when the function describes the rest, and goes on doing so for the next edges with the
-excess at the same mass, the range is as smooth as without the peak. What a turn-on leaves moves with the edge, a peak
-does not.
+resolutions on each side), then that of the next one, too, and when the function describes the rest, and goes on doing
+so for the next edges with the excesses at the same masses, the range is as smooth as without the peaks. What a turn-on
+leaves moves with the edge, a peak does not.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ Array = NDArray[np.float64]
 LEAST = 1e-12
 """Smallest background expectation of a bin: far tails of the function underflow."""
 
+PEAKS = 2
+"""Excesses that are left out at most where a range is judged."""
+
 PASSES = 2
-"""Times the largest excess is looked for: the second time over the background without the first one."""
+"""Times the last excess is looked for: the second time over the background without it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +72,8 @@ class SpectrumSettings:
 class MassRange(Record):
     """The range that is fitted, in GeV.
 
-    `below` and `above`: events outside of it; `peak`: the excess that was left out of the judgement, None where none
-    was; `smooth`: the function describes the range (False: no edge was found, the range starts at the mode); `given`:
+    `below` and `above`: events outside of it; `peaks`: the excesses that were left out of the judgement, the largest
+    first; `smooth`: the function describes the range (False: no edge was found, the range starts at the mode); `given`:
     the user gave an end.
     """
 
@@ -78,7 +81,7 @@ class MassRange(Record):
     high: float
     below: int
     above: int
-    peak: float | None = None
+    peaks: tuple[float, ...] = ()
     smooth: bool = True
     given: bool = False
 
@@ -103,8 +106,9 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     if settings.low:
         edges = mass_edges(settings.low, high, resolution=settings.resolution, minimum_bins=12)
         looser = dataclasses.replace(settings, smooth_p=settings.least_p)
-        smooth, peak = _judged(fill(ordered, edges, name="m_JJ"), looser)
-        return dataclasses.replace(_range(ordered, settings.low, high, peak=peak, given=True), smooth=smooth)
+        peaks = _judged(fill(ordered, edges, name="m_JJ"), looser)
+        found = _range(ordered, settings.low, high, peaks or (), given=True)
+        return dataclasses.replace(found, smooth=peaks is not None)
     given = bool(settings.high)
     edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
     counts = np.histogram(ordered, edges)[0]
@@ -118,29 +122,37 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
 
 def _climbed(ordered: Array, edges: Array, first: int, settings: SpectrumSettings, *, given: bool) -> MassRange | None:
     """The range whose low edge has climbed from the first one until the function describes it; None at the end."""
-    passed, before, high = 0, None, float(edges[-1])
+    passed, high = 0, float(edges[-1])
+    before: tuple[float, ...] = ()
     begun = first
     for start in range(first, max(first + 1, len(edges) - 9)):
-        smooth, peak = _judged(fill(ordered, edges[start:], name="m_JJ"), settings)
-        moved = peak is not None and before is not None and abs(np.log(peak / before)) > _drift(settings)
-        passed = 0 if not smooth else 1 if moved else passed + 1
+        peaks = _judged(fill(ordered, edges[start:], name="m_JJ"), settings)
+        if peaks is None:
+            passed, before = 0, ()
+            continue
+        passed = 1 if _moved(before, peaks, settings) else passed + 1
         begun = start if passed == 1 else begun
-        before = peak if peak is not None else before if smooth else None
-        if passed and start == 0 and peak is None:
+        before = peaks or before
+        if start == 0 and not peaks:
             return _range(ordered, float(edges[0]), high, given=given)
         if passed > settings.settle:
             low = float(edges[0 if begun == 0 else start])
-            return _range(ordered, low, high, peak=before, given=given)
+            return _range(ordered, low, high, before, given=given)
     return None
 
 
-def _range(ordered: Array, low: float, high: float, *, peak: float | None = None, given: bool = False) -> MassRange:
+def _moved(before: tuple[float, ...], now: tuple[float, ...], settings: SpectrumSettings) -> bool:
+    """Whether an excess of one edge is not where those of the edge before are, which may be one more or less."""
+    few, many = sorted((before, now), key=len)
+    near = settings.drift * settings.resolution
+    return any(min(abs(np.log(one / other)) for other in many) > near for one in few)
+
+
+def _range(
+    ordered: Array, low: float, high: float, peaks: tuple[float, ...] = (), *, given: bool = False
+) -> MassRange:
     below, above = np.searchsorted(ordered, [low, high])
-    return MassRange(low, high, int(below), int(len(ordered) - above), peak, True, given)
-
-
-def _drift(settings: SpectrumSettings) -> float:
-    return settings.drift * settings.resolution
+    return MassRange(low, high, int(below), int(len(ordered) - above), peaks, True, given)
 
 
 def _mode(density: Array) -> int:
@@ -150,27 +162,37 @@ def _mode(density: Array) -> int:
     return int(np.argmax(smoothed))
 
 
-def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[bool, float | None]:
-    """Whether a dijet function that falls describes a spectrum, with the mass of a peak that had to be left out.
+def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[float, ...] | None:
+    """The masses of the peaks that had to be left out for a dijet function that falls to describe a spectrum.
 
-    Three parameters have a maximum, which follows a turn-on: such a range begins too low.
+    None where it does not. Three parameters have a maximum, which follows a turn-on: such a range begins too low.
     """
     try:
         order = choose(histogram, settings)
         if goodness(histogram, order)[1] > settings.smooth_p and _falls(histogram, order):
-            return True, None
-        for _ in range(PASSES):
-            peak = _largest_excess(histogram, order, settings)
-            if peak is None:
-                return False, None
-            width = settings.left_out * settings.resolution
-            hidden = histogram.blind(peak * (1 - width), peak * (1 + width))
-            order = choose(hidden, settings)
-            if goodness(hidden, order)[1] > settings.smooth_p and _falls(hidden, order):
-                return True, peak
+            return ()
+        found: tuple[float, ...] = ()
+        for _ in range(PEAKS):
+            seen = _without(histogram, found, settings)
+            for _ in range(PASSES):
+                peak = _largest_excess(seen, order, settings)
+                if peak is None:
+                    return None
+                hidden = _without(seen, (peak,), settings)
+                order = choose(hidden, settings)
+                if goodness(hidden, order)[1] > settings.smooth_p and _falls(hidden, order):
+                    return (*found, peak)
+            found = (*found, peak)
     except (BumpfitError, InputError):
         pass  # a spectrum that cannot be judged is not smooth
-    return False, None
+    return None
+
+
+def _without(histogram: Histogram, peaks: tuple[float, ...], settings: SpectrumSettings) -> Histogram:
+    width = settings.left_out * settings.resolution
+    for peak in peaks:
+        histogram = histogram.blind(peak * (1 - width), peak * (1 + width))
+    return histogram
 
 
 def _falls(histogram: Histogram, order: Order) -> bool:
@@ -181,11 +203,13 @@ def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettin
     """Mass of the largest q0 over the background of the fit, of those with bins on both sides when it is left out."""
     masses, signals = scan_points(histogram.edges, settings)
     width, edges = settings.left_out * settings.resolution, histogram.edges
+    seen = ~histogram.blinded
     inside = (masses * (1 - width) >= edges[settings.settle]) & (masses * (1 + width) <= edges[-3])
+    inside &= seen[np.clip(np.searchsorted(edges, masses, side="right") - 1, 0, len(seen) - 1)]
     if not inside.any():
         return None
     masses, signals = masses[inside], signals[inside]
-    found = toys.engine(fitted_around(histogram, order.shape, order.fit, signals)).fit_data(histogram.counts[None])
+    found = toys.engine(fitted_around(histogram, order.shape, order.fit, signals)).fit_data(histogram.counts[None, seen])
     return float(masses[int(np.nanargmax(found.statistic[0]))])
 
 
@@ -219,12 +243,15 @@ def goodness_of(histogram: Histogram, expected: Array, n_parameters: int) -> tup
 
 
 def fitted_around(histogram: Histogram, shape: Shape, fit: Fit, signals: Array) -> toys.LogLinear:
-    """A fitted function around its fit, with signals (M, B) of any size from none on, and the data."""
+    """A fitted function around its fit, with signals (M, B) of any size from none on, and the data.
+
+    Blinded bins are left out.
+    """
     assert isinstance(shape, LogLinear)
-    edges, values = histogram.edges, fit.values
-    rate = np.maximum(shape.integrate(edges, values), LEAST)
-    basis = shape.log_linear_basis(edges, values)
-    return toys.LogLinear(rate, basis, signals, (0.0, np.inf), observed=histogram.counts)
+    edges, values, seen = histogram.edges, fit.values, ~histogram.blinded
+    rate = np.maximum(shape.integrate(edges, values), LEAST)[seen]
+    basis = shape.log_linear_basis(edges, values)[seen]
+    return toys.LogLinear(rate, basis, signals[:, seen], (0.0, np.inf), observed=histogram.counts[seen])
 
 
 def scan_points(edges: Array, settings: SpectrumSettings) -> tuple[Array, Array]:
