@@ -12,6 +12,7 @@ from small_records import events
 import bumpfit
 from bumpfit.runs import nowhere
 from bumpfit.scoring import ExtraTrees
+from bumpfit.search import checks
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.local_ranks import correlations, decorrelated, local_survival
 from bumpfit.search.sideband_test import SidebandTest, sideband_test, tail
@@ -146,6 +147,29 @@ def test_a_classifier_that_makes_peaks_everywhere_is_seen() -> None:
     assert isinstance(found, SidebandTest) and found.z_global > 3
     assert found.away and found.elsewhere is not None and found.elsewhere <= 0.01
     assert min(found.auc) > 0.6
+    assert found.further is not None and found.further.z_global > 3
+    assert found.candidates(3.0) == (found,) and checks.elsewhere(found, 3.0).passed is False
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_a_further_resonance_is_found_where_one_is(second: bool) -> None:
+    """Both were taken for the work of a classifier that makes peaks: no resonance could be claimed."""
+    settings = dataclasses.replace(SidebandSettings(), toys=200, step=1.065)
+    rng = np.random.default_rng(8)
+    peaks = [rng.normal(3000, 60, 250), rng.normal(4200, 84, 250)][: 1 + second]
+    mass = np.concatenate([falling(rng, 40_000), *peaks])
+    regions = signal_regions(mass, SPAN, settings)
+    ranks = rng.uniform(size=(len(regions), mass.size))
+    for k, region in enumerate(regions):
+        for begin, peak in zip((40_000, 40_250), peaks, strict=False):
+            if region.inside(peak).mean() > 0.5:  # learned there
+                ranks[k, begin : begin + 250] *= 0.1
+    found = sideband_test(mass, SPAN, regions, ranks, (0.1, 0.03), SPECTRUM, settings, seed=1)
+    assert isinstance(found, SidebandTest)
+    candidates = found.candidates(3.0)
+    masses = sorted(one.leading.mass or 0.0 for one in candidates)
+    assert masses == pytest.approx([3000.0, 4200.0][: 1 + second], rel=0.03)
+    assert checks.elsewhere(found, 3.0).passed
 
 
 def test_no_event_is_scored_by_what_it_taught() -> None:

@@ -269,15 +269,14 @@ def _signal(findings: Findings) -> SignalYield:
 
 
 def _particle(found: Particle, findings: Findings) -> ParticleAnswer:
-    mass, test = found.resonance, findings.test
-    whole = _p_value(findings)
+    mass = found.resonance
     p = dataclasses.replace(
-        whole, local=found.p_local, overall=found.p_global, z_local=found.z_local, z_global=found.z_global,
+        _p_value(findings), local=found.p_local, overall=found.p_global, z_local=found.z_local, z_global=found.z_global,
         trials=found.trials, draws=found.draws, error=found.error,
     )  # fmt: skip
     daughters = tuple(Value(m.value, m.error, name) for m, name in zip(found.daughters, ("J1", "J2"), strict=False))
     return ParticleAnswer(
-        p_value=whole if test is None else p,
+        p_value=p,
         resonance_mass=None if mass is None else Value(mass.value, mass.error),
         daughter_masses=daughters or None,
         decay=_decay(found),

@@ -169,7 +169,10 @@ def evidence(findings: Findings) -> tuple[Picture, ...]:
         stage = "updated" if findings.updated is not None else "first"
         found.append(_peak(final.resonance, "resonance", "m_JJ", stage))
     if findings.sidebands is not None:
-        found.append(_spectrum(findings.sidebands.leading, findings.data.mass_name, "all events", name="leading"))
+        claimed = findings.sidebands.candidates(findings.config.claim_z) if findings.claim else (findings.sidebands,)
+        for k, one in enumerate(claimed):
+            name = "leading" if k == 0 else f"particle_{k + 1}"
+            found.append(_spectrum(one.leading, findings.data.mass_name, "all events", name=name))
         if any(s.z_local is not None for s in findings.sidebands.selections):
             found.append(regions(findings.sidebands, findings.config.claim_z))
     if findings.test is not None:

@@ -164,7 +164,8 @@ def check(found: Check) -> tuple[str, str]:
         case "features":
             return "features among events of like mass say nothing of the mass", _features(n)
         case "elsewhere":
-            return "signal regions away from the largest excess show none", _elsewhere(found)
+            largest = "largest excess" if n["candidates"] == 1 else "claimed excesses"
+            return f"signal regions away from the {largest} show none", _elsewhere(found)
         case "templates":
             detail = f"p = {n['p']:.2g} (deviance {n['deviance']:.1f} in {n['bins']} bins)"
             return "signal-like and background templates describe the score spectrum", detail

@@ -30,6 +30,12 @@ from bumpfit.search.spectrum import Scannable, SpectrumSettings, SpectrumTest, s
 
 Array = NDArray[np.float64]
 
+SCULPTED = 0.01
+"""Smallest probability of the largest significances of regions where no resonance is."""
+
+TOLD = 2.0
+"""Global significance from which a further candidate is looked at."""
+
 RESOLVED = 20
 """Toys at least as extreme as the data from which p is their share; with fewer the tail is extrapolated."""
 
@@ -59,9 +65,12 @@ class SidebandTest(Record):
     `best` indexes `selections` (None: the spectrum of all events has the largest significance), `leading` is its
     spectrum; `p_local`, `z_local` of it; `p_global`, `z_global` over all masses, selections and regions, by `toys`
     toys; `error`: Monte Carlo error, and `extrapolated`: beyond them. `trials`: masses of all spectra. `elsewhere`:
-    probability of the largest significances of the regions `away` from the candidate, None where there are none. `auc`
+    probability of the largest significances of the regions `away` from the candidate, None where there are none: a
+    resonance touches neither them nor their sidebands; of a further candidate, no candidate is inside of them. `auc`
     (regions,): of the held-out scores, signal region against its sidebands. `spectra`: of all events, and of the
-    selections of the best region. `survival` (regions, N): ranks of the scores, NaN outside of the range.
+    selections of the best region. `survival` (regions, N): ranks of the scores, NaN outside of the range. `further`:
+    the same test of the regions that no earlier candidate touches, over these; None where its global significance is
+    below `TOLD`.
     """
 
     regions: tuple[Region, ...]
@@ -81,6 +90,19 @@ class SidebandTest(Record):
     auc: tuple[float, ...]
     spectra: tuple[SpectrumTest, ...]
     survival: Array = dataclasses.field(repr=False)
+    further: SidebandTest | None = None
+
+    def candidates(self, claim_z: float) -> tuple[SidebandTest, ...]:
+        """This test, and those of the further candidates that are significant, one after the other.
+
+        Each is tested at the full level once the earlier ones are claimed: a fixed sequence of tests. There are no
+        further ones unless the regions without any show no excess: a classifier that makes peaks makes them there, too.
+        """
+        found = [self]
+        while (more := found[-1].further) is not None and min(self.z_global, more.z_global) >= claim_z:
+            found.append(more)
+        last = found[-1].elsewhere
+        return tuple(found) if last is not None and last > SCULPTED else (self,)
 
     @property
     def region(self) -> int:
@@ -133,7 +155,9 @@ def sideband_test(
                 tried.append(_Tried(found, scan, rows, selection))
             selections.append(selection)
     largest = _thrown(mass, inside, tried, len(regions), settings.toys, np.random.default_rng([seed, 503]))
-    return _judged(tried, tuple(selections), regions, ranks, mass, largest, spectrum)
+    found = _judged(tried, tuple(selections), regions, ranks, mass, largest, spectrum)
+    assert found is not None  # all events are among them
+    return found
 
 
 def _expected(prepared: Scannable, region: Region) -> tuple[float, float]:
@@ -201,10 +225,22 @@ def _judged(
     mass: Array,
     largest: Array,
     settings: SpectrumSettings,
-) -> SidebandTest:
-    winner = max(tried, key=lambda each: each.z)
-    log_p, error, extrapolated = tail(largest.max(axis=1), winner.z)
+    asked: tuple[int, ...] | None = None,
+    before: tuple[float, ...] = (),
+) -> SidebandTest | None:
+    """The test of the regions `asked` for; of all, and of the spectrum of all events, when None.
+
+    `before`: masses of the earlier candidates. None where no spectrum can be tested, or none is significant (`TOLD`).
+    """
+    family = tried if asked is None else [each for each in tried if each.region in asked]
+    if not family:
+        return None
+    winner = max(family, key=lambda each: each.z)
+    thrown = largest if asked is None else largest[:, [1 + k for k in asked]]
+    log_p, error, extrapolated = tail(thrown.max(axis=1), winner.z)
     p_global, z_global = at_least(log_p), significance_of_log(log_p)
+    if asked is not None and z_global < TOLD:
+        return None
 
     def told(each: _Tried) -> SpectrumTest:
         """The whole result of one spectrum, with the p-value of all."""
@@ -217,7 +253,8 @@ def _judged(
     leading = told(winner)
     peak = leading.mass
     assert peak is not None
-    away = _away(regions, peak)
+    away = tuple(k for k in _away(regions, peak) if asked is None or k in asked)
+    quiet = away if asked is None else _quiet(regions, (*before, peak), settings.resolution)
     shown = _nearest(regions, peak) if winner.region is None else winner.region
     spectra = [leading if each is winner else told(each) for each in tried if each.region in (None, shown)]
     return SidebandTest(
@@ -232,12 +269,13 @@ def _judged(
         error=error,
         extrapolated=extrapolated,
         toys=len(largest),
-        trials=sum(len(each.prepared.masses) for each in tried),
-        elsewhere=_elsewhere(tried, largest, away),
-        away=away,
+        trials=sum(len(each.prepared.masses) for each in family),
+        elsewhere=_elsewhere(tried, largest, quiet),
+        away=quiet,
         auc=tuple(_auc(ranks[r], mass, region) for r, region in enumerate(regions)),
         spectra=tuple(spectra),
         survival=ranks,
+        further=_judged(tried, selections, regions, ranks, mass, largest, settings, away, (*before, peak)),
     )
 
 
@@ -262,6 +300,17 @@ def tail(largest: Array, z: float) -> tuple[float, float | None, bool]:
 def _away(regions: tuple[Region, ...], mass: float) -> tuple[int, ...]:
     """Regions that a resonance of this mass touches neither inside nor in a sideband."""
     return tuple(k for k, r in enumerate(regions) if not r.below <= mass < r.above)
+
+
+def _quiet(regions: tuple[Region, ...], masses: tuple[float, ...], resolution: float) -> tuple[int, ...]:
+    """Regions that hold less of these resonances than their sidebands: their masses lie a resolution outside or more.
+
+    A classifier that learns them there selects against them, and makes no peak inside.
+    """
+    reach = 1 + resolution
+    return tuple(
+        k for k, r in enumerate(regions) if not any(r.low / reach <= mass < r.high * reach for mass in masses)
+    )
 
 
 def _elsewhere(tried: list[_Tried], largest: Array, away: tuple[int, ...]) -> float | None:

@@ -70,7 +70,7 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
             "give a background table (--background)"
         )
     assert spectrum.p_local is not None and spectrum.p_global is not None and spectrum.limit is not None
-    assert spectrum.z_global is not None and spectrum.z_local is not None
+    assert spectrum.z_global is not None and spectrum.z_local is not None and spectrum.masses is not None
     found = (
         checks.repeated(data),
         Check("sidebands", True, {"inflation": spectrum.inflation}),
@@ -80,9 +80,10 @@ def _of_spectrum(data: Events, spectrum: SpectrumTest, span: MassRange, config: 
     only = Particle(
         spectrum.p_local, spectrum.z_local, spectrum.p_global, spectrum.z_global, float(spectrum.edges[0]),
         float(spectrum.edges[-1]), _position(spectrum, config), (), _yield(spectrum), spectrum.limit,
+        trials=len(spectrum.masses),
     )  # fmt: skip
     scores = Scores(np.ones(len(data)), np.empty(0), _by_mass(data, spectrum))
-    return _findings(data, config, seed, verdict, only, scores, found, (spectrum,))
+    return _findings(data, config, seed, verdict, (only,), scores, found, (spectrum,))
 
 
 def _findings(
@@ -90,13 +91,13 @@ def _findings(
     config: SearchConfig,
     seed: int,
     verdict: Verdict,
-    only: Particle,
+    candidates: tuple[Particle, ...],
     scores: Scores,
     found: tuple[Check, ...],
     spectra: tuple[SpectrumTest, ...],
     sidebands: SidebandTest | None = None,
 ) -> Findings:
-    """Findings of one table, whose only candidate is a particle where the verdict says so."""
+    """Findings of one table, whose candidates, the leading one first, are particles where the verdict says so."""
     return Findings(
         config=config,
         data=data,
@@ -112,9 +113,9 @@ def _findings(
         null_yield=None,
         seed=seed,
         verdict=verdict,
-        particles=(only,) if verdict == "resonance" else (),
-        signal=only.signal,
-        upper_95=only.upper_95,
+        particles=candidates if verdict == "resonance" else (),
+        signal=candidates[0].signal,
+        upper_95=candidates[0].upper_95,
         checks=found,
         steps=(),
         sidebands=sidebands,
@@ -124,16 +125,36 @@ def _findings(
 def _of_regions(
     data: Events, test: SidebandTest, span: MassRange, config: SearchConfig, seed: int, executor: Executor | None
 ) -> Findings:
-    leading, whole = test.leading, test.spectra[0]
-    assert leading.mass is not None
+    whole = test.spectra[0]
     found = (
         checks.repeated(data),
         Check("sidebands", True, {"inflation": whole.inflation}),
         checks.fitted_range(span, len(data)),
         checks.of_features(data, span, test, config),
-        checks.elsewhere(test),
+        checks.elsewhere(test, config.claim_z),
     )
     verdict = decide(test.z_global, config.claim_z, found)
+    tests = test.candidates(config.claim_z) if verdict == "resonance" else (test,)
+    candidates = tuple(_candidate(data, one, span, verdict, config, seed, executor) for one in tests)
+    none_of_them = np.ones(len(data))
+    for one, candidate in zip(tests, candidates, strict=True):
+        total = 0.0 if verdict == "difference" else candidate.signal.value
+        none_of_them *= 1 - _probability(data, one, _survival(one), total, learn=verdict == "resonance")
+    probability = 1 - none_of_them
+    scores = Scores(_survival(test), np.empty(0), untied(probability) if len(tests) > 1 else probability)
+    return _findings(data, config, seed, verdict, candidates, scores, found, test.spectra, test)
+
+
+def _survival(test: SidebandTest) -> Array:
+    """Ranks of the scores of the candidate's region, 1 outside of the range."""
+    ranks: Array = test.survival[test.region]
+    return np.where(np.isnan(ranks), 1.0, ranks)
+
+
+def _candidate(
+    data: Events, test: SidebandTest, span: MassRange, verdict: Verdict, config: SearchConfig, seed: int,
+    executor: Executor | None,
+) -> Particle:  # fmt: skip
     region = test.regions[test.region]
     daughters = _daughters(data, test, config) if verdict == "resonance" else ()
     claimed = verdict == "resonance" and test.best is not None
@@ -144,16 +165,11 @@ def _of_regions(
         preference = fitted.two_prong_preference if daughters else None
     else:
         yields, limit = _before_selection(test)
-    only = Particle(
+    return Particle(
         test.p_local, test.z_local, test.p_global, test.z_global, region.low, region.high,
-        _position(leading, config), daughters, yields, limit, trials=test.trials, draws=test.toys, error=test.error,
-        two_prong_preference=preference,
+        _position(test.leading, config), daughters, yields, limit, trials=test.trials, draws=test.toys,
+        error=test.error, two_prong_preference=preference,
     )  # fmt: skip
-    survival = np.where(np.isnan(test.survival[test.region]), 1.0, test.survival[test.region])
-    total = 0.0 if verdict == "difference" else yields.value
-    probability = _probability(data, test, survival, total, learn=verdict == "resonance")
-    scores = Scores(survival, np.empty(0), probability)
-    return _findings(data, config, seed, verdict, only, scores, found, test.spectra, test)
 
 
 def _yield(spectrum: SpectrumTest) -> SignalEvents:
