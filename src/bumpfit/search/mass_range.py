@@ -44,7 +44,8 @@ class SpectrumSettings:
     `min_events`: events that a spectrum needs; `per_sigma`: scan points per resolution; `sidebands`: largest factor by
     which the free background may inflate the error of the yield - beyond it the spectrum has no sidebands; `smooth_p`:
     goodness of fit that a spectrum must reach above the low edge, and above the next `settle` edges; `least_p`: what it
-    must reach where none reaches that, as a fluctuation far from the edge stays whatever the edge is; `left_out`:
+    must reach where none reaches that within `far` bins, as a fluctuation far from the edge stays whatever the edge is;
+    `left_out`:
     resolutions on each side of the largest excess that are left out where the fit is judged without it; `drift`:
     resolutions that this excess may move from edge to edge; `above`: events above the high edge; `permutations`: deals
     of the labels where data and background table are fitted together; `measured`: local significance from which the
@@ -61,6 +62,7 @@ class SpectrumSettings:
     smooth_p: float = 0.05
     least_p: float = 0.002
     settle: int = 3
+    far: int = 6
     left_out: float = 3.0
     drift: float = 1.5
     above: int = 10
@@ -98,8 +100,9 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     The high edge leaves `above` events above it. The low edge climbs, bin by bin from the mode, until the fit has
     reached `smooth_p` from `settle` edges before it as well: a turn-on that a flexible function can just follow still
     makes false peaks next to it, so the range starts at the last of these edges. A spectrum that is smooth from its
-    lowest mass on is taken whole. Where no edge has reached `smooth_p`, those that reach `least_p` are taken. Ends that
-    the settings give are taken as they are.
+    lowest mass on is taken whole. Where no edge has reached `smooth_p`, or only `far` bins above one that has reached
+    `least_p`, the latter is taken: what a turn-on leaves is gone after a few bins. Ends that the settings give are
+    taken as they are.
     """
     ordered = np.sort(mass)
     high = float(ordered[-min(settings.above, len(ordered))]) if not settings.high else settings.high
@@ -113,10 +116,14 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
     counts = np.histogram(ordered, edges)[0]
     first = _mode(counts / np.diff(edges))
-    for goal in (settings.smooth_p, settings.least_p):
-        found = _climbed(ordered, edges, first, dataclasses.replace(settings, smooth_p=goal), given=given)
-        if found is not None:
-            return found
+    strict, loose = (
+        _climbed(ordered, edges, first, dataclasses.replace(settings, smooth_p=goal), given=given)
+        for goal in (settings.smooth_p, settings.least_p)
+    )
+    if strict is None or (loose is not None and strict.low > loose.low * (1 + settings.resolution) ** settings.far):
+        strict = loose
+    if strict is not None:
+        return strict
     return dataclasses.replace(_range(ordered, float(edges[first]), high, given=given), smooth=False)
 
 
