@@ -11,6 +11,8 @@ from mutation import Mutation, main
 STEPS, CHECKS, DESCRIBE = "search/test_steps.py", "search/test_checks.py", "search/test_describe.py"
 CHAIN, SPECTRA, JOINT = "search/test_chain.py", "search/test_selected_spectra.py", "search/test_joint_law.py"
 ANSWERS, WHOLE = "pages/test_answers.py", "search/test_whole_yield.py"
+PEAKS_EVERYWHERE = "search/test_sidebands.py::test_a_classifier_that_makes_peaks_everywhere_is_seen"
+FURTHER = "search/test_sidebands.py::test_a_further_resonance_is_found_where_one_is"
 
 # fmt: off
 MUTATIONS = tuple(Mutation(*change) for change in (
@@ -69,6 +71,10 @@ MUTATIONS = tuple(Mutation(*change) for change in (
      '"p_global": best.p_global', ANSWERS),
     ("claim by the local significance", "search/without_table.py", "decide(spectrum.z_global,",
      "decide(spectrum.z_local,", CHAIN),
+    ("further resonances beside a classifier that makes peaks", "search/sideband_test.py",
+     "if last is not None and last > SCULPTED", "if last is not None", PEAKS_EVERYWHERE),
+    ("further resonances with no quiet region", "search/sideband_test.py", "quiet = away if asked is None else _quiet",
+     "quiet = away if True else _quiet", FURTHER),
     # starts
     ("start of unbiased masses", "search/describe.py", "                start=before[k].mass,\n", "", DESCRIBE),
     ("start of peaks", "search/peaks.py", "[start] if start is not None else []", "[]", DESCRIBE),

@@ -52,6 +52,15 @@ def test_two_peaks_do_not_cut_the_range(seed: int, numbers: tuple[int, int]) -> 
     assert test.z_local is not None and test.z_local > 5
 
 
+def test_an_excess_far_from_the_edge_does_not_cut_half_of_the_events() -> None:
+    """With three peaks no edge below the first reaches the strict goal: the range began at 3113 GeV, above it."""
+    more = (np.random.default_rng(105).normal(4200, 126, 120), np.random.default_rng(106).normal(3500, 105, 150))
+    loud = np.r_[with_peak(105, 350, 2800.0, events=40_000), *more]
+    found, strict = mass_range(loud), mass_range(loud, SpectrumSettings(far=1000))
+    assert found.below == 0 and found.smooth
+    assert strict.below > 0.5 * loud.size
+
+
 def test_twenty_thousand_events_and_a_peak() -> None:
     for number in (300, 500, 1000):
         loud = with_peak(5, number, 4200.0, events=20_000)
