@@ -34,7 +34,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("limit of the share", "search/describe.py", "upper_95=fitted.upper_95 / near.share",
      "upper_95=fitted.upper_95", DESCRIBE),
     ("error of the share", "search/describe.py", "high=fitted.high / near.share", "high=fitted.high", DESCRIBE),
-    ("peak error alone", "search/without_table.py", "0.5 * (spectrum.peak_high", "0.3 * (spectrum.peak_high", CHAIN),
+    ("peak error alone", "search/without_table.py", "0.5 * (spectrum.peak_high", "0.1 * (spectrum.peak_high", CHAIN),
     ("yield error alone", "search/without_table.py", 'high - n, "spectrum")', '0.6 * (high - n), "spectrum")', CHAIN),
     ("Fisher error", "search/spectrum.py", "hermitian=True)[0, 0]) / scale[0])",
      "hermitian=True)[0, 0]) / scale[0] * 0.6)", SPECTRA),

@@ -272,8 +272,8 @@ def _range(n: Mapping[str, Any]) -> str:
     if not n["smooth"]:
         return text + "; from no low edge on does the function describe the spectrum"
     if n["peaks"]:
-        regions = f"region{'s' * (len(n['peaks']) > 1)} around {' and '.join(f'{m:.0f}' for m in sorted(n['peaks']))} GeV"
-        text += f"; the function describes it without the {regions}"
+        places = " and ".join(f"{mass:.0f}" for mass in sorted(n["peaks"]))
+        text += f"; the function describes it without the region{'s' * (len(n['peaks']) > 1)} around {places} GeV"
     return text
 
 

@@ -155,9 +155,7 @@ def _moved(before: tuple[float, ...], now: tuple[float, ...], settings: Spectrum
     return any(min(abs(np.log(one / other)) for other in many) > near for one in few)
 
 
-def _range(
-    ordered: Array, low: float, high: float, peaks: tuple[float, ...] = (), *, given: bool = False
-) -> MassRange:
+def _range(ordered: Array, low: float, high: float, peaks: tuple[float, ...] = (), *, given: bool = False) -> MassRange:
     below, above = np.searchsorted(ordered, [low, high])
     return MassRange(low, high, int(below), int(len(ordered) - above), peaks, True, given)
 
@@ -180,16 +178,16 @@ def _judged(histogram: Histogram, settings: SpectrumSettings) -> tuple[float, ..
             return ()
         found: tuple[float, ...] = ()
         for _ in range(PEAKS):
-            seen = _without(histogram, found, settings)
+            seen, before = _without(histogram, found, settings), found
             for _ in range(PASSES):
                 peak = _largest_excess(seen, order, settings)
                 if peak is None:
                     return None
-                hidden = _without(seen, (peak,), settings)
+                found = (*before, peak)
+                hidden = _without(histogram, found, settings)
                 order = choose(hidden, settings)
                 if goodness(hidden, order)[1] > settings.smooth_p and _falls(hidden, order):
-                    return (*found, peak)
-            found = (*found, peak)
+                    return found
     except (BumpfitError, InputError):
         pass  # a spectrum that cannot be judged is not smooth
     return None
@@ -216,7 +214,8 @@ def _largest_excess(histogram: Histogram, order: Order, settings: SpectrumSettin
     if not inside.any():
         return None
     masses, signals = masses[inside], signals[inside]
-    found = toys.engine(fitted_around(histogram, order.shape, order.fit, signals)).fit_data(histogram.counts[None, seen])
+    model = fitted_around(histogram, order.shape, order.fit, signals)
+    found = toys.engine(model).fit_data(histogram.counts[None, seen])
     return float(masses[int(np.nanargmax(found.statistic[0]))])
 
 

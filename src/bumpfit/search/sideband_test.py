@@ -155,9 +155,9 @@ def sideband_test(
                 tried.append(_Tried(found, scan, rows, selection))
             selections.append(selection)
     largest = _thrown(mass, inside, tried, len(regions), settings.toys, np.random.default_rng([seed, 503]))
-    found = _judged(tried, tuple(selections), regions, ranks, mass, largest, spectrum)
-    assert found is not None  # all events are among them
-    return found
+    test = _judged(tried, tuple(selections), regions, ranks, mass, largest, spectrum)
+    assert test is not None  # all events are among the spectra
+    return test
 
 
 def _expected(prepared: Scannable, region: Region) -> tuple[float, float]:
@@ -308,9 +308,7 @@ def _quiet(regions: tuple[Region, ...], masses: tuple[float, ...], resolution: f
     A classifier that learns them there selects against them, and makes no peak inside.
     """
     reach = 1 + resolution
-    return tuple(
-        k for k, r in enumerate(regions) if not any(r.low / reach <= mass < r.high * reach for mass in masses)
-    )
+    return tuple(k for k, r in enumerate(regions) if not any(r.low / reach <= mass < r.high * reach for mass in masses))
 
 
 def _elsewhere(tried: list[_Tried], largest: Array, away: tuple[int, ...]) -> float | None:

@@ -228,10 +228,13 @@ def _told(found: SelectedYield, test: SidebandTest, *, claimed: bool) -> SignalE
 
 
 def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
+    """Where the peak is; its error holds the energy scale and the form of the peak, as that of a fitted peak does."""
     assert spectrum.mass is not None
+    mass, statistical = spectrum.mass, config.spectrum.resolution * spectrum.mass
     if spectrum.peak_mass is not None and spectrum.peak_low is not None and spectrum.peak_high is not None:
-        return Value(spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low))
-    return Value(spectrum.mass, config.spectrum.resolution * spectrum.mass)
+        mass, statistical = spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low)
+    form = config.peaks.shape_error * config.spectrum.resolution
+    return Value(mass, float(np.hypot(statistical, np.hypot(config.peaks.scale_error, form) * mass)))
 
 
 def _by_mass(data: Events, spectrum: SpectrumTest) -> Array:
