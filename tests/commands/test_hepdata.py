@@ -68,6 +68,7 @@ def test_the_numbers_are_those_of_the_results(results: Path, bumpfit: Run) -> No
     assert rises == pytest.approx(scan["delta_twice_nll"], rel=1e-5, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # its files
 def test_the_same_results_are_the_same_bytes_and_valid(results: Path, bumpfit: Run) -> None:
     for name in ("a.zip", "b.zip"):
         bumpfit("hepdata", results / "fit.json", results / "limit.json", "-o", results / name)

@@ -26,7 +26,7 @@ def hepdata(
 ) -> None:
     """Tables of HEPData from results: limits with bands, scans, parameters, correlations, events by bin, impacts.
 
-    Example: bumpfit hepdata limits.json fit.json -o submission.zip --energy 13
+    Example: bumpfit hepdata fit.json limit.json -o submission.zip --energy 13
     """
     import zipfile
 
