@@ -120,6 +120,8 @@ def test_asimov_data_are_called_so(workspace: Path, monkeypatch: pytest.MonkeyPa
         (["--figure", "f.png", "--stack", "t=ttbar,tops*"], "names samples 'tops*'; the workspace has si"),
         (["--correlation-figure", "c.gif"], "cannot draw to"),
         (["--figure", "f.png", "--label", "UA1"], "the label is 'UA1'"),
+        (["--label", "CMS"], "--label stands on a figure; give --figure too"),
+        (["--report", "r.html", "--lumi", "3"], "--lumi stands on a figure"),
         (["--figure", "f.png", "--lumi", "nan"], "--lumi nan is no number above 0"),
         (["--figure", "f.png", "--energy", "-3"], "--energy -3.0 is no number above 0"),
         (["--figure", "f.png", "--prefit-figure", "f.png"], "the name of two outputs"),

@@ -51,7 +51,7 @@ class FitFigures:
     def check(self, drawing: Drawing) -> None:
         """Raise InputError for formats that cannot be drawn, and for looks of figures that nobody asked for."""
         for path in self.files:
-            dataclasses.replace(drawing, figure=path).check()
+            dataclasses.replace(drawing, figure=path).check(drawing.figure, *self.files)
         groups_of(self.stack, "stack")
         if drawing.figure is None and self.prefit_figure is None:
             for option in ("draw", "stack", "ratio", "summary"):

@@ -54,7 +54,7 @@ def fit(
     from bumpfit.files import require
     from bumpfit.workspace.read import compile_model
 
-    drawing.check()
+    drawing.check(*figures.files, published.limits_figure)
     if published.wanted(Path(source)):
         if page.report is not None:
             raise InputError("--report is for workspaces and tables of scored events; a spectrum has --figure")

@@ -79,8 +79,13 @@ class Drawing:
     lumi: Annotated[float | None, typer.Option(help="Integrated luminosity on the figure, in fb^-1.")] = None
     energy: Annotated[float | None, typer.Option(help="Centre-of-mass energy on the figure, in TeV.")] = None
 
-    def check(self) -> None:
-        """Raise InputError for a format or a label that cannot be drawn, before anything is computed."""
+    def check(self, *others: Path | None) -> None:
+        """Raise InputError, before anything is computed, for a format or a label that cannot be drawn, and for a label
+        without a figure (`others`: that bear it too).
+        """
+        for option in ("label", "lumi", "energy"):
+            if getattr(self, option) is not None and not any((self.figure, *others)):
+                raise InputError(f"--{option} stands on a figure; give --figure too")
         if self.label is not None:
             from bumpfit.report.pictures import experiment_of
 

@@ -136,7 +136,7 @@ def fit_spectrum(source: Path, published: Published, building: Building, output:
     if published.limits_figure is not None:
         limits = scanned.limits
         assert limits is not None
-        Drawing(published.limits_figure).draw(limits.plot)
+        dataclasses.replace(drawing, figure=published.limits_figure).draw(limits.plot)
     result = {
         **provenance("fit", [source], {**published.given(), **building.given()}),
         "spectrum": {"name": found.name, "how": found.how}, **scanned.to_dict(),

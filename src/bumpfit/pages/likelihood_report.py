@@ -35,7 +35,7 @@ NAMES = {
     "goodness": "goodness of fit",
 }
 METHOD = (
-    "Errors come from the second derivatives of -ln L at the best fit, tests and limits from asymptotic formulae "
+    "Errors come from the second derivatives of −ln L at the best fit, tests and limits from asymptotic formulae "
     "(Cowan, Cranmer, Gross, Vitells, Eur. Phys. J. C 71 (2011) 1554)."
 )
 MANY = 40
