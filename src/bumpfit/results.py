@@ -115,9 +115,10 @@ class Fit(Record):
 class Discovery(Record):
     """Test of the background-only hypothesis: q0, its one-sided p-value, z = Phi^-1(1 - p) and the best-fit strength.
 
-    `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the statistical error of p from toys and
-    `p_upper` what p is at most with 95 % confidence. With `p_is_upper_bound` p is smaller than any floating-point
-    number and only bounded.
+    `z_signed`: the root of -2 ln of the likelihood ratio with the sign of the strength, so that deficits count too (the
+    significance of many events). `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the
+    statistical error of p from toys and `p_upper` what p is at most with 95 % confidence. With `p_is_upper_bound` p is
+    smaller than any floating-point number and only bounded.
     """
 
     q0: float
@@ -132,6 +133,7 @@ class Discovery(Record):
     null_fit: Fit | None = None
     p_upper: float | None = None
     p_is_upper_bound: bool = False
+    z_signed: float | None = None
     at_bounds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

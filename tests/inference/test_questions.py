@@ -466,3 +466,13 @@ def test_mass_scans_keep_going() -> None:
     assert locals_.discoveries[0].q0 == pytest.approx(locals_.discoveries[1].q0, rel=1e-6)  # type: ignore[union-attr]
     with pytest.raises(InputError, match="at least one mass"):
         limits({})
+
+
+@pytest.mark.parametrize("n", [80.0, 100.0, 121.0])
+def test_signed_significance_counts_deficits(n: float) -> None:
+    """sign(n - b) sqrt(2 (n ln(n / b) - n + b)) of a count over a known background."""
+    found = discovery(counting(n, 100.0, poi_range=(-90.0, 1000.0)))
+    exact = math.copysign(math.sqrt(2 * max(n * math.log(n / 100.0) - n + 100.0, 0.0)), n - 100.0)
+    assert found.z_signed == pytest.approx(exact, abs=1e-5)
+    assert found.z == pytest.approx(max(exact, 0.0), abs=1e-5)
+    assert (discovery(counting(80.0, 100.0)).z_signed or 0.0) == pytest.approx(0.0, abs=1e-6)  # the range ends at 0

@@ -93,7 +93,7 @@ def fit(
     found: dict[str, Any] = {"mu": None, "mu_error": None}
     if model.poi is not None:
         found = {"mu": best.values[model.poi], "mu_error": best.errors[model.poi] or None}
-    names = ("q0", "p", "z", "p_is_upper_bound")
+    names = ("q0", "p", "z", "z_signed", "p_is_upper_bound")
     found |= {name: None if tested is None else getattr(tested, name) for name in names}
     found |= {"at_bounds": (tested or best).at_bounds, "notes": () if tested is None else tested.notes}
     head = provenance("fit", files, {**reading.given(), **building.given(), **fitting.given()})

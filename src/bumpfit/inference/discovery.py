@@ -6,6 +6,7 @@ asymptotic p-value is 1 - Phi(sqrt(q0)), eq. 52.
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 from bumpfit.inference.asymptotic import Asymptotic, few_events
@@ -44,11 +45,12 @@ def discovery(
     likelihood = reaching(likelihood, name, 0.0)
     profile = Profile(likelihood, name)
 
-    def question() -> tuple[float, Minimum]:
+    def question() -> tuple[float, float, Minimum]:
         null = profile.held(0.0)
-        return (profile.rise(0.0) if profile.estimate >= 0 else 0.0), null
+        rise = profile.rise(0.0)
+        return (rise if profile.estimate >= 0 else 0.0), math.copysign(math.sqrt(rise), profile.estimate), null
 
-    q0, null = profile.settled(question)
+    q0, signed, null = profile.settled(question)
     held = likelihood.at(name, 0.0)
     tail = law.of(likelihood, name, "q0").tail(0.0, 0.0, q0)
     free_fit, error = report(likelihood, profile.best), None
@@ -61,6 +63,7 @@ def discovery(
         z=q0**0.5 if asymptotic else significance(tail.p),
         mu=profile.estimate,
         mu_error=error,
+        z_signed=signed + 0.0,
         parameter=name,
         method=law.method,
         p_error=tail.error,

@@ -106,6 +106,8 @@ def fit(
             ("local p-value", f"{probability(tested.p)} ({tested.method})"),
             ("local Z", number(tested.z, 4)),
         ]
+        if tested.mu < 0 and tested.z_signed is not None:
+            facts.append(("signed Z of the deficit", number(tested.z_signed, 4)))
     parts.append(pairs(facts))
     if correlation:
         parts.append(correlations(best))
