@@ -43,6 +43,8 @@ NEEDS = {
 
 MORE = {
     "bumpfit gof ": "--toys 40",
+    "bumpfit fit hepdata.yaml": "--scan-masses 4000:6000:1000",
+    "bumpfit metrics wtag.ds": "--bootstrap 5",
     "bumpfit sensitivity": "-n 20",
     "bumpfit run ": "--quick --iterations 0 --workers 1",
     "bumpfit simulate higgs": "-n 2 --scale 0.001 --workers 1",
