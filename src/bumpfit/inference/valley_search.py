@@ -30,6 +30,12 @@ MOST_EXCHANGED = 4
 """Free yields that are tried at their end in place of one that is there."""
 GONE = 1e-6
 """Lower ends of ranges below this are the zero of a factor (those of bin errors are a little above it)."""
+IMPLAUSIBLE, SCATTERED = 12.5, 40
+"""How far above half the number of bins -ln L, relative to the saturated model, must be (five standard deviations) for
+starts far away, in all parameters at once, and how many; models of more parameters go without. With data that no
+parameters describe well the lowest minimum may be where several have moved far together, which no line through a known
+one shows.
+"""
 FITS = 40
 """After so many fits only the lowest minimum is looked around."""
 
@@ -172,11 +178,14 @@ class Search:
         parameter held) where that has found valleys, and where -ln L dips.
         """
         origin, valleys = self.problem.origin, self.problem.valleys
-        few = len(self.bent) <= EVERY_SIDE
+        few, first = len(self.bent) <= EVERY_SIDE, not valleys
         everywhere = few or not valleys
         begins = [origin] if everywhere else []
         begins += [np.where(self.problem.free, x, self.problem.start) for x in valleys]
         begins = [x for x in begins if everywhere or self.apart(x, best.x) > BESIDE]
+        small = few and np.count_nonzero(self.problem.free) <= SCATTERED
+        if first and small and best.value > 0.5 * self.problem.main.size + IMPLAUSIBLE:
+            begins += self._scattered(best.x)
         screened = not few and self._lines(best.x).takes.issuperset(self.bent)
         screened &= self.problem.main.size <= LARGEST and (everywhere or len(self.bent) <= FITS)
         if screened and everywhere:
@@ -198,6 +207,18 @@ class Search:
         lowest = min(found, key=lambda m: m.value)
         self._keep([m.x for m in found if m is not lowest], lowest.x, valleys, everywhere)
         return dataclasses.replace(lowest, attempts=best.attempts)
+
+    def _scattered(self, x: Floats) -> list[Floats]:
+        """Starts with the parameters that bend one to three widths away, and free yields up to a few times theirs."""
+        p, rng = self.problem, np.random.default_rng(0)
+        starts = []
+        for k in range(SCATTERED):
+            y = x.copy()
+            away = self.centre + (1 + k % 3) * rng.normal(size=y.size) * self.width
+            y[list(self.bent)] = away[list(self.bent)]
+            y[self.loose] = (np.maximum(np.abs(y), 1.0) * 10.0 ** rng.uniform(-1.0, 1.0, y.size))[self.loose]
+            starts.append(np.where(p.free, np.clip(y, p.low, p.high), y))
+        return starts
 
     def apart(self, x: Floats, y: Floats) -> float:
         """Largest distance in one of the parameters that bend, in widths."""

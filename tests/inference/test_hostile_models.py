@@ -1,0 +1,87 @@
+"""Models that are legal and made to be difficult: every question is a minimum over many starts, and none ends in an
+error.
+
+One or two channels of a few bins, effects whose two sides have one sign or other sizes, up to three free yields, bin
+errors of 100 %, ranges that end at walls, bins without signal or background, data that are zero or far away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bumpfit.inference import fit, limit, prepare, scan
+from bumpfit.inference.histfactory import Problem
+from bumpfit.workspace import Model, build, read
+
+
+def effect(rng: np.random.Generator, name: str, b: Any) -> dict[str, Any]:
+    if rng.random() < 0.5:
+        side = rng.choice([-1, 1])
+        ends = 1 + side * rng.uniform(0.02, 0.5, (2, b.size))
+        ends = ends if rng.random() < 0.6 else 1 + np.array([[-0.1], [1.0]]) * rng.uniform(0.1, 1.0, (2, b.size))
+        return build.modifier("histosys", name, ((b * ends[0]).tolist(), (b * ends[1]).tolist()))
+    side = rng.choice([-1, 1])
+    ends = 1 + side * rng.uniform(0.01, 0.6, 2) if rng.random() < 0.5 else rng.uniform((0.5, 1.01), (0.99, 1.9))
+    return build.modifier("normsys", name, (float(ends[0]), float(ends[1])))
+
+
+def hostile(seed: int) -> Model:
+    rng = np.random.default_rng([seed, 3])
+    alphas, yields = [f"a{i}" for i in range(rng.integers(1, 4))], ["k2", "k3"][: rng.integers(0, 3)]
+    scale, m, channels, data = 10.0 ** rng.uniform(0.5, 2.5), build.modifier, {}, {}
+    for c in range(int(rng.integers(1, 3))):
+        bins = int(rng.integers(1, 4))
+        signal, total = scale * rng.uniform(0.05, 0.6, bins), np.zeros(bins)
+        signal[rng.random(bins) < 0.15 * c] = 0.0
+        few = [effect(rng, a, signal) for a in alphas if rng.random() < 0.2]
+        samples = [build.sample("s", signal, m("normfactor", "mu"), *few)]
+        for k in range(int(rng.integers(1, 3))):
+            b = scale * rng.uniform(0.1, 2.0, bins)
+            mods = [effect(rng, a, b) for a in alphas if rng.random() < 0.6]
+            mods += [m("normfactor", yields[k])] if k < len(yields) else []
+            errors = b if rng.random() < 0.2 else b * rng.uniform(0.05, 0.4, bins)
+            mods += [m("staterror", f"st{c}", errors.tolist())] if rng.random() < 0.5 else []
+            samples.append(build.sample(f"b{k}", b, *mods))
+            total += b
+        far = rng.uniform(0.3, 3.0, bins) if rng.random() < 0.4 else np.ones(bins)
+        data[f"c{c}"] = rng.poisson(total * far) * (rng.random(bins) > 0.15)
+        channels[f"c{c}"] = samples
+    ends = {a: {"bounds": [[-rng.uniform(0.5, 2), rng.uniform(0.5, 2)]]} for a in alphas if rng.random() < 0.2}
+    used = {x["name"] for samples in channels.values() for s in samples for x in s["modifiers"]}
+    return read(build.workspace(channels, data, "mu", {a: x for a, x in ends.items() if a in used}))
+
+
+def lowest(problem: Problem, starts: int = 16) -> float:
+    """-ln L at the lowest end of random starts."""
+    rng, best = np.random.default_rng(1), np.inf
+    constrained = np.array([p.constraint != "none" for p in problem.model.parameters])
+    nuisance = constrained & (problem.model.inits == 0.0)
+    for k in range(starts):
+        x = np.where(nuisance, (1 + k % 3) * rng.normal(size=problem.start.size), problem.start)
+        x = np.where(constrained, x, rng.uniform(0.0, 3.0, x.size))
+        x = np.where(problem.free, np.clip(x, problem.low, problem.high), problem.start)
+        found = problem._newton(x, "random").value
+        best = min(best, found if np.isfinite(found) else np.inf)
+    return best
+
+
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(s, marks=pytest.mark.slow) for s in range(3, 40))])
+def test_all_questions_of_a_hostile_model_see_its_lowest_minima(seed: int) -> None:
+    model = hostile(seed)
+    problem = prepare(model)
+    free = lowest(problem)
+    assert fit(model).twice_nll < problem.constant + 2 * free + 1e-3
+    found = scan(model, points=[0.0, 1.0, 3.0])
+    for mu, rise in zip(found.points, found.delta_twice_nll, strict=True):
+        held = lowest(problem.at("mu", mu))
+        assert np.isinf(held) if rise is None else found.twice_nll_min + rise < problem.constant + 2 * held + 1e-3
+    at_zero = problem.at("mu", 0.0).solve()
+    ended = limit(model)
+    positive = problem.within("mu", 0.0, np.inf)
+    assert at_zero.valid and ended.observed > 0 and ended.scan_cls
+    free = min(lowest(positive), at_zero.value)
+    statistic = 2 * (positive.at("mu", ended.observed).solve().value - free)
+    assert statistic <= 2 * (lowest(positive.at("mu", ended.observed)) - free) + 1e-3
