@@ -73,6 +73,27 @@ def test_blinded_channels_have_no_points(workspace: Path, monkeypatch: pytest.Mo
     assert np.isnan(ratio[2:, 1]).all()
 
 
+def test_blinded_bins_have_no_points(workspace: Path, monkeypatch: pytest.MonkeyPatch, bumpfit: Run) -> None:
+    drawn = []
+    real = fitted.yields
+    monkeypatch.setattr(fitted, "yields", lambda *a, **k: drawn.append(real(*a, **k)) or drawn[-1])
+    out = workspace.parent / "f.png"
+    assert bumpfit("fit", workspace, "--blind", "SR:1", "--figure", out).code == 0
+    points = points_of(drawn[0].axes[0])
+    seen = points[np.isfinite(points[:, 1])]
+    np.testing.assert_allclose(seen[:, 1], [40, 20, 45])  # bins of CR, then of SR
+    whole = bumpfit("fit", workspace, "--blind", "SR:0-1", "--json").json
+    assert whole["values"] == pytest.approx(
+        bumpfit("fit", workspace, "--blind", "SR", "--json").json["values"], abs=1e-4
+    )
+    for wrong, words in (
+        ("SR:2", "has 2 bins, counted from 0"),
+        ("SR:1-0", "ends before it begins"),
+        ("XR:0", "no channel XR"),
+    ):
+        assert words in refused(bumpfit("fit", workspace, "--blind", wrong))
+
+
 def test_samples_are_stacked_as_one_and_channels_drawn_alone(workspace: Path) -> None:
     found = inference.prefit(read(workspace))
     figure = fitted.yields(found, ["signal"], stacks={"top": ["*top", "ttbar"]})

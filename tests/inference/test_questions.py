@@ -403,6 +403,30 @@ def test_blinding_predicts_from_the_other_channels() -> None:
         blind(model, ["CR", "SR"])
 
 
+@pytest.mark.parametrize("errors", [[3.0, 2.0, 1.0, 40.0], [0.3, 0.2, 0.1, 4.0]])
+def test_blinded_bins_are_predicted_by_the_others(errors: list[float]) -> None:
+    """As where the bins are not in the model: a channel of the others alone, its parameters shared."""
+    signal = build.sample("signal", [5.0, 5.0, 5.0, 900.0], build.modifier("normfactor", "mu"))
+    shape = build.modifier("histosys", "tilt", ([80.0, 62.0, 45.0, 4400.0], [124.0, 80.0, 44.0, 3600.0]))
+    scale = build.modifier("normfactor", "rate")
+    rest = [build.modifier("staterror", "stat", errors), scale, shape]
+    background = [100.0, 70.0, 45.0, 4000.0]
+    data = [131.0, 90.0, 61.0, 9999.0]
+    whole = read(build.workspace({"SR": [signal, build.sample("bkg", background, *rest)]}, {"SR": data}, "mu"))
+    hidden = blind(whole, {"SR": [1, 3]})
+    assert hidden[[0, 2]].tolist() == [131.0, 61.0]
+    seen = [build.modifier("staterror", "stat", [errors[0], errors[2]]), scale]
+    seen.append(build.modifier("histosys", "tilt", ([80.0, 45.0], [124.0, 44.0])))
+    left = build.workspace({"SR": [build.sample("bkg", [100.0, 45.0], *seen)]}, {"SR": [131.0, 61.0]}, "rate")
+    best = fit(read(left)).values
+    values = {"mu": 0.0, "rate": best["rate"], "tilt": best["tilt"]}
+    wanted = whole.expected({**values, **{f"stat[{k}]": 1.0 for k in range(4)}})
+    assert hidden[[1, 3]].tolist() == pytest.approx(wanted[[1, 3]], rel=1e-5)
+    for wrong, words in (([4], "has no bin 4"), ([-1], "has no bin -1"), ([0, 1, 2, 3], "nothing is left")):
+        with pytest.raises(InputError, match=words):
+            blind(whole, {"SR": wrong})
+
+
 def test_blinding_with_a_staterror_of_several_channels() -> None:
     """The error of the bins of CR must not move those of SR, which has the first parameters of `stat`."""
     signal = build.sample("signal", [5.0, 5.0], build.modifier("normfactor", "mu"))

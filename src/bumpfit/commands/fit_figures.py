@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -17,7 +18,7 @@ from bumpfit.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bumpfit.results import Fit, Yields
+    from bumpfit.results import ChannelYields, Fit, Yields
     from bumpfit.workspace import Model
 
 
@@ -82,13 +83,14 @@ class FitFigures:
         return drawing.figure is not None or self.prefit_figure is not None
 
     def yields(self, found: Yields, model: Model, fitting: Fitting) -> Figure:
-        """The figure of yields; blinded channels have no data."""
+        """The figure of yields; blinded channels and bins have no data."""
         from bumpfit.pages.likelihood import signals
         from bumpfit.report.fitted import in_one_bin, yields
 
         chosen = self.draw or {channel.name for channel in found.channels}
+        hidden = fitting.hidden(model)
         channels = tuple(
-            dataclasses.replace(channel, data=None) if channel.name in (fitting.blind or ()) else channel
+            _without(channel, hidden[channel.name]) if channel.name in hidden else channel
             for channel in found.channels
             if channel.name in chosen
         )
@@ -107,3 +109,11 @@ class FitFigures:
             dataclasses.replace(drawing, figure=self.prefit_figure).draw(lambda: self.yields(before, model, fitting))
             drawing.draw(lambda: self.yields(after, model, fitting))
         dataclasses.replace(drawing, figure=self.correlation_figure).draw(best.plot)
+
+
+def _without(channel: ChannelYields, bins: list[int] | None) -> ChannelYields:
+    """A channel without data in these bins; in all of them where None."""
+    if bins is None or channel.data is None:
+        return dataclasses.replace(channel, data=None)
+    data = tuple(math.nan if k in bins else value for k, value in enumerate(channel.data))
+    return dataclasses.replace(channel, data=data)

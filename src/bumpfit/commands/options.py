@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -213,7 +214,11 @@ class Fitting:
     ] = None
     blind: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHANNEL", help="Replace a channel's data by what the others predict; may be repeated."),
+        typer.Option(
+            metavar="CHANNEL[:FIRST-LAST]",
+            help="Replace the data of a channel, or of some of its bins (from 0), by what the others predict; "
+            "may be repeated.",
+        ),
     ] = None
     minimiser: Annotated[Minimiser, typer.Option(help="Minimiser to begin with.")] = "newton"
 
@@ -225,11 +230,30 @@ class Fitting:
             raise InputError("--blind and --asimov exclude each other: Asimov data have nothing to hide")
         data = self._counted(model)
         if self.blind is not None:
-            return blind(model, self.blind, data, options=self.options)
+            return blind(model, self.hidden(model), data, options=self.options)
         if self.asimov is None:
             return data
         fitted = model.observed is not None or data is not None
         return asimov(model, self.asimov, data, fitted=fitted, options=self.options)
+
+    def hidden(self, model: Model) -> dict[str, list[int] | None]:
+        """What is blinded, by channel: its bins, or None for all; raises InputError for a range that goes down."""
+        known = {channel.name for channel in model.channels}
+        found: dict[str, list[int] | None] = {}
+        for text in self.blind or ():
+            window = None if text in known else re.fullmatch(r"(.+):(\d{1,9})(?:-(\d{1,9}))?", text)
+            if window is None:
+                found[text] = None
+                continue
+            first, last = int(window[2]), int(window[3] or window[2])
+            if last < first:
+                raise InputError(f"--blind {text}: the window ends before it begins; expected CHANNEL:FIRST-LAST")
+            sizes = [c.last - c.first for c in model.channels if c.name == window[1]]
+            if any(last >= size for size in sizes):
+                raise InputError(f"--blind {text}: the channel has {sizes[0]} bins, counted from 0")
+            before = found.get(window[1], [])
+            found[window[1]] = None if before is None else [*before, *range(first, last + 1 if sizes else first + 1)]
+        return found
 
     @property
     def _histograms(self) -> dict[str, str]:

@@ -1,13 +1,14 @@
-"""Data that nobody looked at: Asimov data and blinded channels."""
+"""Data that nobody looked at: Asimov data, blinded channels and bins."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bumpfit.errors import InputError
+from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.histfactory import FitOptions, Problem, Settings, prepare
 from bumpfit.inference.profile import require_valid
 from bumpfit.likelihood import Minimum
@@ -45,12 +46,25 @@ def asimov(
     return model.asimov(require_valid(problem.solve(), f"the fit with {name} = {strength:g}").x)
 
 
-def blind(model: Model, channels: Collection[str], data: Data = None, *, options: FitOptions = FitOptions()) -> Floats:
-    """Data with the named channels replaced by their background-only expectation, shape (B + A,).
+Hidden = Collection[str] | Mapping[str, Collection[int] | None]
+"""Channels that are blinded, or for each the bins, counted from 0 (None: all)."""
 
-    The expectation comes from the fit of all other channels without signal; parameters that only the blinded channels
-    determine stay at their suggested values. Auxiliary measurements are kept. Raises InputError for an unknown
-    channel, or when no channel is left to look at.
+ROUNDS = 100
+"""Steps of two fits after which hidden bins must agree with what the others predict."""
+
+SETTLED = 1e-7
+"""Largest relative change of what is predicted in the last of these steps."""
+
+TINY = 1e-9
+"""Expected events below which changes are not relative."""
+
+
+def blind(model: Model, channels: Hidden, data: Data = None, *, options: FitOptions = FitOptions()) -> Floats:
+    """Data with the named channels, or bins of them, replaced by their background-only expectation, shape (B + A,).
+
+    The expectation comes from the fit of all that is left without signal; parameters that only the blinded bins
+    determine stay at their suggested values. Auxiliary measurements are kept. Raises InputError for an unknown channel
+    or bin, or when nothing is left to look at; BumpfitError where the fit does not converge.
 
     Examples:
         >>> b, s = build.sample("b", [9.0]), build.sample("s", [5.0], build.modifier("normfactor", "mu"))
@@ -58,16 +72,69 @@ def blind(model: Model, channels: Collection[str], data: Data = None, *, options
         >>> bumpfit.inference.blind(bumpfit.workspace.read(both), ["B"]).tolist()
         [12.0, 9.0]
     """
-    channels = [channels] if isinstance(channels, str) else channels
+    if not isinstance(channels, Mapping):
+        channels = dict.fromkeys([channels] if isinstance(channels, str) else channels)
+    hidden = _hidden(model, channels)
+    if any(bins is not None for bins in channels.values()):
+        return _predicted(model, hidden, data, options)
     names, _, best = beside(model, channels, data, options=options)
     values = dict(zip(names, map(float, best.x), strict=True))
     expected = model.expected({**values, **({model.poi: 0.0} if model.poi is not None else {})})
     main, aux = model.split(data)
-    result = main.copy()
-    for channel in model.channels:
-        if channel.name in channels:
-            result[channel.first : channel.last] = expected[channel.first : channel.last]
-    return np.concatenate([result, aux])
+    return np.concatenate([np.where(hidden, expected, main), aux])
+
+
+def _hidden(model: Model, channels: Mapping[str, Collection[int] | None]) -> NDArray[np.bool_]:
+    """Which bins of the model are blinded, (B,); raises as `blind`."""
+    known = {channel.name: channel for channel in model.channels}
+    unknown = sorted(set(channels) - set(known))
+    if unknown:
+        raise InputError(f"there is no channel {', '.join(unknown)}; the model has {', '.join(known)}")
+    hidden = np.zeros(model.channels[-1].last, dtype=np.bool_)
+    for name, bins in channels.items():
+        first, last = known[name].first, known[name].last
+        wrong = [k for k in bins or () if not 0 <= k < last - first]
+        if wrong:
+            raise InputError(f"channel '{name}' has no bin {wrong[0]}; its {last - first} bins are counted from 0")
+        hidden[first:last] |= True if bins is None else np.isin(np.arange(last - first), list(bins))
+    if hidden.all():
+        raise InputError("all channels would be blinded, so nothing is left to predict them from")
+    return hidden
+
+
+def _predicted(model: Model, hidden: NDArray[np.bool_], data: Data, options: FitOptions) -> Floats:
+    """Hidden bins that are what the fit to them and the others expects.
+
+    Bins that hold their expectation do not move a maximum: the fit is then that of the others alone (expectation and
+    maximisation for missing counts: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39 (1977) 1; steps as long as the
+    squared extrapolation of Varadhan and Roland, Scand. J. Stat. 35 (2008) 335, scheme S3).
+    """
+    main, aux = model.split(data)
+    held = {} if model.poi is None else {model.poi: 0.0}
+
+    def expected(counts: Floats) -> Floats:
+        """What the fit to these counts of the hidden bins, and to the others as they are, expects in them."""
+        whole = np.concatenate([main, aux])
+        whole[: hidden.size][hidden] = counts
+        best = require_valid(prepare(model, whole, held, options=options).solve(), "the fit of what is not blinded")
+        return model.expected(best.x)[hidden]
+
+    counts = model.expected(held)[hidden]
+    for _ in range(ROUNDS):
+        once = expected(counts)
+        step, bend = once - counts, expected(once) - 2 * once + counts
+        change = float(np.max(np.abs(step) / np.maximum(np.abs(once), TINY)))
+        if change < SETTLED:
+            whole = np.concatenate([main, aux])
+            whole[: hidden.size][hidden] = once
+            return whole
+        far = max(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-300), 1.0)
+        jumped = counts + 2 * far * step + far**2 * bend
+        counts = np.where(jumped > 0, jumped, once) if np.isfinite(jumped).all() else once
+    raise BumpfitError(
+        f"blinded bins and the fit of the others do not agree after {2 * ROUNDS} fits (still {change:.1g} apart): the "
+        "visible bins say too little about them; blind whole channels, or fewer bins"
+    )
 
 
 def beside(
@@ -78,12 +145,8 @@ def beside(
     Raises InputError for an unknown channel, or when no channel is left to look at; BumpfitError where the fit does not
     converge.
     """
+    _hidden(model, dict.fromkeys(channels))
     known = {c.name: c for c in model.channels}
-    unknown = sorted(set(channels) - set(known))
-    if unknown:
-        raise InputError(f"there is no channel {', '.join(unknown)}; the model has {', '.join(known)}")
-    if len(set(channels)) == len(known):
-        raise InputError("all channels would be blinded, so nothing is left to predict them from")
     main, aux = model.split(data)
     visible = read(prune(model.spec, channels), poi="", interpolation=model.interpolation, allow_negative=True)
     seen = {c.name: main[known[c.name].first : known[c.name].last] for c in visible.channels}
