@@ -65,6 +65,7 @@ def test_the_envelope_of_families_is_the_lowest_of_direct_fits(bumpfit: Run, tmp
     [
         (("--family", "gothic"), "unknown family"),
         (("--family", "dijet", "--order", "some"), "expected auto or a number"),
+        (("--family", "dijet", "--order", "²"), "expected auto or a number"),
         (("--family", "dijet", "--order", "9"), "has 2 to 6 parameters"),
         (("--family", "dijet", "--signal", "3"), "expected gauss:3%"),
         (("--family", "dijet", "--limits"), "need the form of the peak"),

@@ -170,7 +170,7 @@ def _made(texts: list[str], edges: Floats, sqrt_s: float) -> dict[str, LogLinear
     result: dict[str, LogLinear] = {}
     for text in texts:
         family, _, order = text.partition(":")
-        if not order.isdigit() or text in result:
+        if not order.isdecimal() or text in result:
             raise InputError(f"cannot read the function '{text}'; expected FAMILY:N, as dijet:3, each once")
         make: Callable[[int], LogLinear] = functions(family, edges, sqrt_s)
         result[text] = make(int(order))

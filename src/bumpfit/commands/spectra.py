@@ -83,7 +83,7 @@ class Published:
         """The number of parameters, None for auto."""
         if self.order == "auto":
             return None
-        if not self.order.isdigit():
+        if not self.order.isdecimal():
             raise InputError(f"cannot read --order {self.order}; expected auto or a number of parameters")
         return int(self.order)
 

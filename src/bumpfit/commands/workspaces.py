@@ -105,7 +105,7 @@ def combine(
 def _renaming(text: str, number: int) -> tuple[int, str, str]:
     place, _, names = text.partition(":")
     old, _, new = names.partition("=")
-    if not (place.isdigit() and 1 <= int(place) <= number and old and new):
+    if not (place.isdecimal() and 1 <= int(place) <= number and old and new):
         raise InputError(f"cannot read --rename {text}; expected N:OLD=NEW with N from 1 to {number}")
     return int(place) - 1, old, new
 

@@ -168,7 +168,10 @@ def order_by_f_test(
     for number in orders:
         if bins <= number:
             if not trials:
-                raise InputError(f"{bins} bins with {minimum:g} events cannot judge a fit of {number} parameters")
+                raise InputError(
+                    f"too few events to choose the number of parameters: merged to {minimum:g} events or more, {bins} "
+                    f"bin{'' if bins == 1 else 's'} cannot judge a fit of {number}; give the number (--order)"
+                )
             reason = f"{bins} bins are too few for {number} parameters"
             break
         shape = family(number)
