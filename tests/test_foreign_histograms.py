@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import boost_histogram as bh
+import boost_histogram.serialization
 import hist
 import numpy as np
 import pytest
@@ -37,6 +38,31 @@ def test_flow_bins_and_variances_are_kept(weighted: bool, tmp_path: Path) -> Non
     decoded = json.loads(path.read_text(), object_hook=uhi.object_hook)
     for source in (plain, hist.Hist(plain), path, str(path), decoded, {"m": decoded}):
         same(histograms.as_histogram(source), wanted)
+
+
+def test_a_workspace_as_histograms(tmp_path: Path) -> None:
+    """As boost-histogram and we read them back, errors and both sides of a shape included."""
+    stat = build.modifier("staterror", "stat", [3.0, 2.0])
+    tilt = build.modifier("histosys", "tilt", ([8.0, 9.0], [12.0, 7.0]))
+    samples = [
+        build.sample("signal", [2.5, 6.0], build.modifier("normfactor", "mu")),
+        build.sample("b", [10, 8], stat, tilt),
+    ]
+    path = tmp_path / "w.json"
+    workspace.write(workspace.read(build.workspace({"SR": samples}, {"SR": [13, 12]}, "mu")), path, format="uhi")
+    names = ["SR/data", "SR/signal", "SR/b", "SR/b/tilt/up", "SR/b/tilt/down"]
+    tree = json.loads(path.read_text(), object_hook=uhi.object_hook)
+    assert list(tree) == names
+    read = {name: bh.Histogram(bh.serialization.from_uhi(tree[name])) for name in names}
+    assert [read[name].values().tolist() for name in names] == [[13, 12], [2.5, 6], [10, 8], *map(list, sides(tilt))]
+    assert read["SR/b"].variances().tolist() == [9.0, 4.0]
+    assert histograms.as_histogram(tree["SR/data"]).counts.tolist() == [13, 12]
+
+
+def sides(modifier: dict[str, object]) -> list[list[float]]:
+    data = modifier["data"]
+    assert isinstance(data, dict)
+    return [data["hi_data"], data["lo_data"]]
 
 
 def test_uproot(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, stacked, table
 
 Target = Annotated[Path, typer.Option("-o", "--out", help="Workspace to write.")]
-Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact"]
+Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact", "uhi"]
 
 
 @grouped
@@ -61,7 +61,7 @@ def convert(
 
     check_outputs([source, *reading.files], target)
     write(reading.model(source), target, format=to)
-    typer.echo(f"{to} workspace written to {target}")
+    typer.echo(f"histograms written to {target}" if to == "uhi" else f"{to} workspace written to {target}")
 
 
 @grouped

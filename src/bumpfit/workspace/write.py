@@ -1,4 +1,4 @@
-"""Write workspaces as HistFactory JSON, HS3 JSON, HistFactory XML or datacards of Combine."""
+"""Write workspaces as HistFactory JSON, HS3 JSON, HistFactory XML, datacards of Combine, or their histograms."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from bumpfit.workspace.datacard_write import write_card
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION
 from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
+from bumpfit.workspace.uhi import to_uhi
 from bumpfit.workspace.xml_write import write_xml
 
-Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact"]
+Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact", "uhi"]
 
 
 def histfactory(model: Model) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
     """Write the model; the file appears complete or not at all.
 
     "datacard" is what users of Combine would write, "datacard-exact" keeps HistFactory's interpolation: counting
-    channels and formulas.
+    channels and formulas; "uhi" are the histograms alone.
 
     Raises InputError for an unknown format, or when the format cannot hold the model.
 
@@ -55,5 +56,7 @@ def write(model: Model, path: str | Path, format: Format = "histfactory") -> Non
         write_xml(histfactory(model), path)
     elif format in ("datacard", "datacard-exact"):
         write_card(model, path, exact=format == "datacard-exact")
+    elif format == "uhi":
+        write_json(path, to_uhi(model))
     else:
         raise InputError(f"unknown format {format!r}; choose {', '.join(map(repr, get_args(Format)))}")
