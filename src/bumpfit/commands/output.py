@@ -83,9 +83,10 @@ class Drawing:
         """Raise InputError, before anything is computed, for a format or a label that cannot be drawn, and for a label
         without a figure (`others`: that bear it too).
         """
-        for option in ("label", "lumi", "energy"):
-            if getattr(self, option) is not None and not any((self.figure, *others)):
-                raise InputError(f"--{option} stands on a figure; give --figure too")
+        on_figures = {"--label": self.label, "--lumi": self.lumi, "--energy": self.energy}
+        for option, value in on_figures.items():
+            if value is not None and not any((self.figure, *others)):
+                raise InputError(f"{option} stands on a figure; give --figure too")
         if self.label is not None:
             from bumpfit.report.pictures import experiment_of
 

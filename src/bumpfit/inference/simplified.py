@@ -23,6 +23,8 @@ from bumpfit.results import Record
 from bumpfit.types import Floats
 from bumpfit.workspace import Model, build
 from bumpfit.workspace.effects import correlations_of
+from bumpfit.workspace.effects_scale import NORMFACTOR
+from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.model import Data
 
 STEP = 1e-4
@@ -69,11 +71,11 @@ class Simplified(Record):
             here = slice(first, first + size)
             nominal = self.background[here]
             moved = [
-                build.modifier("histosys", name, (nominal - shift[here], nominal + shift[here]))
+                build.modifier(HISTOSYS.kind, name, (nominal - shift[here], nominal + shift[here]))
                 for name, shift in zip(names, shifts, strict=True)
             ]
             channels[channel] = [build.sample("background", nominal, *moved)] + [
-                build.sample(name, values[here], build.modifier("normfactor", self.parameter))
+                build.sample(name, values[here], build.modifier(NORMFACTOR.kind, self.parameter))
                 for name, values in self.signals.items()
                 if values[here].any()
             ]

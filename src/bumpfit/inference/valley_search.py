@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from bumpfit.inference.lines import Lines
+from bumpfit.inference.newton import BENDING, GONE
 from bumpfit.inference.screen import LARGEST, MARGIN, Screen
 from bumpfit.inference.valleys import EVERY_SIDE, dips, effects_of, mirrors
 from bumpfit.likelihood import Floats, Minimum
@@ -22,14 +23,10 @@ SAME, BESIDE = 1e-3, 0.3
 """Minima whose parameters differ by less, in units of constraint widths, are one; by less than the second, one that has
 moved with a parameter that is held.
 """
-BENDING = 1.0
-"""Pull times `Effects.lopsided` from which on another minimum beside a parameter is looked for."""
 MOST_PULLED = 12
 """The most pulled parameters that are looked at."""
 MOST_EXCHANGED = 4
 """Free yields that are tried at their end in place of one that is there."""
-GONE = 1e-6
-"""Lower ends of ranges below this are the zero of a factor (those of bin errors are a little above it)."""
 IMPLAUSIBLE, SCATTERED = 12.5, 40
 """How far above half the number of bins -ln L, relative to the saturated model, must be (five standard deviations) for
 starts far away, in all parameters at once, and how many; models of more parameters go without. With data that no

@@ -12,7 +12,7 @@ import numpy as np
 from bumpfit.compiled import njit, record
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import Problem
-from bumpfit.inference.valley_search import BENDING, GONE
+from bumpfit.inference.newton import BENDING, GONE
 from bumpfit.inference.valleys import ALONG, FLUCTUATION, effects_of
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.types import Flags, Floats, Integers

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bumpfit.compiled import njit
-from bumpfit.inference.valley_search import BENDING
+from bumpfit.inference.newton import BENDING
 from bumpfit.mixing import GOLDEN
 from bumpfit.toys.general_descent import START, accept, aim, direct
 from bumpfit.toys.general_likelihood import ACTIVE, GAIN, HIGH, LOW, MADE, MEMORY, SLOPE, F, T, evaluate

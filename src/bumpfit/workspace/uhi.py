@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bumpfit import __version__
+from bumpfit.workspace.effects_bins import STATERROR
+from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.model import Model
 
 
@@ -25,7 +27,7 @@ def to_uhi(model: Model) -> dict[str, Any]:
             found[f"{channel.name}/data"] = _histogram(counts[channel.first : channel.last].tolist())
         for sample in spec["samples"]:
             name = f"{channel.name}/{sample['name']}"
-            errors = next((m["data"] for m in sample["modifiers"] if m["type"] == "staterror"), None)
+            errors = next((m["data"] for m in sample["modifiers"] if m["type"] == STATERROR.kind), None)
             found[name] = _histogram(sample["data"], errors)
             found |= _shapes(name, sample["modifiers"])
     return found
@@ -36,7 +38,7 @@ def _shapes(sample: str, modifiers: Sequence[Mapping[str, Any]]) -> dict[str, An
     return {
         f"{sample}/{modifier['name']}/{side}": _histogram(modifier["data"][key])
         for modifier in modifiers
-        if modifier["type"] == "histosys"
+        if modifier["type"] == HISTOSYS.kind
         for side, key in sides.items()
     }
 
