@@ -88,6 +88,19 @@ def test_answer_is_complete() -> None:
     assert "[bold]0% of background" not in text
 
 
+def test_further_particles_are_told() -> None:
+    one = {
+        "p_value": {"global": 6.3e-25, "z_global": 10.24, "method": "toys", "floor": 0.0},
+        "resonance_mass": {"value": 4667.0, "error": 62.0},
+        "daughter_masses": [{"name": "J1", "value": 338.5, "error": 3.8}, {"name": "J2", "value": 753, "error": 13}],
+        "n_signal": {"value": 332.0, "error_low": 39.0, "error_high": 92.0},
+    }
+    text = shown({**ANSWERS, "particles": [one, one]})
+    assert "2 new particles are claimed; the leading one:" in text and "New physics is claimed" not in text
+    for part in ("particle 2", "4667 ± 62 GeV", "to 338.5 ± 3.8 and 753 ± 13", "Z = 10.24", "332 +92 −39 events"):
+        assert part in text.replace("\n", " "), part
+
+
 def test_no_claim() -> None:
     p = {"local": 0.3, "global": 0.8, "z_local": 0.5, "z_global": -0.84, "method": "shuffles", "floor": 5e-5}
     bare = {"p_value": p, "claim": False, "n_signal": {"value": 0.0, "error_low": 0.0, "error_high": 41.2},

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages import search_regions as regions
-from bumpfit.pages.answers import Input, ParticleAnswer, PValue, Told
+from bumpfit.pages.answers import Input, PValue, Told
 from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound, verdict_title
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
@@ -73,7 +73,7 @@ def answer(findings: Told) -> list[Block]:
     verdict = Verdict(heading, text, findings.answers.claim, tuple(_facts(findings)))
     blocks: list[Block] = [Heading("Answer", "answer"), verdict]
     if len(findings.answers.particles) > 1:
-        blocks.append(_particle_table(findings.answers.particles))
+        blocks.append(_particle_table(findings))
     pictures = drawings.evidence(findings)
     if pictures:
         blocks.append(Gallery(pictures))
@@ -159,9 +159,12 @@ def _facts(findings: Told) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _particle_table(particles: tuple[ParticleAnswer, ...]) -> Table:
+def _particle_table(findings: Told) -> Table:
+    where = "events that do not look like the ones before it"
+    if findings.sidebands is not None:
+        where = "signal regions that the ones before it do not touch"
     rows = []
-    for number, one in enumerate(particles, 1):
+    for number, one in enumerate(findings.answers.particles, 1):
         daughters = ", ".join(measured(m.value, m.error) for m in one.daughter_masses or ()) or "—"
         mass = "—" if one.resonance_mass is None else measured(one.resonance_mass.value, one.resonance_mass.error)
         n = one.n_signal
@@ -177,7 +180,7 @@ def _particle_table(particles: tuple[ParticleAnswer, ...]) -> Table:
         )
     return Table(
         "particles",
-        "Particles that are claimed, each tested in events that do not look like the ones before it; masses in GeV.",
+        f"Particles that are claimed, each tested in {where}; masses in GeV.",
         ("", "Global p", "Z", "Resonance", "Daughters", "Signal events"),
         tuple(rows),
         numeric=(1, 2, 3, 4, 5),

@@ -83,8 +83,24 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     verdict = answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")
     for name, text in _differing(answers) if verdict == "difference" else _signal(answers):
         rows.add_row(name, text)
+    further = list(answers.get("particles") or ())[1:]
+    for number, particle in enumerate(further, 2):
+        rows.add_row(f"particle {number}", _further(particle))
     title, colour = verdict_title(verdict, len(answers.get("inputs") or ())), VERDICTS[verdict][1]
+    if further:
+        title = f"{len(further) + 1} new particles are claimed; the leading one:"
     return Panel(rows, title=title, title_align="left", border_style=colour, expand=False)
+
+
+def _further(particle: Mapping[str, Any]) -> Text:
+    """A particle beside the leading one, on one line: masses, significance, events."""
+    p, mass, n = particle["p_value"], particle["resonance_mass"], particle["n_signal"]
+    parts = [] if mass is None else [measured(mass["value"], mass["error"], "GeV")]
+    daughters = [measured(m["value"], m["error"]) for m in particle["daughter_masses"] or ()]
+    parts += [f"to {' and '.join(daughters)}"] if daughters else []
+    parts.append(_pair(p["global"], p["z_global"], upper_bound(p)))
+    parts.append(f"{interval(n['value'], n['error_low'], n['error_high'])} events")
+    return Text(", ".join(parts))
 
 
 def verdict_title(verdict: str, tables: int) -> str:
