@@ -114,9 +114,11 @@ def test_default_beats_hml_in_significance_and_ignores_what_says_nothing() -> No
     theirs = CutAndCount(search="hml").fit(x, y)
     assert z(ours) > 1.2 * z(theirs)
     assert ours.cuts_[3].kind == "none"
-    assert CutAndCount(signal=300, background=15_000).fit(x, y).cuts_ == ours.cuts_
+    same = CutAndCount(signal=300, background=15_000).fit(x, y)
+    assert repr(same.cuts_) == repr(ours.cuts_)  # ends that a cut has not are NaN
     parallel = CutAndCount(topology="parallel").fit(x, y, weights)
-    assert parallel.cuts_[:3] == tuple(CutAndCount().fit(x[:, [f]], y, weights).cuts_[0] for f in range(3))
+    alone = tuple(CutAndCount().fit(x[:, [f]], y, weights).cuts_[0] for f in range(3))
+    assert repr(parallel.cuts_[:3]) == repr(alone)
 
 
 def test_missing_values_pass_no_cut() -> None:
