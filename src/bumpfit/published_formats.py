@@ -234,10 +234,10 @@ def from_yaml(path: Path, chosen: str | None) -> Table:
     names = [str(_header(v).get("name", "")) for v in dependent]
     which = dependent[_chosen(names, chosen, f"'{path}'", list(range(len(names))))]
     low, high, values, down, up = [], [], [], [], []
-    cells = which.get("values") or []
-    if len(cells) != len(axis.get("values") or []):
-        raise InputError(f"'{path}' has {len(axis.get('values') or [])} bins but {len(cells)} values")
-    for k, (bin_, cell) in enumerate(zip(axis["values"], cells, strict=True)):
+    bins, cells = axis.get("values") or [], which.get("values") or []
+    if len(cells) != len(bins):
+        raise InputError(f"'{path}' has {len(bins)} bins but {len(cells)} values")
+    for k, (bin_, cell) in enumerate(zip(bins, cells, strict=True)):
         where = f"bin {k + 1} of '{path}'"
         if not isinstance(bin_, dict) or not {"low", "high"} <= bin_.keys():
             raise InputError(f"{where} has no low and high end; a spectrum needs the edges of its bins")

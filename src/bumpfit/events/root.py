@@ -38,6 +38,7 @@ DAMAGE = (
     IndexError,
     TypeError,
     AttributeError,
+    NameError,  # UnboundLocalError
     AssertionError,
     OverflowError,
     NotImplementedError,
