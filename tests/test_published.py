@@ -154,6 +154,8 @@ def test_faulty_tables(tmp_path: Path) -> None:
     refused(lambda a, v: v.pop(), "4 bins but 3 values")
     refused(lambda a, v: v[0].update(value=-1.0), "negative values")
     refused(lambda a, v: v[0].update(value=math.inf), "must be finite")
+    refused(lambda a, v: v[0].update(value=10**308 * 9), "must be finite")
+    refused(lambda a, v: (a.clear(), v.clear()), "has no bins")
     refused(lambda a, v: v[0].update(value="-"), "has no value")
     refused(lambda a, v: [c.pop("errors") for c in v], "no errors that tell how many events")
     refused(
@@ -174,6 +176,7 @@ def test_faulty_tables(tmp_path: Path) -> None:
         ("1,2\n2,3\n", "2 columns of numbers"),
         ("1,2,3\n2,3\n", "another number of columns"),
         ("low,high,thing\n1,2,3\n", "no column"),
+        ("m,m LOW,m HIGH\n1.5,1,2\n", "no spectrum"),
         ("low,high,count\n1,2,x\n", "expected a number"),
         ("low,high,count\n1,2,nan\n", "must be finite"),
         ("low,high,count\n1,2,3\n5,6,7\n", "do not touch"),

@@ -77,8 +77,10 @@ def number(text: Any, where: str) -> float:
         value = float(text)
     except (TypeError, ValueError):
         raise InputError(f"{where}: expected a number, got '{str(text)[:40]}'") from None
+    except OverflowError:  # a whole number of 309 digits
+        value = math.inf
     if not math.isfinite(value):
-        raise InputError(f"{where}: numbers must be finite, got '{text}'")
+        raise InputError(f"{where}: numbers must be finite, got '{str(text)[:40]}'")
     return value
 
 
@@ -209,6 +211,8 @@ def _chosen(names: list[str], chosen: str | None, where: str, numbers: list[int]
     if chosen is None:
         if len(names) > 1:
             raise InputError(f"{where} holds {len(names)} spectra ({', '.join(names[:6])}); name one with --object")
+        if not names:
+            raise InputError(f"{where} holds no spectrum: beside the edges of its bins there are no values")
         return numbers[0]
     fits = [i for name, i in zip(names, numbers, strict=True) if name == chosen or name.split(" [")[0] == chosen]
     if not fits:

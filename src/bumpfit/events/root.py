@@ -111,6 +111,15 @@ class RootFiles(Source):
         }
 
     def _read(self, path: str, column: str, first: int, last: int) -> Jagged:
+        array = self._values(path, column, first, last)
+        if len(array) != last - first:
+            raise ReadError(
+                f"{path} cannot be read (cut off or damaged): its branch '{column}' has {len(array)} entries for "
+                f"{last - first} events"
+            )
+        return array
+
+    def _values(self, path: str, column: str, first: int, last: int) -> Jagged:
         branch, tree = self._branches(path)[column], self._opened_tree(path)
         if branch is None:
             raise InputError(
