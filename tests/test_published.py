@@ -133,6 +133,8 @@ def test_every_format_gives_the_same_counts(tmp_path: Path) -> None:
         ("a: [1", "is not valid YAML"),
         ("!!python/object/apply:os.system ['true']", "is not valid YAML"),
         ({**yaml_table(), "independent_variables": []}, "has 0 independent variables"),
+        ({**yaml_table(), "independent_variables": ["m"]}, "a variable that is no object"),
+        ({**yaml_table(), "independent_variables": [{"values": 3}]}, "values that are no list"),
         ({**yaml_table(), "dependent_variables": yaml_table()["dependent_variables"] * 2}, "name one with --object"),
     ],
 )  # fmt: skip

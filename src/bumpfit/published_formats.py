@@ -233,12 +233,15 @@ def from_yaml(path: Path, chosen: str | None) -> Table:
         raise InputError(
             f"'{path}' has {len(content['independent_variables'])} independent variables; a spectrum has one"
         )
-    axis = content["independent_variables"][0]
-    dependent = content["dependent_variables"]
+    axis, dependent = content["independent_variables"][0], content["dependent_variables"]
+    if not all(isinstance(variable, dict) for variable in (axis, *dependent)):
+        raise InputError(f"'{path}' has a variable that is no object with header and values")
     names = [str(_header(v).get("name", "")) for v in dependent]
     which = dependent[_chosen(names, chosen, f"'{path}'", list(range(len(names))))]
     low, high, values, down, up = [], [], [], [], []
     bins, cells = axis.get("values") or [], which.get("values") or []
+    if not (isinstance(bins, list) and isinstance(cells, list)):
+        raise InputError(f"'{path}' has values that are no list")
     if len(cells) != len(bins):
         raise InputError(f"'{path}' has {len(bins)} bins but {len(cells)} values")
     for k, (bin_, cell) in enumerate(zip(bins, cells, strict=True)):

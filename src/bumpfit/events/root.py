@@ -74,7 +74,10 @@ class RootFiles(Source):
             if lacking:
                 raise InputError(f"{path} has no branch {lacking[0]}, which {paths[0]} has; expected equal branches")
             tree = self._opened_tree(path)
-            starts.append(starts[-1] + _damaged(path, lambda tree=tree: int(tree.num_entries)))
+            entries = _damaged(path, lambda tree=tree: int(tree.num_entries))
+            if entries < 0:
+                raise ReadError(f"{path} cannot be read (cut off or damaged): its tree has {entries} events")
+            starts.append(starts[-1] + entries)
         self._starts = starts
         jagged = _damaged(paths[0], _jagged, self._opened_tree(paths[0]), first)
         super().__init__(paths, build(dict.fromkeys(first, None), jagged), starts[-1])
