@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bumpfit import __version__
 from bumpfit.workspace.effects_bins import STATERROR
 from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.model import Model
@@ -19,6 +18,8 @@ def to_uhi(model: Model) -> dict[str, Any]:
 
     A sample with a staterror has its variances; other templates have no errors to tell.
     """
+    from bumpfit import __version__  # read from the metadata: not at every start
+
     found: dict[str, Any] = {}
     counts = None if model.observed is None else model.split(None)[0]
     for channel in model.channels:
@@ -30,7 +31,8 @@ def to_uhi(model: Model) -> dict[str, Any]:
             errors = next((m["data"] for m in sample["modifiers"] if m["type"] == STATERROR.kind), None)
             found[name] = _histogram(sample["data"], errors)
             found |= _shapes(name, sample["modifiers"])
-    return found
+    writer = {"bumpfit": {"version": __version__}}
+    return {name: {"writer_info": writer, **histogram} for name, histogram in found.items()}
 
 
 def _shapes(sample: str, modifiers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -51,4 +53,4 @@ def _histogram(values: Sequence[float], errors: Sequence[float] | None = None) -
         "type": "regular", "lower": 0.0, "upper": float(len(values)), "bins": len(values), "underflow": False,
         "overflow": False, "circular": False,
     }  # fmt: skip
-    return {"uhi_schema": 1, "writer_info": {"bumpfit": {"version": __version__}}, "axes": [axis], "storage": storage}
+    return {"uhi_schema": 1, "axes": [axis], "storage": storage}
