@@ -36,6 +36,10 @@ class PeakSettings:
     scale_error: float = 0.01
     shape_error: float = 0.25
 
+    def error(self, statistical: float, mass: float, sigma: float) -> float:
+        """Error of the position of a peak: statistics, energy scale and form together."""
+        return float(np.linalg.norm([statistical, self.scale_error * mass, self.shape_error * sigma]))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PeakFit(Record):
@@ -113,7 +117,7 @@ def fit_peak(
     return PeakFit(
         name=name,
         mass=float(values[1]),
-        error=float(np.linalg.norm([statistical, settings.scale_error * values[1], settings.shape_error * values[2]])),
+        error=settings.error(statistical, values[1], values[2]),
         error_statistical=statistical,
         sigma=float(values[2]),
         n_signal=float(values[0]),

@@ -233,8 +233,7 @@ def _position(spectrum: SpectrumTest, config: SearchConfig) -> Value:
     mass, statistical = spectrum.mass, config.spectrum.resolution * spectrum.mass
     if spectrum.peak_mass is not None and spectrum.peak_low is not None and spectrum.peak_high is not None:
         mass, statistical = spectrum.peak_mass, 0.5 * (spectrum.peak_high - spectrum.peak_low)
-    form = config.peaks.shape_error * config.spectrum.resolution
-    return Value(mass, float(np.hypot(statistical, np.hypot(config.peaks.scale_error, form) * mass)))
+    return Value(mass, config.peaks.error(statistical, mass, config.spectrum.resolution * mass))
 
 
 def _by_mass(data: Events, spectrum: SpectrumTest) -> Array:
