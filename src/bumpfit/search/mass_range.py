@@ -108,22 +108,26 @@ def mass_range(mass: Array, settings: SpectrumSettings = SpectrumSettings()) -> 
     high = float(ordered[-min(settings.above, len(ordered))]) if not settings.high else settings.high
     if settings.low:
         edges = mass_edges(settings.low, high, resolution=settings.resolution, minimum_bins=12)
-        looser = dataclasses.replace(settings, smooth_p=settings.least_p)
-        peaks = _judged(fill(ordered, edges, name="m_JJ"), looser)
-        found = _range(ordered, settings.low, high, peaks or (), given=True)
-        return dataclasses.replace(found, smooth=peaks is not None)
+        peaks = _judged(fill(ordered, edges, name="m_JJ"), dataclasses.replace(settings, smooth_p=settings.least_p))
+        return dataclasses.replace(
+            _range(ordered, settings.low, high, peaks or (), given=True), smooth=peaks is not None
+        )
     given = bool(settings.high)
     edges = mass_edges(float(ordered[0]), high, resolution=settings.resolution)
     counts = np.histogram(ordered, edges)[0]
     first = _mode(counts / np.diff(edges))
-    strict, loose = (
-        _climbed(ordered, edges, first, dataclasses.replace(settings, smooth_p=goal), given=given)
-        for goal in (settings.smooth_p, settings.least_p)
-    )
-    if strict is None or (loose is not None and strict.low > loose.low * (1 + settings.resolution) ** settings.far):
-        strict = loose
-    if strict is not None:
-        return strict
+
+    def climbed(goal: float) -> MassRange | None:
+        return _climbed(ordered, edges, first, dataclasses.replace(settings, smooth_p=goal), given=given)
+
+    found = climbed(settings.smooth_p)
+    far = (1 + settings.resolution) ** settings.far
+    if found is None or found.low > float(edges[first]) * far:  # no range begins below the first edge
+        looser = climbed(settings.least_p)
+        if found is None or (looser is not None and found.low > looser.low * far):
+            found = looser
+    if found is not None:
+        return found
     return dataclasses.replace(_range(ordered, float(edges[first]), high, given=given), smooth=False)
 
 
