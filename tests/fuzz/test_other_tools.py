@@ -29,6 +29,7 @@ TREX = """Job: "j"
   HistoFile: "h"
   HistoName: "nominal"
   MCstatThreshold: 0.01
+  SmoothingOption: TTBARRESONANCE
 Fit: "f"
   FitType: SPLUSB
 Region: "SR"
@@ -41,10 +42,12 @@ Sample: "B"
   Type: BACKGROUND
 Sample: "S"
   Type: SIGNAL
+  Smooth: TRUE
 
 NormFactor: "mu"
   Samples: S
   Nominal: 1
+  Tau: 0.1
   Min: -5
   Max: 10
 

@@ -95,14 +95,21 @@ def smooth_variations(nominal: Floats, errors: Floats, varied: Floats, most: int
         if _slope_changes(ratios) <= most or tolerance == 0.0:
             break
         tolerance /= 2.0
-    ratio = _over(joined, nominal)
-    filled = np.flatnonzero(ratio)
+    repeats = 2 * min(_shortest_run(over(joined, nominal)), MOST_REPEATS // 2)
+    return smooth_shift(nominal, joined, varied, repeats, repeats)
+
+
+def smooth_shift(nominal: Floats, joined: Floats, varied: Floats, repeats: int, bins: int) -> Floats:
+    """353QH, twice, takes the steps of joined bins away: `repeats` times, where there are more than `bins` + 1 of them.
+
+    nominal, joined, varied (B,): the sum becomes that of the last, and nothing is negative.
+    """
+    filled = np.flatnonzero(over(joined, nominal))
     if not filled.size:
         return varied
     first, last = int(filled[0]), int(filled[-1])
-    repeats = 2 * min(_shortest_run(ratio), MOST_REPEATS // 2)
-    shift = _over(joined - nominal, nominal) + 100.0  # 353QH cuts at 0, as ROOT's does
-    if repeats < last - first:
+    shift = over(joined - nominal, nominal) + 100.0  # 353QH cuts at 0, as ROOT's does
+    if bins < last - first:
         for _ in range(repeats):
             shift[first : last + 1] = smooth_353qh_twice(shift[first : last + 1])
     result = (shift - 100.0) * nominal + nominal
@@ -112,7 +119,7 @@ def smooth_variations(nominal: Floats, errors: Floats, varied: Floats, most: int
     return np.maximum(result, 0.0)
 
 
-def _over(numerator: Floats, denominator: Floats) -> Floats:
+def over(numerator: Floats, denominator: Floats) -> Floats:
     """The ratio, 0 where the denominator is 0, as ROOT has it."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
@@ -134,7 +141,7 @@ def _joined(nominal: Floats, errors: Floats, varied: Floats, tolerance: float) -
             group[start : i + 1] = groups - 1
             start, seen, squares = i + 1, 0.0, 0.0
     inside = group[:, None] == np.arange(groups)
-    ratios = _over(varied @ inside, nominal @ inside)
+    ratios = over(varied @ inside, nominal @ inside)
     return nominal * ratios[group], ratios
 
 

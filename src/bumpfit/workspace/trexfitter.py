@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bumpfit.errors import InputError
 from bumpfit.foreign import head_of
+from bumpfit.workspace.trexfitter_lines import Line, Place, lines_of
 
 SUFFIXES = (".config", ".cfg", ".conf", ".txt")
 """Endings of the names of configurations."""
@@ -38,7 +39,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "Job": (
         "POI", "ReadFrom", *SOURCES, "MCweight", "Selection", "Lumi", "LumiScale", "SystPruningShape",
         "SystPruningNorm", "MCstatThreshold", "MCstatConstraint", "HistoChecks", "GuessMCStatEmptyBins",
-        "MergeUnderOverFlow", "SystLarge", "RemoveLargeSyst",
+        "MergeUnderOverFlow", "SystLarge", "RemoveLargeSyst", "ReplacementFile", "SmoothingOption",
     ),
     "Region": (
         "Type", *SOURCES, "Variable", "Selection", "MCweight", "Rebin", "Rebinning", "Binning", "SkipSmoothing",
@@ -46,16 +47,16 @@ READ: Mapping[str, tuple[str, ...]] = {
     "Sample": (
         "Type", *SOURCES, "NormFactor", "ShapeFactor", "NormalizedByTheory", "MCweight", "Selection", "Regions",
         "Exclude", "LumiScale", "LumiScales", "UseMCstat", "Morphing", "UseSystematics", "SeparateGammas", "AddSample",
-        "AddSamples", "SubtractSample", "SubtractSamples", "MultiplyBy", "DivideBy", "NormToSample",
+        "AddSamples", "SubtractSample", "SubtractSamples", "MultiplyBy", "DivideBy", "NormToSample", "Smooth",
     ),
     "Fit": ("FitBlind", "POIAsimov"),
-    "NormFactor": ("Samples", "Regions", "Exclude", "Nominal", "Min", "Max", "Constant", "Expression"),
+    "NormFactor": ("Samples", "Regions", "Exclude", "Nominal", "Min", "Max", "Constant", "Expression", "Tau"),
     "ShapeFactor": ("Samples", "Regions", "Exclude"),
     "Systematic": (
         "Samples", "Regions", "Exclude", "ExcludeRegionSample", "Type", "NuisanceParameter", "Category", "SubCategory",
         *VARIED, "WeightUp", "WeightDown", "WeightSufUp", "WeightSufDown", "Symmetrisation", "Smoothing", "OverallUp",
         "OverallDown", "ScaleUp", "ScaleDown", "DropShapeIn", "DropNorm", "ReferenceSample", "ReferencePruning",
-        "SampleUp", "SampleDown", "Decorrelate", "NoPruning",
+        "SampleUp", "SampleDown", "Decorrelate", "NoPruning", "SmoothingOption",
     ),
 }  # fmt: skip
 """Settings that the likelihood is made of."""
@@ -91,8 +92,7 @@ LOOKS: Mapping[str, tuple[str, ...]] = {
 ONLY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Job", "StatOnly"): ("FALSE", "hold the parameters with --fix"),
     ("Job", "CorrectNormForNegativeIntegral"): ("FALSE", ""),
-    ("Job", "TtresSmoothing"): ("FALSE", ""),
-    ("Job", "SmoothingOption"): ("MAXVARIATION", ""),
+    ("Job", "TtresSmoothing"): ("FALSE", "set SmoothingOption: TTBARRESONANCE"),
     ("Job", "SmoothMorphingTemplates"): ("FALSE", ""),
     ("Job", "PropagateSystsForMorphing"): ("FALSE", ""),
     ("Job", "AllowWrongRegionSample"): ("FALSE", "take out names that do not exist"),
@@ -110,13 +110,15 @@ ONLY: Mapping[tuple[str, str], tuple[str, str]] = {
     ("Limit", "LimitBlind"): ("FALSE", "blind with --asimov or --blind"),
     ("Significance", "SignificanceBlind"): ("FALSE", "blind with --asimov or --blind"),
     ("Region", "DataType"): ("DATA", "blind with --blind"),
-    ("Sample", "Smooth"): ("FALSE", ""),
     ("Sample", "IgnoreSelection"): ("FALSE", ""),
     ("Systematic", "IsFreeParameter"): ("FALSE", ""),
     ("Systematic", "PreSmoothing"): ("FALSE", ""),
     ("Systematic", "SubtractRefSampleVar"): ("FALSE", ""),
 }
 """Settings that are read with one value only (block, setting: value), and what to do instead of another."""
+
+SMOOTHINGS = ("MAXVARIATION", "TTBARRESONANCE", "COMMONTOOLSMOOTHMONOTONIC", "COMMONTOOLSMOOTHPARABOLIC")
+"""Values of SmoothingOption that are read: not TCHANNEL, and not KERNEL..., which depend on the version of ROOT."""
 
 BLINDING = (("Limit", "LimitBlind"), ("Significance", "SignificanceBlind"), ("Region", "DataType"))
 """Settings that hide nothing more where the fit is blind."""
@@ -126,7 +128,7 @@ OTHERS = (
 )  # fmt: skip
 """Settings of a sample that name others whose histograms are added to, taken from or multiplied with its own."""
 
-_JOB = re.compile(r"^[ \t]*Job[ \t]*:", re.MULTILINE)
+_JOB = re.compile(r"^[ \t]*(?:Job|INCLUDE)[ \t]*:", re.MULTILINE)
 _ITEM = re.compile(r'(?:"[^"]*"|[^,"])+')
 
 
@@ -137,14 +139,14 @@ class Block:
     path: str
     kind: str
     name: str
-    line: int
-    settings: Mapping[str, tuple[int, str]]
+    place: Place
+    settings: Mapping[str, tuple[Place, str]]
     copy: tuple[int, int] = (0, 1)
 
     def wrong(self, reason: str, key: str | None = None) -> InputError:
         """An error at the line of a setting, or of the block."""
-        line = self.settings[key][0] if key is not None and key in self.settings else self.line
-        return InputError(f"line {line} of the TRExFitter configuration '{self.path}', {self.kind} {reason}")
+        place = self.settings[key][0] if key is not None and key in self.settings else self.place
+        return InputError(f"{place}, {self.kind} {reason}")
 
     def raw(self, key: str) -> str:
         """A value as it is written; of several blocks in one, that of this one."""
@@ -223,19 +225,13 @@ def others(sample: Block, *keys: str) -> list[str]:
 
 
 def looks_like_trexfitter(path: str | Path) -> bool:
-    """Whether a file is a TRExFitter configuration: by its ending, and a block `Job`."""
+    """Whether a file is a TRExFitter configuration: by its ending, and a block `Job` or `INCLUDE`."""
     return _JOB.search(head_of(path, SUFFIXES)) is not None
 
 
 def read_blocks(path: str | Path) -> list[Block]:
     """The checked blocks of a configuration; raises InputError with the line of the first fault."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read the TRExFitter configuration '{path}': {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"cannot read the TRExFitter configuration '{path}': it is not text (UTF-8)") from error
-    blocks = [block for found in _split(text, str(path)) for block in _copies(found)]
+    blocks = [block for found in _split(lines_of(path), str(path)) for block in _copies(found)]
     needed = {name for block in blocks for name in (*others(block), *block.names("ReferenceSample"))}
     needed |= {name for block in blocks for end in ("Up", "Down") for name in block.names(f"Sample{end}")}
     blinded = fit_is_blind(blocks)
@@ -255,37 +251,31 @@ def read_blocks(path: str | Path) -> list[Block]:
     return blocks
 
 
-def _split(text: str, path: str) -> Iterator[Block]:
+def _split(lines: Sequence[Line], path: str) -> Iterator[Block]:
     """The blocks: one begins with its kind, and where kind and setting have the same name, after a blank line."""
     found: Block | None = None
-    settings: dict[str, tuple[int, str]] = {}
+    settings: dict[str, tuple[Place, str]] = {}
     blank = True
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for place, raw in lines:
         line = _without_comment(raw)
         if not line.strip():
             blank = blank or not raw.strip()
             continue
         key, colon, value = (part.strip() for part in line.partition(":"))
         if not colon:
-            raise InputError(
-                f"line {number} of the TRExFitter configuration '{path}': expected 'Key: value', got "
-                f"'{line.strip()[:60]}'"
-            )
+            raise InputError(f"{place}: expected 'Key: value', got '{line.strip()[:60]}'")
         ambiguous = key in ("NormFactor", "ShapeFactor")
         if key in KINDS and (blank or not ambiguous):
             if found is not None:
                 yield found
             settings = {}
-            found = Block(path, key, value, number, settings)
+            found = Block(path, key, value, place, settings)
         elif found is None or (blank and not raw[:1].isspace()):
-            raise InputError(
-                f"line {number} of the TRExFitter configuration '{path}': unknown block '{key}'; known are "
-                f"{', '.join(KINDS)}"
-            )
+            raise InputError(f"{place}: unknown block '{key}'; known are {', '.join(KINDS)}")
         elif key in settings:
             raise found.wrong(f"{found.name}: {key} is there twice", key)
         else:
-            settings[key] = (number, value)
+            settings[key] = (place, value)
         blank = False
     if found is not None:
         yield found

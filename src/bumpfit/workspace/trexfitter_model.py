@@ -56,9 +56,11 @@ class _Builder:
         self.types, self.blocks = types, of["Sample"]
         self.samples = [b for b in of["Sample"] if types[b.name] in ("SIGNAL", "BACKGROUND")]
         self.factors, self.shapes = of["NormFactor"], of["ShapeFactor"]
+        self.constraints = {b.name: _constraint(b) for b in self.factors if b.number("Tau", 0.0) != 0.0}
         self.varied = [b for b in blocks if b.kind == "Systematic"]
         self.systematics = Systematics(job)
         self.settings: dict[str, Spec] = {}
+        self.regularised: dict[str, str] = {}
         self.fit = next((b for b in blocks if b.kind == "Fit" and fit_is_blind([b])), None)
         for what, there in (("region to fit", self.regions), ("sample to fit", self.samples)):
             if not there:
@@ -109,7 +111,7 @@ class _Builder:
         at = {name: setting["inits"][0] for name, setting in self.settings.items() if "inits" in setting}
         at[poi] = fit.number("POIAsimov", at.get(poi, 1.0))
         warnings.warn(
-            f"FitBlind is TRUE in line {fit.settings['FitBlind'][0]} of '{fit.path}': the data of all regions are "
+            f"FitBlind is TRUE in {fit.settings['FitBlind'][0]}: the data of all regions are "
             f"those expected with {poi} = {at[poi]:g}, for limits and significances too",
             InputWarning,
             stacklevel=2,
@@ -118,7 +120,10 @@ class _Builder:
         for channel in channels:
             total = np.zeros(len(channel["samples"][0]["data"]))
             for sample in channel["samples"]:
-                kinds = {modifier["name"]: modifier["type"] for modifier in sample["modifiers"]}
+                kinds = {m["name"]: m["type"] for m in sample["modifiers"]}
+                for name in kinds.keys() & self.regularised.keys():
+                    del kinds[name]
+                    kinds[self.regularised[name]] = NORMFACTOR.kind
                 if NORMFORMULA.kind in kinds.values():
                     raise fit.wrong(f"'{fit.name}': FitBlind is not read with Expression or Morphing", "FitBlind")
                 scale = math.prod(at[name] for name, kind in kinds.items() if kind == NORMFACTOR.kind)
@@ -169,7 +174,7 @@ class _Builder:
                 raise formula.wrong(
                     f"'{formula.name}': the sample '{sample.name}' has it as a factor too", "Expression"
                 )
-            yield {"name": words[0], "type": NORMFACTOR.kind, "data": None}
+            yield self._factor(words[0])
         for block in self.factors:
             if "Expression" in block.settings:
                 if applies(region, sample, block):
@@ -183,10 +188,17 @@ class _Builder:
                 if block.flag("Constant", False):
                     setting["fixed"] = True
                 self._set(block, block.name, setting)
-                yield {"name": block.name, "type": NORMFACTOR.kind, "data": None}
+                yield self._factor(block.name)
         shapes = [*sample.names("ShapeFactor")[:1], *(b.name for b in self.shapes if applies(region, sample, b))]
         for name in dict.fromkeys(shapes):
             yield {"name": name, "type": SHAPEFACTOR.kind, "data": None}
+
+    def _factor(self, name: str) -> Spec:
+        """A free factor; one with a constraint is a formula, for HistFactory's free factors have none."""
+        if name not in self.constraints:
+            return {"name": name, "type": NORMFACTOR.kind, "data": None}
+        self.regularised[f"{name}_regularised"] = name
+        return {"name": f"{name}_regularised", "type": NORMFORMULA.kind, "data": {"formula": f"'{name}'"}}
 
     def _formula(self, block: Block) -> Spec:
         """A factor that is an expression of others, EXPRESSION:NAME[START,LOW,HIGH],NAME[...]."""
@@ -249,8 +261,19 @@ class _Builder:
         return words[0], sample.finite(words[1], "Morphing")
 
     def _set(self, block: Block, name: str, setting: Spec) -> None:
+        setting = {**setting, **self.constraints.get(name, {})}
         if self.settings.setdefault(name, setting) != setting:
             raise block.wrong(f"'{block.name}': '{name}' has another start or range elsewhere")
+
+
+def _constraint(block: Block) -> Spec:
+    """The Gaussian of `Tau` (Tikhonov's regularisation): around the nominal value, 1 / Tau wide.
+
+    TRExFitter puts it into the likelihood of its fits (FitUtils::ApplyExternalConstraints in FitUtils.cc).
+    """
+    if "Expression" in block.settings:
+        raise block.wrong(f"'{block.name}': Tau of a factor that is an Expression is not read", "Tau")
+    return {"auxdata": [block.number("Nominal", 1.0)], "sigmas": [1.0 / abs(block.number("Tau", 0.0))]}
 
 
 def hat(name: str, values: Sequence[float], i: int) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.types import Floats
+from bumpfit.workspace.smoothing_joined import smooth_nominal, smooth_twice
 from bumpfit.workspace.templates import Template
-from bumpfit.workspace.trexfitter import Block, applies, others
+from bumpfit.workspace.trexfitter import SMOOTHINGS, Block, applies, others
 from bumpfit.workspace.trexfitter_templates import ENDS, TRExTemplates
 from bumpfit.workspace.variations import EMPTY, without_empty_bins
 
@@ -26,15 +27,18 @@ UNCHANGED = 1e-4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Varied:
-    """One systematic of a sample: its block, the name of its parameter, templates up and down."""
+    """One systematic of a sample: its block, the name of its parameter, templates up and down, and their statistical
+    errors where they are still those that were read.
+    """
 
     block: Block
     parameter: str
     pair: tuple[Floats, Floats]
+    errors: tuple[Floats, Floats] | None = None
 
     def through(self, change: Callable[[Floats, int], Floats]) -> Varied:
         """The same with both templates changed; `change` is told which one, 0 or 1."""
-        return dataclasses.replace(self, pair=(change(self.pair[0], 0), change(self.pair[1], 1)))
+        return dataclasses.replace(self, pair=(change(self.pair[0], 0), change(self.pair[1], 1)), errors=None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +84,7 @@ class RegionSamples:
                    for n in b.names(key)}  # fmt: skip
         for name, block in self.blocks.items():
             if self.kinds[name] != "GHOST" or name in needed:
-                self.done[name] = self._without_empty_bins(block, self._worked_out(block))
+                self.done[name] = self._smoothed(block, self._without_empty_bins(block, self._worked_out(block)))
         return {name: found for name, found in self.done.items() if self.kinds[name] != "GHOST"}
 
     # ------------------------------------------------------------ as read
@@ -94,7 +98,7 @@ class RegionSamples:
             separate = block.flag("SeparateGammas", False) and kind in ("SIGNAL", "BACKGROUND")
             if separate and self.templates.job.text("MCstatThreshold").upper() != "NONE":
                 errors, name = np.nan_to_num(nominal.errors), f"stat_{block.name}"
-                own = Block(block.path, "Systematic", name, block.line, {"Type": (block.line, "SHAPE")})
+                own = Block(block.path, "Systematic", name, block.place, {"Type": (block.place, "SHAPE")})
                 varied.append(Varied(own, name, (nominal.values + errors, nominal.values)))
             self.raw[block.name] = Yields(nominal, tuple(varied))
         return self.raw[block.name]
@@ -127,9 +131,9 @@ class RegionSamples:
             raise systematic.wrong(
                 f"'{systematic.name}': it names no varied {self.templates.kind.lower()}s, up or down"
             )
-        found = []
+        found, errors = [], []
         for end in ENDS:
-            values = nominal.values
+            values, error = nominal.values, nominal.errors
             if self.templates.varies(systematic, end):
                 varied = self.templates.template(self.region, sample, systematic, end)
                 if not np.array_equal(varied.edges, nominal.edges):
@@ -137,9 +141,11 @@ class RegionSamples:
                         f"'{systematic.name}': {end} of sample '{sample.name}' in region '{self.region.name}' has "
                         "other bins than the nominal histogram"
                     )
-                values = self._by_reference(systematic, sample, nominal, varied.values)
+                values, error = self._by_reference(systematic, sample, nominal, varied.values), varied.errors
             found.append(values)
-        return Varied(systematic, parameter, (found[0], found[1]))
+            errors.append(np.nan_to_num(error))
+        known = None if systematic.text("ReferenceSample") else (errors[0], errors[1])
+        return Varied(systematic, parameter, (found[0], found[1]), known)
 
     def _by_reference(self, systematic: Block, sample: Block, nominal: Template, varied: Floats) -> Floats:
         """The variation of a reference sample, carried over with its relative change of the sum."""
@@ -219,11 +225,12 @@ class RegionSamples:
         names = [part.block.text(f"Sample{end}") for end in ENDS]
         if not any(names):
             return part
-        found = []
+        found, errors = [], []
         for name, end in zip(names, ENDS, strict=True):
-            values = nominal.values
+            values, error = nominal.values, nominal.errors
             if name:
-                values = self._other(name, part.block, f"Sample{end}").nominal.values
+                other = self._other(name, part.block, f"Sample{end}").nominal
+                values, error = other.values, other.errors
                 reference = part.block.text("ReferenceSample")
                 if reference:
                     theirs = self._other(reference, part.block, "ReferenceSample").nominal.values
@@ -231,10 +238,14 @@ class RegionSamples:
                 if len(values) != len(nominal.values):
                     raise part.block.wrong(f"'{part.block.name}': Sample{end} has other bins", f"Sample{end}")
             found.append(values)
-        return dataclasses.replace(part, pair=(found[0], found[1]))
+            errors.append(np.nan_to_num(error))
+        known = None if part.block.text("ReferenceSample") else (errors[0], errors[1])
+        return dataclasses.replace(part, pair=(found[0], found[1]), errors=known)
 
     def _without_empty_bins(self, block: Block, found: Yields) -> Yields:
         if self.kinds[block.name] not in ("BACKGROUND", "GHOST"):
+            return found
+        if (found.nominal.values > 0).all():
             return found
         guess = self.templates.job.flag("GuessMCStatEmptyBins", True)
         flat = [part for varied in found.varied for part in varied.pair]
@@ -242,17 +253,48 @@ class RegionSamples:
         return Yields(
             nominal,
             tuple(
-                dataclasses.replace(varied, pair=(parts[2 * i], parts[2 * i + 1]))
+                dataclasses.replace(varied, pair=(parts[2 * i], parts[2 * i + 1]), errors=None)
                 for i, varied in enumerate(found.varied)
             ),
         )
+
+    def _smoothed(self, block: Block, found: Yields) -> Yields:
+        """`Smooth: TRUE`: the nominal template smoothed; of varied ones the small bins raised, OVERALL made again."""
+        if not block.flag("Smooth", False) or self.region.flag("SkipSmoothing", False):
+            return found
+        if self.kinds[block.name] == "DATA":
+            raise block.wrong(f"'{block.name}': Smooth of data is not read", "Smooth")
+        if self.templates.job.word("SmoothingOption", "MAXVARIATION", SMOOTHINGS) == "TTBARRESONANCE":
+            nominal = smooth_twice(found.nominal)
+        else:
+            nominal = smooth_nominal(found.nominal)
+        parts = []
+        for part in found.varied:
+            kind = part.block.word("Type", "HISTO", ("HISTO", "OVERALL", "SHAPE"))
+            if kind == "SHAPE":
+                raise block.wrong(
+                    f"'{block.name}': Smooth is not read with '{part.block.name}', of type SHAPE or of SeparateGammas",
+                    "Smooth",
+                )
+            if kind == "OVERALL":
+                up, down = (1.0 + part.block.number(f"Overall{end}", 0.0) for end in ENDS)
+                parts.append(dataclasses.replace(part, pair=(nominal.values * up, nominal.values * down)))
+                continue
+            errors = part.errors or (found.nominal.errors, found.nominal.errors)
+            templates = [
+                smooth_nominal(Template(nominal.edges, values, error), 0.0)
+                for values, error in zip(part.pair, errors, strict=True)
+            ]
+            known = (templates[0].errors, templates[1].errors) if part.errors else None
+            parts.append(dataclasses.replace(part, pair=(templates[0].values, templates[1].values), errors=known))
+        return Yields(nominal, tuple(parts))
 
 
 def _as_histograms(theirs: Varied) -> Block:
     """The systematic as another sample inherits it: by the parameter's name, and never by numbers."""
     settings = dict(theirs.block.settings)
     if theirs.block.word("Type", "HISTO", ("HISTO", "OVERALL", "SHAPE")) == "OVERALL":
-        settings["Type"] = (theirs.block.line, "HISTO")
+        settings["Type"] = (theirs.block.place, "HISTO")
     for key in ("SampleUp", "SampleDown"):
         settings.pop(key, None)
     return dataclasses.replace(theirs.block, name=theirs.parameter, settings=settings)

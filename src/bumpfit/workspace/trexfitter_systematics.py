@@ -17,11 +17,12 @@ from bumpfit.workspace.effects_bins import SHAPESYS
 from bumpfit.workspace.effects_scale import NORMSYS
 from bumpfit.workspace.effects_shape import HISTOSYS
 from bumpfit.workspace.smoothing import smooth_variations
+from bumpfit.workspace.smoothing_joined import smooth_extrema, smooth_resonance
 from bumpfit.workspace.templates import Template
-from bumpfit.workspace.trexfitter import Block, chosen
+from bumpfit.workspace.trexfitter import SMOOTHINGS, Block, chosen
 from bumpfit.workspace.trexfitter_samples import Varied, Yields
 from bumpfit.workspace.trexfitter_templates import ENDS
-from bumpfit.workspace.variations import EMPTY, SYMMETRISED, scaled_shift
+from bumpfit.workspace.variations import EMPTY, SYMMETRISED, errors_of_symmetric, scaled_shift
 
 Spec = dict[str, Any]
 
@@ -92,7 +93,7 @@ class Systematics:
         where = f"'{block.name}' of sample '{sample.name}' in region '{region.name}'"
         if kind == "HISTO":
             pair = self._checked(block, where, nominal.values, pair)
-            pair = self._corrected(region, block, nominal, pair)
+            pair = self._corrected(region, varied, nominal, pair)
         total = _effective(nominal.values)
         if total <= 0:
             raise block.wrong(f"{where}: the sample has no events, so there is no relative effect")
@@ -137,29 +138,63 @@ class Systematics:
         return fixed[0], fixed[1]
 
     def _corrected(
-        self, region: Block, block: Block, nominal: Template, pair: tuple[Floats, Floats]
+        self, region: Block, varied: Varied, nominal: Template, pair: tuple[Floats, Floats]
     ) -> tuple[Floats, Floats]:
         """Smoothed and made symmetric; one-sided ones in this order, others in the other."""
+        block = varied.block
         word = block.word("Symmetrisation", "NONE", ("NONE", *SYMMETRISED))
-        level = block.number("Smoothing", 0.0)
-        smooth = level > 0 and not region.flag("SkipSmoothing", False)
-
-        def smoothed(parts: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-            if not smooth:
-                return parts
-            errors = np.nan_to_num(nominal.errors)
-            first, second = (smooth_variations(nominal.values, errors, part, int(level) // 10) for part in parts)
-            return first, second
-
+        option = block.word("SmoothingOption", self.job.text("SmoothingOption", SMOOTHINGS[0]).upper(), SMOOTHINGS)
+        level = int(block.number("Smoothing", 0.0))
+        if level <= 0 or len(pair[0]) < 2 or region.flag("SkipSmoothing", False):
+            level = 0
+        exact = Template(nominal.edges, nominal.values, np.nan_to_num(nominal.errors))
+        errors = self._errors(varied, option) if level else (exact.errors, exact.errors)
         if word == "ONESIDED":
-            pair = smoothed(pair)
-        up, down = (
-            scaled_shift(nominal.values, part, self._scale(region, block, end))
-            for part, end in zip(pair, ENDS, strict=True)
-        )
+            pair = self._smoothed(block, option, level, exact, pair, errors)
+        scales = [self._scale(region, block, end) for end in ENDS]
+        up, down = (scaled_shift(exact.values, part, scale) for part, scale in zip(pair, scales, strict=True))
+        if word == "ONESIDED":
+            return SYMMETRISED[word](exact.values, up, down)
+        e = tuple(abs(scale) * error for scale, error in zip(scales, errors, strict=True))
         if word != "NONE":
-            up, down = SYMMETRISED[word](nominal.values, up, down)
-        return (up, down) if word == "ONESIDED" else smoothed((up, down))
+            parts = Template(exact.edges, up, e[0]), Template(exact.edges, down, e[1])
+            up, down = SYMMETRISED[word](exact.values, up, down)
+            e = errors_of_symmetric(word, exact, *parts, up)
+        return self._smoothed(block, option, level, exact, (up, down), (e[0], e[1]))
+
+    def _errors(self, varied: Varied, option: str) -> tuple[Floats, Floats]:
+        """Statistical errors of the varied templates; zeros for smoothings that do not look at them."""
+        if option != "TTBARRESONANCE":
+            return np.zeros_like(varied.pair[0]), np.zeros_like(varied.pair[1])
+        if varied.errors is None:
+            raise varied.block.wrong(
+                f"'{varied.block.name}': {option} needs the statistical errors of its templates, which are not known "
+                "where they come from several samples or had empty bins mended; take another SmoothingOption",
+                "Smoothing",
+            )
+        return varied.errors
+
+    def _smoothed(
+        self, block: Block, option: str, level: int, nominal: Template, pair: tuple[Floats, Floats],
+        errors: tuple[Floats, Floats],
+    ) -> tuple[Floats, Floats]:  # fmt: skip
+        """Both templates, smoothed as the option and its level say."""
+        if not level:
+            return pair
+        if option == "TTBARRESONANCE" and not 10 <= level < 1000:
+            raise block.wrong(
+                f"'{block.name}': Smoothing with {option} is 10 to 99 (correlated with the nominal one) or 100 to 999 "
+                f"(independent), got {level}", "Smoothing",
+            )  # fmt: skip
+
+        def one(values: Floats, error: Floats) -> Floats:
+            if option == "MAXVARIATION":
+                return smooth_variations(nominal.values, nominal.errors, values, level // 10)
+            if option == "TTBARRESONANCE":
+                return smooth_resonance(nominal, Template(nominal.edges, values, error), independent=level >= 100)
+            return smooth_extrema(nominal, values, int(option == "COMMONTOOLSMOOTHPARABOLIC"))
+
+        return one(pair[0], errors[0]), one(pair[1], errors[1])
 
     def _scale(self, region: Block, block: Block, end: str) -> float:
         """ScaleUp or ScaleDown: one number, or REGION:NUMBER for some."""

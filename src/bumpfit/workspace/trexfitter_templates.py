@@ -8,7 +8,6 @@ behind one another. Several of them are added.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from bumpfit.histograms import Histogram, from_counts
 from bumpfit.types import Floats
 from bumpfit.workspace.templates import RootHistograms, Template, filled
 from bumpfit.workspace.trexfitter import Block
+from bumpfit.workspace.trexfitter_lines import found_beside
 
 ENDS = ("Up", "Down")
 
@@ -29,7 +29,7 @@ class TRExTemplates(RootHistograms):
     def __init__(self, path: Path, job: Block) -> None:
         super().__init__("histograms of a TRExFitter configuration")
         self.job = job
-        self.bases = (path.parent, path.parent.parent, Path.cwd())
+        self.path = path
         self.trees = job.word("ReadFrom", "HIST", ("HIST", "NTUP")) == "NTUP"
         self.kind = "Ntuple" if self.trees else "Histo"
         self.with_flow = job.flag("MergeUnderOverFlow", self.trees)
@@ -98,9 +98,9 @@ class TRExTemplates(RootHistograms):
         return [name + "".join(suffix) for name in names for suffix in itertools.product(*suffixes)]
 
     def _located(self, file: str, where: str) -> Path:
-        for base in self.bases:
-            if os.path.isfile(base / file):  # also where no file can have that name
-                return base / file
+        found = found_beside(file, self.path)
+        if found is not None:
+            return found
         raise InputError(
             f"there is no file '{file}' of {where}, seen from '{Path(self.job.path).parent}', the folder above and the "
             "working folder"

@@ -48,6 +48,26 @@ SYMMETRISED: Mapping[str, Callable[[Floats, Floats, Floats], Pair]] = {
 """TRExFitter's words for these."""
 
 
+def errors_of_symmetric(
+    word: str, nominal: Template, up: Template, down: Template, result: Floats
+) -> tuple[Floats, Floats]:
+    """Statistical errors of templates that were made symmetric, as ROOT's histograms carry them on without correlation.
+
+    Of TWOSIDED, ABSMEAN and MAXIMUM; the mirror image has those of the other one (InvertShift in HistoTools.cc of
+    TRExFitter). `result` is upwards.
+    """
+    n, seen = nominal.values, nominal.values != 0
+    squares = []
+    for part in (up, down):
+        ratio = np.divide(part.values, n, out=np.zeros_like(n), where=seen)
+        scaled = np.divide(np.hypot(part.errors, ratio * nominal.errors), n, out=np.zeros_like(n), where=seen)
+        squares.append(scaled**2)
+    square = squares[0] if word == "MAXIMUM" else (squares[0] + squares[1]) / 4.0
+    ratio = np.divide(result, n, out=np.zeros_like(n), where=seen)
+    own = np.sqrt(square * n**2 + (ratio * nominal.errors) ** 2)
+    return own, own
+
+
 def _around(nominal: Floats, shift: Floats) -> Pair:
     up = np.where(nominal != 0, np.maximum(nominal + shift, 0.0), 0.0)  # a ratio to 0 is 0 there
     return up, mirrored(nominal, up)
