@@ -2,9 +2,10 @@
 
 The protocol (https://uhi.readthedocs.io) is `kind`, `axes` with `traits`, `values()`, `variances()`; boost-histogram,
 hist and uproot follow it. What it says is believed: a histogram of means is no spectrum, variances of None are unknown
-(the histogram was filled with weights and has not kept their squares), a category axis has no masses, and bins below
-and above the axis belong to the histogram. UHI JSON (schema 1) is the same in a file: one histogram, or several by
-name.
+(the histogram was filled with weights and has not kept their squares), a category axis has no masses, a circular one
+has folded into its bins what lies outside, and bins below and above the axis belong to the histogram. UHI JSON (schema
+1) is the same in a file: one histogram, or several by name. What contents can be is said here for all readers
+(`check_contents`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ Array = NDArray[np.float64]
 
 SCHEMA = "uhi_schema"
 
+HISTOGRAMS = ("TH1", "TH2", "TH3", "TProfile")
+"""Beginnings of classes of ROOT that are looked into; those that are no counts on one axis say so."""
+
 UNKNOWN = (
     "the histogram was filled with weights (or scaled) but keeps no variances, so its errors are unknown; "
     "fill it with storage Weight()"
+)
+CIRCULAR = (
+    "got a histogram with a circular axis, in whose bins lies what was outside of it, too; expected an axis with ends: "
+    "fill it without circular=True, or give the pair (counts, edges)"
 )
 
 
@@ -39,6 +47,38 @@ class Content:
     edges: Array
     counts: Array
     variances: Array
+
+
+def check_contents(counts: Array, variances: Array, what: str = "the histogram", flow: int = 0) -> None:
+    """Raise InputError unless contents and variances of the bins, same shape (B,), are finite and no variance negative.
+
+    Where both are one they are plain counts. `flow`: 1 where the first and the last bin are under- and overflow.
+    """
+    for name, array in (("content", counts), ("variance", variances)):
+        wrong = ~np.isfinite(array) if name == "content" else ~np.isfinite(array) | (array < 0)
+        if not wrong.any():
+            continue
+        at = int(np.argmax(wrong))
+        outside = {-1: "the underflow", counts.size - 2 * flow: "the overflow"} if flow else {}
+        place = outside.get(at - flow, f"bin {at + 1 - flow}")
+        plain = name == "variance" and np.array_equal(counts, variances)
+        said = f"got a {'content' if plain else name} of {array[at]:g} in {place} of {what}; expected "
+        if not np.isfinite(array[at]):
+            raise InputError(said + "finite numbers: fill it again without values and weights that are NaN or infinite")
+        if plain:
+            raise InputError(said + "counts that are not negative; sums of weights need their variances (Weight())")
+        raise InputError(said + "variances that are not negative: the sums of the squared weights (storage Weight())")
+
+
+def check_errors(counts: Array, variances: Array) -> None:
+    """Raise InputError where a bin has contents, shape (B,), and a variance of 0, which no sum of weights has."""
+    wrong = (counts != 0) & (variances == 0)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise InputError(
+            f"got a variance of 0 in bin {at + 1} of the histogram, which holds {counts[at]:g}; expected the sum of "
+            "the squared weights: fill it with storage Weight(), or give the counts without variances"
+        )
 
 
 def follows_protocol(source: Any) -> bool:
@@ -54,19 +94,33 @@ def is_serialised(source: Any) -> bool:
 def from_protocol(source: Any) -> Content:
     """Contents of a histogram of the UHI protocol.
 
-    Raises InputError for several axes, categories, means instead of counts, and unknown variances.
+    Raises InputError for several axes, categories, circular axes, means instead of counts, unknown variances, and
+    contents that `check_contents` and `check_errors` refuse.
     """
-    kind = getattr(source, "kind", "COUNT")
-    _counts_only(str(getattr(kind, "value", kind)))
-    axes = tuple(source.axes)
-    _one_axis(len(axes))
-    axis = axes[0]
+    axis = one_axis_of_counts(source)
     edges = _edges(axis)
     variances = _flow(source.variances, axis, edges)
     if variances is None:
         raise InputError(UNKNOWN)
     counts = _flow(source.values, axis, edges)
     assert counts is not None
+    return _content(edges, counts, variances)
+
+
+def one_axis_of_counts(source: Any) -> Any:
+    """The axis of a histogram of the UHI protocol; raises InputError for several, circular ones, and for means."""
+    kind = getattr(source, "kind", "COUNT")
+    _counts_only(str(getattr(kind, "value", kind)))
+    axes = tuple(source.axes)
+    _one_axis(len(axes))
+    if getattr(getattr(axes[0], "traits", None), "circular", False):
+        raise InputError(CIRCULAR)
+    return axes[0]
+
+
+def _content(edges: Array, counts: Array, variances: Array) -> Content:
+    check_contents(counts, variances, flow=1)
+    check_errors(counts[1:-1], variances[1:-1])
     return Content(edges, counts, variances)
 
 
@@ -78,7 +132,7 @@ def from_file(source: str | Path) -> Content:
     """
     path, name = split_name(str(source))
     if path.suffix == ".root":
-        return _from_root(path, name)
+        return in_root(path, name)[1]
     tree = _read(path)
     if name is None:
         return from_json(tree)
@@ -94,7 +148,11 @@ def split_name(text: str) -> tuple[Path, str | None]:
     return (Path(text), None) if found is None else (Path(found[1]), found[2])
 
 
-def _from_root(path: Path, name: str | None) -> Content:
+def in_root(path: Path, name: str | None, how: str = "FILE:NAME") -> tuple[str, Content]:
+    """Name and contents of a histogram of a ROOT file: of the only one of counts, or of that called `name`.
+
+    `how` it is named, for the message. Raises InputError and MissingExtraError as `from_file`.
+    """
     try:
         import uproot
     except ImportError as error:
@@ -103,16 +161,22 @@ def _from_root(path: Path, name: str | None) -> Content:
         raise InputError(f"there is no file {path}")
     try:
         with uproot.open(path) as file:
-            known = [key for key, kind in file.classnames(cycle=False).items() if kind.startswith(("TH1", "TProfile"))]
+            kinds = file.classnames(cycle=False, recursive=True)
+            known = [key for key, kind in kinds.items() if kind.startswith("TH1")]
             if name is None and len(known) == 1:
                 name = known[0]
-            found = file[name] if name in known else None
+            found = file[name] if kinds.get(name or "", "").startswith(HISTOGRAMS) else None
     except Exception as error:  # uproot passes on whatever a damaged file makes of it
-        raise InputError(f"cannot read a histogram from {path}: {error}") from error
-    if found is None:
-        asked = "several histograms" if name is None else f"no histogram '{name}'"
-        raise InputError(f"{path} has {asked if known else 'no histogram'}; it has {', '.join(known) or 'none'}")
-    return from_protocol(found)
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot read a histogram from {path}: {said}") from error
+    if name is None or found is None:
+        asked = f"{len(known)} histograms" if name is None else f"no histogram '{name}'"
+        has = ", ".join(known[:8]) or "none"
+        raise InputError(
+            f"{path} has {asked if known else 'no histogram of counts with one axis'}; it has {has}"
+            + (f"; name one ({how})" if known else "")
+        )
+    return name, from_protocol(found)
 
 
 def from_json(tree: Mapping[str, Any]) -> Content:
@@ -142,12 +206,12 @@ def from_json(tree: Mapping[str, Any]) -> Content:
     counts = _stored(storage, "values", size)
     if kind == "weighted":
         variances = _stored(storage, "variances", size)
-    elif np.array_equal(counts, np.round(counts)):
+    elif np.array_equal(counts, np.round(counts), equal_nan=True):
         variances = counts
     else:
         raise InputError(UNKNOWN)
     ends = (1 - below, 1 - above)
-    return Content(edges, np.pad(counts, ends), np.pad(variances, ends))
+    return _content(edges, np.pad(counts, ends), np.pad(variances, ends))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -214,15 +278,20 @@ def _serialised_axis(axis: Mapping[str, Any]) -> tuple[Array, int, int]:
     kind = axis.get("type")
     try:
         if kind == "regular":
-            edges = np.linspace(float(axis["lower"]), float(axis["upper"]), int(axis["bins"]) + 1)
+            number = axis["bins"]
+            if isinstance(number, bool) or number != int(number) or number < 1:
+                raise InputError(f"got {number} bins for the axis of the UHI histogram; expected 1, 2, ...")
+            edges = np.linspace(float(axis["lower"]), float(axis["upper"]), int(number) + 1)
         elif kind == "variable":
             edges = np.asarray(axis["edges"], dtype=np.float64)
         else:
             raise _categories(f"one of type {kind!r}")
         below, above = (axis[end] for end in ("underflow", "overflow"))
+        if axis.get("circular"):
+            raise InputError(CIRCULAR)
     except KeyError as error:
         raise InputError(f"the axis of the UHI histogram has no {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"the axis of the UHI histogram is not made of numbers: {error}") from error
     return edges, int(bool(below)), int(bool(above))
 
@@ -235,6 +304,8 @@ def _stored(storage: Mapping[str, Any], name: str, size: int) -> Array:
         values = np.asarray(storage[name], dtype=np.float64)
         if "index" in storage:
             index = np.asarray(storage["index"]).reshape(-1)
+            if index.size and (index.min() < 0 or np.unique(index).size < index.size):
+                raise ValueError("an index is negative or there twice")
             full = np.zeros(size)
             full[index] = values
             values = full

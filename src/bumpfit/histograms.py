@@ -205,10 +205,13 @@ def check_edges(edges: ArrayLike) -> Array:
     if result.ndim != 1 or result.size < 2:
         raise InputError(f"bin edges must be a list of at least two numbers, got shape {result.shape}")
     if not np.isfinite(result).all():
-        raise InputError("bin edges must be finite numbers, got NaN or infinity among them")
+        wrong = result[~np.isfinite(result)][0]
+        raise InputError(f"bin edges must be finite numbers, got {wrong:g} among them; end that bin at a number")
     if not (np.diff(result) > 0).all():
         at = int(np.argmin(np.diff(result)))
-        raise InputError(f"bin edges must increase: {result[at + 1]:g} follows {result[at]:g}")
+        raise InputError(
+            f"bin edges must increase, got {result[at + 1]:g} after {result[at]:g}; give each bin a width above 0"
+        )
     return result
 
 
@@ -245,8 +248,9 @@ def from_counts(
 ) -> Histogram:
     """Histogram from ready bin contents, shape (B,); the variances are the counts (Poisson) when not given.
 
-    NaN marks a blinded bin; counts with variances are sums of weights, of either sign. Raises InputError for lengths
-    that do not match the edges, infinities, negative counts without variances, and negative variances.
+    Counts of NaN mark blinded bins; counts with variances are sums of weights, of either sign. Raises InputError for
+    lengths that do not match the edges, infinities, negative counts without variances, and variances that are negative
+    or NaN.
 
     Examples:
         >>> bumpfit.histograms.from_counts([100.0, 110.0, 120.0], [2, 1]).total
@@ -258,13 +262,9 @@ def from_counts(
     for what, array in (("counts", content), ("variances", spread)):
         if array.shape != (bins.size - 1,):
             raise InputError(f"{bins.size} edges need {bins.size - 1} {what}, got shape {array.shape}")
-        signed = what == "counts" and variances is not None
-        if np.isinf(array).any() or ((array < 0).any() and not signed):
-            raise InputError(
-                f"{what} must be finite{'' if signed else ' and not negative'}, got {np.nanmin(array):g} to "
-                f"{np.nanmax(array):g}" + ("; sums of weights need their variances" if what == "counts" else "")
-            )
-    return _make(bins, np.pad(content, 1), np.pad(spread, 1), name)
+    seen = ~np.isnan(content)
+    foreign_histograms.check_contents(np.where(seen, content, 0.0), np.where(seen, spread, 0.0))
+    return _make(bins, np.pad(content, 1), np.pad(np.where(seen, spread, np.nan), 1), name)
 
 
 HistogramLike = Any
@@ -275,18 +275,21 @@ ROOT (with several histograms FILE:NAME), or numpy's pair (counts, edges)."""
 def as_histogram(source: HistogramLike) -> Histogram:
     """A `Histogram` from what users have: one already, a one-dimensional UHI histogram or its JSON, or (counts, edges).
 
-    Under- and overflow are kept. Raises InputError for anything else: several axes, categories, profiles (means instead
-    of counts), and weighted histograms that have not kept their variances.
+    Under- and overflow are kept. Raises InputError for anything else: several axes, categories, circular axes, profiles
+    (means instead of counts), contents that are not finite (only a `Histogram` has blinded bins), and weighted
+    histograms that have not kept their variances.
     """
     if isinstance(source, Histogram):
         return source
     if isinstance(source, tuple) and len(source) == 2:
-        return from_counts(source[1], source[0])
+        made = from_counts(source[1], source[0])
+        foreign_histograms.check_contents(made.counts, made.variances)
+        return made
     if foreign_histograms.follows_protocol(source):
-        return _checked(foreign_histograms.from_protocol(source))
+        return of_content(foreign_histograms.from_protocol(source))
     if foreign_histograms.is_serialised(source):
         in_file = isinstance(source, str | Path)
-        return _checked(foreign_histograms.from_file(source) if in_file else foreign_histograms.from_json(source))
+        return of_content(foreign_histograms.from_file(source) if in_file else foreign_histograms.from_json(source))
     raise InputError(
         f"got {type(source).__name__} for a histogram; expected one of bumpfit.histograms, boost-histogram, hist or "
         "uproot, UHI JSON, a file of it or a ROOT file, or the pair (counts, edges) of numpy.histogram"
@@ -315,7 +318,8 @@ def is_histogram(source: object) -> bool:
     )
 
 
-def _checked(content: foreign_histograms.Content) -> Histogram:
+def of_content(content: foreign_histograms.Content) -> Histogram:
+    """A `Histogram` of what was read of another library; raises InputError for edges that do not increase."""
     inner = from_counts(content.edges, content.counts[1:-1], content.variances[1:-1])
     return _make(inner.edges, content.counts, content.variances, inner.name)
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, ndtr
 
-from bumpfit.errors import InputError, MissingExtraError
-from bumpfit.histograms import Histogram, as_histogram, from_counts
+from bumpfit import foreign_histograms
+from bumpfit.errors import InputError
+from bumpfit.histograms import Histogram, as_histogram, from_counts, of_content
 from bumpfit.published_formats import Table, from_csv, from_yaml, from_yoda
 
 Array = NDArray[np.float64]
@@ -69,7 +70,8 @@ def read(
         file = source if chosen is None else f"{source}:{chosen}"
         return Published(as_histogram(file), chosen or source.stem, "counts of the histogram")
     if kind == ".root":
-        return _root(source, chosen)
+        name, content = foreign_histograms.in_root(source, chosen, "--object NAME")
+        return Published(of_content(content), name, "counts of the histogram")
     if kind not in TABLES:
         raise InputError(f"'{path}' is no published spectrum; known are {', '.join((*TABLES, '.root', '.json'))}")
     found = TABLES[kind](source, chosen)
@@ -92,29 +94,6 @@ def as_written(path: str | Path, chosen: str | None = None) -> Histogram:
         return as_histogram(str(path) if chosen is None else f"{path}:{chosen}")
     found = reader(source, chosen)
     return from_counts(found.edges, found.values)
-
-
-def _root(path: Path, chosen: str | None) -> Published:
-    try:
-        import uproot
-    except ImportError as error:
-        raise MissingExtraError("uproot", "root", "reading spectra of ROOT files") from error
-    try:
-        with uproot.open(path) as file:
-            names = [n.split(";")[0] for n, kind in file.classnames(recursive=True).items() if kind.startswith("TH1")]
-            names = list(dict.fromkeys(names))
-            if chosen is None and len(names) != 1:
-                raise InputError(
-                    f"'{path}' has {len(names)} histograms ({', '.join(names[:8])}); name one with --object"
-                )
-            name = names[0] if chosen is None else chosen
-            if name not in names:
-                raise InputError(f"'{path}' has no histogram '{name}'; it has {', '.join(names[:8]) or 'none'}")
-            return Published(as_histogram(file[name]), name, "counts of the histogram")
-    except InputError:
-        raise
-    except Exception as error:  # uproot passes on whatever a damaged file makes of it
-        raise InputError(f"cannot read '{path}': {' '.join(str(error).split())[:200]}") from error
 
 
 def counts_of(table: Table, luminosity: float | None, to_gev: float, where: str) -> tuple[Array, str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.foreign import read_yaml
-from bumpfit.foreign_histograms import SCHEMA
+from bumpfit.foreign_histograms import SCHEMA, check_contents
 
 Array = NDArray[np.float64]
 
@@ -108,6 +108,7 @@ def table(
             "needs bins without gaps"
         )
     v, d, u = (np.asarray(column, dtype=np.float64)[order] for column in (values, *errors))
+    check_contents(v, np.abs(v), where)
     return Table(np.append(lows, highs[-1]), v, np.abs(d), np.abs(u), name, unit, value_unit)
 
 
@@ -300,7 +301,7 @@ def from_yoda(path: Path, chosen: str | None) -> Table:
     where = f"{name} of '{path}'"
     edges = re.search(r"^Edges\(A1\):\s*\[(.*?)\]", text, flags=re.MULTILINE)
     rows = [line.split() for line in text.splitlines() if re.match(r"[-+]?\.?\d", line.strip())]
-    numbers = [[number(cell, where) for cell in row if cell not in ("---", "nan")] for row in rows]
+    numbers = [[math.nan if cell in ("---", "nan") else number(cell, where) for cell in row] for row in rows]
     least = {"HISTO1D": 2 if edges else 4, "SCATTER2D": 6}.get(kind, 1)
     if any(len(row) < least for row in numbers):
         raise InputError(f"{where} has a row of fewer than {least} numbers")
@@ -310,13 +311,13 @@ def from_yoda(path: Path, chosen: str | None) -> Table:
         if len(inner) != len(ends) - 1:
             raise InputError(f"{where} has {len(ends) - 1} bins but {len(inner)} rows")
         if kind == "HISTO1D":
-            errors = [math.sqrt(max(row[1], 0.0)) for row in inner]
+            errors = _roots([row[0] for row in inner], [row[1] for row in inner], where)
             return table(ends[:-1], ends[1:], [row[0] for row in inner], (errors, errors), where, name=name)
         down = [row[1] if len(row) > 2 else math.nan for row in inner]
         up = [row[2] if len(row) > 2 else math.nan for row in inner]
         return table(ends[:-1], ends[1:], [row[0] for row in inner], (down, up), where, name=name)
     if kind == "HISTO1D":
-        errors = [math.sqrt(max(row[3], 0.0)) for row in numbers]
+        errors = _roots([row[2] for row in numbers], [row[3] for row in numbers], where)
         return table(
             [r[0] for r in numbers],
             [r[1] for r in numbers],
@@ -329,3 +330,9 @@ def from_yoda(path: Path, chosen: str | None) -> Table:
     return table(
         low, high, [r[3] for r in numbers], ([r[4] for r in numbers], [r[5] for r in numbers]), where, name=name
     )
+
+
+def _roots(sums: list[float], squares: list[float], where: str) -> list[float]:
+    """Errors of sums of weights; raises InputError where they or the squares are none."""
+    check_contents(np.array(sums), np.array(squares), where)
+    return [math.sqrt(square) for square in squares]

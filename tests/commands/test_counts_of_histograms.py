@@ -54,7 +54,7 @@ def test_root_files(bumpfit: Run, counting: Path, other: Path, tmp_path: Path) -
     found = bumpfit("fit", counting, "--counts", f"bin={tmp_path / 'h.root'}:SR/data", "--json").json
     assert found["values"] == bumpfit("fit", other, "--json").json["values"]
     said = refused(bumpfit("fit", counting, "--counts", f"bin={tmp_path / 'h.root'}"))
-    assert "several histograms" in said and "SR/other" in said
+    assert "2 histograms" in said and "SR/other" in said
     assert "no histogram 'x'" in refused(bumpfit("fit", counting, "--counts", f"bin={tmp_path / 'h.root'}:x"))
     assert histograms.as_histogram(f"{tmp_path / 'h.root'}:SR/other").counts.tolist() == [2.0]
     (tmp_path / "bad.root").write_bytes(b"nothing")
@@ -80,3 +80,20 @@ def test_wrong_counts(bumpfit: Run, counting: Path, tmp_path: Path, text: str, w
     given = text.replace("FILE", str(tmp_path / "h.json")).replace("WIDE", str(tmp_path / "w.json"))
     assert words in refused(bumpfit("fit", counting, "--counts", given))
     assert "twice" in refused(bumpfit("fit", counting, "--counts", "bin=a.json", "--counts", "bin=b.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"axes": [{**uhi([])["axes"][0], "circular": True}]}, "circular axis"),
+        ({"storage": {"type": "double", "values": [float("nan")]}}, "content of nan in bin 1"),
+        ({"storage": {"type": "weighted", "values": [2.0], "variances": [float("inf")]}}, "variance of inf in bin 1"),
+        ({"storage": {"type": "weighted", "values": [2.0], "variances": [0.0]}}, "variance of 0 in bin 1"),
+    ],
+)
+def test_histograms_that_are_none(bumpfit: Run, counting: Path, tmp_path: Path, change: dict, words: str) -> None:
+    path = tmp_path / "h.json"
+    path.write_text(json.dumps(uhi(COUNTS) | change))
+    assert words in refused(bumpfit("fit", counting, "--counts", f"bin={path}"))
+    assert words in refused(bumpfit("fit", path, "--family", "exponential"))
+    assert words in refused(bumpfit("bumphunter", path, path))

@@ -297,7 +297,9 @@ def test_a_faulty_configuration_is_one_sentence(
     ("arrays", "message"),
     [
         ({"yields": [1.0, 2.0, 3.0]}, "3 bins with 3 edges"),
-        ({"yields": [1.0, np.inf]}, "not finite"),
+        ({"yields": [1.0, np.inf]}, "content of inf in bin 2"),
+        ({"stdev": [-1.0, 1.0]}, "in bin 1"),
+        ({"stdev": [1.0, np.inf]}, "of inf in bin 2"),
         ({"yields": ["a", "b"]}, "cannot read"),
         ({"stdev": np.array([None, 1], dtype=object)}, "cannot read"),
         ({"bins": [0.0, 1.0, 2.5]}, "other edges than its region's Binning"),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from bumpfit.errors import InputError
+from bumpfit.foreign_histograms import check_errors
 from bumpfit.histograms import HistogramLike, as_histogram
 from bumpfit.poisson import deviance
 from bumpfit.shapes.shape import Shape
@@ -47,7 +48,9 @@ class Spectrum:
 
 
 def spectrum(histogram: HistogramLike) -> Spectrum:
-    """What a fit needs of a histogram; raises InputError when there is nothing to fit or counts are negative."""
+    """What a fit needs of a histogram; raises InputError when there is nothing to fit, counts are negative, or bins
+    with contents have a variance of 0.
+    """
     histogram = as_histogram(histogram)
     counts, variances = histogram.counts, histogram.variances
     seen = ~histogram.blinded
@@ -58,6 +61,7 @@ def spectrum(histogram: HistogramLike) -> Spectrum:
         raise InputError(f"cannot fit: {int((counts < 0).sum())} bins have negative contents; merge bins")
     if not counts.sum() > 0:
         raise InputError("cannot fit: the histogram holds no events")
+    check_errors(counts, variances)
     scale = _local_scale(counts, variances) if histogram.weighted else np.ones_like(counts)
     return Spectrum(histogram.edges, seen, counts, scale)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from bumpfit.archives import DAMAGE
 from bumpfit.errors import InputError, InputWarning
+from bumpfit.foreign_histograms import check_contents
 from bumpfit.workspace.cabinetry import Entry, chosen
 from bumpfit.workspace.smoothing import smooth_353qh_twice
 from bumpfit.workspace.templates import RootHistograms, Template, filled
@@ -89,8 +90,8 @@ class CabinetryTemplates(RootHistograms):
             raise InputError(f"cannot read the histogram {file} of {where}: {str(error)[:200]}") from error
         if edges.ndim != 1 or values.shape != (len(edges) - 1,) or errors.shape != values.shape:
             raise InputError(f"the histogram {file} has {values.size} bins with {edges.size} edges")
-        if not np.isfinite(values).all():
-            raise InputError(f"the histogram {file} of {where} has contents that are not finite")
+        # cabinetry has errors of NaN where contents are negative or there are none
+        check_contents(values, np.nan_to_num(errors, nan=0.0, posinf=np.inf), f"{file} ({where})")
         return Template(edges, values, errors)
 
     # ------------------------------------------------------------ what it would write

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from bumpfit.errors import InputError, MissingExtraError
+from bumpfit.foreign_histograms import check_contents, one_axis_of_counts
 from bumpfit.types import Floats
 
 
@@ -53,8 +54,8 @@ class RootHistograms:
         """The histogram `name` of a file; None if it is not there.
 
         `where` names what asks for it and `shown` the file, for messages. Raises InputError for files that cannot be
-        read, objects that are no one-dimensional histograms, and contents that are not finite. Errors may be NaN:
-        those of negative contents without squares of weights are not defined.
+        read, objects that are no histograms of counts with one axis, and contents that `check_contents` refuses. Errors
+        may be NaN: those of negative contents without squares of weights are not defined.
         """
         shown = shown or str(path)
         opened = self._open(path, shown, where)
@@ -62,22 +63,19 @@ class RootHistograms:
             if name not in opened:
                 return None
             histogram = opened[name]
-            if len(getattr(histogram, "axes", ())) != 1 or not hasattr(histogram, "errors"):
-                raise InputError(
-                    f"'{name}' of '{shown}' ({where}) is no histogram with one axis, but {type(histogram).__name__}"
-                )
-            with np.errstate(invalid="ignore"):  # errors of negative contents without squares of weights
-                edges, values, errors = (
-                    np.asarray(part, dtype=np.float64)
-                    for part in (histogram.axes[0].edges(), histogram.values(), histogram.errors())
-                )
-        except InputError:
-            raise
+            if not hasattr(histogram, "axes") or not hasattr(histogram, "variances"):
+                raise InputError(f"it is no histogram, but {type(histogram).__name__}")
+            axis = one_axis_of_counts(histogram)
+            edges, values, squares = (
+                np.asarray(part, dtype=np.float64) for part in (axis.edges(), histogram.values(), histogram.variances())
+            )
+            # contents without squares of weights have errors where they are not negative
+            check_contents(values, squares if histogram.weighted else np.abs(values))
+        except InputError as error:
+            raise InputError(f"the histogram '{name}' of '{shown}' ({where}): {error}") from error
         except Exception as error:  # uproot passes on whatever a damaged file makes of it
             raise InputError(f"cannot read '{name}' of '{shown}' ({where}): {str(error)[:200]}") from error
-        if not np.isfinite(values).all():
-            raise InputError(f"the histogram '{name}' of '{shown}' ({where}) has contents that are not finite")
-        return Template(edges, values, errors)
+        return Template(edges, values, np.sqrt(np.where(squares < 0, np.nan, squares)))
 
     def _open(self, path: Path, shown: str, where: str) -> Any:
         key = str(path)

@@ -7,7 +7,6 @@ for different things, it is read as pyhf does and told: no StatErrorConfig, no N
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import warnings
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from bumpfit.errors import InputError, InputWarning, MissingExtraError
+from bumpfit.errors import InputError, InputWarning
 from bumpfit.workspace.dependents import dependents, numbered
 from bumpfit.workspace.effects import EFFECTS
 from bumpfit.workspace.effects_bins import STATERROR
 from bumpfit.workspace.effects_scale import LUMI, LUMINOSITY
 from bumpfit.workspace.formula import Name, names_in, parse, replaced, written
+from bumpfit.workspace.templates import RootHistograms
 
 HISTOGRAM = ("HistoName", "HistoPath", "InputFile")
 COMBINATION = ("OutputFilePrefix", "Mode")
@@ -42,18 +42,13 @@ def read_xml(path: str | Path, folder: str | Path | None = None) -> dict[str, An
     without uproot, InputError for files that are missing or cannot be read, and for elements that are not known. Warns
     (InputWarning) where defaults of ROOT and pyhf differ.
     """
-    try:
-        import uproot
-    except ImportError as error:
-        raise MissingExtraError("uproot", "root", "reading XML workspaces") from error
     source = Path(path)
     root = _folder(source, folder)
     top = _parse(source)
     _known(top, COMBINATION, ("Input", "Measurement", "Function"), source)
     formulas = _functions(top, source)
     told: list[str] = []
-    with contextlib.ExitStack() as stack:
-        reader = _Files(root, stack, uproot)
+    with _Files(root) as reader:
         try:
             channels = [
                 ChannelReader(inside(root, (e.text or "").strip(), source), reader, formulas, told)
@@ -72,29 +67,22 @@ def read_xml(path: str | Path, folder: str | Path | None = None) -> dict[str, An
     return spec
 
 
-class _Files:
-    """ROOT files, opened once."""
+class _Files(RootHistograms):
+    """ROOT files below a folder, opened once."""
 
-    def __init__(self, root: Path, stack: contextlib.ExitStack, uproot: Any) -> None:
-        self.root, self.stack, self.uproot = root, stack, uproot
-        self.open: dict[str, Any] = {}
+    def __init__(self, root: Path) -> None:
+        super().__init__("histograms of XML workspaces")
+        self.root = root
 
     def histogram(self, file: str, folder: str, name: str, where: str) -> tuple[list[float], list[float]]:
         """Contents and errors of a histogram."""
         if not file or not name:
             raise InputError(f"{where} names no histogram: HistoName and InputFile are needed")
-        if file not in self.open:
-            place = inside(self.root, file, where)
-            try:
-                self.open[file] = self.stack.enter_context(self.uproot.open(place))
-            except (OSError, ValueError) as error:
-                raise InputError(f"cannot read the workspace: the ROOT file '{file}' of {where}: {error}") from error
-        found = self.open[file]
+        place = inside(self.root, file, where)
         for key in (name, f"{folder.strip('/')}/{name}"):
-            if key.strip("/") in found:
-                histogram = found[key.strip("/")]
-                variances = histogram.variances() if histogram.weighted else histogram.values()
-                return histogram.values().tolist(), (variances**0.5).tolist()
+            found = self.find(place, key.strip("/"), where, file)
+            if found is not None:
+                return found.values.tolist(), found.errors.tolist()
         raise InputError(f"the histogram '{name}' of {where} is not in '{file}'")
 
 
