@@ -86,3 +86,17 @@ def test_bias_is_that_of_the_functions(bumpfit: Run, simulated: Path) -> None:
 )  # fmt: skip
 def test_wrong_use_is_one_sentence(bumpfit: Run, simulated: Path, words: tuple[str, ...], message: str) -> None:
     assert message in refused(bumpfit(words[0], simulated / words[1], *words[2:]))
+
+
+def test_too_few_bins_are_one_sentence_everywhere(bumpfit: Run, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("low,high,count\n1000,1300,900\n1300,1600,400\n1600,2000,150\n")
+    peak, at = ("--signal", "gauss:100"), ("--scan-masses", "1500:1500:1")
+    for words in (
+        ("fit", path, "--family", "dijet", "--order", "2", *peak, *at),
+        ("fit", path, "--family", "dijet,ua2", "--envelope", "--order", "2", *peak, *at),
+        ("fit", path, "--family", "dijet", "--order", "3"),
+        ("spurious", path, "--function", "dijet:2", *peak, *at),
+        ("bias", path, "--function", "dijet:2", "--truth", "ua2:2", *peak, "--mass", "1500"),
+    ):
+        assert "only 3 bins; expected 4 or more" in refused(bumpfit(*words))

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from bumpfit import histograms, shapes
 from bumpfit.errors import InputError
+from bumpfit.inference import spectra
 
 EDGES = histograms.mass_edges(2900.0, 7000.0)
 TRUTH = [0.05, 8.0, 6.0, 1.2]
@@ -173,7 +174,7 @@ def test_envelope_is_the_lower_one_and_wider() -> None:
         (lambda: shapes.f_test(1, 3, 1, 3), "nu_b < nu_a"),
         (lambda: shapes.order_by_f_test(sample(1), orders=(3, 2)), "must rise"),
         (lambda: shapes.order_by_f_test(sample(1), mass=100.0), "outside the histogram"),
-        (lambda: shapes.order_by_f_test(sample(1), minimum=1e9), "cannot judge"),
+        (lambda: shapes.order_by_f_test(sample(1), minimum=1e9), "only 1 bin; expected 3"),
         (lambda: shapes.envelope(sample(1), [shapes.dijet(3)] * 2, SIGNAL), "different names"),
         (lambda: shapes.spurious_signal(sample(1), shapes.dijet(3), SIGNAL, [4e3], scale=0), "positive"),
         (lambda: shapes.fit_many(shapes.dijet(3), EDGES, [[1, 2]]), "must have the shape"),
@@ -211,3 +212,37 @@ def test_an_envelope_counts_free_parameters_and_holds_those_of_one_family() -> N
     assert free.curves["exponential3"][0] == pytest.approx(costs, abs=1e-6)
     with pytest.raises(InputError, match=r"no family has a parameter 'exponential2\.p2'"):
         shapes.envelope(data, [two, three], peak, fixed={**mass, "exponential2.p2": 0.0})
+
+
+THREE = histograms.from_counts([1000.0, 1300.0, 1600.0, 2000.0], [900, 400, 150])
+AT = {"mass": 1500.0, "sigma": 100.0}
+NARROW = shapes.tie(shapes.gaussian(), sigma=(100.0, 0.0))
+TWO = shapes.bernstein(2, 1000.0, 2500.0)
+RNG = np.random.default_rng(1)
+
+
+@pytest.mark.parametrize("bins", [3, 4])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda h: shapes.envelope(h, [shapes.dijet(2), shapes.ua2(2)], NARROW, fixed={"mass": 1500.0}),
+        lambda h: shapes.spurious_signal(h, shapes.dijet(2), NARROW, [1500.0]),
+        lambda h: shapes.bias(h, shapes.ua2(2), shapes.dijet(2), NARROW, {"mass": 1500.0}, RNG, injected=0.0, toys=9),
+        lambda h: shapes.bias(h, shapes.ua2(2), TWO, shapes.gaussian(), AT, RNG, injected=0.0, toys=9),
+        lambda h: spectra.scan_spectrum(h, order=2, peak=spectra.Peak.of("gauss:100"), masses=[1500.0]),
+        lambda h: shapes.order_by_f_test(h, orders=(3, 4)),
+    ],
+)
+def test_a_degree_of_freedom_is_left_to_judge_a_function_by(call, bins: int) -> None:
+    """Three parameters with the signal go through three bins whatever the function is; four bins can tell."""
+    if bins == 4:
+        call(histograms.from_counts([*THREE.edges, 2500.0], [*THREE.counts, 60]))
+        return
+    with pytest.raises(InputError, match=r"3 free parameters but the histogram .*only 3 bins; expected 4 or more"):
+        call(THREE)
+
+
+def test_blinded_bins_leave_no_degree_of_freedom() -> None:
+    four = histograms.from_counts([*THREE.edges, 2500.0], [*THREE.counts, 60]).blind(1000.0, 1300.0)
+    with pytest.raises(InputError, match="only 3 bins"):
+        shapes.envelope(four, [shapes.dijet(2), shapes.ua2(2)], NARROW, fixed={"mass": 1500.0})

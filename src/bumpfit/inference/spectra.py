@@ -28,6 +28,7 @@ from bumpfit.shapes import (
     LogLinear,
     Order,
     Shape,
+    add,
     dijet,
     exponential,
     gaussian,
@@ -37,6 +38,7 @@ from bumpfit.shapes import (
     tie,
     ua2,
 )
+from bumpfit.shapes.prepare import enough_bins
 from bumpfit.types import Floats
 from bumpfit.workspace import Model, build
 from bumpfit.workspace.read import compile_model
@@ -135,7 +137,8 @@ def scan_spectrum(
 
     `order`: the number of parameters, by default chosen by F-test among `ORDERS`. `peak`: its form (None: no scan).
     `masses`: where it is looked for, by default one width apart. Strengths are events of the whole peak.
-    Raises InputError for unknown families, weighted histograms and masses outside, BumpfitError where no order fits.
+    Raises InputError for unknown families, weighted histograms, too few bins and masses outside, BumpfitError where no
+    order fits.
     """
     histogram = as_histogram(histogram)
     shape_of = functions(family, histogram.edges, sqrt_s)
@@ -147,6 +150,7 @@ def scan_spectrum(
     found: MassScan | None = None
     bounds: MassScan | None = None
     if peak is not None:
+        enough_bins(add(shape, peak.shape()), int((~histogram.blinded).sum()), ("mass",), judged=True)
         points = masses_of(histogram.edges, peak, masses)
         models = {mass: _model(histogram, shape, chosen, peak, mass) for mass in points}
         found = discoveries(models)

@@ -22,6 +22,7 @@ from bumpfit.shapes.binned import Binned, spectrum
 from bumpfit.shapes.composite import add
 from bumpfit.shapes.fitting import fit
 from bumpfit.shapes.loglinear import LogLinear
+from bumpfit.shapes.prepare import enough_bins
 from bumpfit.shapes.shape import Shape, Values
 
 Array = NDArray[np.float64]
@@ -77,7 +78,7 @@ def spurious_signal(
 
     `scale` is the data's luminosity over that of the simulation: results are in events of the data. `fixed` holds
     further parameters of the signal (its width, when it is not tied to the mass). Raises InputError for a scale that is
-    not positive and masses outside the histogram, BumpfitError when the fit fails at every mass.
+    not positive, masses outside the histogram and no degree of freedom, BumpfitError when the fit fails at every mass.
 
     Examples:
         >>> histogram = bumpfit.histograms.from_counts([100.0, 110.0, 120.0, 130.0, 140.0], [520, 250, 130, 65])
@@ -94,10 +95,11 @@ def spurious_signal(
     if not points.size or (points < edges[0]).any() or (points > edges[-1]).any():
         raise InputError(f"masses must lie in the histogram, {edges[0]:g} to {edges[-1]:g}; got {points.tolist()}")
     scaled = from_counts(edges, scale * simulated.counts, scale**2 * simulated.variances)
+    model = add(background, signal)
+    enough_bins(model, int((~simulated.blinded).sum()), {"mass", *(fixed or {})}, judged=True)
     alone = fit(background, scaled)
     if not alone.valid:
         raise BumpfitError(f"{background.name} does not fit the simulated spectrum: {alone.status}")
-    model = add(background, signal)
     number = signal.parameters[0]
     rows, status = [], []
     for mass in points:
@@ -175,7 +177,8 @@ def bias(
 
     `truth` is fitted to the histogram and throws the toys, `injected` events of `signal` with the parameters `peak` in
     them; `nominal` plus a signal of free size is fitted to each. A log-linear nominal function is fitted to all toys at
-    once, others one by one. Raises BumpfitError when the truth does not fit or no toy can be fitted.
+    once, others one by one. Raises InputError when fits of toys have no degree of freedom, BumpfitError when the truth
+    does not fit or no toy can be fitted.
 
     Examples:
         >>> import numpy as np
@@ -189,6 +192,7 @@ def bias(
     histogram = as_histogram(histogram)
     if histogram.blinded.any():
         raise InputError("the bias test needs a spectrum without blinded bins")
+    enough_bins(add(nominal, signal), histogram.counts.size, set(peak) - {signal.parameters[0]}, judged=True)
     source = fit(truth, histogram)
     if not source.valid:
         raise BumpfitError(f"{truth.name} does not fit the spectrum: {source.status}")

@@ -21,6 +21,7 @@ from bumpfit.histograms import Histogram, HistogramLike, as_histogram
 from bumpfit.results import Fit, Interval, Record
 from bumpfit.shapes.composite import Sum, add
 from bumpfit.shapes.fitting import fit
+from bumpfit.shapes.prepare import enough_bins
 from bumpfit.shapes.shape import Shape
 
 REACH = 30
@@ -77,8 +78,8 @@ def envelope(
     penalty      units of -2 ln L a free parameter of a family costs
     level        confidence level of the interval
 
-    Raises InputError for families of one name and names that no family has, BumpfitError when no family can be fitted
-    or the interval has no end.
+    Raises InputError for families of one name, names that no family has and families that leave no degree of freedom,
+    BumpfitError when no family can be fitted or the interval has no end.
 
     Examples:
         >>> import numpy as np
@@ -102,6 +103,8 @@ def envelope(
     cost = {
         shape.name: penalty * sum(name not in held[shape.name] for name in shape.parameters) for shape in backgrounds
     }
+    for name, shape in families.items():
+        enough_bins(shape, int((~histogram.blinded).sum()), held[name], judged=True)
     fits = {name: fit(shape, histogram, fixed=held[name]) for name, shape in families.items()}
     working = {name: result for name, result in fits.items() if result.valid}
     if not working:

@@ -248,7 +248,7 @@ def likelihood(
     data = spectrum(histogram)
     fixed = dict(fixed or {})
     held = held_parameters(shape, fixed)
-    enough_bins(shape, data, held)
+    enough_bins(shape, data.counts.size, fixed)
     values = starts(shape, data, fixed) if start is None else given_start(shape, start, held)
     values = with_fixed(shape, values, fixed)
     binned = Binned(shape, data)

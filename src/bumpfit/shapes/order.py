@@ -23,6 +23,7 @@ from bumpfit.results import Fit, Record
 from bumpfit.shapes.bands import propagated_band
 from bumpfit.shapes.families import dijet
 from bumpfit.shapes.fitting import fit
+from bumpfit.shapes.prepare import enough_bins
 from bumpfit.shapes.shape import Shape
 
 Array = NDArray[np.float64]
@@ -168,10 +169,8 @@ def order_by_f_test(
     for number in orders:
         if bins <= number:
             if not trials:
-                raise InputError(
-                    f"too few events to choose the number of parameters: merged to {minimum:g} events or more, {bins} "
-                    f"bin{'' if bins == 1 else 's'} cannot judge a fit of {number}; give the number (--order)"
-                )
+                what = f"the histogram (merged to {minimum:g} events a bin or more)"
+                enough_bins(family(number), bins, judged=True, what=what)
             reason = f"{bins} bins are too few for {number} parameters"
             break
         shape = family(number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,19 @@ START_BINS = (10, 100)
 """Fewest and most bins of the histogram that gives an unbinned fit its start (about one for ten events in between)."""
 
 
-def enough_bins(shape: Shape, data: Spectrum, held: NDArray[np.bool_]) -> None:
-    """Raise InputError when bins are fewer than free parameters."""
-    number = int((~held).sum())
-    if number > data.counts.size:
+def enough_bins(
+    shape: Shape, bins: int, held: Collection[str] = (), *, judged: bool = False, what: str = "the histogram"
+) -> None:
+    """Raise InputError when bins are fewer than free parameters, all but the `held` ones.
+
+    `judged`: the fit is to say whether the shape describes the bins, so that one degree of freedom is needed. `what`
+    has the bins, for the message.
+    """
+    number = sum(name not in held for name in shape.parameters)
+    if bins < number + judged:
         raise InputError(
-            f"{shape.name} has {number} free parameters but the histogram only {data.counts.size} bins; "
+            f"{shape.name} has {number} free parameters but {what} only {bins} bin{'' if bins == 1 else 's'}; expected "
+            f"{number + judged} or more{', so that a degree of freedom is left to judge it by' if judged else ''}: "
             "take fewer parameters or more bins"
         )
 
