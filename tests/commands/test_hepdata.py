@@ -83,7 +83,10 @@ def test_the_same_results_are_the_same_bytes_and_valid(results: Path, bumpfit: R
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("gof.json -o s.zip", "'gof' is a result of 'gof'; tables are made of those of fit, limit, scan, impacts"),
+        (
+            "gof.json -o s.zip",
+            "'gof' is a result of 'gof'; tables are made of those of fit, limit, scan, impacts, dataset",
+        ),
         ("w.json -o s.zip", "'w' is a result of None"),
         ("over.json -o s.zip", "is a scan over masses"),
         ("fit.json -o s.yaml", "a submission is a .zip archive"),
@@ -98,3 +101,64 @@ def test_wrong_use_is_one_sentence(results: Path, bumpfit: Run, words: str, mess
     given = [results / word if "." in word else word for word in words.split()]
     assert message in refused(bumpfit("hepdata", *given))
     assert not (results / "s.zip").exists()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # its files
+def test_cut_flows(tmp_path: Path, bumpfit: Run) -> None:
+    """Events counted by hand: masses 10, 20, ... 100, weights 2 in one class, and 10, 20, 30."""
+    rows = "".join(f"{10 * (i + 1)},{i % 2}\n" for i in range(10))
+    for name in ("qcd", "w"):
+        (tmp_path / f"{name}.csv").write_text("mass,odd\n" + (rows if name == "w" else "10,0\n20,0\n30,0\n"))
+    words = [
+        "dataset",
+        "--observable",
+        "mass",
+        "-o",
+        tmp_path / "d.ds",
+        "--json",
+        "--weight",
+        "w=2",
+        "--split",
+        "0.5,0.5",
+    ]
+    words += [
+        f"--class=qcd={tmp_path}/qcd.csv",
+        f"--class=w={tmp_path}/w.csv",
+        "--cut",
+        "mass > 15",
+        "--cut",
+        "odd < 1",
+    ]
+    for name, more in (("cuts", ["--cutflow"]), ("none", [])):
+        done = bumpfit(*words, *more)
+        assert done.code == 0
+        (tmp_path / f"{name}.json").write_text(done.out)
+    out = tmp_path / "s.zip"
+    assert bumpfit("hepdata", tmp_path / "cuts.json", "-o", out).code == 0
+    documents, found = tables(out)
+    assert [one["name"] for one in documents[1:]] == ["Cut flow cuts", "All cuts but one cuts"]
+    assert "weights of w: event weights" in documents[1]["description"]
+    flow, rest = (
+        {c["header"]["name"]: [cell["value"] for cell in c["values"]] for kind in
+         ("independent_variables", "dependent_variables") for c in found[one["data_file"]][kind]}
+        for one in documents[1:]
+    )  # fmt: skip
+    assert flow["cut"] == ["all", "mass > 15", "odd < 1"]
+    assert (flow["qcd, events"], flow["qcd, efficiency"]) == ([3, 2, 2], [1, 0.666667, 0.666667])
+    assert (flow["w, simulated events"], flow["w, events"]) == ([10, 9, 4], [20, 18, 8])
+    assert flow["w, efficiency"] == [1, 0.9, 0.4]
+    assert (rest["w, events of all other cuts"], rest["w, part that passes"]) == ([10, 18], [0.8, 0.444444])
+    assert (rest["qcd, events of all other cuts"], rest["qcd, part that passes"]) == ([3, 2], [0.666667, 1])
+    (column,) = [
+        c for c in found[documents[1]["data_file"]]["dependent_variables"] if c["header"]["name"] == "w, events"
+    ]
+    errors = [cell["errors"][0]["asymerror"]["plus"] for cell in column["values"]]
+    assert errors == pytest.approx([2 * n**0.5 for n in (10, 9, 4)], rel=1e-5)
+    validators = pytest.importorskip("hepdata_validator.full_submission_validator")
+    with zipfile.ZipFile(out) as archive:
+        archive.extractall(tmp_path / "there")
+    validator = validators.FullSubmissionValidator()
+    assert validator.validate(directory=str(tmp_path / "there")), validator.get_messages()
+    assert "'none' has no cut flow; make the data set with --cutflow" in refused(
+        bumpfit("hepdata", tmp_path / "none.json", "-o", out)
+    )

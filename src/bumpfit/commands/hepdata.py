@@ -16,7 +16,10 @@ WHEN = (1980, 1, 1, 0, 0, 0)
 
 def hepdata(
     results: Annotated[
-        list[Path], typer.Argument(help="Results in JSON (-o FILE.json) of fit, limit, scan and impacts.")
+        list[Path],
+        typer.Argument(
+            help="Results in JSON (-o FILE.json) of fit, limit, scan, impacts; of dataset --cutflow --json."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Archive to write, as submission.zip.")],
     energy: Annotated[
@@ -24,7 +27,7 @@ def hepdata(
     ] = None,
     comment: Annotated[str, typer.Option(help="What the submission says of itself.")] = "Made with bumpfit.",
 ) -> None:
-    """Tables of HEPData from results: limits with bands, scans, parameters, correlations, events by bin, impacts.
+    """Tables of HEPData from results: limits, scans, parameters, correlations, events by bin, impacts, cut flows.
 
     Example: bumpfit hepdata fit.json limit.json -o submission.zip --energy 13
     """

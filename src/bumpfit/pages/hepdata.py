@@ -30,7 +30,8 @@ def submission(results: Mapping[str, Mapping[str, Any]], comment: str, energy: f
     """Contents by the name of the file.
 
     Args:
-        results: results of `fit`, `limit`, `scan` and `impacts` (their JSON) by a name for each.
+        results: results of `fit`, `limit`, `scan`, `impacts` and `dataset` with its cut flow (their JSON) by a name
+            for each.
         comment: what the submission says of itself.
         energy: centre-of-mass energy in GeV.
 
@@ -64,10 +65,10 @@ def _text(content: Json) -> str:
 
 def _tables(name: str, result: Mapping[str, Any]) -> list[Json]:
     command = result.get("command")
-    makers = {"fit": _fit, "limit": _limit, "scan": _scan, "impacts": _impacts}
+    makers = {"fit": _fit, "limit": _limit, "scan": _scan, "impacts": _impacts, "dataset": _cut_flow}
     if command not in makers:
         raise InputError(
-            f"'{name}' is a result of {command!r}; tables are made of those of {', '.join(makers)}, with -o FILE.json"
+            f"'{name}' is a result of {command!r}; tables are made of those of {', '.join(makers)}, as JSON"
         )
     try:
         return list(makers[command](name, result))
@@ -186,4 +187,38 @@ def _impacts(name: str, result: Mapping[str, Any]) -> Iterator[Json]:
         f"Impacts {name}", f"Pulls, and shifts of {result['parameter']} with each parameter.", "IMPACT",
         [_column("parameter", [{"value": row["parameter"]} for row in rows])],
         [_column("pull", pulls), *shifts],
+    )  # fmt: skip
+
+
+def _cut_flow(name: str, result: Mapping[str, Any]) -> Iterator[Json]:
+    """Events after each cut, and what each cut keeps of those that pass all others; a group of columns a sample."""
+    flows = result["cutflow"]
+    if not flows:
+        raise InputError(f"'{name}' has no cut flow; make the data set with --cutflow")
+    cuts = [step["sentence"] for step in flows[0]["steps"]]
+    after: list[Json] = []
+    rest: list[Json] = []
+    for flow in flows:
+        steps, of = flow["steps"], flow["name"]
+        weighted = flow["scale"] != "one"
+        counts = [flow["events"], *(step["events"] for step in steps)]
+        after.append(_column(f"{of}, simulated events" if weighted else f"{of}, events", [_cell(n) for n in counts]))
+        rest.append(_column(f"{of}, events of all other cuts", [_cell(step["others"]) for step in steps]))
+        if weighted:
+            cells = [_around(flow["weighted"], flow["error"], "stat")]
+            cells += [_around(step["weighted"], step["error"], "stat") for step in steps]
+            after.append(_column(f"{of}, events", cells))
+            weights = [_cell(step["others_weighted"]) for step in steps]
+            rest[-1] = _column(f"{of}, events of all other cuts", weights)
+        shares = [_cell(1.0), *(_cell(step["total_efficiency"]) for step in steps)]
+        after.append(_column(f"{of}, efficiency", shares))
+        rest.append(_column(f"{of}, part that passes", [_cell(step["alone"]) for step in steps]))
+    scales = "; ".join(dict.fromkeys(f"weights of {flow['name']}: {flow['scale']}" for flow in flows))
+    yield _table(
+        f"Cut flow {name}", f"Events that pass each cut and all before it ({scales}).", "N",
+        [_column("cut", [{"value": cut} for cut in ("all", *cuts)])], after,
+    )  # fmt: skip
+    yield _table(
+        f"All cuts but one {name}", f"Events that pass all cuts but one, and the part that this one keeps ({scales}).",
+        "N", [_column("cut", [{"value": cut} for cut in cuts])], rest,
     )  # fmt: skip
