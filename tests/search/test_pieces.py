@@ -12,7 +12,7 @@ from bumpfit.search.peaks import fit_peak
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.spectrum import smooth_range, spectrum_test
 from bumpfit.search.surrogate import Masses, generic, library, signal_like
-from bumpfit.search.template import TemplateScores, TemplateSettings, fit_yield
+from bumpfit.search.template import TemplateScores, TemplateSettings, fit_yield, in_the_table
 
 
 def test_peak_positions_cover() -> None:
@@ -54,8 +54,26 @@ def test_library_on_its_own_grid_and_beyond() -> None:
     assert (drawn.features[:, 1] >= 0).all()
 
 
+def test_the_number_in_a_table_does_not_fluctuate() -> None:
+    """n = N + Poisson(b) events, b known: S = n - b has the error sqrt(n), the number N of the table sqrt(b).
+
+    Where the fit sees a share of the signal, N = k / share and k is binomial: (b + N share (1 - share)) / share^2.
+    """
+    n, b, share = 300.0, 100.0, 0.8
+    value, error = n - b, np.sqrt(n)
+    ends = value - error, value + error, value + 1.645 * error
+    assert in_the_table(value, *ends, 0.0) == pytest.approx(
+        (value - np.sqrt(b), value + np.sqrt(b), ends[2]), rel=1e-12
+    )
+    low, high, _ = in_the_table(value, *ends, 0.0, share)
+    assert high - value == pytest.approx(np.sqrt(b + value * (1 - share)), rel=1e-12)
+    assert value - low == pytest.approx(high - value, rel=1e-12)
+    assert in_the_table(value, *ends, 0.1)[1] - value == pytest.approx(np.hypot(np.sqrt(b), 0.1 * value), rel=1e-12)
+    assert in_the_table(0.3, 0.0, 2.0, 3.0, 0.0)[0] == 0.0
+
+
 def toy_scores(rng: np.random.Generator, n_signal: int) -> tuple[TemplateScores, np.ndarray]:
-    data = np.r_[rng.normal(0, 1, rng.poisson(20_000)), rng.normal(3, 1, rng.poisson(n_signal))]
+    data = np.r_[rng.normal(0, 1, rng.poisson(20_000)), rng.normal(3, 1, n_signal)]
     return TemplateScores(data, rng.normal(0, 1, 12_000), rng.normal(3, 1, 4_000)), np.full(4_000, 1 / 4_000)
 
 

@@ -144,7 +144,7 @@ def template_yield(
         executor=executor,
         variants=varied(near.surrogate, config.templates.tau_scale, config.templates.tau_spread),
     )
-    fitted = fit_candidate(scores, near.surrogate, config.templates)
+    fitted = fit_candidate(scores, near.surrogate, config.templates, near.share)
     return scores, dataclasses.replace(
         fitted,
         n_signal=fitted.n_signal / near.share,

@@ -27,7 +27,7 @@ from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.sidebands import simulated_ranks
 from bumpfit.search.spectrum import Scannable, scannable
 from bumpfit.search.surrogate import DECISIVE, FEATURES, Surrogate, varied
-from bumpfit.search.template import widened
+from bumpfit.search.template import in_the_table
 from bumpfit.search.whole_yield import LIMIT, POINTS, read_profile
 from bumpfit.toys.loglinear import refitted
 
@@ -175,7 +175,7 @@ def _profile(
     if not np.isfinite(curve).all():
         return None
     value, first, last, end = read_profile(numbers, curve)
-    low, high, upper = widened(value, first, last, end, modelling)
+    low, high, upper = in_the_table(value, first, last, end, modelling)
     return SelectedYield(
         value=value,
         low=low,

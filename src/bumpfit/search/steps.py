@@ -34,7 +34,7 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import generic
-from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, template_scores, widened
+from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, in_the_table, template_scores
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.whole_yield import Estimate, before_selection, peak_yield
 from bumpfit.search.windows import InWindows, Window
@@ -148,7 +148,7 @@ def _before_selection(known: Searched, peak: PeakFit | None) -> tuple[SignalEven
         low, high = max(window.low, float(masses[0].min())), min(window.high, float(masses[0].max()))
         places = np.geomspace(low, high, 3 + int(np.log(high / low) / resolution))[1:-1]
         whole = max((peak_yield(masses, m, resolution) for m in places), key=lambda found: found[1])[0]
-    whole = Estimate(whole.value, *widened(*whole, known.config.templates.template_error))
+    whole = Estimate(whole.value, *in_the_table(*whole, known.config.templates.template_error))
     return before_selection(whole, Estimate.seen(best), "all events", significant=test.overall.z > 1)
 
 

@@ -186,7 +186,7 @@ def fit_yield(
     high, upper = end(one), end(float(norm.ppf(0.95)) ** 2)
     t = template(three := profiled(value)[1])
     relative = float(np.hypot(_template_statistics(value, t, n, surrogate.weights), settings.template_error))
-    low, high, upper = widened(value, low, high, upper, relative)
+    low, high, upper = in_the_table(value, low, high, upper, relative)
     return YieldFit(
         n_signal=value,
         low=low,
@@ -206,7 +206,7 @@ def fit_yield(
 
 
 def fit_candidate(
-    scores: TemplateScores, surrogate: Surrogate, settings: TemplateSettings = TemplateSettings()
+    scores: TemplateScores, surrogate: Surrogate, settings: TemplateSettings = TemplateSettings(), share: float = 1.0
 ) -> YieldFit:
     """The yield of a signal whose masses are known and whose prongs are not: mean over what its decays may be.
 
@@ -215,7 +215,7 @@ def fit_candidate(
     likelihood of the yield is the mean over all decays with two, all with three, and any mixture, a third each, and
     over the variants of the events (`scores.varied`) with their penalties. The yield is the median, the interval has
     15.87 % on both sides, the upper end 5 % above it, with a flat prior of the yield; the errors of the templates are
-    added as in `fit_yield`. The rest of the record is the best fit's.
+    added as in `fit_yield`. The rest of the record is the best fit's. `share`: of the table's signal in these events.
     """
     best = fit_yield(scores, surrogate, settings)
     edges, n, m, _ = _score_bins(scores, surrogate, settings)
@@ -244,16 +244,29 @@ def fit_candidate(
     tail = float(norm.sf(1.0))
     low, value, high, upper = np.interp(np.array([tail, 0.5, 1 - tail, 0.95]) * rising[-1], rising, points).tolist()
     relative = float(np.hypot(_template_statistics(value, best.signal, n, surrogate.weights), settings.template_error))
-    low, high, upper = widened(value, low, high, upper, relative)
+    low, high, upper = in_the_table(value, low, high, upper, relative, share)
     return dataclasses.replace(best, n_signal=value, low=low, high=high, upper_95=upper)
 
 
-def widened(value: float, low: float, high: float, upper: float, relative: float) -> tuple[float, float, float]:
-    """Ends of a 68 % interval and a 95 % limit of events with a relative error of the templates, in quadrature."""
-    error = relative * value
+def in_the_table(
+    value: float, low: float, high: float, upper: float, relative: float, share: float = 1.0
+) -> tuple[float, float, float]:
+    """Ends of a 68 % interval of the signal events in a table, and a 95 % limit, from those of an expectation S.
+
+    What is asked is the number N of this table, which does not fluctuate. Of S a likelihood tells no more than N does,
+    S given N being a Gamma variable of variance N + 1, so var(N | data) = var(S | data) - E(N | data): the Poisson
+    error of the signal itself is taken off in quadrature. The limit stays that of S, which is above that of N. A
+    `relative` error of the templates is added. `share`: of the table's signal among the events that were fitted, whose
+    numbers these are; what fluctuates there at a fixed N is the less, the smaller it is.
+    """
+    error, own = relative * value, share * value
+
+    def side(distance: float) -> float:
+        return math.hypot(math.sqrt(max(distance**2 - own, 0.0)), error)
+
     return (
-        max(0.0, value - math.hypot(value - low, error)),
-        value + math.hypot(high - value, error),
+        max(0.0, value - side(value - low)) if low > 0 else 0.0,
+        value + side(high - value),
         value + math.hypot(upper - value, float(norm.ppf(0.95)) * error),
     )
 
