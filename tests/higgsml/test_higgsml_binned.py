@@ -17,7 +17,7 @@ from bumpfit.higgsml.binning import Bins, merged, region
 from bumpfit.higgsml.bounds import bound
 from bumpfit.higgsml.calibration import template_calibration, template_coverage, template_range_calibration
 from bumpfit.higgsml.columns import FEATURES, matrix
-from bumpfit.higgsml.forest import Forest
+from bumpfit.higgsml.forest import Forest, signal_classifier
 from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.method_binned import Binned
 from bumpfit.higgsml.split import learners, parts
@@ -108,6 +108,22 @@ def test_the_forest_is_scikit_learns() -> None:
         Forest.from_arrays(bad, "a", 5)
     with pytest.raises(ValueError, match="does not exist"):
         Forest.from_arrays(forest.arrays("a"), "a", 1)
+
+
+def test_bins_of_weighted_events_are_scikit_learns() -> None:
+    """Sorted once a feature, not once a bin: the same trees; a few values, many ties, and missing ones among them."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(3000, 4)).astype(np.float32)
+    x[:, 1], x[:, 2] = np.round(x[:, 1], 1), rng.integers(0, 300, 3000)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    signal = np.nansum(x[:, :2], axis=1) + rng.normal(size=3000) > 0
+    weights = rng.exponential(size=3000)
+    settings = {"max_iter": 20, "max_leaf_nodes": 12, "random_state": 0}
+    shares = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum()) * 1500
+    model = HistGradientBoostingClassifier(early_stopping=False, **settings).fit(x, signal, sample_weight=shares)
+    found = signal_classifier(x, signal, weights, 10, **settings)
+    np.testing.assert_allclose(found.raw(x), model.decision_function(x), atol=1e-6)
+    assert found.threshold == pytest.approx(Forest.of(model).threshold, rel=1e-12)
 
 
 def test_rotations_and_reflections_do_not_matter() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
 from bumpfit.errors import InputError
+from bumpfit.scoring.trees import binned
 
 Floats = NDArray[np.float64]
 FIELDS = ("feature", "threshold", "left", "right", "missing_left", "leaf", "value", "starts", "baseline")
@@ -70,6 +71,14 @@ class Forest:
             nodes["is_leaf"].astype(bool), nodes["value"].astype(np.float64), starts.astype(np.int64),
             np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)[[output]],
         )  # fmt: skip
+
+    def of_values(self, edges: Sequence[Floats]) -> Forest:
+        """Trees that were trained on numbers of bins, between these `edges` of each feature, for the values."""
+        threshold = self.threshold.copy()
+        for node in np.flatnonzero(~self.leaf):
+            if np.isfinite(threshold[node]):  # else: missing values alone are on one side
+                threshold[node] = edges[self.feature[node]][int(threshold[node])]
+        return dataclasses.replace(self, threshold=threshold)
 
     def raw(self, x: NDArray[Any]) -> Floats:
         """The log-odds of events, rows of x; missing values are NaN."""
@@ -127,7 +136,10 @@ def boosted(
     kind: Literal["classifier", "mean", "quantile"], x: NDArray[Any], y: NDArray[Any], weights: Floats | None = None,
     **settings: Any,
 ) -> Any:  # fmt: skip
-    """scikit-learn's histogram-based boosted trees, trained on one thread and to the last tree."""
+    """scikit-learn's histogram-based boosted trees, trained on one thread and to the last tree.
+
+    With `weights` x are numbers of bins (`signal_classifier`): scikit-learn would sort each feature anew for every bin.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
@@ -160,5 +172,25 @@ def signal_classifier(
             f"{signal.sum()} signal and {(~signal).sum()} background events are left to train the classifier; "
             f"expected {fewest} or more of each: take more events"
         )
-    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum())
-    return Forest.of(boosted("classifier", x, signal, w * len(x) / 2.0, **settings))
+    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum()) * len(x) / 2.0
+    edges = [weighted_edges(column, w, settings.get("max_bins", 255)) for column in x.T]
+    return Forest.of(boosted("classifier", binned(x, edges), signal, w, **settings)).of_values(edges)
+
+
+def weighted_edges(values: NDArray[Any], weights: Floats, bins: int) -> Floats:
+    """Ends of bins of equal weight, at most `bins` - 1, as scikit-learn's trees have them.
+
+    The averaged inverse of the weighted distribution function at k / bins (Hyndman and Fan, Am. Stat. 50 (1996) 361,
+    definition 2); half-way between neighbours where no more than `bins` values differ. NaN and weights of 0 are left
+    out.
+    """
+    there = ~np.isnan(values) & (weights != 0)
+    x = np.asarray(values[there], dtype=np.float64)
+    order = np.argsort(x)
+    x, summed = x[order], np.cumsum(weights[there][order])
+    distinct = np.unique(x)
+    if len(distinct) <= bins:
+        return np.asarray(0.5 * (distinct[1:] + distinct[:-1]))
+    wanted = np.arange(1, bins) / bins * summed[-1]
+    first, last = (np.searchsorted(summed, wanted, side=side) for side in ("left", "right"))
+    return np.unique(0.5 * (x[np.minimum(first, len(x) - 1)] + x[np.minimum(last, len(x) - 1)]))
