@@ -80,9 +80,10 @@ def _candidate(findings: Told, final: Description) -> list[Block]:
                 "(a packaged library of simulated two- and three-prong decays) train a classifier against background "
                 "events, cross-fitted; it never sees the data. The whole score spectrum of the data is then fitted "
                 f"with signal-like and background templates: "
-                f"{interval(fit.n_signal, fit.n_signal - fit.low, fit.high - fit.n_signal)} events (68.27% "
-                f"profile-likelihood interval, including {config.templates.template_error:.0%} for the modelling of "
-                f"signal-like events); upper limit {count(fit.upper_95)} at 95%. {_prongs(final)}"
+                f"{interval(fit.n_signal, fit.n_signal - fit.low, fit.high - fit.n_signal)} events in "
+                f"this table (68.27% interval, including {config.templates.template_error:.0%} for the modelling of "
+                "signal-like events; √N more in quadrature for the expectation, as a cross section needs it); upper "
+                f"limit {count(fit.upper_95)} at 95%. {_prongs(final)}"
             )
         )
     if findings.answers.decay:
