@@ -6,21 +6,29 @@ background events of POOL and of signal events: of decays of the library at mass
 if it is given. Printed for each kind and number of signal events: how often the 68.27 % interval and the 95 % limit
 hold it, the mean fitted number, and the mean significance of the fit.
 
+`--modelling` asks another thing: how right is the library's model of the signal of TABLE? All its events, or as many as
+`--sizes` says, are put into one table and fitted at their own masses, without the modelling error; printed is the yield
+over their number.
+
 POOL and TABLE are search tables (CSV or Parquet) of background and of signal events alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bumpfit.events.tables import read
+from bumpfit.events.tables import Events, read
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import jet_features
-from bumpfit.search.surrogate import Masses, Surrogate, generic, signal_like
-from bumpfit.search.template import TemplateScores, fit_generic, template_scores
+from bumpfit.search.surrogate import Masses, Surrogate, generic, signal_like, varied
+from bumpfit.search.template import TemplateScores, fit_candidate, fit_generic, template_scores
+
+Array = NDArray[np.float64]
 
 RATIOS = {
     "0.03 + 0.14": (0.03, 0.14), "0.08 + 0.08": (0.08, 0.08), "0.07 + 0.25": (0.07, 0.25), "0.15 + 0.15": (0.15, 0.15),
@@ -35,6 +43,35 @@ def drawn(cloud: Surrogate, n: int, prongs: int, rng: np.random.Generator) -> Su
     return Surrogate(cloud.features[rows], cloud.mass[rows], np.full(n, 1 / n), cloud.prongs[rows])
 
 
+def peak(values: Array) -> float:
+    """The middle of the narrowest interval that holds 30 % of the values."""
+    ordered = np.sort(values)
+    k = int(0.3 * len(ordered))
+    first = int(np.argmin(ordered[k:] - ordered[:-k]))
+    return float(0.5 * (ordered[first] + ordered[first + k]))
+
+
+def modelling(pool: Events, signal: Events, a: argparse.Namespace, config: SearchConfig) -> None:
+    """Print the yield of the fit at the true masses over the number of signal events in the table."""
+    light = signal.column("m_J1")
+    masses = Masses(peak(signal.mass), peak(light), peak(light + signal.column("delta_m_J")))
+    mass = np.r_[pool.mass[: a.data], signal.mass]
+    cloud = signal_like(masses).inside(float(mass.min()), float(np.nextafter(mass.max(), np.inf)))
+    background = jet_features(pool)
+    scores = template_scores(
+        np.concatenate([background[: a.data], jet_features(signal)]), background[a.data :], cloud,
+        config.template_trees, folds=config.templates.folds, seed=3,
+        variants=varied(cloud, config.templates.tau_scale, config.templates.tau_spread),
+    )  # fmt: skip
+    found = fit_candidate(scores, cloud, dataclasses.replace(config.templates, template_error=0.0))
+    ratio, above, below = np.array([found.n_signal, found.high - found.n_signal, found.n_signal - found.low]) / len(
+        light
+    )
+    print(
+        f"| {a.signal.stem} | {len(light)} | {ratio:.3f} +{above:.3f} -{below:.3f} | {found.three_prong_fraction:.2f} |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pool", type=Path)
@@ -43,10 +80,16 @@ def main() -> None:
     parser.add_argument("--background", type=int, default=12_000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[0, 50, 100, 200])
     parser.add_argument("--draws", type=int, default=60)
+    parser.add_argument("--modelling", action="store_true")
     a = parser.parse_args()
     rng, config = np.random.default_rng(1), SearchConfig()
     pool = read(a.pool)
     pool = pool.take(rng.permutation(len(pool))[: a.data + a.background])
+    if a.modelling:
+        signal = read(a.signal)
+        signal = signal.take(rng.permutation(len(signal))[: max(a.sizes)])
+        modelling(pool, signal, a, config)
+        return
     centre, low, high = float(np.median(pool.mass)), float(pool.mass.min()), float(pool.mass.max())
     cloud = generic(np.full(config.templates.generic_events, centre), rng).inside(low, high)
     k = len(cloud.mass)
