@@ -1,5 +1,6 @@
 """Every record has a short line, a table and a figure; figures draw on given axes and carry an experiment's label."""
 
+import dataclasses
 import subprocess
 import sys
 from typing import Any
@@ -12,8 +13,10 @@ from bumpfit import histograms, inference, toys, workspace
 from bumpfit.display import Shown
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.cutflow import cutflow
+from bumpfit.report.fitted import ranking
+from bumpfit.report.profiles import compatibility
 from bumpfit.report.style import png
-from bumpfit.workspace import Model
+from bumpfit.workspace import Model, build
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +160,42 @@ assert pictures.picture.dispatch(Scan) is not pictures.picture.dispatch(object)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_correlation_matrix_of_many_parameters_says_how_many_there_are(model: Model) -> None:
+    found = inference.fit(model)
+    assert found.plot().axes[0].get_title(loc="left") == ""
+    assert found.plot(most=2).axes[0].get_title(loc="left") == "2 of 3 parameters: those with the largest correlations"
+
+
+def counted(**data: int) -> Model:
+    signal, background = build.sample("s", [5.0], build.modifier("normfactor", "mu")), build.sample("b", [9.0])
+    samples = {channel: [signal, background] for channel in data}
+    return workspace.read(build.workspace(samples, {channel: [n] for channel, n in data.items()}, "mu"))
+
+
+def test_a_channel_at_an_end_of_the_range_does_not_stretch_the_axis() -> None:
+    """One channel of many has its best value at 10, the end: an arrow at the edge, which the others determine."""
+    wall = inference.compatibility(counted(**{f"C{i}": 12 + i % 3 for i in range(12)}, wall=75))
+    axis = compatibility(wall).axes[0]
+    ends = [value for row in wall.channels if row.name != "wall" for value in (row.low, row.high) if value is not None]
+    assert wall.channels[-1].strength == 10.0 and axis.get_xlim()[1] < 1.2 * max(ends) < 5.0
+    assert [text.get_text() for text in axis.texts] == ["best at 10, the end of the range"]
+    (arrow,) = [line for line in axis.lines if line.get_marker() == ">"]
+    assert axis.get_xlim()[0] < arrow.get_xdata()[0] < axis.get_xlim()[1]
+    low = compatibility(inference.compatibility(counted(A=12, B=19, C=4))).axes[0]
+    (arrow,) = [line for line in low.lines if line.get_marker() == "<"]
+    assert arrow.get_xdata()[0] == pytest.approx(0.0, abs=0.05)
+    everywhere = compatibility(inference.compatibility(counted(A=3, B=4))).axes[0]
+    assert len([line for line in everywhere.lines if line.get_marker() == "<"]) == 2
+
+
+def test_the_legend_of_a_ranking_with_groups_is_inside_its_frame(model: Model) -> None:
+    found = inference.impacts(model)
+    long = tuple(dataclasses.replace(row, parameter="FT_EFF_extrapolation_from_charm") for row in found.impacts)
+    figure = ranking(dataclasses.replace(found, impacts=long), 20, {"statistical": 0.2})
+    figure.canvas.draw()
+    axis, shifts = figure.axes
+    legend, frame = shifts.get_legend().get_window_extent(), axis.get_window_extent()
+    assert frame.x0 <= legend.x0 and legend.x1 <= frame.x1
+    assert legend.y0 >= axis.transData.transform((0.0, len(long) + 0.36))[1]  # above the bar of the group

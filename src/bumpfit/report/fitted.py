@@ -198,8 +198,11 @@ def _channels(main: Axes, lower: Axes, found: Yields, top: float) -> None:
         first += width
 
 
-ROW, LEGEND = 0.24, 0.42
-"""Inches of a row of a ranking, and of the legend above its rows."""
+ROW, LINE = 0.24, 0.18
+"""Inches of a row of a ranking, and of a line of the legend above its rows."""
+
+COLUMN = 1.25
+"""Inches of a column of that legend."""
 
 
 @styled
@@ -218,11 +221,14 @@ def ranking(found: Impacts, top: int, groups: Mapping[str, float] | None = None)
     parts = groups or {}
     longest = max(*(len(row.parameter) for row in rows), *map(len, parts), 0)
     lines = len(rows) + len(parts)
-    height = 1.24 + ROW * (lines + 0.4) + LEGEND
+    left = min(0.5, 0.05 + 0.0135 * longest)
+    columns = 3 if parts and (0.97 - left) * WIDTH > 3 * COLUMN else 2
+    legend = 0.06 + LINE * (3 if parts and columns == 2 else 2)
+    height = 1.24 + ROW * (lines + 0.4) + legend
     figure, (axis,) = panels(height=height, width=WIDTH)
     places = np.arange(len(rows))[::-1]
     shifts = axis.twiny()
-    left, bottom, top_margin = min(0.5, 0.05 + 0.0135 * longest), 0.58 / height, 0.66 / height
+    bottom, top_margin = 0.58 / height, 0.66 / height
     if own_figure():
         axis.set_position((left, bottom, 0.97 - left, 1 - bottom - top_margin))
     _bars(shifts, rows)
@@ -239,7 +245,7 @@ def ranking(found: Impacts, top: int, groups: Mapping[str, float] | None = None)
     bottom, top_row = -0.7, lines - 0.3
     for z in (-1, 0, 1):  # not through the legend above the rows
         axis.vlines(z, bottom, top_row, color=GREY, linewidth=0.8, linestyle="-" if z == 0 else ":", zorder=0)
-    axis.set_ylim(bottom, top_row + LEGEND / ROW)
+    axis.set_ylim(bottom, top_row + legend / ROW)
     names = [*parts, *(row.parameter for row in rows)]
     axis.set_yticks(np.arange(lines)[::-1], [plain_text(name) for name in names], fontsize="x-small")
     axis.yaxis.set_minor_locator(NullLocator())
@@ -251,9 +257,7 @@ def ranking(found: Impacts, top: int, groups: Mapping[str, float] | None = None)
     axis.set_xlabel(r"Pull, $(\hat\theta - \theta_0)/\sigma_0$")
     shifts.set_xlabel(f"Impact on {plain_text(found.parameter)}")
     if shifts.get_legend_handles_labels()[0]:  # an end of a range lets none move
-        shifts.legend(
-            loc="upper center", ncols=3 if parts else 2, fontsize="xx-small", columnspacing=1.0, handlelength=1.4
-        )
+        shifts.legend(loc="upper center", ncols=columns, fontsize="xx-small", columnspacing=1.0, handlelength=1.4)
     return figure
 
 

@@ -200,7 +200,7 @@ def _(record: Tally) -> Figure:
 @picture.register
 @styled
 def _(record: Fit, most: int = 30) -> Figure:
-    """Correlation matrix of the free parameters; of many those that are correlated most."""
+    """Correlation matrix of the free parameters; of many those that are correlated most, which its title says."""
     matrix = record.correlation
     if matrix is None:
         raise BumpfitError("the fit has no covariance, so there is no correlation matrix to draw")
@@ -213,8 +213,10 @@ def _(record: Fit, most: int = 30) -> Figure:
     names = [plain_text(record.parameters[i]) for i in chosen]
     longest = max(len(name) for name in names)
     cells, margin, bar = max(0.34 * size, 1.6), 0.3 + 0.075 * longest, 1.0
-    width, height = margin + cells + bar, margin + cells + 0.15
+    title = "" if size == len(free) else f"{size} of {len(free)} parameters: those with the largest correlations"
+    width, height = margin + cells + bar, margin + cells + (0.35 if title else 0.15)
     figure, (axis,) = panels(width=width, height=height)
+    axis.set_title(title, fontsize="small", loc="left")
     shown = axis.imshow(matrix[np.ix_(chosen, chosen)], cmap="RdBu_r", vmin=-1, vmax=1)
     if size <= 12:
         for row in range(size):

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from bumpfit.console import printable
 from bumpfit.errors import BumpfitError
-from bumpfit.inference.compatibility import Compatibility
+from bumpfit.inference.compatibility import ChannelStrength, Compatibility
 from bumpfit.inference.posterior import Posterior
 from bumpfit.inference.surface import Surface
 from bumpfit.report.rounding import probability, relation
@@ -96,7 +97,11 @@ def posterior(found: Posterior) -> Figure:
 
 @styled
 def compatibility(found: Compatibility) -> Figure:
-    """The strength of each channel with its interval, over the band of the common strength."""
+    """The strength of each channel with its interval, over the band of the common strength.
+
+    A channel whose best value is an end of the range says nothing on the scale: it is a hollow arrow that points out of
+    the range, at the edge of the figure where the range goes beyond it, and says the value.
+    """
     rows = found.channels
     longest = max(len(row.name) for row in rows)
     figure, (axis,) = panels(height=1.6 + 0.28 * len(rows))
@@ -109,11 +114,21 @@ def compatibility(found: Compatibility) -> Figure:
         axis.fill_betweenx((-0.6, len(rows) - 0.4), found.low, found.high, color=ONE_SIGMA, alpha=0.45, linewidth=0,
                            label="Common strength")  # fmt: skip
     axis.vlines(found.strength, -0.6, len(rows) - 0.4, color=BLACK, linewidth=1.0)
-    errors = np.array([
-        [0.0 if row.low is None else row.strength - row.low, 0.0 if row.high is None else row.high - row.strength]
-        for row in rows
-    ])  # fmt: skip
-    axis.errorbar([row.strength for row in rows], places, xerr=errors.T, fmt="o", color=BLUE, label="Channels")
+    inside = [(y, row) for y, row in zip(places, rows, strict=True) if not _at_end(row)]
+    if inside:
+        errors = np.array([
+            [0.0 if row.low is None else row.strength - row.low, 0.0 if row.high is None else row.high - row.strength]
+            for _, row in inside
+        ])  # fmt: skip
+        axis.errorbar([row.strength for _, row in inside], [y for y, _ in inside], xerr=errors.T, fmt="o", color=BLUE,
+                      label="Channels")  # fmt: skip
+    shown = [row for _, row in inside] or list(rows)
+    ends = [value for row in (*shown, found) for value in (row.strength, row.low, row.high) if value is not None]
+    margin = 0.06 * (max(ends) - min(ends)) or 1.0
+    axis.set_xlim(min(ends) - margin, max(ends) + margin)
+    for y, row in zip(places, rows, strict=True):
+        if _at_end(row):
+            _arrow(axis, int(y), row)
     axis.set_ylim(-0.6, len(rows) + 1.2)  # the legend stands above the rows
     axis.set_yticks(places, [plain_text(row.name) for row in rows], fontsize="small")
     axis.yaxis.set_minor_locator(NullLocator())
@@ -123,6 +138,28 @@ def compatibility(found: Compatibility) -> Figure:
     axis.legend(loc="upper right", ncols=2, fontsize="small",
                 title=title, title_fontsize="small")  # fmt: skip
     return figure
+
+
+def _at_end(row: ChannelStrength) -> bool:
+    """Whether the best value of a channel is an end of its range."""
+    return row.at_bound and row.strength in (row.low, row.high)
+
+
+def _arrow(axis: Axes, y: int, row: ChannelStrength) -> None:
+    """A best value at an end of the range, with the side of its interval that is there."""
+    upwards = row.strength == row.high
+    low, high = axis.get_xlim()
+    step = 0.015 * (high - low)
+    x = min(max(row.strength, low + step), high - step)
+    other = row.low if upwards else row.high
+    if other is not None:
+        axis.hlines(y, *sorted((x, other)), color=BLUE)
+    axis.plot(x, y, marker=">" if upwards else "<", color=BLUE, markerfacecolor="white", linestyle="none")
+    right = x > 0.5 * (low + high)
+    axis.annotate(
+        f"best at {row.strength:.4g}, the end of the range", (x, y), xytext=(-6 if right else 6, 5),
+        textcoords="offset points", ha="right" if right else "left", va="bottom", fontsize="xx-small", color=BLUE,
+    )  # fmt: skip
 
 
 @styled
@@ -177,7 +214,7 @@ def cls_curve(tests: Sequence[CLs], level: float, asymptotic: Sequence[CLs] = ()
         axis.plot(there, [t.expected[2] for t in asymptotic], color=BLUE, linestyle="--", label="Expected, asymptotic")
         if all(t.observed is not None for t in asymptotic):
             axis.plot(there, [t.observed or 0.0 for t in asymptotic], color=BLUE, label="Observed, asymptotic")
-    axis.axhline(1 - level, color=VERMILION, linewidth=1.2)
+    axis.axhline(1 - level, color=VERMILION, linewidth=1.2, label=f"CLs = {1 - level:.3g}")
     axis.set_xlim(0.0, mu.max())
     axis.set_ylim(0.0, 1.0)
     axis.set_xlabel(plain_text(tests[0].parameter))
