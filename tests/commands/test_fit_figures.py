@@ -87,9 +87,11 @@ def test_blinded_bins_have_no_points(workspace: Path, monkeypatch: pytest.Monkey
         bumpfit("fit", workspace, "--blind", "SR", "--json").json["values"], abs=1e-4
     )
     for wrong, words in (
-        ("SR:2", "has 2 bins, counted from 0"),
+        ("SR:2", "has no bin 2; its 2 bins are counted from 0"),
         ("SR:1-0", "ends before it begins"),
         ("XR:0", "no channel XR"),
+        ("XR", "there is no such channel; the model has CR, SR"),
+        ("3300-3700", "a window of the mass of a scored table is --blind-mass LOW:HIGH"),
     ):
         assert words in refused(bumpfit("fit", workspace, "--blind", wrong))
 

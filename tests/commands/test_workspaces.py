@@ -42,6 +42,24 @@ def test_build_spectrum(bumpfit: Run, scored: Path, tables: dict[str, pd.DataFra
     assert figure.exists()
 
 
+def test_a_window_of_the_mass_is_blinded(bumpfit: Run, scored: Path, tmp_path: Path) -> None:
+    """The same bins are left out of what `build` writes and `fit` builds, and both say so; figures have no points."""
+    out, figure = tmp_path / "w.json", tmp_path / "w.png"
+    options = ["--keep", "0.05", "--low", "2400", "--high", "3800", "--bins", "28", "--parameters", "3",
+               "--mass", "3000", "--width", "120", "--blind-mass", "2910:3100"]  # fmt: skip
+    built = bumpfit("build", scored, "-o", out, *options, "--figure", figure, "--json").json
+    assert built["blinded"] == [2900, 3100] and figure.exists()
+    assert [k for k, n in enumerate(built["counts"]) if n is None] == [10, 11, 12, 13]
+    assert sum(n for n in built["counts"] if n is not None) == built["n_selected"]
+    (channel,) = json.loads(out.read_text())["channels"]
+    assert len(channel["samples"][0]["data"]) == 24
+    direct = bumpfit("fit", scored, *options, "--json").json
+    assert direct["mu"] == pytest.approx(bumpfit("fit", out, "--json").json["mu"], abs=1e-6)
+    assert direct["built"]["blinded"] == [2900, 3100]
+    assert "all bins from 2900 to 3100 GeV are left out" in bumpfit("fit", scored, *options).out
+    assert "expected LOW:HIGH" in refused(bumpfit("build", scored, "-o", out, "--blind-mass", "2910-3100"))
+
+
 def test_masses_from_another_table(bumpfit: Run, scored: Path, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     scores, data = tmp_path / "scores.csv", tmp_path / "data.parquet"
     tables["data"][["score"]].sort_values("score").to_csv(scores)

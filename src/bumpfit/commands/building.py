@@ -65,6 +65,10 @@ class Building:
     strength: Annotated[
         str | None, typer.Option(metavar="LOW:HIGH", help="Range of the strength; default: 0 to all events.")
     ] = None
+    blind_mass: Annotated[
+        str | None,
+        typer.Option(metavar="LOW:HIGH", help="Leave out all bins in this window of the mass in GeV, and hide them."),
+    ] = None
     resolution: Annotated[float, typer.Option(help="Mass resolution, sigma / mass.")] = 0.03
     sqrt_s: Annotated[float, typer.Option("--sqrt-s", help="Collision energy in GeV.")] = 13000.0
     channel: Annotated[
@@ -85,14 +89,16 @@ class Building:
 
     def build(self, scored: str | Path) -> Built:
         """The workspace of a scored table."""
-        from bumpfit.search.from_scores import BuildSettings, read_scored, selection_workspace, spectrum_workspace
+        from bumpfit.search.from_scores import BuildSettings, selection_workspace, spectrum_workspace
+        from bumpfit.search.scored import read_scored
 
         settings = BuildSettings(
             strength=None if self.strength is None else span("--strength", self.strength),
+            blind_mass=None if self.blind_mass is None else span("--blind-mass", self.blind_mass),
             **{
                 field.name: getattr(self, field.name)
                 for field in dataclasses.fields(BuildSettings)
-                if field.name not in ("strength", "signal")
+                if field.name not in ("strength", "signal", "blind_mass")
             },
             signal=_events(self.signal),
         )
@@ -140,6 +146,8 @@ def described(built: Built) -> list[tuple[str, str]]:
         rows += [("background table", f"{built.background_selected} selected, tau = {built.tau:.5g}")]
     if built.edges is not None:
         rows += [("spectrum", f"{built.edges.size - 1} bins from {built.edges[0]:.6g} to {built.edges[-1]:.6g} GeV")]
+    if built.blinded is not None:
+        rows += [("blinded", f"all bins from {built.blinded[0]:.6g} to {built.blinded[1]:.6g} GeV are left out")]
     if built.n_parameters is not None:
         goodness = "" if built.goodness_p is None else f", goodness of fit p = {probability(built.goodness_p)}"
         rows += [("background", f"dijet function of {built.n_parameters} parameters{goodness}")]

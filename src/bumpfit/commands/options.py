@@ -237,22 +237,26 @@ class Fitting:
         return asimov(model, self.asimov, data, fitted=fitted, options=self.options)
 
     def hidden(self, model: Model) -> dict[str, list[int] | None]:
-        """What is blinded, by channel: its bins, or None for all; raises InputError for a range that goes down."""
+        """What is blinded, by channel: its bins, or None for all; raises InputError for what does not exist."""
+        from bumpfit.inference.blinding import bins_within
+
         known = {channel.name for channel in model.channels}
         found: dict[str, list[int] | None] = {}
         for text in self.blind or ():
-            window = None if text in known else re.fullmatch(r"(.+):(\d{1,9})(?:-(\d{1,9}))?", text)
-            if window is None:
+            if text in known:
                 found[text] = None
                 continue
+            window = re.fullmatch(r"(.+):(\d{1,9})(?:-(\d{1,9}))?", text)
+            if window is None:
+                mass = "; a window of the mass of a scored table is --blind-mass LOW:HIGH" if text[:1].isdigit() else ""
+                raise InputError(
+                    f"--blind {text}: there is no such channel; the model has {', '.join(sorted(known))}{mass}"
+                )
             first, last = int(window[2]), int(window[3] or window[2])
             if last < first:
                 raise InputError(f"--blind {text}: the window ends before it begins; expected CHANNEL:FIRST-LAST")
-            sizes = [c.last - c.first for c in model.channels if c.name == window[1]]
-            if any(last >= size for size in sizes):
-                raise InputError(f"--blind {text}: the channel has {sizes[0]} bins, counted from 0")
-            before = found.get(window[1], [])
-            found[window[1]] = None if before is None else [*before, *range(first, last + 1 if sizes else first + 1)]
+            bins, before = bins_within(model, window[1], first, last), found.get(window[1], [])
+            found[window[1]] = None if before is None else [*before, *bins]
         return found
 
     @property

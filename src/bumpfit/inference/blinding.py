@@ -84,19 +84,27 @@ def blind(model: Model, channels: Hidden, data: Data = None, *, options: FitOpti
     return np.concatenate([np.where(hidden, expected, main), aux])
 
 
+def bins_within(model: Model, channel: str, first: int, last: int) -> range:
+    """The bins of a channel from one to another, both counted from 0; raises InputError where one does not exist."""
+    known = {one.name: one for one in model.channels}
+    if channel not in known:
+        raise InputError(f"there is no channel {channel}; the model has {', '.join(known)}")
+    size = known[channel].last - known[channel].first
+    for k in (first, last):
+        if not 0 <= k < size:
+            raise InputError(f"channel '{channel}' has no bin {k}; its {size} bins are counted from 0")
+    return range(first, last + 1)
+
+
 def _hidden(model: Model, channels: Mapping[str, Collection[int] | None]) -> NDArray[np.bool_]:
     """Which bins of the model are blinded, (B,); raises as `blind`."""
     known = {channel.name: channel for channel in model.channels}
-    unknown = sorted(set(channels) - set(known))
-    if unknown:
-        raise InputError(f"there is no channel {', '.join(unknown)}; the model has {', '.join(known)}")
     hidden = np.zeros(model.channels[-1].last, dtype=np.bool_)
     for name, bins in channels.items():
+        chosen = sorted(bins or ())
+        bins_within(model, name, *((chosen[0], chosen[-1]) if chosen else (0, 0)))
         first, last = known[name].first, known[name].last
-        wrong = [k for k in bins or () if not 0 <= k < last - first]
-        if wrong:
-            raise InputError(f"channel '{name}' has no bin {wrong[0]}; its {last - first} bins are counted from 0")
-        hidden[first:last] |= True if bins is None else np.isin(np.arange(last - first), list(bins))
+        hidden[first:last] |= True if bins is None else np.isin(np.arange(last - first), chosen)
     if hidden.all():
         raise InputError("all channels would be blinded, so nothing is left to predict them from")
     return hidden

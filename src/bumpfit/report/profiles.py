@@ -123,7 +123,8 @@ def compatibility(found: Compatibility) -> Figure:
         axis.errorbar([row.strength for _, row in inside], [y for y, _ in inside], xerr=errors.T, fmt="o", color=BLUE,
                       label="Channels")  # fmt: skip
     shown = [row for _, row in inside] or list(rows)
-    ends = [value for row in (*shown, found) for value in (row.strength, row.low, row.high) if value is not None]
+    intervals = [(found.strength, found.low, found.high), *((row.strength, row.low, row.high) for row in shown)]
+    ends = [value for three in intervals for value in three if value is not None]
     margin = 0.06 * (max(ends) - min(ends)) or 1.0
     axis.set_xlim(min(ends) - margin, max(ends) + margin)
     for y, row in zip(places, rows, strict=True):
@@ -153,7 +154,7 @@ def _arrow(axis: Axes, y: int, row: ChannelStrength) -> None:
     x = min(max(row.strength, low + step), high - step)
     other = row.low if upwards else row.high
     if other is not None:
-        axis.hlines(y, *sorted((x, other)), color=BLUE)
+        axis.hlines(y, min(x, other), max(x, other), color=BLUE)
     axis.plot(x, y, marker=">" if upwards else "<", color=BLUE, markerfacecolor="white", linestyle="none")
     right = x > 0.5 * (low + high)
     axis.annotate(

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import re
 import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit import toys
 from bumpfit.errors import BumpfitError, InputError, InputWarning
-from bumpfit.events.formats import quoted, read_frame
-from bumpfit.events.tables import MASS, read
 from bumpfit.histograms import Histogram, check_edges, fill, mass_edges
 from bumpfit.results import Fit, Record
 from bumpfit.search.mass_range import SpectrumSettings, fitted_around, smooth_range
+from bumpfit.search.scored import Scored
 from bumpfit.search.spectrum import error_inflation
 from bumpfit.shapes import SQRT_S, LogLinear, dijet, gaussian, order_by_f_test
 from bumpfit.shapes import fit as fit_shape
@@ -37,39 +33,11 @@ LEAST = 500
 """... or more, so that so many events are kept (all of a smaller table)."""
 
 
+HIDDEN = 1e-6
+"""Share of the signal that must be seen beside a blinded window."""
+
 TIED = 0.05
 """Events more than asked for, as a share, that equal scores may keep without a word."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
-    """Scored events: `score` (N,), `mass` (N,) in GeV (None: not in the table), and what messages call the table."""
-
-    score: Array
-    mass: Array | None
-    label: str
-
-    def inside(self, low: float | None, high: float | None) -> Scored:
-        """The events with low <= mass < high; an end that is None is open."""
-        if low is None and high is None:
-            return self
-        mass = self.masses
-        rows = (mass >= (-math.inf if low is None else low)) & (mass < (math.inf if high is None else high))
-        if not rows.any():
-            raise InputError(
-                f"{self.label} has no event from {_end(low)} to {_end(high)} GeV; its masses are "
-                f"{mass.min():.6g} to {mass.max():.6g} GeV"
-            )
-        return Scored(self.score[rows], mass[rows], self.label)
-
-    @property
-    def masses(self) -> Array:
-        """Masses in GeV, shape (N,); raises InputError when there are none."""
-        if self.mass is None:
-            raise InputError(
-                f"{self.label} has no column of masses; give the table that has it with --data, or name the column"
-            )
-        return self.mass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +50,8 @@ class BuildSettings:
     default bins as wide as the `resolution`. `parameters`: of the dijet function, by default chosen by the F-test.
     `mass`, `width`: of the Gaussian signal; by default the mass of the largest q0 and `resolution` times the mass.
     `signal`: signal events at strength 1; `strength`: range of the strength. `channel`: name of the channel.
+    `blind_mass`: window of the mass whose events nothing looks at but the default range, which takes those with low
+    scores: all bins that overlap it are left out.
     """
 
     cut: float | None = None
@@ -98,6 +68,7 @@ class BuildSettings:
     channel: str | None = None
     resolution: float = 0.03
     sqrt_s: float = SQRT_S
+    blind_mass: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         rules = [
@@ -124,7 +95,8 @@ class Built(Record):
     from `cut` on. `background_selected` and `tau`: of the background table. The rest concerns spectra: `edges` (B + 1,)
     and `counts` (B,), fitted background `fitted` and `signal` at strength 1 (B,), `mass` and `width` in GeV, and the
     scan of q0 over `masses` when the mass was searched for. `inflation`: error of the strength with a free over that
-    with a known background (far above 1: the range has no sidebands).
+    with a known background (far above 1: the range has no sidebands). `blinded`: from where to where bins are left out
+    (their `counts` are NaN, and they are not in the workspace); numbers of events are those outside.
     """
 
     kind: str
@@ -145,76 +117,11 @@ class Built(Record):
     inflation: float | None = None
     masses: Array | None = None
     q0: Array | None = None
+    blinded: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the workspace, which is a file of its own."""
         return {key: value for key, value in super().to_dict().items() if key != "workspace"}
-
-
-def read_scored(
-    path: str | os.PathLike[str],
-    *,
-    data: str | os.PathLike[str] | None = None,
-    score: str = "score",
-    mass: str = MASS,
-    index: str | None = None,
-    unit: str | None = None,
-) -> Scored:
-    """Scores and masses from a scored table (CSV, Parquet, HDF5).
-
-    Masses come from the column `mass` of the table itself, or of `data`, joined by the event index; None when neither
-    has them. `index`: column of the event index, as in `events.tables.read`; by default one called index, if there is.
-    Raises InputError for missing columns, cells that are not finite numbers, and scored events that `data` has not.
-    """
-    frame = _frame(path, index)
-    if score not in frame.columns:
-        raise InputError(f"{path} has no column '{score}' of scores; it has {quoted(frame.columns)}")
-    if data is not None:
-        other = _frame(data, index)
-        if mass not in other.columns:
-            raise InputError(f"{data} has no column '{mass}'; it has {quoted(other.columns)}")
-        if other.index.has_duplicates:
-            raise InputError(f"{data} has repeated values of the event index, so scores cannot be joined to it")
-        lost = ~frame.index.isin(other.index)
-        if lost.any():
-            raise InputError(
-                f"{int(lost.sum())} of {len(frame)} scored events are not in {data} (first: index "
-                f"{frame.index[lost][0]}); expected the table that was scored"
-            )
-        frame = frame[[score]].assign(**{mass: other.loc[frame.index, mass].to_numpy()})
-    _refuse_weights(frame, str(path))
-    for column in [name for name in (score, mass) if name in frame.columns]:
-        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
-        bad = ~np.isfinite(values)
-        if bad.any():
-            raise InputError(
-                f"{path} has {int(bad.sum())} cells in the column '{column}' that are not finite numbers (first at "
-                f"index {frame.index[bad][0]}); correct them, or take these rows out of the table"
-            )
-    if mass not in frame.columns:
-        return Scored(pd.to_numeric(frame[score]).to_numpy(np.float64), None, str(path))
-    events = read(frame[[mass, score]], mass=mass, features={"score": score}, unit=unit)
-    return Scored(events.column("score"), events.mass, str(path))
-
-
-WEIGHTS = re.compile(r"(event_?|mc_?|gen_?)?(weights?|wgts?|wt|w)", re.IGNORECASE)
-
-
-def _refuse_weights(frame: pd.DataFrame, label: str) -> None:
-    """Raise InputError for a column of weights: the likelihoods count events."""
-    for name in frame.columns:
-        if WEIGHTS.fullmatch(str(name)):
-            values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
-            if not (values == 1).all():
-                raise InputError(
-                    f"{label} has a column '{name}' of weights, and the likelihood is that of counted events; leave "
-                    "the column out if every row is one event, or build a workspace from weighted histograms"
-                )
-
-
-def _frame(path: str | os.PathLike[str], index: str | None) -> pd.DataFrame:
-    frame = read_frame(path, index=index)
-    return frame.set_index("index") if index is None and "index" in frame.columns else frame
 
 
 def threshold(scores: Array, settings: BuildSettings) -> float:
@@ -256,20 +163,28 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
     """
     scored = scored.inside(settings.low, settings.high)
     low, high = _range(scored, settings)
-    scored = scored.inside(low, high)
-    cut = threshold(scored.score, settings)
-    rows = _selected(scored, cut, settings)
     if settings.bins is None:
         edges = mass_edges(low, high, resolution=settings.resolution, minimum_bins=12)
     else:
         edges = check_edges(np.linspace(low, high, settings.bins + 1))
+    blinded = _blinded(edges, settings)
+    scored = _seen(scored.inside(low, high), blinded)
+    cut = threshold(scored.score, settings)
+    rows = _selected(scored, cut, settings)
     histogram = fill(scored.masses[rows], edges, name="m_JJ")
+    if blinded is not None:
+        histogram = histogram.blind(*blinded)
+    seen = ~histogram.blinded
     shape, background, goodness = _background(histogram, settings)
     mass, masses, q0 = settings.mass, None, None
     if mass is None:
         masses = _masses(edges, settings.resolution)
+        if blinded is not None:
+            masses = masses[(masses < blinded[0]) | (masses > blinded[1])]
+        if not masses.size:
+            raise InputError("every mass of the scan is blinded; give a mass, or a smaller window")
         scanned = fitted_around(histogram, shape, background, np.array([peak(edges, m, settings) for m in masses]))
-        q0 = toys.engine(scanned).fit_data(histogram.counts[None]).statistic[0]
+        q0 = toys.engine(scanned).fit_data(histogram.counts[None, seen]).statistic[0]
         if not np.isfinite(q0).any():
             raise BumpfitError("no signal of the mass scan could be fitted; give a mass, or select more events")
         mass = float(masses[np.nanargmax(q0)])
@@ -278,6 +193,8 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
             f"the signal mass {mass:g} GeV lies outside the spectrum, {edges[0]:.6g} to {edges[-1]:.6g} GeV"
         )
     signal = peak(edges, mass, settings)
+    if not signal[seen].sum() > HIDDEN * signal.sum():
+        raise InputError(f"the signal at {mass:g} GeV is hidden whole by the blinded window; take a smaller one")
     model = fitted_around(histogram, shape, background, signal[None])
     spec = spectrum_of(
         histogram, shape, background.values, signal,
@@ -291,15 +208,16 @@ def spectrum_workspace(scored: Scored, settings: BuildSettings = BuildSettings()
         cut=cut,
         edges=edges,
         counts=histogram.counts,
-        fitted=model.rate,
+        fitted=model.rate if blinded is None else shape.integrate(edges, background.values),
         signal=signal,
         n_parameters=len(shape.parameters),
         goodness_p=goodness,
         mass=mass,
         width=settings.resolution * mass if settings.width is None else settings.width,
-        inflation=error_inflation(model.rate, model.basis, signal),
+        inflation=error_inflation(model.rate, model.basis, signal[seen]),
         masses=masses,
         q0=q0,
+        blinded=blinded,
     )
 
 
@@ -310,21 +228,33 @@ def selection_workspace(scored: Scored, background: Scored, settings: BuildSetti
     with `bins` that many in mass, with a Gaussian signal at `mass`. Raises InputError for empty selections.
     """
     scored, background = (table.inside(settings.low, settings.high) for table in (scored, background))
+    edges = None if settings.bins is None else _selection_bins(scored, settings)
+    blinded = settings.blind_mass if edges is None else _blinded(edges, settings)
+    scored, background = _seen(scored, blinded), _seen(background, blinded)
     cut = threshold(background.score, settings)
     rows, rows_b = _selected(scored, cut, settings), background.score >= cut
     if settings.below is not None:
         rows_b &= background.score < settings.below
     tau = background.score.size / scored.score.size
     counts, table = np.array([float(rows.sum())]), np.array([float(rows_b.sum())])
-    signal, edges, mass = np.array([settings.signal]), None, None
-    if settings.bins is not None:
-        edges, mass = _selection_bins(scored, settings), settings.mass
+    signal, mass, seen = np.array([settings.signal]), None, np.array([True])
+    if edges is not None:
+        mass = settings.mass
         if mass is None:
             raise InputError("a selection in bins of the mass needs the mass of the signal (--mass)")
-        counts = fill(scored.masses[rows], edges).counts
+        found = fill(scored.masses[rows], edges)
+        found = found if blinded is None else found.blind(*blinded)
+        counts, seen = found.counts, ~found.blinded
         table = fill(background.masses[rows_b], edges).counts
         signal = peak(edges, mass, settings)
-    spec = selection(counts, table, tau, signal, channel=settings.channel or "selection", poi_range=settings.strength)
+    spec = selection(
+        counts[seen],
+        table[seen],
+        tau,
+        signal[seen],
+        channel=settings.channel or "selection",
+        poi_range=settings.strength,
+    )
     return Built(
         kind="selection",
         workspace=spec,
@@ -339,6 +269,7 @@ def selection_workspace(scored: Scored, background: Scored, settings: BuildSetti
         signal=signal,
         mass=mass,
         width=None if mass is None else settings.resolution * mass if settings.width is None else settings.width,
+        blinded=blinded,
     )
 
 
@@ -355,6 +286,24 @@ def _range(scored: Scored, settings: BuildSettings) -> tuple[float, float]:
     quiet = scored.masses[scored.score <= np.median(scored.score)]
     low, high = smooth_range(quiet, SpectrumSettings(resolution=settings.resolution))
     return (low if settings.low is None else settings.low), (high if settings.high is None else settings.high)
+
+
+def _blinded(edges: Array, settings: BuildSettings) -> tuple[float, float] | None:
+    """From where to where bins are hidden; raises InputError for a window without bins, or with all of them."""
+    if settings.blind_mass is None:
+        return None
+    low, high = settings.blind_mass
+    hidden = np.flatnonzero((edges[:-1] < high) & (edges[1:] > low))
+    if not 0 < hidden.size < edges.size - 1:
+        raise InputError(
+            f"the blinded window, {low:g} to {high:g} GeV, hides {'no bin' if not hidden.size else 'every bin'} of the "
+            f"spectrum, which is from {edges[0]:.6g} to {edges[-1]:.6g} GeV"
+        )
+    return float(edges[hidden[0]]), float(edges[hidden[-1] + 1])
+
+
+def _seen(scored: Scored, blinded: tuple[float, float] | None) -> Scored:
+    return scored if blinded is None else scored.outside(*blinded)
 
 
 def _selection_bins(scored: Scored, settings: BuildSettings) -> Array:
@@ -397,7 +346,3 @@ def _masses(edges: Array, resolution: float) -> Array:
     if low >= high:
         return np.array([math.sqrt(edges[0] * edges[-1])])
     return np.exp(np.linspace(low, high, max(2, round((high - low) / math.log1p(resolution)) + 1)))
-
-
-def _end(value: float | None) -> str:
-    return "the end" if value is None else f"{value:g}"
