@@ -13,8 +13,10 @@ from bumpfit import histograms, inference, toys, workspace
 from bumpfit.display import Shown
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.events.cutflow import cutflow
+from bumpfit.report.distributions import data_and_background
 from bumpfit.report.fitted import ranking
 from bumpfit.report.profiles import compatibility
+from bumpfit.report.spectra import spectrum
 from bumpfit.report.style import png
 from bumpfit.workspace import Model, build
 
@@ -199,3 +201,13 @@ def test_the_legend_of_a_ranking_with_groups_is_inside_its_frame(model: Model) -
     legend, frame = shifts.get_legend().get_window_extent(), axis.get_window_extent()
     assert frame.x0 <= legend.x0 and legend.x1 <= frame.x1
     assert legend.y0 >= axis.transData.transform((0.0, len(long) + 0.36))[1]  # above the bar of the group
+
+
+def test_blinded_bins_of_a_spectrum_are_shaded_and_have_no_points() -> None:
+    edges, counts = np.linspace(100.0, 200.0, 6), np.array([40.0, np.nan, np.nan, 12.0, 8.0])
+    data = histograms.from_counts(edges, counts)
+    table = histograms.from_counts(edges, np.array([80.0, 50.0, 40.0, 30.0, 20.0]))
+    for figure in (spectrum(data, table.counts / 2, None, "m"), data_and_background(data, table, 0.5, "m")):
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        (shade,) = [handle for handle, label in zip(handles, labels, strict=True) if label == "Blinded"]
+        assert (shade.get_x(), shade.get_width()) == (120.0, 40.0)

@@ -23,6 +23,7 @@ from bumpfit.report.style import (
     band,
     event_scale,
     headroom,
+    hidden,
     panels,
     points,
     poisson_errors,
@@ -79,6 +80,7 @@ def data_and_background(
     if signal is not None:
         stairs(main, signal, edges, color=VERMILION, linestyle="--", label=signal_name)
     points(main, counts, poisson_errors(counts), edges, label="Data")
+    hidden(main, counts, edges)
     highest = counts if background is None else np.maximum(counts, expected)
     if logarithmic is None:
         event_scale(main, highest)

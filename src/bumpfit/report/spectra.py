@@ -22,6 +22,7 @@ from bumpfit.report.style import (
     VERMILION,
     event_scale,
     headroom,
+    hidden,
     observed,
     panels,
     pulls,
@@ -81,6 +82,7 @@ def spectrum(
     drawn = n if fitted is None else np.concatenate([n, np.maximum(fitted, 0.3)])
     event_scale(main, drawn if signal is None else np.append(drawn, signal.max()))
     observed(main, n, edges)
+    hidden(main, n, edges)
     headroom(main, 0.4 if note else 0.3)
     main.set_xlim(edges[0], edges[-1])
     main.legend(loc="upper right", title=note or None, alignment="right")

@@ -270,6 +270,14 @@ def observed(axis: Axes, counts: Array, edges: Array, **how: Any) -> None:
     points(axis, shown, poisson_errors(counts), edges, **{"label": "Data", **how})
 
 
+def hidden(axis: Axes, counts: Array, edges: Array) -> None:
+    """Shade the bins whose contents are NaN, which are blinded."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], np.isnan(counts), [False]])))
+    for k, (first, last) in enumerate(ends.reshape(-1, 2)):
+        label = None if k else "Blinded"
+        axis.axvspan(edges[first], edges[last], color=GREY, alpha=0.2, linewidth=0, zorder=0, label=label)
+
+
 def band(axis: Axes, low: Array, high: Array, edges: Array, **how: Any) -> None:
     """Hatched band of an uncertainty."""
     axis.stairs(
