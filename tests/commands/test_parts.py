@@ -1,6 +1,7 @@
 """`bumpfit workspace` and `bumpfit patchset`: pyhf's tools are the witness."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -185,12 +186,54 @@ def test_patchsets_are_pyhfs(bumpfit: Run, path: Path, patchset: Path, tmp_path:
     assert "made for another workspace" in refused(bumpfit("patchset", "verify", tmp_path / "changed.json", patchset))
     assert "no patch 'm3'" in refused(bumpfit("patchset", "extract", patchset, "--name", "m3"))
     assert "not a patch" in refused(bumpfit("patchset", "inspect", path))
-    twice = json.loads(patchset.read_text())
-    twice["patches"][1]["metadata"]["name"] = "m100"
-    (tmp_path / "twice.json").write_text(json.dumps(twice))
-    for words in (("extract",), ("apply", path)):
-        done = bumpfit("patchset", *words, tmp_path / "twice.json", "--name", "m100")
-        assert "two patches of one name" in refused(done)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["patches"][1]["metadata"].update(name="m100"), "two patches of one name, 'm100'"),
+        (lambda s: s["patches"][1]["metadata"].update(values=[100]), "'m100' and 'm200' have the same values, [100]"),
+        (lambda s: s["patches"][1]["metadata"].update(values=[100, 1]), "'m200' has 2 values for 1 labels, mass"),
+        (lambda s: s["patches"][1]["metadata"].update(values=[{"a": 1}]), "must be a list of numbers and texts"),
+        (lambda s: s.update(version="2.0.0"), "the patchset has the version '2.0.0'; known is 1.0.0"),
+        (lambda s: s.update(patches=[]), "the patchset holds no patches"),
+    ],
+)
+def test_patchsets_that_pyhf_refuses(
+    change: Callable[[Any], None], message: str, bumpfit: Run, path: Path, patchset: Path, tmp_path: Path
+) -> None:
+    content = json.loads(patchset.read_text())
+    change(content)
+    with pytest.raises((pyhf.exceptions.InvalidPatchSet, pyhf.exceptions.InvalidSpecification,
+                        pyhf.exceptions.SchemaNotFound)):  # fmt: skip
+        pyhf.PatchSet(content)
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps(content))
+    for words in (("inspect", wrong), ("verify", path, wrong), ("extract", wrong, "--name", "m100"),
+                  ("apply", path, wrong, "--name", "m100")):  # fmt: skip
+        assert message in refused(bumpfit("patchset", *words))
+
+
+def test_digests_of_patchsets_are_pyhfs(bumpfit: Run, path: Path, patchset: Path, tmp_path: Path) -> None:
+    """Both algorithms, alone and together, right and wrong: both tools verify and apply, or both refuse."""
+    content = json.loads(patchset.read_text())
+    right = {name: pyhf.utils.digest(workspace(), algorithm=name) for name in ("sha256", "md5")}
+    wrong = {name: "0" * len(value) for name, value in right.items()}
+    for digests in ({"md5": right["md5"]}, right, {"md5": wrong["md5"]}, {**right, "md5": wrong["md5"]}, wrong):
+        content["metadata"]["digests"] = digests
+        (tmp_path / "p.json").write_text(json.dumps(content))
+        good = all(digests[name] == right[name] for name in digests)
+        theirs = pyhf.PatchSet(content)
+        words = ("patchset", "apply", path, tmp_path / "p.json", "--name", "m100")
+        if good:
+            theirs.verify(workspace())
+            assert bumpfit("patchset", "verify", path, tmp_path / "p.json").code == 0
+            assert json.loads(bumpfit(*words).out) == dict(theirs.apply(workspace(), "m100"))
+            continue
+        with pytest.raises(pyhf.exceptions.PatchSetVerificationError):
+            theirs.verify(workspace())
+        for one in (words, ("patchset", "verify", path, tmp_path / "p.json")):
+            assert "made for another workspace" in refused(bumpfit(*one))
 
 
 def test_shapes_are_smoothed_and_made_symmetric(bumpfit: Run, path: Path, tmp_path: Path) -> None:

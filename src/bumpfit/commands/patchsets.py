@@ -83,9 +83,10 @@ def verify(workspace: Background, patchset: Patchset) -> None:
     """
     from bumpfit.files import require
     from bumpfit.foreign import read_json
-    from bumpfit.workspace.patchsets import check_digests, digests_of
+    from bumpfit.workspace.patchsets import check_digests, digests_of, patches_of
 
     content = _patchset(patchset)
+    patches_of(content)
     if not digests_of(content):
         raise BumpfitError(f"{patchset} states no digest, so nothing can be verified")
     check_digests(content, read_json(require(workspace)))

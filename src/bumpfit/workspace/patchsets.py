@@ -73,8 +73,14 @@ def check_digests(patchset: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
             )
 
 
+VERSION = "1.0.0"
+"""Version of patchsets that are read; one that states none is taken for it."""
+
+
 def patches_of(content: Mapping[str, Any]) -> list[Any]:
-    """The patches of a patchset; raises InputError for anything else."""
+    """The patches of a patchset; raises InputError for anything else, and for what pyhf refuses as ambiguous: two
+    patches of one name or with the same values, and another number of values than labels.
+    """
     patches = content.get("patches")
     if not isinstance(patches, list) or not all(
         isinstance(p, Mapping) and isinstance(p.get("metadata"), Mapping) and "name" in p["metadata"] and "patch" in p
@@ -83,7 +89,37 @@ def patches_of(content: Mapping[str, Any]) -> list[Any]:
         raise InputError("not a patch: expected a list of JSON patch operations or a patchset with named 'patches'")
     if not patches:
         raise InputError("the patchset holds no patches")
+    if content.get("version", VERSION) != VERSION:
+        raise InputError(f"the patchset has the version {content['version']!r}; known is {VERSION}")
+    metadata = content.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    names: set[str] = set()
+    points: dict[tuple[Any, ...], str] = {}
+    for patch in patches:
+        name, values = str(patch["metadata"]["name"]), _values(patch)
+        if name in names:
+            raise InputError(f"the patchset has two patches of one name, '{name}'")
+        names.add(name)
+        if isinstance(labels, list) and values is not None and len(values) != len(labels):
+            raise InputError(
+                f"patch '{name}' has {len(values)} values for {len(labels)} labels, {', '.join(map(str, labels))}"
+            )
+        if values and points.setdefault(values, name) != name:
+            raise InputError(f"the patches '{points[values]}' and '{name}' have the same values, {list(values)}")
     return patches
+
+
+def _values(patch: Mapping[str, Any]) -> tuple[float | str, ...] | None:
+    """The values of a patch, None where it states none; raises InputError for what is no list of numbers and texts."""
+    values = patch["metadata"].get("values")
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple) or not all(isinstance(v, int | float | str) for v in values):
+        raise InputError(
+            f"the values of patch '{patch['metadata']['name']}' must be a list of numbers and texts, got "
+            f"{str(values)[:60]}"
+        )
+    return tuple(values)
 
 
 def _some(names: list[str], most: int = 8) -> str:
@@ -91,25 +127,16 @@ def _some(names: list[str], most: int = 8) -> str:
 
 
 def described(patchset: Mapping[str, Any]) -> list[tuple[str, tuple[Any, ...]]]:
-    """Name and values of each patch of a patchset; raises InputError for values that are no list."""
-    found = []
-    for patch in patches_of(patchset):
-        name, values = str(patch["metadata"]["name"]), patch["metadata"].get("values", [])
-        if not isinstance(values, list | tuple):
-            raise InputError(f"the values of patch '{name}' must be a list, got {values!r}")
-        found.append((name, tuple(values)))
-    return found
+    """Name and values of each patch of a patchset; raises InputError as `patches_of`."""
+    return [(str(patch["metadata"]["name"]), _values(patch) or ()) for patch in patches_of(patchset)]
 
 
 def patch_of(patchset: Mapping[str, Any], name: str | None = None) -> Mapping[str, Any]:
     """One patch with its metadata; without a name the only one. Raises InputError where there is none of this name,
-    where a name is needed, and for two patches of one name.
+    where a name is needed, and as `patches_of`.
     """
-    every = patches_of(patchset)
-    found: dict[str, Mapping[str, Any]] = {str(p["metadata"]["name"]): p for p in every}
+    found: dict[str, Mapping[str, Any]] = {str(p["metadata"]["name"]): p for p in patches_of(patchset)}
     names = _some(list(found))
-    if len(found) < len(every):
-        raise InputError(f"the patchset has two patches of one name; it has {names}")
     if name is None and len(found) > 1:
         raise InputError(f"the patchset holds {len(found)} patches; name one of {names}")
     if name is not None and name not in found:
