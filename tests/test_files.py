@@ -61,6 +61,8 @@ def test_json(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"bump")
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"bump").hexdigest()
+    with pytest.raises(InputError, match=r"standard input \(-\) is not read"):
+        files.require("-")
     with pytest.raises(InputError, match="there is no file"):
         files.sha256(tmp_path / "b")
     with pytest.raises(InputError, match="is a folder"):

@@ -1,5 +1,6 @@
 """JSON, TOML and YAML of others: bounded, unambiguous, one sentence for each fault."""
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -110,3 +111,9 @@ def test_yaml_with_anchors_is_read(tmp_path: Path) -> None:
     assert foreign.read_yaml(tmp_path / "a.yaml") == {
         "base": base, "other": {"x": 3, "y": [1, 2.5]}, "list": [base, "a: b", nines],
     }  # fmt: skip
+
+
+def test_compressed_json_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(InputError, match="is compressed with gzip; unpack it first, with gunzip; expected a workspace"):
+        foreign.read_json(tmp_path / "w.json", "a workspace")

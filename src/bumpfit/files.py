@@ -274,6 +274,8 @@ def require(path: str | os.PathLike[str]) -> Path:
         exists, folder = file.exists(), file.is_dir()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {file} ({_why(error)})") from error
+    if not exists and str(path) == "-":
+        raise InputError("standard input (-) is not read; write it to a file, and give its path")
     if not exists:
         raise InputError(f"there is no file {file}; check the path (the working folder is {Path.cwd()})")
     if folder:

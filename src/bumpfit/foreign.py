@@ -28,6 +28,9 @@ SCALAR = 10_000
 HEAD = 1_000_000
 """Bytes of a file by which its format is recognised."""
 
+GZIP = b"\x1f\x8b"
+"""First bytes of files that are compressed with gzip."""
+
 TEXTS = re.compile(r'"(?:[^"\\\n]|\\.)*"' + r"|'[^'\n]*'")
 JSON_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 LONG = re.compile(rf"(?<![\d.])\d{{{DIGITS + 1},}}")
@@ -60,6 +63,8 @@ def read_json(path: str | os.PathLike[str], what: str = "") -> Any:
 def parse_json(content: bytes | str, label: str, what: str = "") -> Any:
     """JSON in memory; `label` is what messages call it. Raises InputError as `read_json`."""
     wanted = f"; expected {what}" if what else ""
+    if isinstance(content, bytes) and content.startswith(GZIP):
+        raise InputError(f"'{label}' is compressed with gzip; unpack it first, with gunzip{wanted}")
     try:
         text = content if isinstance(content, str) else content.decode(json.detect_encoding(content), "surrogatepass")
     except UnicodeDecodeError as error:

@@ -96,6 +96,12 @@ def test_included_files(folder: Path) -> None:
         read_spec(written(EXAMPLE + "\nINCLUDE: nothing\n", folder))
 
 
+def test_other_encodings_are_told_by_line(folder: Path) -> None:
+    (folder / "fit.config").write_bytes(EXAMPLE.replace("a comment", "ein Schlußwort").encode("latin-1"))
+    with pytest.raises(InputError, match=r"line 29 is not text in UTF-8; if it is in Latin-1, iconv"):
+        read_spec(folder / "fit.config")
+
+
 # ---------------------------------------------------------------- regularised factors
 
 

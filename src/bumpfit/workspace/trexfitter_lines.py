@@ -63,11 +63,16 @@ def found_beside(file: str, source: Path) -> Path | None:
 
 def _lines(path: Path) -> list[Line]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read the TRExFitter configuration '{path}': {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"cannot read the TRExFitter configuration '{path}': it is not text (UTF-8)") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"cannot read the TRExFitter configuration '{path}': line {line} is not text in UTF-8; if it is in "
+            "Latin-1, iconv -f latin1 -t utf8 converts it"
+        ) from error
     return [(Place(str(path), number), line) for number, line in enumerate(text.splitlines(), start=1)]
 
 
