@@ -13,6 +13,7 @@ FLOORS = {
     **dict.fromkeys(
         (
             "types",
+            "words",
             "compiled",
             "compiled_records",
             "compiled_rows",

@@ -13,11 +13,10 @@ from typing import Literal, Protocol
 
 from bumpfit.likelihood import Likelihood, Minimum
 from bumpfit.normal import SMALLEST
+from bumpfit.words import Fitness
 
 Statistic = Literal["q0", "q", "qtilde", "t"]
 """Profile likelihood ratios of a strength (Cowan et al., arXiv:1007.1727): q0 (eq. 12), q (14), q-tilde (16), t (8)."""
-Fitness = Literal["saturated", "chi2", "ks", "ad"]
-"""Statistics of the goodness of a fit."""
 SHAPES = ("ks", "ad")
 """Those of the shapes alone: they have no formula, only toys know their laws."""
 

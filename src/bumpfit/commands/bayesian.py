@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from bumpfit.commands.options import Fitting, Parameter, Reading, Seed, Workspace, grouped
 from bumpfit.commands.output import Drawing, Output
 from bumpfit.commands.question import begin
+from bumpfit.words import Prior
 
 
 @grouped
@@ -19,9 +20,7 @@ def posterior(
     output: Output,
     drawing: Drawing,
     parameter: Parameter = None,
-    prior: Annotated[
-        Literal["flat", "jeffreys"], typer.Option(help="Prior of the parameter within its range.")
-    ] = "flat",
+    prior: Annotated[Prior, typer.Option(help="Prior of the parameter within its range.")] = "flat",
     level: Annotated[float, typer.Option(help="Probability below the upper limit.")] = 0.95,
     interval_level: Annotated[float, typer.Option(help="Probability of the intervals.")] = 0.6827,
     samples: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,12 +17,10 @@ from bumpfit.commands.spectra import Published, fit_spectrum
 from bumpfit.commands.throwing import Throwing
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages import likelihood as show
+from bumpfit.words import Fitness, Side
 
 if TYPE_CHECKING:
     pass
-
-Side = Literal["both", "low", "high"]
-Goodness = Literal["saturated", "chi2", "ks", "ad"]
 
 
 @grouped
@@ -241,7 +239,7 @@ def gof(
     fitting: Fitting,
     output: Output,
     throwing: Throwing,
-    statistic: Annotated[Goodness, typer.Option(help="Statistic; ks and ad need toys.")] = "saturated",
+    statistic: Annotated[Fitness, typer.Option(help="Statistic; ks and ad need toys.")] = "saturated",
     toys: Annotated[int, typer.Option(metavar="N", help="Throw N toys instead of the asymptotic law.", min=0)] = 0,
     by_channel: Annotated[
         bool, typer.Option("--by-channel", help="A p-value of each channel too: saturated toys become slower.")

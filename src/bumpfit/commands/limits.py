@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from bumpfit.commands.question import common_settings
 from bumpfit.commands.throwing import Throwing
 from bumpfit.errors import InputError
 from bumpfit.pages import likelihood as show
+from bumpfit.words import Exclusive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bumpfit.workspace import Model
 
 Level = Annotated[float, typer.Option(help="Confidence level.")]
-Exclusive = Literal["qtilde", "q"]
 
 SETTINGS = ("fixed", "start", "ranges", "free", "options")
 """Those that prepare a likelihood."""

@@ -18,18 +18,18 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from bumpfit.errors import InputError
+from bumpfit.words import Minimiser
 
 if TYPE_CHECKING:
     from bumpfit.inference import FitOptions
     from bumpfit.workspace import Model
     from bumpfit.workspace.model import Data
 
-Minimiser = Literal["newton", "minuit"]
 
 Workspace = Annotated[
     Path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from bumpfit.commands.simplify import simplify
 from bumpfit.commands.workspaces import combine
 from bumpfit.errors import InputError
 from bumpfit.pages.terminal import number, pairs, stacked, table
+from bumpfit.words import By, Smoothing, Symmetry
 
 if TYPE_CHECKING:
     from bumpfit.workspace.reshape import Changed
@@ -190,7 +191,7 @@ def rename(
 def decorrelate(
     workspace: Workspace,
     parameter: Annotated[str, typer.Option("-p", "--parameter", metavar="NAME", help="The parameter that is shared.")],
-    by: Annotated[Literal["channel", "sample"], typer.Option(help="One parameter for each of these.")] = "channel",
+    by: Annotated[By, typer.Option(help="One parameter for each of these.")] = "channel",
     group: Annotated[
         Names, typer.Option(metavar="NAME=PATTERN,...", help="Channels (or samples) that go on sharing one.")
     ] = None,
@@ -222,9 +223,7 @@ ModifierLike = Annotated[Names, typer.Option("-m", "--modifier", metavar="PATTER
 @app.command()
 def smooth(
     workspace: Workspace,
-    method: Annotated[
-        Literal["353qh", "lowess", "trexfitter"], typer.Option(help="How the ratio to the nominal yields is smoothed.")
-    ] = "353qh",
+    method: Annotated[Smoothing, typer.Option(help="How the ratio to the nominal yields is smoothed.")] = "353qh",
     channel: ChannelLike = None,
     sample: SampleLike = None,
     modifier: ModifierLike = None,
@@ -250,7 +249,7 @@ def smooth(
 def symmetrise(
     workspace: Workspace,
     method: Annotated[
-        Literal["twosided", "onesided", "absmean", "maximum"],
+        Symmetry,
         typer.Option(
             help="Half the difference, the larger one mirrored, the mean size, or the larger one of each bin."
         ),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from bumpfit.commands.output import Drawing, Json, Output, Page, check_outputs, 
 from bumpfit.commands.toy_results import Told, give, give_scan
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.pages.terminal import pairs
+from bumpfit.words import System
 
 if TYPE_CHECKING:
     from bumpfit.toys.engine import Source
@@ -53,7 +54,7 @@ def toys(
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Throw only part I of N, to be merged.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Merge result files instead of throwing toys.")] = False,
     submit: Annotated[
-        Literal["slurm", "htcondor"] | None,
+        System | None,
         typer.Option(help="Write the job files of a batch system into the folder of -o, and throw nothing."),
     ] = None,
     shards: Annotated[int | None, typer.Option(metavar="N", help="Jobs that --submit splits the toys into.")] = None,
@@ -199,7 +200,7 @@ def _interruptible(keep: Path | None) -> Iterator[None]:
 
 
 def _submit(
-    system: Literal["slurm", "htcondor"], workspaces: list[Path], reading: Reading, n: int | None, shards: int | None,
+    system: System, workspaces: list[Path], reading: Reading, n: int | None, shards: int | None,
     folder: Path | None, kinds: dict[str, Any], cores: int, minutes: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Write job files, after a look whether toys can be thrown at all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +12,9 @@ from bumpfit.commands.options import Reading, Workspace, grouped
 from bumpfit.commands.output import Drawing, Json, Output, check_outputs, provenance
 from bumpfit.errors import InputError
 from bumpfit.pages.terminal import pairs, stacked, table
+from bumpfit.words import Format
 
 Target = Annotated[Path, typer.Option("-o", "--out", help="Workspace to write.")]
-Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact", "uhi"]
 
 
 @grouped

@@ -14,9 +14,10 @@ import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.inference.profile import Profile
-from bumpfit.law import SHAPES, Fitness, Nested, Statistic, Tail
+from bumpfit.law import SHAPES, Nested, Statistic, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
 from bumpfit.normal import significance
+from bumpfit.words import Fitness
 
 FEW = 10.0
 """Expected events below which asymptotic probabilities are off by tens of percent."""

@@ -20,10 +20,11 @@ from bumpfit.inference.asymptotic import Asymptotic, degrees_of_freedom, sparse_
 from bumpfit.inference.fit import likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
 from bumpfit.inference.profile import require_valid
-from bumpfit.law import SHAPES, Fitness, Law, Tail
+from bumpfit.law import SHAPES, Law, Tail
 from bumpfit.likelihood import Floats, Likelihood, at_ends
 from bumpfit.poisson import deviance
 from bumpfit.results import ChannelGoodness, Goodness
+from bumpfit.words import Fitness
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Collection, Iterator, Mapping
-from typing import Literal, TypedDict, TypeVar, get_args
+from typing import TypedDict, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,9 @@ from bumpfit.inference.valley_search import Search
 from bumpfit.inference.valleys import bends
 from bumpfit.likelihood import Floats, Minimum, ZeroLikelihoodError, lowest
 from bumpfit.poisson import deviance
+from bumpfit.words import Minimiser
 from bumpfit.workspace import Model, kernels
 from bumpfit.workspace.model import Data, scratch
-
-Minimiser = Literal["newton", "minuit"]
 
 STATUS = {
     newton.CONVERGED: "converged",

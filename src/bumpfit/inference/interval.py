@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -24,10 +24,10 @@ from bumpfit.law import Distribution, Law
 from bumpfit.likelihood import Likelihood, at_ends
 from bumpfit.normal import chi2_quantile
 from bumpfit.results import Interval
+from bumpfit.words import Side
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
 
-Side = Literal["both", "low", "high"]
 NAMES = {"asymptotic": "profile likelihood", "toys": "Feldman-Cousins, toys"}
 SLOPE = 0.1
 """Distance, relative to that of an end from the best value, over which the slope of p is taken for the error of it."""

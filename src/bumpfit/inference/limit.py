@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cached_property
-from typing import Literal, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -31,10 +31,9 @@ from bumpfit.law import Distribution, Law, Tail
 from bumpfit.likelihood import Likelihood, Minimum, at_ends, position
 from bumpfit.normal import upper_tail
 from bumpfit.results import CLs, Limit
+from bumpfit.words import Exclusive
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
-
-Statistic = Literal["qtilde", "q"]
 
 SIGMAS = (-2, -1, 0, 1, 2)
 STEP = 2.5
@@ -67,7 +66,7 @@ class Exclusion:
 
     likelihood: Likelihood
     parameter: str
-    statistic: Statistic
+    statistic: Exclusive
     law: Law
     declared: tuple[float, float]  # range of the strength, which the likelihood here does not keep
     bands_at: float = 0.0  # strength of the data whose values are expected
@@ -260,7 +259,7 @@ def exclusion(
     data: Data = None,
     *,
     parameter: str | None = None,
-    statistic: Statistic = "qtilde",
+    statistic: Exclusive = "qtilde",
     law: Law = Asymptotic(),
     bands_at: float = 0.0,
     options: FitOptions = FitOptions(),
@@ -285,7 +284,7 @@ def cls(
     data: Data = None,
     *,
     parameter: str | None = None,
-    statistic: Statistic = "qtilde",
+    statistic: Exclusive = "qtilde",
     law: Law = Asymptotic(),
     bands_at: float = 0.0,
     options: FitOptions = FitOptions(),
@@ -313,7 +312,7 @@ def limit(
     level: float = 0.95,
     *,
     parameter: str | None = None,
-    statistic: Statistic = "qtilde",
+    statistic: Exclusive = "qtilde",
     law: Law = Asymptotic(),
     bands_at: float = 0.0,
     options: FitOptions = FitOptions(),

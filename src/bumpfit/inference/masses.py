@@ -9,9 +9,10 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.asymptotic import Asymptotic
 from bumpfit.inference.discovery import discovery
 from bumpfit.inference.histfactory import FitOptions, Settings
-from bumpfit.inference.limit import Statistic, limit
+from bumpfit.inference.limit import limit
 from bumpfit.law import Law
 from bumpfit.results import Discovery, Limit, MassScan
+from bumpfit.words import Exclusive
 from bumpfit.workspace import Model
 
 Answer = TypeVar("Answer")
@@ -41,7 +42,7 @@ def limits(
     models: Mapping[float, Model],
     level: float = 0.95,
     *,
-    statistic: Statistic = "qtilde",
+    statistic: Exclusive = "qtilde",
     law: Law = Asymptotic(),
     bands_at: float = 0.0,
     options: FitOptions = FitOptions(),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -28,10 +28,9 @@ from bumpfit.inference.profile import Profile, require_poi
 from bumpfit.likelihood import Likelihood, ZeroLikelihoodError
 from bumpfit.results import Record
 from bumpfit.types import Floats
+from bumpfit.words import Prior
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
-
-Prior = Literal["flat", "jeffreys"]
 
 REACH = 50.0
 """Rise of -2 ln L at which the posterior is taken for 0."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from bumpfit.errors import InputError
 from bumpfit.files import atomic
-
-System = Literal["slurm", "htcondor"]
+from bumpfit.words import System
 
 SLURM = """#!/bin/bash
 #SBATCH --job-name=bumpfit-toys

@@ -28,10 +28,11 @@ from bumpfit.execute import ordered_map
 from bumpfit.inference.goodness import fitness
 from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.profile import Profile, require_valid
-from bumpfit.law import Fitness, Nested, Statistic, Tail, estimate, upper_limit
+from bumpfit.law import Nested, Statistic, Tail, estimate, upper_limit
 from bumpfit.likelihood import Floats, Likelihood, Minimum, position
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.throw import TIE, batches, check_run, engine, throw
+from bumpfit.words import Fitness
 from bumpfit.workspace import Model
 
 ENGINES = {"q0": "q0", "q": "qmu", "qtilde": "qtilde", "t": "tmu"}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from bumpfit.errors import InputError
+from bumpfit.words import By
 from bumpfit.workspace.combine import configs_of, modifiers_of
 from bumpfit.workspace.effects import EFFECTS
 from bumpfit.workspace.effects_scale import NORMFORMULA
 from bumpfit.workspace.formula import Expression, names_in, parse, resolve, written
-
-By = Literal["channel", "sample"]
 
 
 def decorrelate(

@@ -17,22 +17,20 @@ import copy
 import dataclasses
 import fnmatch
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from bumpfit.errors import InputError
 from bumpfit.results import Record
 from bumpfit.types import Floats
+from bumpfit.words import Smoothing, Symmetry
 from bumpfit.workspace.effects_bins import SHAPESYS, STATERROR
 from bumpfit.workspace.effects_scale import NORMSYS
 from bumpfit.workspace.effects_shape import HISTOSYS, KEYS
 from bumpfit.workspace.smoothing import lowess, smooth_353qh_twice, smooth_variations
 from bumpfit.workspace.survey import survey
 from bumpfit.workspace.variations import SYMMETRISED
-
-Smoothing = Literal["353qh", "lowess", "trexfitter"]
-Symmetry = Literal["twosided", "onesided", "absmean", "maximum"]
 
 FACTORS = ("lo", "hi")
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from bumpfit.errors import InputError
 from bumpfit.files import write_json
+from bumpfit.words import Format
 from bumpfit.workspace.datacard_write import write_card
 from bumpfit.workspace.effects import DEFAULT_INTERPOLATION
 from bumpfit.workspace.hs3_write import to_hs3
 from bumpfit.workspace.model import Model
 from bumpfit.workspace.uhi import to_uhi
 from bumpfit.workspace.xml_write import write_xml
-
-Format = Literal["histfactory", "hs3", "xml", "datacard", "datacard-exact", "uhi"]
 
 
 def histfactory(model: Model) -> dict[str, Any]:
