@@ -70,6 +70,18 @@ def run(tree: Path, **environment: str) -> tuple[list[float], str]:
     return [float(word) for word in done.stdout.split()], done.stderr
 
 
+def test_what_lies_on_disk_is_known_before_it_is_loaded(tree: Path) -> None:
+    words = "from bumpfit import inner, outer; print(outer.twice.kept, outer.twice(3.0), outer.twice.kept)"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")}
+    for known in ("False", "True"):
+        found = subprocess.run(
+            [sys.executable, "-B", "-c", words], env={**kept, "PYTHONPATH": str(tree)}, cwd=tree, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        assert found.stdout.split() == [known, "18.0", known]  # one answer as long as a process lasts
+        assert not found.stderr
+
+
 def test_an_edit_of_an_inlined_function_reaches_its_callers(tree: Path) -> None:
     assert run(tree, PYTHONDONTWRITEBYTECODE="1")[0] == [18.0, 27.0, 0]
     assert run(tree, PYTHONDONTWRITEBYTECODE="1")[0] == [18.0, 27.0, 1]  # from the cache

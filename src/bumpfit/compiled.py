@@ -261,6 +261,14 @@ class Kernel:
             )
         return made
 
+    @functools.cached_property
+    def kept(self) -> bool:
+        """Whether a form of it that was compiled before lies on disk, as this process first saw it."""
+        cache = self.dispatcher._cache
+        if not isinstance(cache, _cache_class()) or not _unchanged():
+            return False
+        return any(Path(cache.cache_path).glob(f"{cache._impl.filename_base}*.nbi"))
+
     @property
     def _numba_type_(self) -> Any:
         """How compiled functions see it."""

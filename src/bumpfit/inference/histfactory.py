@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Collection, Iterator, Mapping
-from typing import TypedDict, TypeVar, get_args
+from typing import Any, TypedDict, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.inference import low_rank, newton
+from bumpfit.inference.effort import Effort
 from bumpfit.inference.starts import lifted
 from bumpfit.inference.valley_search import Search
 from bumpfit.inference.valleys import bends
@@ -98,6 +99,7 @@ class Problem:
     options: FitOptions = FitOptions()
     bent: tuple[int, ...] = ()
     valleys: list[Floats] = dataclasses.field(default_factory=list)
+    effort: Effort = dataclasses.field(default_factory=Effort)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -187,7 +189,8 @@ class Problem:
 
     def asimov(self, x: Floats) -> Problem:
         """The same with the data that are expected at x."""
-        return self._with(self.model.expected(x), self.model.expected_auxiliary(x), x)
+        made = self._with(self.model.expected(x), self.model.expected_auxiliary(x), x)
+        return dataclasses.replace(made, effort=self.effort)  # of the same question
 
     def throw(self, x: Floats, generator: np.random.Generator) -> Problem:
         """The same with data drawn at x."""
@@ -207,7 +210,8 @@ class Problem:
     def _with(self, main: Floats, aux: Floats, x: Floats) -> Problem:
         start = np.where(self.free, x, self.start)
         constant = self.model.saturated_twice_nll(np.concatenate([main, aux]))
-        return dataclasses.replace(self, main=main, aux=aux, start=start, constant=constant, valleys=[])
+        afresh: dict[str, Any] = {"valleys": [], "effort": Effort()}
+        return dataclasses.replace(self, main=main, aux=aux, start=start, constant=constant, **afresh)
 
     def events(self, name: str, x: Floats) -> float:
         """Expected events that decide about a parameter."""
@@ -263,7 +267,7 @@ class Problem:
     def _newton(self, begin: Floats, label: str) -> Minimum:
         x, value, edm, iterations, evaluations, status = low_rank.minimise(
             begin, self.free, self.low, self.high, self.main, self.aux, self.model.compiled,
-            self.options.tolerance, self.options.max_iterations,
+            self.options.tolerance, self.options.max_iterations, self.effort.minimise,
         )  # fmt: skip
         text = f"{label}: {STATUS[status]} after {iterations} iterations"
         return Minimum(x, value, edm, iterations, evaluations, status == newton.CONVERGED, (text,))

@@ -50,21 +50,23 @@ Result = tuple[Floats, float, float, int, int, int]
 
 def minimise(
     start: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
-    tolerance: float, max_iterations: int,
+    tolerance: float, max_iterations: int, few: Callable[..., Result] = newton.minimise,
 ) -> Result:  # fmt: skip
-    """As `newton.minimise`, with its arguments and results; quick for many parameters over few bins."""
+    """As `newton.minimise`, with its arguments and results; quick for many parameters over few bins.
+
+    `few`: the minimiser of other models, with the same arguments.
+    """
     with matched(float(m.n_parameters) ** 2 * max(m.n_parameters, m.n_bins)):
-        return _minimise(start, free, low, high, main, aux, m, tolerance, max_iterations)
+        return _minimise(start, free, low, high, main, aux, m, tolerance, max_iterations, few)
 
 
 def _minimise(
     start: Floats, free: NDArray[np.bool_], low: Floats, high: Floats, main: Floats, aux: Floats, m: Compiled,
-    tolerance: float, max_iterations: int,
+    tolerance: float, max_iterations: int, few: Callable[..., Result],
 ) -> Result:  # fmt: skip
     plain = m.program_first.size == 0 and m.n_independent == m.normal_aux.size
     if not plain or np.count_nonzero(free) < max(MANY, m.n_bins / BINS):
-        result: Result = newton.minimise(start, free, low, high, main, aux, m, tolerance, max_iterations)
-        return result
+        return few(start, free, low, high, main, aux, m, tolerance, max_iterations)
     begin = np.where(free, np.clip(start, low, high), start)
     x, steps = approach(begin, free, low, high, main, aux, m, tolerance)
     found = check(x, free, low, high, main, aux, m, tolerance)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
+from bumpfit.inference.effort import Effort
 from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.poisson import deviance
@@ -363,7 +364,7 @@ class HistFactoryEngine(Sendable):
         start[self.poi] = np.clip(start[self.poi], self.plan.low, self.plan.high)
         problem = dataclasses.replace(
             self.problem, main=main, aux=aux, start=start, origin=start, low=low, high=high, valleys=[],
-            options=FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS),
+            effort=Effort(alone=True), options=FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS),
         )  # fmt: skip
         best = problem.solve()
         try:
