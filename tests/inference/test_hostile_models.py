@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bumpfit.inference import fit, limit, prepare, scan
+from bumpfit.inference import discovery, fit, impacts, interval, limit, prepare, scan
 from bumpfit.inference.histfactory import Problem
 from bumpfit.workspace import Model, build, read
 
@@ -85,3 +85,26 @@ def test_all_questions_of_a_hostile_model_see_its_lowest_minima(seed: int) -> No
     free = min(lowest(positive), at_zero.value)
     statistic = 2 * (positive.at("mu", ended.observed).solve().value - free)
     assert statistic <= 2 * (lowest(positive.at("mu", ended.observed)) - free) + 1e-3
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, 40))])
+def test_intervals_discoveries_and_impacts_stand_on_the_lowest_minima(seed: int) -> None:
+    model = hostile(seed)
+    problem = prepare(model)
+    free, null, constant = lowest(problem, 8), lowest(problem.at("mu", 0.0), 8), problem.constant
+    found = discovery(model)
+    assert found.free_fit.twice_nll < constant + 2 * free + 1e-3
+    assert found.null_fit.twice_nll < constant + 2 * null + 1e-3
+    assert found.q0 == pytest.approx(found.null_fit.twice_nll - found.free_fit.twice_nll, abs=1e-5)
+    free, ends = min(free, (found.free_fit.twice_nll - constant) / 2), interval(model, "mu")
+    for end, open_ in ((ends.low, ends.low_at_bound), (ends.high, ends.high_at_bound)):
+        rise = 2 * (lowest(problem.at("mu", end), 8) - free)
+        assert (rise < 1 + 2e-3) if open_ else rise > 1 - 2e-3  # a lower fit there would move the end outwards
+    table = impacts(model)
+    for row in table.impacts:
+        for sign, shift in ((1, row.up), (-1, row.down)):
+            if shift is None or row.error is None:
+                continue
+            held = problem.at(row.parameter, row.value + sign * row.error)
+            there = lowest(held.at("mu", table.best + shift), 8)  # where the impact says the signal is
+            assert there < lowest(held, 8) + 1e-3
