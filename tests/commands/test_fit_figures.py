@@ -1,5 +1,6 @@
 """Figures of `bumpfit fit`: channels, samples, blinded data, ratio, correlations."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import Run, refused
+from matplotlib.figure import Figure
 
 from bumpfit import inference
 from bumpfit.report import fitted
@@ -94,6 +96,25 @@ def test_blinded_bins_have_no_points(workspace: Path, monkeypatch: pytest.Monkey
         ("3300-3700", "a window of the mass of a scored table is --blind-mass LOW:HIGH"),
     ):
         assert words in refused(bumpfit("fit", workspace, "--blind", wrong))
+
+
+def colours(figure: Figure) -> dict[str, tuple[float, ...]]:
+    """Colours of the samples of a figure by name."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    there = zip(handles, labels, strict=True)
+    return {label: tuple(h.get_facecolor()) for h, label in there if label not in ("Data", "Uncertainty")}
+
+
+def test_a_sample_has_one_colour_in_all_figures_of_a_fit() -> None:
+    """Also where it is the largest in one channel and the smallest, or absent, in another."""
+    yields = {"SR": {"a": 30.0, "b": 2.0, "c": 9.0}, "CR": {"a": 1.0, "b": 50.0}}
+    channels = {name: [build.sample(one, [n]) for one, n in parts.items()] for name, parts in yields.items()}
+    channels["SR"].append(build.sample("s", [1.0], build.modifier("normfactor", "mu")))
+    found = inference.prefit(read(build.workspace(channels, {"SR": [40], "CR": [50]}, "mu")))
+    every = colours(fitted.yields(found, ["s"]))
+    for channel in found.channels:
+        alone = colours(fitted.yields(dataclasses.replace(found, channels=(channel,)), ["s"], whole=found))
+        assert alone.items() <= every.items() and set(alone) - {"Signal"} == set(yields[channel.name])
 
 
 def test_samples_are_stacked_as_one_and_channels_drawn_alone(workspace: Path) -> None:

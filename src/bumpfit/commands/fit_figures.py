@@ -97,7 +97,7 @@ class FitFigures:
         shown = dataclasses.replace(found, channels=channels)
         return yields(
             in_one_bin(shown) if self.summary else shown, signals(model), stacks=groups_of(self.stack, "stack"),
-            ratio=self.ratio, data="Data" if fitting.asimov is None else "Asimov data",
+            ratio=self.ratio, data="Data" if fitting.asimov is None else "Asimov data", whole=found,
         )  # fmt: skip
 
     def write(

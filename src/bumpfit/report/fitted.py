@@ -54,6 +54,7 @@ def yields(
     stacks: Mapping[str, Collection[str]] | None = None,
     ratio: bool = False,
     data: str = "Data",
+    whole: Yields | None = None,
 ) -> Figure:
     """Stacked samples of all channels side by side and data, below them pulls or the ratio to what is expected.
 
@@ -66,6 +67,8 @@ def yields(
         stacks: samples drawn as one, by the name to give them; * and ? in a sample's name stand for any letters.
         ratio: data / expected below, with the uncertainty, instead of pulls (data - expected) / sqrt(expected).
         data: what the points are called, as "Asimov data".
+        whole: yields of all channels, where `found` are some of them: their samples decide order and colours, so that
+            figures of one fit agree.
 
     Examples:
         >>> from bumpfit.inference.yields import prefit
@@ -74,14 +77,15 @@ def yields(
     size = sum(len(channel.total) for channel in found.channels)
     figure, (main, lower) = panels((3.0, 1.15), width=WIDTH if size <= 60 else 1.5 * WIDTH)
     edges = np.arange(size + 1, dtype=np.float64)
-    backgrounds, signal = _stacks(found, size, signals, stacks or {})
+    backgrounds, signal = _stacks(found, size, signals, stacks or {}, found if whole is None else whole)
     total = np.concatenate([channel.total for channel in found.channels])
     error = np.concatenate([channel.total_errors for channel in found.channels])
     top = np.zeros(size)
     layers = []
     for (name, values), color in zip(backgrounds.items(), FILLS, strict=False):
-        top = top + values
-        layers.append((top, color, name))
+        if values.any():
+            top = top + values
+            layers.append((top, color, name))
     if signal.any():
         layers.append((top + signal, VERMILION, "Signal"))
     for values, color, name in reversed(layers):
@@ -146,26 +150,30 @@ def _ratio(axis: Axes, counts: Array, total: Array, error: Array, edges: Array) 
 
 
 def _stacks(
-    found: Yields, size: int, signals: Collection[str], stacks: Mapping[str, Collection[str]]
+    found: Yields, size: int, signals: Collection[str], stacks: Mapping[str, Collection[str]], whole: Yields
 ) -> tuple[dict[str, Array], Array]:
-    """Backgrounds by name, smallest first, shape (B,) each, and the signal."""
-    backgrounds: dict[str, Array] = {}
+    """Backgrounds by name, those smallest in the whole first, shape (B,) each, and the signal."""
+    sums: dict[str, float] = {}
+    for channel in whole.channels:
+        for sample in channel.samples:
+            name = _stack(sample.name, stacks)
+            if sample.name not in signals or name != sample.name:
+                sums[name] = sums.get(name, 0.0) + float(np.sum(sample.yields))
+    order = sorted(sums, key=lambda name: -sums[name])
+    own = order[: len(order) if len(order) <= MOST else MOST - 1]
+    backgrounds = {name: np.zeros(size) for name in reversed([*own, *(["Others"] if order[len(own) :] else [])])}
     signal = np.zeros(size)
     first = 0
     for channel in found.channels:
         here = slice(first, first + len(channel.total))
         for sample in channel.samples:
-            if sample.name in signals and _stack(sample.name, stacks) == sample.name:
+            name = _stack(sample.name, stacks)
+            if sample.name in signals and name == sample.name:
                 signal[here] += sample.yields
             else:
-                backgrounds.setdefault(_stack(sample.name, stacks), np.zeros(size))[here] += sample.yields
+                backgrounds[name if name in own else "Others"][here] += sample.yields
         first = here.stop
-    order = sorted(backgrounds, key=lambda name: -float(backgrounds[name].sum()))
-    own = len(order) if len(order) <= MOST else MOST - 1
-    kept = {name: backgrounds[name] for name in order[:own]}
-    if order[own:]:
-        kept["Others"] = np.sum([backgrounds[name] for name in order[own:]], axis=0)
-    return dict(reversed(kept.items())), signal
+    return backgrounds, signal
 
 
 def _stack(sample: str, stacks: Mapping[str, Collection[str]]) -> str:
