@@ -108,3 +108,10 @@ def test_intervals_discoveries_and_impacts_stand_on_the_lowest_minima(seed: int)
             held = problem.at(row.parameter, row.value + sign * row.error)
             there = lowest(held.at("mu", table.best + shift), 8)  # where the impact says the signal is
             assert there < lowest(held, 8) + 1e-3
+
+
+@pytest.mark.parametrize("mu", [1.0, 3.0])
+def test_systematics_are_looked_at_where_all_factors_are_gone(mu: float) -> None:
+    """Without an event a signal is best hidden by a background that two systematics together make negative."""
+    problem = prepare(hostile(112)).at("mu", mu)
+    assert problem.solve().value < lowest(problem, 8) + 1e-3

@@ -115,11 +115,12 @@ class Search:
         """The lowest of the minimum and those that a factor hides which has gone to zero.
 
         There its yields are gone, and a systematic that could take them instead seems to have no effect: it is looked
-        at along its line with the factor at one.
+        at along its line with the factor at one. Where the data are described badly all that bend are.
         """
         p = self.problem
+        badly = best.value > 0.5 * p.main.size + IMPLAUSIBLE
         gone = np.flatnonzero(p.free & (best.x <= p.low) & (p.low >= 0.0) & (p.low < GONE)) if self.bent else ()
-        places = tuple(i for i in self.bent if any(effects_of(p.model).takes(i, int(z)) for z in gone))
+        places = tuple(i for i in self.bent if any(badly or effects_of(p.model).takes(i, int(z)) for z in gone))
         if not places:
             return best
         begin = best.x.copy()
