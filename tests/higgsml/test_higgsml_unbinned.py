@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from higgs_events import table
 from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
 from scipy.stats import norm
 
 from bumpfit import higgsml
@@ -20,7 +22,7 @@ from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen, errors_of
 from bumpfit.higgsml.network import INPUTS, inputs
 from bumpfit.higgsml.split import parts
-from bumpfit.higgsml.surrogate import EDGE, surface, terms
+from bumpfit.higgsml.surrogate import EDGE, closure, surface, terms
 from bumpfit.higgsml.templates import Sample, points
 from bumpfit.higgsml.unbinned_likelihood import Events, Likelihood
 
@@ -159,6 +161,25 @@ def test_a_curve_is_the_lowest_of_all_valleys(exact: np.ndarray, seed: int) -> N
         starts = [[at, t, -t, z, 0.0, 0.0, 0.0] for t in (-1.5, 0.0, 1.5) for z in (-1.0, 1.2)]
         fits = [data.fit(("mu",), start) for start in starts]
         assert value == pytest.approx(min(one.least for one in fits if one.valid), abs=1e-4)
+
+
+def test_closure_is_the_fit_of_the_templates_events() -> None:
+    """Right posteriors give every strength back; those that tell more than they know are drawn to mu = 1."""
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(1.5, 1.0, 4000), rng.normal(0.0, 1.0, 40_000)]
+    signal, weights = np.arange(44_000) < 4000, np.r_[np.full(4000, 0.1), np.full(40_000, 1.0)]
+    odds = np.log(0.01) + 1.5 * x - 1.5**2 / 2
+    right, sure = expit(odds), expit(1.5 * odds)
+    sure *= (weights * right).sum() / (weights * sure).sum()
+    assert np.abs(closure(right, signal, weights)).max() < 0.1
+    at_0, at_3 = closure(sure, signal, weights)
+    assert at_0 > 0.2 and at_3 < -0.2
+
+    def twice_nll(mu: float) -> float:
+        n = weights * np.where(signal, 3.0, 1.0)
+        return float(2 * mu * (weights * sure).sum() - 2 * (n * np.log1p((mu - 1) * sure)).sum())
+
+    assert minimize_scalar(twice_nll, bounds=(0, 6), method="bounded").x == pytest.approx(3 + at_3, abs=1e-4)
 
 
 SMALL = {"hidden": (24,), "epochs": 2, "knots": 5, "enough": 50.0, "draws": 2}

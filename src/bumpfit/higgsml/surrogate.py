@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
 from bumpfit.higgsml import unbinned_kernel as kernel
@@ -26,6 +27,10 @@ EDGE = 3.0
 """Standard deviations of the energy scales that the training reaches."""
 REACH, TOP = 5.0, 25.0
 """Range of the energy scales in a fit, and the largest square of soft_met (its clip)."""
+FINER = (1, 2, 4)
+"""Times the soft bins of a region that are tried."""
+CLOSED_AT = (0.0, 3.0)
+"""Strengths at which the templates' own events must give themselves."""
 DEGREES = (7, 7, 6)
 """Of the polynomials of the integrals in the energy scales and in the square of soft_met."""
 
@@ -107,8 +112,8 @@ def calibrated(
     posterior: Network, change: Network, nominal: Chosen,
     shifted: Iterable[tuple[tuple[float, float, float], Chosen]], at: list[tuple[float, float, float]], regions: int,
     knots: int, enough: float,
-) -> Surrogate:  # fmt: skip
-    """The surrogate of two networks, calibrated on the templates' events.
+) -> tuple[Surrogate, tuple[float, float]]:  # fmt: skip
+    """The surrogate of two networks, calibrated on the templates' events, and its `closure`.
 
     Args:
         posterior: logits of the processes at equal shares.
@@ -117,7 +122,7 @@ def calibrated(
         shifted: points (t, j, soft_met) and the events there; weights of a point that is there several times add up.
         at: all points.
         regions: number of regions.
-        knots: most soft bins of a region.
+        knots: soft bins of a region, at most, or `FINER` times as many: the number whose `closure` is the best.
         enough: effective simulated events of a process that a soft bin needs.
     """
     shares = np.maximum(np.bincount(nominal.process, nominal.weights, minlength=4), 1e-6 * nominal.weights.sum())
@@ -126,13 +131,9 @@ def calibrated(
                      np.zeros((regions, 4, TERMS)))  # fmt: skip
     logits = bare.logits(nominal.x)
     odds = log_odds(logits)
-    # knots where both classes are: half of the weight is the signal's
-    signal = nominal.process == 0
-    even = np.where(signal, nominal.weights / max(nominal.weights[signal].sum(), 1e-300),
-                    nominal.weights / max(nominal.weights[~signal].sum(), 1e-300))  # fmt: skip
-    tents = Tents.of(odds, nominal.region, even, regions, knots)
+    tried = [_scaled(logits, nominal, regions, factor * knots, enough) for factor in FINER]
+    tents, logit, closed = min(tried, key=lambda one: max(map(abs, one[2])))
     place, share = tents(odds, nominal.region)
-    logit = scale_posteriors(tents, place, share, logits, nominal.process, nominal.weights, enough)
     wanted = np.zeros((len(at), tents.count, 4))
     for point, events in shifted:
         there, part = tents(log_odds(bare.logits(events.x)), events.region)
@@ -147,7 +148,43 @@ def calibrated(
         response[:, p] = fit_response(
             tents, place[own], share[own], raw[own, p], nominal.weights[own], terms(t, j, s**2), wanted[:, :, p], enough
         )
-    return dataclasses.replace(bare, tents=tents, logit=logit, response=response)
+    return dataclasses.replace(bare, tents=tents, logit=logit, response=response), closed
+
+
+def _scaled(
+    logits: Floats, nominal: Chosen, regions: int, knots: int, enough: float
+) -> tuple[Tents, Floats, tuple[float, float]]:
+    """Soft bins, so many in a region at most, the shifts of the logits in them, and how well these close."""
+    signal, w, odds = nominal.process == 0, nominal.weights, log_odds(logits)
+    # knots where both classes are: half of the weight is the signal's
+    even = np.where(signal, w / max(w[signal].sum(), 1e-300), w / max(w[~signal].sum(), 1e-300))
+    tents = Tents.of(odds, nominal.region, even, regions, knots)
+    place, share = tents(odds, nominal.region)
+    shifts = scale_posteriors(tents, place, share, logits, nominal.process, w, enough)
+    posterior = softmax(logits + (share[:, :, None] * shifts[place]).sum(axis=1), axis=1)[:, 0]
+    return tents, shifts, closure(posterior, signal, w)
+
+
+def closure(posterior: Floats, signal: NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
+    """mu_hat - mu of the templates' events themselves at mu = 0 and 3, the nuisances known.
+
+    Posteriors (N,) of the signal that are right on average in each soft bin can still tell more than they know inside
+    of it: mu_hat is then right at mu = 1, where they were made, and drawn to it elsewhere.
+    """
+    total = float((weights * posterior).sum())
+    result = []
+    for mu in CLOSED_AT:
+        rows = (weights > 0) & (posterior > 0) & (~signal | (mu > 0))
+        g, n = posterior[rows], (weights * np.where(signal, mu, 1.0))[rows]
+
+        def slope(x: float, g: Floats = g, n: Floats = n) -> float:
+            return float((n * g / (1.0 + (x - 1.0) * g)).sum()) - total
+
+        low, high = (1.0 - 1.0 / g.max() if len(g) else 0.0) + 1e-9, 2.0 + mu
+        while slope(high) > 0.0:
+            high *= 2.0
+        result.append((float(brentq(slope, low, high)) if len(g) and slope(low) > 0.0 else low) - mu)
+    return result[0], result[1]
 
 
 def surface(g: Floats, c: NDArray[np.float32], weights: Floats) -> tuple[Floats, float]:
