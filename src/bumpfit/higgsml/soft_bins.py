@@ -182,8 +182,7 @@ def fit_response(
             rates = weights[inside, None] * np.exp(np.clip(start + h @ x @ m.T, -20.0, 20.0))
             found = rates.T @ h
             slope = np.einsum("lk,lg->gk", m, aim - found)
-            curve = np.einsum("lk,lq,il,ig,ir->gkrq", m, m, rates, h, h, optimize=True)
-            flat = curve.reshape(len(firsts) * size, -1)
+            flat = _curvature(m, rates, h)
             ridge = 1e-9 * np.trace(flat) * np.eye(len(flat))
             step = np.linalg.solve(flat + ridge, slope.ravel()).reshape(x.shape)
             x += np.clip(step, -1.0, 1.0)
@@ -192,3 +191,16 @@ def fit_response(
         for first, row in zip(firsts, x, strict=True):
             result[group == first] = row / scales
     return result
+
+
+def _curvature(m: Floats, rates: Floats, h: Floats) -> Floats:
+    """sum_il h_ig h_ir rates_il m_lk m_lq, (G K, G K): an event is in one group, or in two neighbours."""
+    count, size = h.shape[1], m.shape[1]
+    result = np.zeros((count, size, count, size))
+    for g in range(count):
+        for r in range(g, min(g + 2, count)):
+            both = h[:, g] * h[:, r]
+            rows = np.flatnonzero(both)
+            block = m.T @ ((both[rows] @ rates[rows])[:, None] * m)
+            result[g, :, r], result[r, :, g] = block, block.T
+    return result.reshape(count * size, count * size)
