@@ -56,7 +56,7 @@ def test_xml_and_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data" / "data.root").unlink(missing_ok=True)
     for path in (tmp_path / "data").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="cannot read the workspace"):
+    with pytest.raises(InputError, match=r"cannot open the file .* of the data of channel 'SR'"):
         read(top)
 
 
