@@ -20,15 +20,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bumpfit.events.tables import Events, read
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import jet_features
 from bumpfit.search.surrogate import Masses, Surrogate, generic, signal_like, varied
 from bumpfit.search.template import TemplateScores, fit_candidate, fit_generic, template_scores
-
-Array = NDArray[np.float64]
+from bumpfit.simulate.response import peak
 
 RATIOS = {
     "0.03 + 0.14": (0.03, 0.14), "0.08 + 0.08": (0.08, 0.08), "0.07 + 0.25": (0.07, 0.25), "0.15 + 0.15": (0.15, 0.15),
@@ -41,14 +39,6 @@ def drawn(cloud: Surrogate, n: int, prongs: int, rng: np.random.Generator) -> Su
     weights = np.where(cloud.prongs == prongs, cloud.weights, 0.0)
     rows = rng.choice(len(weights), size=n, p=weights / weights.sum())
     return Surrogate(cloud.features[rows], cloud.mass[rows], np.full(n, 1 / n), cloud.prongs[rows])
-
-
-def peak(values: Array) -> float:
-    """The middle of the narrowest interval that holds 30 % of the values."""
-    ordered = np.sort(values)
-    k = int(0.3 * len(ordered))
-    first = int(np.argmin(ordered[k:] - ordered[:-k]))
-    return float(0.5 * (ordered[first] + ordered[first + k]))
 
 
 def modelling(pool: Events, signal: Events, a: argparse.Namespace, config: SearchConfig) -> None:
@@ -64,12 +54,9 @@ def modelling(pool: Events, signal: Events, a: argparse.Namespace, config: Searc
         variants=varied(cloud, config.templates.tau_scale, config.templates.tau_spread),
     )  # fmt: skip
     found = fit_candidate(scores, cloud, dataclasses.replace(config.templates, template_error=0.0))
-    ratio, above, below = np.array([found.n_signal, found.high - found.n_signal, found.n_signal - found.low]) / len(
-        light
-    )
-    print(
-        f"| {a.signal.stem} | {len(light)} | {ratio:.3f} +{above:.3f} -{below:.3f} | {found.three_prong_fraction:.2f} |"
-    )
+    value, n, three = found.n_signal, len(light), found.three_prong_fraction
+    errors = f"+{(found.high - value) / n:.3f} -{(value - found.low) / n:.3f}"
+    print(f"| {a.signal.stem} | {n} | {value / n:.3f} {errors} | {three:.2f} |")
 
 
 def main() -> None:
