@@ -376,7 +376,7 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
     sample, trained, out = (str(tmp_path / name) for name in ("sample.parquet", "binned.zip", "w.json"))
     strong().to_parquet(sample)
     settings = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
-    how = ("--mode", "independent", "--luminosity", "0", "--calibrate", "60", "--json")
+    how = ("--mode", "independent", "--luminosity", "0", "--calibrate", "60", "--no-challenge-range", "--json")
     code, text, _ = command(capsys, "train", "binned", sample, *settings, *how, "-o", trained)
     told = json.loads(text)
     assert code == 0 and told["calibrated_with"] in ("templates", "events")
@@ -401,6 +401,7 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
         ),
         (("workspace", sample, "-o", out + "2"), "cannot be read as a method"),
         (("benchmark", trained, "--sample", sample, "-o", out + "2"), "measures data of"),
+        (("fit", data, "--method", trained, "--challenge-range"), "train it with --challenge-range"),
     ):
         code, _, err = command(capsys, *arguments)
         assert code == 2 and says in " ".join(err.split())

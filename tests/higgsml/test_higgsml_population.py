@@ -16,6 +16,7 @@ from bumpfit.higgsml.nuisances import Nuisances
 from bumpfit.higgsml.population import (
     Asked,
     Population,
+    calibrated,
     event_calibration,
     event_range_calibration,
     measure_many,
@@ -160,3 +161,13 @@ def test_methods_without_bins_are_measured_event_by_event() -> None:
     found = worlds(fitted, sample, np.full(6, 1.0), 5, Asked(ends=True, curves=True), points=2)
     assert found.valid.all() and np.isfinite(found.rise).all() and (found.low < found.mu_hat).all()
     assert found.mu_hat.std() > 0
+
+
+@pytest.mark.parametrize("by", ("templates", "events"))
+def test_the_range_of_the_challenge_is_calibrated_where_it_is_wanted(by: str) -> None:
+    sample = table(3000, 5).assign(weights=np.float32(1.0))
+    plain, ranged = Masses().fit(sample), Masses().fit(sample)
+    assert calibrated(plain, sample, 500, 1, by, challenge_range=False) == by == calibrated(ranged, sample, 500, 1, by)
+    assert plain.range_calibration is None and ranged.range_calibration is not None
+    assert plain.calibration is not None and ranged.calibration is not None
+    np.testing.assert_array_equal(plain.calibration.critical, ranged.calibration.critical)

@@ -43,6 +43,13 @@ CalibrateWith = Annotated[
         "many). auto: from templates where there are some that follow their events.",
     ),
 ]
+CalibrateRange = Annotated[
+    bool,
+    typer.Option(
+        "--challenge-range/--no-challenge-range",
+        help="Also calibrate for mu in [0.1, 3]; with events, three times the cost of the rest.",
+    ),
+]
 
 
 @app.command()
@@ -149,6 +156,7 @@ def train(
         int, typer.Option(metavar="N", help="Pseudo-experiments at each strength of the calibration; 0: none.", min=0)
     ] = 5000,
     calibrate_with: CalibrateWith = "auto",
+    challenge_range: CalibrateRange = True,
     mode: Annotated[
         str | None,
         typer.Option(metavar="closure|independent", help="Whether the simulation's error is in the interval."),
@@ -184,8 +192,11 @@ def train(
     table = training(data, rows, seed)
     with pool(throwing.workers, throwing.dask) as executor:  # a scheduler that is not there is told before the training
         fitted = made.fit(table, seed)
-        wanted = calibrate and not fitted.as_published
-        by = calibrated(fitted, table, calibrate, seed, calibrate_with, workers=executor or 1) if wanted else None
+        by = None
+        if calibrate and not fitted.as_published:
+            by = calibrated(
+                fitted, table, calibrate, seed, calibrate_with, challenge_range=challenge_range, workers=executor or 1
+            )
     save(fitted, out)
     if export is not None:
         write_entry(out, export)

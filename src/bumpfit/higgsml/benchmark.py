@@ -148,7 +148,9 @@ def _check(plan: Plan) -> None:
         if plan.mode == "independent" and found.mode == "closure" and found.model is not None:
             log.warning("%s has no error of the simulation in its interval (trained with --mode closure)", path)
         if plan.challenge_range and found.range_calibration is None and not found.uses_range:
-            raise InputError(f"{path} was not calibrated for the range of the challenge")
+            raise InputError(
+                f"{path} was not calibrated for the range of the challenge; train it with --challenge-range"
+            )
 
 
 def _of_file(maxsize: int) -> Callable[[Callable[..., Made]], Callable[..., Made]]:

@@ -137,7 +137,10 @@ class Method(abc.ABC):
                 of another luminosity.
         """
         if challenge_range and self.range_calibration is None:
-            raise InputError(f"the method '{self.kind}' was not calibrated for the range of the challenge")
+            raise InputError(
+                f"the method '{self.kind}' was not calibrated for the range of the challenge; train it "
+                "with --challenge-range"
+            )
         table = checked(events, FEATURES, what="the pseudo-experiment")
         self._check_size(len(table))
         return self.calibrated(self.measure(table), challenge_range)

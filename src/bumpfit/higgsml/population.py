@@ -270,9 +270,10 @@ def event_range_calibration(
 
 
 def calibrated(
-    fitted: Method, table: pd.DataFrame, n: int, seed: int, by: str = "auto", *, workers: Workers = 1
+    fitted: Method, table: pd.DataFrame, n: int, seed: int, by: str = "auto", *, challenge_range: bool = True,
+    workers: Workers = 1,
 ) -> str:  # fmt: skip
-    """Calibrate a method in place, with and without the range of the challenge; tells by what.
+    """Calibrate a method in place; tells by what.
 
     Args:
         fitted: the method.
@@ -280,6 +281,8 @@ def calibrated(
         n: experiments at each strength from templates; from events a tenth of it, at least 100.
         seed: those of the experiments are the next ones.
         by: `templates`, `events`, or `auto`: templates where the method has some that its events follow.
+        challenge_range: also for mu in the range of the challenge. With events it costs a method without bins three
+            times as much as the rest: it needs the whole curve of each experiment, not one point of it.
         workers: processes, or an executor (`clusters.dask_executor`).
 
     Raises:
@@ -292,10 +295,12 @@ def calibrated(
     if by == "templates" or (by == "auto" and follows):
         assert model is not None
         fitted.calibration = template_calibration(model, n, seed + 1, workers=workers)
-        fitted.range_calibration = template_range_calibration(model, 2 * n, seed + 2)
+        if challenge_range:
+            fitted.range_calibration = template_range_calibration(model, 2 * n, seed + 2)
         return "templates"
     _, events = parts(table)
     number = max(n // 10, 100) * len(STRENGTHS)
     fitted.calibration = event_calibration(fitted, events, number, seed + 1, workers=workers)
-    fitted.range_calibration = event_range_calibration(fitted, events, number // 2, seed + 2, workers=workers)
+    if challenge_range:
+        fitted.range_calibration = event_range_calibration(fitted, events, number // 2, seed + 2, workers=workers)
     return "events"
