@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from bumpfit import workspace
+from bumpfit.inference import prepare
+from bumpfit.toys import Toys
 from bumpfit.toys.histfactory import COMPILE_AFTER, HistFactoryEngine, fit_carefully
 from bumpfit.workspace import Model
 
@@ -143,3 +145,24 @@ def test_the_careful_minimiser_is_compiled_where_that_is_worth_its_time(monkeypa
     assert np.allclose(np.concatenate([b.statistic for b in again]), whole.statistic, atol=1e-9, equal_nan=True)
     lost = one._lanes(*one._split(one.data(np.arange(100), 3)))[:, 3] > 0
     assert sum(calls) == sum(first) == lost[60:].sum() > 0
+
+
+def test_a_question_of_many_runs_is_compiled_like_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of few toys that do not pay for a compiler by themselves: together, or where it was compiled before."""
+    places: list[float] = []
+
+    def run(engine: HistFactoryEngine, first: int, n: int, seed: int) -> Any:
+        places.append(engine.earlier)
+        return kept(engine, first, n, seed)
+
+    kept = HistFactoryEngine.run
+    monkeypatch.setattr(HistFactoryEngine, "run", run)
+    law = Toys(30)
+    for on_disk, expected in ((False, [0, 30, 60]), (True, [np.inf] * 3)):
+        monkeypatch.setattr(fit_carefully, "kept", on_disk)
+        places.clear()
+        sampled = law.of(prepare(general(False)), "mu", "q")
+        thrown = [sampled.values(mu, mu) for mu in (1.0, 1.5, 2.0)]
+        assert places == expected
+        assert sampled.values(1.0, 1.0) is thrown[0]
+        assert len(places) == 3

@@ -47,6 +47,7 @@ class HistFactoryEngine(Sendable):
 
     `forms`, shape (F, B + A): linear forms of counts and auxiliary measurements to return with each toy. `source`,
     shape (B + A,): their expectations to throw from instead. `fitted`: the values are the fit of the model's data.
+    `earlier`: toys of the same question that were thrown before these (see `uncompiled`).
     """
 
     model: Model
@@ -58,6 +59,7 @@ class HistFactoryEngine(Sendable):
     forms: Floats | None = None
     source: Floats | None = None
     fitted: bool = False
+    earlier: float = 0
 
     @cached_property
     def problem(self) -> Problem:
@@ -321,7 +323,7 @@ class HistFactoryEngine(Sendable):
 
     @cached_property
     def uncompiled(self) -> float:
-        """Toys of a run whose lost ones the careful minimiser takes as it stands; after them it is compiled.
+        """Toys of a question whose lost ones the careful minimiser takes as it stands; after them it is compiled.
 
         Both forms reach the same minima to rounding. The place of a toy in its run decides, not what has been compiled
         before, so that toys are the same in any number of pieces and processes.
@@ -332,7 +334,7 @@ class HistFactoryEngine(Sendable):
         problem = self.problem
         out = self._lanes(mains, auxs)
         lost = np.flatnonzero(out[:, 3] > 0)
-        late = before + lost >= (self.uncompiled if lost.size else math.inf)
+        late = self.earlier + before + lost >= (self.uncompiled if lost.size else math.inf)
         for compiled, toys in ((False, lost[~late]), (True, lost[late])):
             if toys.size:
                 minimise = fit_carefully.dispatcher if compiled else fit_carefully

@@ -30,8 +30,9 @@ from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.profile import Profile, require_valid
 from bumpfit.law import Nested, Statistic, Tail, estimate, upper_limit
 from bumpfit.likelihood import Floats, Likelihood, Minimum, position
+from bumpfit.toys.careful import fit_carefully
 from bumpfit.toys.histfactory import HistFactoryEngine
-from bumpfit.toys.throw import TIE, batches, check_run, engine, throw
+from bumpfit.toys.throw import TIE, batches, check_run, collect, engine
 from bumpfit.words import Fitness
 from bumpfit.workspace import Model
 
@@ -155,10 +156,14 @@ class Sampled:
             model = as_model(likelihood)
             if (model.expected(where.x) < 0).any():
                 return None
-            return throw(
-                model, toys.n, statistic=self._name, mu=true, test=tested, seed=toys.seed, workers=toys.workers,
-                executor=toys.executor, parameter=self.parameter,
-            ).statistic  # fmt: skip
+            chosen = engine(model, statistic=self._name, mu=true, test=tested, parameter=self.parameter)
+            if isinstance(chosen, HistFactoryEngine):  # one question throws many runs: neither waits for long
+                earlier = math.inf if fit_carefully.kept else toys.n * len(self._known)
+                chosen = dataclasses.replace(chosen, earlier=earlier)
+            sample, _ = collect(
+                chosen, toys.n, seed=toys.seed, workers=toys.workers, executor=toys.executor, show=False
+            )
+            return sample.statistic
         tasks = ((likelihood, self.parameter, self.statistic, tested, where.x, toys.seed, i) for i in range(toys.n))
         return np.array(list(_mapped(_one, tasks, toys)))
 

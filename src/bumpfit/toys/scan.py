@@ -63,7 +63,7 @@ class ScanEngine(Sendable):
             q = _column(self.engines[0].run(first, n, seed))
         else:
             data = self.engines[0].data(np.arange(first, first + n), seed)
-            q = np.hstack([_column(one.fit_data(data, first)) for one in self.engines])
+            q = np.hstack([_column(one.fit_data(data, first * len(self.engines))) for one in self.engines])
         rises = (q[:, :-1] < self.level) & (q[:, 1:] >= self.level)
         good = ~np.isnan(q).any(axis=1)
         nothing = np.full((n, 1), np.nan)
