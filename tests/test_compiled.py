@@ -194,3 +194,18 @@ def test_the_hash_covers_how_records_are_compiled() -> None:
 def test_a_field_that_is_neither_array_nor_number_is_named() -> None:
     with pytest.raises(TypeError, match=r"Fields\.width is no array, whole number, float or bool"):
         as_seen(Fields(np.arange(3), np.zeros((3, 4)), "wide", 1, True))  # type: ignore[arg-type]
+
+
+def test_a_constant_argument_compiles_nothing_new() -> None:
+    """Numba would compile a callee for each constant that a compiled caller hands to it."""
+
+    @compiled.njit()
+    def callee(x: float, steps: int, held: bool) -> float:
+        return x + steps if held else x - steps
+
+    @compiled.njit()
+    def caller(x: float, steps: int, held: bool) -> float:
+        return callee(x, 200, True) + callee(x, 100, False) + callee(x, steps, held)
+
+    assert caller(1.0, 3, True) == 201.0 - 99.0 + 4.0
+    assert len(callee.dispatcher.overloads) == 1

@@ -231,6 +231,21 @@ def _unchanged() -> bool:
     return source_times() == _at_import
 
 
+def _without_constants(made: Any) -> Any:
+    """A dispatcher that compiled callers see without the values of their constants: with them numba compiles a function
+    once for `False`, once for `True` and once for a variable: the minimisers, 20 s, once more.
+    """
+    from numba.core.types import unliteral
+
+    template = made.get_call_template
+
+    def get_call_template(arguments: Any, named: Any) -> Any:
+        return template(tuple(map(unliteral, arguments)), {name: unliteral(kind) for name, kind in named.items()})
+
+    made.get_call_template = get_call_template
+    return made
+
+
 class Kernel:
     """A function that is compiled when it is first called, or when a compiled function calls it.
 
@@ -259,7 +274,7 @@ class Kernel:
                 "no folder for compiled code can be written, so it is compiled again at each start; set "
                 "NUMBA_CACHE_DIR to one"
             )
-        return made
+        return _without_constants(made)
 
     @functools.cached_property
     def kept(self) -> bool:

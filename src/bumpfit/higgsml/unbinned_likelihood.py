@@ -71,7 +71,7 @@ class Likelihood:
         yields = np.empty((0, 4)) if regions is None else regions.arrays.yields
         response = np.empty((0, 4, 9)) if regions is None else regions.arrays.response
         times = np.concatenate([events.n, n])
-        coefficients = np.concatenate([events.c, response.astype(np.float32)])
+        coefficients = np.concatenate([events.c, response], dtype=np.float32, casting="same_kind")
         rows = kernel.blocks(np.concatenate([events.g, yields]), coefficients, times)
         counted = np.zeros(rows[2].size)
         counted[len(events.n) : len(times)] = 1.0
