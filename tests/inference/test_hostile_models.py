@@ -15,6 +15,7 @@ import pytest
 from bumpfit.errors import BumpfitError
 from bumpfit.inference import discovery, fit, impacts, interval, limit, prepare, scan
 from bumpfit.inference.histfactory import Problem
+from bumpfit.inference.walls import along_walls
 from bumpfit.workspace import Model, build, read
 from study_size import FULL
 
@@ -94,6 +95,37 @@ def test_all_questions_of_a_hostile_model_see_its_lowest_minima(seed: int) -> No
     assert statistic <= 2 * (lowest(positive.at("mu", ended.observed)) - free) + 1e-3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "mu"), [(76, None), (76, 0.0), (76, 1.0), (79, None), (91, 3.0), (153, 3.0)])
+def test_fits_that_describe_the_data_badly_start_far_away(seed: int, mu: float | None) -> None:
+    """A scan in which several parameters have to move far together, along the wall of an empty bin."""
+    model = hostile(seed)
+    problem = prepare(model)
+    held = problem if mu is None else problem.at("mu", mu)
+    witness = problem.constant + 2 * lowest(held, 30)
+    if mu is None:
+        assert fit(model).twice_nll < witness + 1e-3
+    else:
+        found = scan(model, points=[0.0, mu] if mu else [0.0])
+        rise = found.delta_twice_nll[-1]
+        assert rise is not None
+        assert found.twice_nll_min + rise < witness + 1e-3
+
+
+def test_walls_are_followed_where_newton_steps_get_stuck() -> None:
+    """A lower end without events that no step improves leads to a minimum, lower still."""
+    problem = prepare(hostile(91)).at("mu", 3.0)
+    x = np.array([-0.549, 4.348, 0.0, 10.0, 3.0, -1.611, 0.217, 0.0])
+    stuck = problem.value(x)
+    assert problem.names == ("a2", "a1", "k2", "k3", "mu", "a0", "st0[0]", "st0[1]")
+    end = along_walls(problem, x)
+    rate = problem.model.expected(end)
+    assert rate[0] >= 0.0
+    assert rate[0] < 0.1
+    assert problem.value(end) < stuck - 10.0
+    assert problem.value(end) == pytest.approx(10.1793, abs=0.05)  # of 300 random starts one ends there
+
+
 def ends(model: Model) -> list[tuple[float, bool]]:
     """The ends of the interval of mu, and whether each is open; those of the range where the data say nothing."""
     try:
@@ -131,7 +163,7 @@ def test_intervals_discoveries_and_impacts_stand_on_the_lowest_minima(seed: int)
 def test_systematics_are_looked_at_where_all_factors_are_gone(mu: float) -> None:
     """Without an event a signal is best hidden by a background that two systematics together make negative."""
     free = prepare(hostile(112))
-    problem = free.at("mu", mu).begin(free.solve().x)  # as in a scan: without starts far away
+    problem = free.at("mu", mu).begin(free.solve().x)  # as in a scan
     grid = [np.array([5.0, 0.0, mu, a, g]) for a in np.linspace(-5, 0, 101) for g in np.linspace(0.1, 3, 30)]
     assert problem.names == ("a0", "k2", "mu", "a1", "st0[0]")
     assert problem.solve().value < min(problem.value(x) for x in grid)

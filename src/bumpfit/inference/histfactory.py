@@ -83,7 +83,7 @@ class Problem:
 
     `origin` is the start that was asked for; `start` may be the answer of another fit, which is nearer. `valleys` are
     the minima that were found with these data, shared by all records made from this one; `bent` the parameters that can
-    make several (`bends`).
+    make several (`bends`); `looked` how far from the data those fits were that looked far away in vain.
     """
 
     model: Model
@@ -99,6 +99,7 @@ class Problem:
     options: FitOptions = FitOptions()
     bent: tuple[int, ...] = ()
     valleys: list[Floats] = dataclasses.field(default_factory=list)
+    looked: list[float] = dataclasses.field(default_factory=list)
     effort: Effort = dataclasses.field(default_factory=Effort)
 
     @property
@@ -210,7 +211,7 @@ class Problem:
     def _with(self, main: Floats, aux: Floats, x: Floats) -> Problem:
         start = np.where(self.free, x, self.start)
         constant = self.model.saturated_twice_nll(np.concatenate([main, aux]))
-        afresh: dict[str, Any] = {"valleys": [], "effort": Effort()}
+        afresh: dict[str, Any] = {"valleys": [], "looked": [], "effort": Effort()}
         return dataclasses.replace(self, main=main, aux=aux, start=start, constant=constant, **afresh)
 
     def events(self, name: str, x: Floats) -> float:

@@ -100,6 +100,7 @@ class Profile:
             again = self.likelihood.begin(found.x).solve()
             if again.valid and again.value < self.best.value:
                 self.best = again
+            self._held.clear()  # fits from the higher minimum may have stayed there
             raise LowerMinimumError
 
     def beside(self, value: float) -> None:

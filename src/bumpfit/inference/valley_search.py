@@ -15,6 +15,7 @@ from bumpfit.inference.lines import Lines
 from bumpfit.inference.newton import BENDING, GONE
 from bumpfit.inference.screen import LARGEST, MARGIN, Screen
 from bumpfit.inference.valleys import EVERY_SIDE, dips, effects_of, mirrors
+from bumpfit.inference.walls import along_walls
 from bumpfit.likelihood import Floats, Minimum
 from bumpfit.types import Flags
 from bumpfit.workspace import Model
@@ -27,12 +28,21 @@ MOST_PULLED = 12
 """The most pulled parameters that are looked at."""
 MOST_EXCHANGED = 4
 """Free yields that are tried at their end in place of one that is there."""
-IMPLAUSIBLE, SCATTERED = 12.5, 40
-"""How far above half the number of bins -ln L, relative to the saturated model, must be (five standard deviations) for
-starts far away, in all parameters at once, and how many; models of more parameters go without. With data that no
-parameters describe well the lowest minimum may be where several have moved far together, which no line through a known
-one shows.
+IMPLAUSIBLE = 12.5
+"""How far above half the number of bins -ln L, relative to the saturated model, is with data that no parameters
+describe well (five standard deviations): there all that bend are looked at, not only those that a factor hides.
 """
+SUSPECT, SCATTERED = 4.5, 40
+"""The same (three standard deviations) from which on a fit also starts far away, in all parameters at once, and from
+how many places, twice as many for the first fit to the data; models of more parameters go without. The lowest minimum
+may be where several have moved far together, which no line through a known one shows.
+"""
+AGAIN = 2.0
+"""Where that found nothing lower, fits to the same data do it again when -ln L is this many times as far above."""
+TRIED = 8
+"""Places among which the lowest is a start far away, for half of them."""
+STUCK = 5
+"""Ends that lie lower than the lowest minimum but are none, and are followed along walls."""
 FITS = 40
 """After so many fits only the lowest minimum is looked around."""
 
@@ -65,6 +75,8 @@ class _Bending(Protocol):
     def bent(self) -> tuple[int, ...]: ...
     @property
     def valleys(self) -> list[Floats]: ...
+    @property
+    def looked(self) -> list[float]: ...
     @property
     def options(self) -> _Tolerant: ...
     def value(self, x: Floats) -> float: ...
@@ -176,47 +188,77 @@ class Search:
         parameter held) where that has found valleys, and where -ln L dips.
         """
         origin, valleys = self.problem.origin, self.problem.valleys
-        few, first = len(self.bent) <= EVERY_SIDE, not valleys
+        few = len(self.bent) <= EVERY_SIDE
         everywhere = few or not valleys
         begins = [origin] if everywhere else []
         begins += [np.where(self.problem.free, x, self.problem.start) for x in valleys]
         begins = [x for x in begins if everywhere or self.apart(x, best.x) > BESIDE]
-        small = few and np.count_nonzero(self.problem.free) <= SCATTERED
-        if first and small and best.value > 0.5 * self.problem.main.size + IMPLAUSIBLE:
-            begins += self._scattered(best.x)
+        far = few and np.count_nonzero(self.problem.free) <= SCATTERED
         screened = not few and self._lines(best.x).takes.issuperset(self.bent)
         screened &= self.problem.main.size <= LARGEST and (everywhere or len(self.bent) <= FITS)
         if screened and everywhere:
             begins += mirrors(best.x, self.bent, self.centre, self.width)[:1]
-        found, known, fits = [best], list[Minimum](), 0
+        found, known, stuck, fits = [best], list[Minimum](), list[Minimum](), 0
+        before = np.inf
         while True:
             for x in begins:
                 fits += 1
                 end = self.descend(x, "another valley")
-                if end.valid:
-                    found.append(end)
+                (found if end.valid else stuck).append(end)
             level = min((m.value for m in known), default=np.inf)
             level += MARGIN if screened and fits < FITS else -self.problem.options.tolerance
             ahead = min((m for m in found if self._new(m, known)), key=lambda m: m.value, default=None)
-            if ahead is None or not ahead.value < level:
+            if ahead is not None and ahead.value < level:
+                known.append(ahead)
+                begins = self._screen(ahead.x, found) if screened else self._around(ahead.x, everywhere)
+                continue
+            lowest = min(found, key=lambda m: m.value)
+            begins, ends = [], self._followed(stuck, lowest.value)
+            stuck.clear()
+            found += ends
+            if far and not ends and self._suspect(lowest.value):
+                far, before, begins = False, lowest.value, self._scattered(lowest.x, 1 if valleys else 2)
+            if not ends and not begins:
                 break
-            known.append(ahead)
-            begins = self._screen(ahead.x, found) if screened else self._around(ahead.x, everywhere)
-        lowest = min(found, key=lambda m: m.value)
+        if lowest.value > before - SAME:
+            self.problem.looked.append(self._excess(lowest.value))
         self._keep([m.x for m in found if m is not lowest], lowest.x, valleys, everywhere)
         return dataclasses.replace(lowest, attempts=best.attempts)
 
-    def _scattered(self, x: Floats) -> list[Floats]:
-        """Starts with the parameters that bend one to three widths away, and free yields up to a few times theirs."""
+    def _followed(self, stuck: list[Minimum], level: float) -> list[Minimum]:
+        """Minima to which walls lead from the lowest ends below a level that are none."""
+        lower = sorted((m for m in stuck if m.value < level - SAME), key=lambda m: m.value)
+        ends = [self.descend(along_walls(self.problem, m.x), "along walls") for m in lower[:STUCK]]
+        return [m for m in ends if m.valid]
+
+    def _scattered(self, x: Floats, times: int) -> list[Floats]:
+        """Starts far away: from x with the parameters that bend one to three widths away, factors that are gone at one,
+        and free yields up to a few times theirs; and from the model's values with all systematics so, the lowest of
+        some.
+        """
         p, rng = self.problem, np.random.default_rng(0)
-        starts = []
-        for k in range(SCATTERED):
-            y = x.copy()
+        gone = p.free & ~self.loose & (x <= p.low) & (p.low >= 0.0) & (p.low < GONE)
+        bent, systematic = (np.zeros(x.size, dtype=np.bool_) for _ in range(2))
+        bent[list(self.bent)], systematic[p.model.compiled.normal_parameter] = True, True
+        systematic &= p.model.inits == 0.0  # factors with such a constraint begin at one
+
+        def start(y: Floats, moved: Flags, k: int) -> Floats:
             away = self.centre + (1 + k % 3) * rng.normal(size=y.size) * self.width
-            y[list(self.bent)] = away[list(self.bent)]
-            y[self.loose] = (np.maximum(np.abs(y), 1.0) * 10.0 ** rng.uniform(-1.0, 1.0, y.size))[self.loose]
-            starts.append(np.where(p.free, np.clip(y, p.low, p.high), y))
-        return starts
+            factors = np.maximum(np.abs(y), 1.0) * 10.0 ** rng.uniform(-1.0, 1.0, y.size)
+            y = np.where(self.loose, factors, np.where(moved, away, y))
+            return np.where(p.free, np.clip(y, p.low, p.high), p.start)
+
+        near, half = np.where(gone, 1.0, x), range(times * SCATTERED // 2)
+        far = [min((start(p.model.inits, systematic, k) for _ in range(TRIED)), key=p.value) for k in half]
+        return [*(start(near, bent, k) for k in half), *far]
+
+    def _excess(self, value: float) -> float:
+        """How far -ln L is above that of data that are described."""
+        return value - 0.5 * self.problem.main.size
+
+    def _suspect(self, value: float) -> bool:
+        """Whether a fit that ended there should start far away, too."""
+        return self._excess(value) > max([SUSPECT, *(AGAIN * known for known in self.problem.looked)])
 
     def apart(self, x: Floats, y: Floats) -> float:
         """Largest distance in one of the parameters that bend, in widths."""
