@@ -46,7 +46,7 @@ lowest:  ## unit tests with the lowest versions that pyproject.toml promises, wh
 
 studies: setup  ## the statistical experiments at full size, as the documentation quotes them: hours
 	BUMPFIT_STUDIES=1 $(BIN)/pytest -m statistics --timeout 0
-	BUMPFIT_STUDIES=1 $(BIN)/pytest tests/inference/test_hostile_models.py --timeout 0
+	BUMPFIT_STUDIES=1 $(BIN)/pytest tests/inference/test_hostile_models.py tests/events/test_foreign_files.py --timeout 0
 	BUMPFIT_FUZZ=500 $(BIN)/pytest tests/fuzz
 
 site: setup  ## the documentation as a site, broken links being errors
