@@ -123,6 +123,9 @@ class Likelihood(Protocol):
     def solve(self) -> Minimum:
         """The lowest minimum over all starts."""
 
+    def nearest(self) -> Minimum:
+        """The minimum that the start leads to, which need not be the lowest; fails as `solve` does."""
+
     def asimov(self, x: Floats) -> Self:
         """The same with the data that are expected at x, starting there. Raises InputError where there are none."""
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from bumpfit.errors import BumpfitError
-from bumpfit.inference import discovery, fit, impacts, interval, limit, prepare, scan
+from bumpfit.inference import contour, discovery, fit, impacts, interval, limit, prepare, scan
 from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.walls import along_walls
+from bumpfit.normal import chi2_quantile
 from bumpfit.workspace import Model, build, read
 from study_size import FULL
 
@@ -124,6 +125,19 @@ def test_walls_are_followed_where_newton_steps_get_stuck() -> None:
     assert rate[0] < 0.1
     assert problem.value(end) < stuck - 10.0
     assert problem.value(end) == pytest.approx(10.1793, abs=0.05)  # of 300 random starts one ends there
+
+
+@pytest.mark.parametrize("seed", [9, 17])
+def test_contours_stand_on_the_lowest_minima(seed: int) -> None:
+    problem = prepare(hostile(seed))
+    other = next(name for name in problem.names if name.startswith("a"))
+    found = contour(problem, "mu", other, n_points=8)
+    free = problem.solve().value
+    for x, y in zip(found.x, found.y, strict=True):
+        rise = 2 * (lowest(problem.at("mu", x).at(other, y), 8) - free)
+        at, places = np.array([x, y]), [problem.names.index(name) for name in ("mu", other)]
+        inside = np.all((at > problem.low[places] + 1e-9) & (at < problem.high[places] - 1e-9))
+        assert rise > chi2_quantile(0.6827, 2) - 1e-3 if inside else rise < chi2_quantile(0.6827, 2) + 1e-3
 
 
 def ends(model: Model) -> list[tuple[float, bool]]:

@@ -23,6 +23,9 @@ from bumpfit.workspace.model import Data
 REACH = 1.1
 """First step along a ray, in units of where a parabola crosses: it should just cross. Changes no answer."""
 
+LOWER = 1e-5
+"""How far below that of its ray, in -ln L, another minimum at a point must be for the ray to be followed again."""
+
 PRECISION = 1e-7
 """Relative precision of the distance of a point of the contour from the best fit."""
 
@@ -114,6 +117,8 @@ class _Rays:
         self.threshold = threshold
         self.places = [position(profile.likelihood, name) for name in self.names]
         self.known = profile.best, 0.0  # the last fit of a ray, and its distance from the best one
+        self.thorough = False  # whether each fit of a ray looks for other minima
+        self.ended = list[tuple[Minimum, float]]()  # the same as `known` at the end of the ray before, if there is one
         covariance, _, note = covariance_at(profile.likelihood, profile.best)
         if covariance is None or not np.all(np.diag(covariance)[self.places] > 0):
             x, y = self.names
@@ -124,7 +129,8 @@ class _Rays:
 
     def line(self, n_points: int) -> tuple[list[Floats], bool, list[Minimum]]:
         """Points of the contour, whether all rays reach it, and the fits there."""
-        points, found, closed = [], [], True
+        points, found, closed = list[Floats](), list[Minimum](), True
+        last = list[float]()  # distances of the rays before, as far as they cross
         low, high = (end[self.places] for end in (self.profile.likelihood.low, self.profile.likelihood.high))
         origin = self.profile.best.x[self.places]
         for k in range(n_points):
@@ -133,16 +139,41 @@ class _Rays:
             room = np.where(direction > 0, high - origin, origin - low)
             with np.errstate(divide="ignore"):
                 end = float(np.min(np.where(direction != 0, room / np.abs(direction), np.inf)))
+            distance, crossed = 0.0, False
             self.known = self.profile.best, 0.0
-            distance = 0.0
             if end > 0:
-                crossed = with_slope(partial(self._margin, origin, direction), REACH, end, PRECISION)
-                distance, closed = end if crossed is None else crossed, closed and crossed is not None
-            else:
-                closed = False
+                # about as far as the line through the last two goes
+                step = max(2 * last[-1] - last[-2], 0.5 * last[-1]) if len(last) > 1 else REACH
+                distance, crossed = self._crossing(origin, direction, end, step)
+            last, closed = [*last[-1:], distance] if crossed else [], closed and crossed
             points.append(origin + distance * direction)
             found.append(self.known[0])
         return points, closed, found
+
+    def _crossing(self, origin: Floats, direction: Floats, end: float, step: float) -> tuple[float, bool]:
+        """How far a ray goes, and whether it crosses the threshold there.
+
+        It is followed from minimum to next minimum. Where there is a lower one at its end, or next to that of the ray
+        before, it is followed from there, and each step looks for lower ones.
+        """
+        before, self.known, self.thorough = self.ended, (self.profile.best, 0.0), False
+        for again in (False, True):
+            crossed = with_slope(partial(self._margin, origin, direction), step, end, PRECISION)
+            distance = end if crossed is None else crossed
+            if again:
+                break
+            own, level = self.known, self.profile.best.value + self.threshold / 2
+            level = own[0].value if crossed is None else level
+            there = []
+            for self.thorough, self.known in ((True, own), *((False, one) for one in before)):
+                if math.isfinite(self._margin(origin, direction, distance)[0]):
+                    there.append(self.known)
+            self.thorough = True
+            self.known, step = min(there, key=lambda known: known[0].value, default=own), distance
+            if self.known[0].value > level - LOWER:
+                break
+        self.ended = [self.known]
+        return distance, crossed is not None
 
     def _margin(self, origin: Floats, direction: Floats, distance: float) -> tuple[float, float]:
         """How far below the threshold sqrt of the rise is at a distance along a ray, and its slope there."""
@@ -156,7 +187,8 @@ class _Rays:
         begin = np.clip(best.x + distance * moved, held.low, held.high)
         what = ", ".join(f"{name} = {value:g}" for name, value in zip(self.names, values, strict=True))
         try:
-            found = require_valid(held.begin(begin).solve(), f"the fit at {what}")
+            ahead = held.begin(begin)
+            found = require_valid(ahead.solve() if self.thorough else ahead.nearest(), f"the fit at {what}")
         except ZeroLikelihoodError:
             return -math.inf, math.nan
         self.profile.compare(found)

@@ -224,7 +224,12 @@ class Problem:
             return float(slope.sum() ** 2 / np.sum(slope[moved] ** 2 / np.maximum(rate[moved], 0.0)))
 
     def solve(self) -> Minimum:
-        """The lowest minimum; retries from other starts and with iminuit, and says in `attempts` what was tried.
+        """The lowest minimum: of that from the start and those that are found from there; as `nearest`."""
+        best = self.nearest()
+        return Search(self, self._newton).lowest(best) if best.valid else best
+
+    def nearest(self) -> Minimum:
+        """A minimum; retries from other starts and with iminuit, and says in `attempts` what was tried.
 
         The minimum is not valid when everything failed; raises ZeroLikelihoodError when the likelihood is zero at every
         start.
@@ -237,7 +242,7 @@ class Problem:
         best = lowest(first)
         if best is None:
             raise ZeroLikelihoodError(self._why_zero())
-        return Search(self, self._newton).lowest(best) if best.valid else best
+        return best
 
     def _starts(self) -> Iterator[tuple[str, Floats]]:
         """The given start, the one that was asked for (without the signal of another fit there may be nothing left

@@ -136,6 +136,10 @@ class OnOff:
         felt = self.signal > 0
         return float((-most[felt] / self.signal[felt]).max()) * (1 - ROUNDING)
 
+    def nearest(self) -> Minimum:
+        """The minimum: there is one."""
+        return self.solve()
+
     def solve(self) -> Minimum:
         """The minimum. Raises ZeroLikelihoodError when held parameters leave no likelihood."""
         calls = 0

@@ -159,6 +159,11 @@ class SpectrumLikelihood:
                 idle = self._idle(ended.values)
         return _minimum(ended, tuple(np.array(self.names)[idle].tolist()))
 
+    def nearest(self) -> Minimum:
+        """The minimum below the start, or, where that fails, the lowest."""
+        found = self._below(self.start)
+        return found if found.valid and np.isfinite(found.value) else self.solve()
+
     def solve(self) -> Minimum:
         """The lowest minimum below the start and the first start."""
         begins = [self.start] if np.array_equal(self.start, self.origin) else [self.start, self.origin]
