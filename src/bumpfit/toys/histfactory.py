@@ -330,11 +330,12 @@ class HistFactoryEngine(Sendable):
         """
         return COMPILE_AFTER / self.effort if self.effort else math.inf
 
-    def _run(self, mains: Floats, auxs: Floats, before: int = 0) -> Batch:
+    def _run(self, mains: Floats, auxs: Floats, before: float = 0) -> Batch:
         problem = self.problem
         out = self._lanes(mains, auxs)
         lost = np.flatnonzero(out[:, 3] > 0)
-        late = self.earlier + before + lost >= (self.uncompiled if lost.size else math.inf)
+        before += self.earlier
+        late = before + lost >= (self.uncompiled if lost.size and before < math.inf else 0.0)
         for compiled, toys in ((False, lost[~late]), (True, lost[late])):
             if toys.size:
                 minimise = fit_carefully.dispatcher if compiled else fit_carefully
