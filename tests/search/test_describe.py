@@ -89,6 +89,29 @@ def test_yield_of_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(scores.data) == around.data_rows.sum()
 
 
+@pytest.mark.parametrize(("trees", "templates", "wanted"), [(1, 4, 4), (6, 4, 6), (2, 1, 2)])
+def test_the_yield_is_of_several_trainings(
+    trees: int, templates: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One training's luck is in the yield; the trees of other questions may be quicker."""
+    config = dataclasses.replace(
+        CONFIG,
+        template_trees=dataclasses.replace(CONFIG.template_trees, models=trees),
+        templates=dataclasses.replace(CONFIG.templates, models=templates),
+    )
+    used: list[int] = []
+
+    def scored(d: Any, b: Any, cloud: Any, approach: Any, **_: Any) -> Any:
+        used.append(approach.models)
+        return template_scores(len(d), len(b))
+
+    data = events(np.linspace(2600, 3400, 81))
+    monkeypatch.setattr(describe, "template_scores", scored)
+    monkeypatch.setattr(describe, "fit_candidate", lambda *_: yield_fit(100.0))
+    describe.template_yield(data, data, near(data, data, share=0.5), config, seed=1)
+    assert used == [wanted]
+
+
 def test_first_masses_go_to_the_nearest_window(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = tuple(Window(2000 + 300 * k, 2600 + 300 * k, 2300 + 300 * k) for k in range(4))
     data = events(np.linspace(2000, 3499, 300))

@@ -210,6 +210,7 @@ def _check(config: SearchConfig, where: str) -> None:
         (config.library.first_parts >= 1, "library needs first_parts of at least 1"),
         (config.library.cloud >= 1000, "library needs a cloud of at least 1000 decays"),
         (2 <= config.library.folds <= 100, "library needs from 2 to 100 folds"),
+        (config.templates.models >= 1, "templates needs at least 1 model"),
         (2 <= config.folds <= 100, "folds must be from 2 to 100"),
         (0 < config.forward.first < 1, "forward needs 0 < first < 1"),
         (1 <= config.forward.blocks <= 100, "forward needs from 1 to 100 blocks"),

@@ -134,11 +134,12 @@ def template_yield(
     executor: Executor | None = None,
 ) -> tuple[TemplateScores, YieldFit]:
     """Signal-like template fit in a neighbourhood; the yield is that of the whole table."""
+    trees = config.template_trees
     scores = template_scores(
         jet_features(data.take(near.data_rows)),
         jet_features(background.take(near.background_rows)),
         near.surrogate,
-        config.template_trees,
+        dataclasses.replace(trees, models=max(trees.models, config.templates.models)),
         folds=config.templates.folds,
         seed=seed,
         executor=executor,
