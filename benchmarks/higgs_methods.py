@@ -3,6 +3,7 @@
     python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--seed 0]
     python benchmarks/higgs_methods.py templates METHOD.zip [-n 10000] [--workers 2]
     python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100] [--points 100]
+    python benchmarks/higgs_methods.py folds METHOD.zip SAMPLE.parquet CALIBRATED.zip [-n 100] [--points 50]
     python benchmarks/higgs_methods.py independent OUT.parquet [--luminosity 0] [-n 200] [--pairs 10]
     python benchmarks/higgs_methods.py simulated METHOD.zip [-n 200]
     python benchmarks/higgs_methods.py speed METHOD.zip SAMPLE.parquet
@@ -30,12 +31,13 @@ import pandas as pd
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.calibration import template_calibration, template_coverage
 from bumpfit.higgsml.columns import PRIMARY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
+from bumpfit.higgsml.interval import STRENGTHS, Calibration, calibrate, threshold
 from bumpfit.higgsml.likelihood import response_model, throw
-from bumpfit.higgsml.method import load
+from bumpfit.higgsml.method import load, save
 from bumpfit.higgsml.method_binned import Binned
 from bumpfit.higgsml.population import Asked, event_calibration, worlds
 from bumpfit.higgsml.pseudo import experiment
-from bumpfit.higgsml.score import score
+from bumpfit.higgsml.score import LEVEL, score
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.templates import Sample, measure_templates, responses
 
@@ -137,6 +139,41 @@ def events(arguments: argparse.Namespace) -> None:
               f"{time.process_time() - begin:.0f} s of CPU", flush=True)  # fmt: skip
 
 
+def folds(arguments: argparse.Namespace) -> None:
+    """Coverage of a calibration with n events' experiments at each strength, and the method calibrated with all.
+
+    Critical values come from nine tenths of the points of the nuisances, coverage from the others, ten times: each
+    experiment tests a calibration that has seen neither it nor another one at its point.
+    """
+    fitted = load(arguments.method)
+    table = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))[1]
+    mus, points = np.resize(STRENGTHS, arguments.n * len(STRENGTHS)), arguments.points
+    order = np.arange(len(mus))
+    place = (order + order // points) % points  # as `worlds` deals them
+    found = worlds(fitted, table, mus, 2, points=points, workers=arguments.workers)
+
+    def calibrated(used: np.ndarray) -> Calibration:
+        groups = [found.statistic[used & found.valid & (mus == mu)] for mu in STRENGTHS]
+        return calibrate(STRENGTHS, groups, 2, f"events, {fitted.mode}")
+
+    covered = np.zeros(len(mus), bool)
+    for k in range(10):
+        tested = place % 10 == k
+        covered[tested] = found.statistic[tested] <= calibrated(~tested).at(mus[tested])
+    print("| mu | coverage | bias | spread | quantile of the statistic |")
+    for mu in STRENGTHS:
+        here = found.valid & (mus == mu)
+        off, quantile = found.mu_hat[here] - mu, np.quantile(found.statistic[here], LEVEL)
+        bias = f"{off.mean():+.3f} ± {off.std() / np.sqrt(here.sum()):.3f}"
+        print(f"| {mu:.2f} | {covered[here].mean():.3f} | {bias} | {off.std():.3f} | {quantile:.2f} |")
+    each = np.array([covered[found.valid & (place == k)].mean() for k in range(points)])
+    error, plain = each.std(ddof=1) / np.sqrt(points), (found.statistic[found.valid] <= threshold()).mean()
+    print(f"coverage {covered[found.valid].mean():.4f} ± {error:.4f} (over the points); with the asymptotic critical "
+          f"value {plain:.4f}; {found.valid.sum()} of {len(mus)} experiments valid")  # fmt: skip
+    fitted.calibration = calibrated(np.ones(len(mus), bool))
+    save(fitted, arguments.out)
+
+
 def independent(arguments: argparse.Namespace) -> None:
     """Coverage when the templates have an error of simulation, with it in the interval and without.
 
@@ -234,8 +271,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     inputs = {
-        smooth: ("sample", "out"), templates: ("method",), events: ("method", "sample"), independent: ("sample",),
-        simulated: ("method",), speed: ("method", "sample"), stream: ("sample", "out"),
+        smooth: ("sample", "out"), templates: ("method",), events: ("method", "sample"),
+        folds: ("method", "sample", "out"), independent: ("sample",), simulated: ("method",),
+        speed: ("method", "sample"), stream: ("sample", "out"),
     }  # fmt: skip
     for function, names in inputs.items():
         command = commands.add_parser(function.__name__)
