@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Unpack
 
@@ -109,6 +110,10 @@ def _margin(profile: Profile, threshold: float, sign: float, distance: float) ->
     return math.sqrt(threshold) - math.sqrt(rise), -slope / math.sqrt(rise)
 
 
+Ended = tuple[Minimum, float]
+"""A fit of a ray, and its distance from the best one."""
+
+
 class _Rays:
     """Rises of -2 ln L along rays from the best fit in the plane of two parameters."""
 
@@ -118,7 +123,7 @@ class _Rays:
         self.places = [position(profile.likelihood, name) for name in self.names]
         self.known = profile.best, 0.0  # the last fit of a ray, and its distance from the best one
         self.thorough = False  # whether each fit of a ray looks for other minima
-        self.ended = list[tuple[Minimum, float]]()  # the same as `known` at the end of the ray before, if there is one
+        self.ended = list[Ended]()  # the same as `known` at the end of the ray before, if there is one
         covariance, _, note = covariance_at(profile.likelihood, profile.best)
         if covariance is None or not np.all(np.diag(covariance)[self.places] > 0):
             x, y = self.names
@@ -156,24 +161,29 @@ class _Rays:
         It is followed from minimum to next minimum. Where there is a lower one at its end, or next to that of the ray
         before, it is followed from there, and each step looks for lower ones.
         """
-        before, self.known, self.thorough = self.ended, (self.profile.best, 0.0), False
-        for again in (False, True):
-            crossed = with_slope(partial(self._margin, origin, direction), step, end, PRECISION)
-            distance = end if crossed is None else crossed
-            if again:
-                break
-            own, level = self.known, self.profile.best.value + self.threshold / 2
-            level = own[0].value if crossed is None else level
-            there = []
-            for self.thorough, self.known in ((True, own), *((False, one) for one in before)):
-                if math.isfinite(self._margin(origin, direction, distance)[0]):
-                    there.append(self.known)
+        before, margin = self.ended, partial(self._margin, origin, direction)
+        self.known, self.thorough = (self.profile.best, 0.0), False
+        crossed = with_slope(margin, step, end, PRECISION)
+        own = self.known
+        if crossed is None:
+            distance, level = end, own[0].value
+        else:
+            distance, level = crossed, self.profile.best.value + self.threshold / 2
+        ends = [self._end(margin, distance, one, thorough=one is own) for one in (own, *before)]
+        self.known = min((one for one in ends if one), key=lambda one: one[0].value, default=own)
+        if self.known[0].value < level - LOWER:
             self.thorough = True
-            self.known, step = min(there, key=lambda known: known[0].value, default=own), distance
-            if self.known[0].value > level - LOWER:
-                break
+            crossed = with_slope(margin, distance, end, PRECISION)
+            distance = end if crossed is None else crossed
         self.ended = [self.known]
         return distance, crossed is not None
+
+    def _end(
+        self, margin: Callable[[float], tuple[float, float]], distance: float, known: Ended, *, thorough: bool
+    ) -> Ended | None:
+        """The fit at a distance along a ray, from a known one; None where there is no likelihood."""
+        self.known, self.thorough = known, thorough
+        return self.known if math.isfinite(margin(distance)[0]) else None
 
     def _margin(self, origin: Floats, direction: Floats, distance: float) -> tuple[float, float]:
         """How far below the threshold sqrt of the rise is at a distance along a ray, and its slope there."""
