@@ -401,7 +401,7 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
         ),
         (("workspace", sample, "-o", out + "2"), "cannot be read as a method"),
         (("benchmark", trained, "--sample", sample, "-o", out + "2"), "measures data of"),
-        (("fit", data, "--method", trained, "--challenge-range"), "train it with --challenge-range"),
+        (("fit", data, "--method", trained, "--challenge-range"), "unless --no-challenge-range"),
     ):
         code, _, err = command(capsys, *arguments)
         assert code == 2 and says in " ".join(err.split())

@@ -43,11 +43,11 @@ CalibrateWith = Annotated[
         "many). auto: from templates where there are some that follow their events.",
     ),
 ]
-CalibrateRange = Annotated[
+NoRange = Annotated[
     bool,
     typer.Option(
-        "--challenge-range/--no-challenge-range",
-        help="Also calibrate for mu in [0.1, 3]; with events, three times the cost of the rest.",
+        "--no-challenge-range",
+        help="Do not calibrate for mu in [0.1, 3], too; with events that costs three times the rest.",
     ),
 ]
 
@@ -156,7 +156,7 @@ def train(
         int, typer.Option(metavar="N", help="Pseudo-experiments at each strength of the calibration; 0: none.", min=0)
     ] = 5000,
     calibrate_with: CalibrateWith = "auto",
-    challenge_range: CalibrateRange = True,
+    no_challenge_range: NoRange = False,
     mode: Annotated[
         str | None,
         typer.Option(metavar="closure|independent", help="Whether the simulation's error is in the interval."),
@@ -195,8 +195,9 @@ def train(
         by = None
         if calibrate and not fitted.as_published:
             by = calibrated(
-                fitted, table, calibrate, seed, calibrate_with, challenge_range=challenge_range, workers=executor or 1
-            )
+                fitted, table, calibrate, seed, calibrate_with, challenge_range=not no_challenge_range,
+                workers=executor or 1,
+            )  # fmt: skip
     save(fitted, out)
     if export is not None:
         write_entry(out, export)

@@ -34,7 +34,7 @@ from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, WEIGHTS, matrix
 from bumpfit.higgsml.dataset import Dataset, Part
 from bumpfit.higgsml.likelihood import Model, fit_all
 from bumpfit.higgsml.measurement import Measurement, failed
-from bumpfit.higgsml.method import Method, load
+from bumpfit.higgsml.method import UNRANGED, Method, load
 from bumpfit.higgsml.nuisances import PRIORS, Nuisances, draw_nuisances
 from bumpfit.higgsml.population import Population
 from bumpfit.higgsml.pseudo import PseudoExperiment, experiment
@@ -148,9 +148,7 @@ def _check(plan: Plan) -> None:
         if plan.mode == "independent" and found.mode == "closure" and found.model is not None:
             log.warning("%s has no error of the simulation in its interval (trained with --mode closure)", path)
         if plan.challenge_range and found.range_calibration is None and not found.uses_range:
-            raise InputError(
-                f"{path} was not calibrated for the range of the challenge; train it with --challenge-range"
-            )
+            raise InputError(f"{path} {UNRANGED}")
 
 
 def _of_file(maxsize: int) -> Callable[[Callable[..., Made]], Callable[..., Made]]:

@@ -137,10 +137,7 @@ class Method(abc.ABC):
                 of another luminosity.
         """
         if challenge_range and self.range_calibration is None:
-            raise InputError(
-                f"the method '{self.kind}' was not calibrated for the range of the challenge; train it "
-                "with --challenge-range"
-            )
+            raise InputError(f"the method '{self.kind}' {UNRANGED}")
         table = checked(events, FEATURES, what="the pseudo-experiment")
         self._check_size(len(table))
         return self.calibrated(self.measure(table), challenge_range)
@@ -174,6 +171,11 @@ class Method(abc.ABC):
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
 
 
+UNRANGED = (
+    "was not calibrated for the range of the challenge; `train` does that unless --no-challenge-range or --calibrate 0 "
+    "is given"
+)
+"""Why an interval that uses the range cannot be had."""
 OTHER = 2.0
 """Factor between the events of a pseudo-experiment and those expected from which its luminosity is another one."""
 
