@@ -35,7 +35,7 @@ from bumpfit.higgsml.interval import STRENGTHS, Calibration, calibrate, threshol
 from bumpfit.higgsml.likelihood import response_model, throw
 from bumpfit.higgsml.method import load, save
 from bumpfit.higgsml.method_binned import Binned
-from bumpfit.higgsml.population import Asked, event_calibration, worlds
+from bumpfit.higgsml.population import Asked, dealt, event_calibration, worlds
 from bumpfit.higgsml.pseudo import experiment
 from bumpfit.higgsml.score import LEVEL, score
 from bumpfit.higgsml.split import parts
@@ -148,8 +148,7 @@ def folds(arguments: argparse.Namespace) -> None:
     fitted = load(arguments.method)
     table = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))[1]
     mus, points = np.resize(STRENGTHS, arguments.n * len(STRENGTHS)), arguments.points
-    order = np.arange(len(mus))
-    place = (order + order // points) % points  # as `worlds` deals them
+    place = dealt(len(mus), points)
     found = worlds(fitted, table, mus, 2, points=points, workers=arguments.workers)
 
     def calibrated(used: np.ndarray) -> Calibration:

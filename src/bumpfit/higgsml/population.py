@@ -196,6 +196,19 @@ def _binned(
     return Worlds(mus, fits.best[:, 0], fits.statistic, fits.low, fits.high, fits.valid, rise)
 
 
+def dealt(experiments: int, points: int) -> NDArray[np.int64]:
+    """The point of the nuisances of each experiment, (T,).
+
+    One on in each round: strengths that repeat meet all points.
+
+    Examples:
+        >>> bumpfit.higgsml.population.dealt(7, 3).tolist()
+        [0, 1, 2, 1, 2, 0, 2]
+    """
+    order = np.arange(experiments)
+    return np.asarray((order + order // points) % points)
+
+
 def worlds(
     fitted: Method, table: pd.DataFrame, mus: ArrayLike, seed: int, asked: Asked | None = None, *, points: int = 100,
     enabled: Sequence[str] = NAMES, workers: Workers = 1,
@@ -215,8 +228,7 @@ def worlds(
     true = np.atleast_1d(np.asarray(mus, dtype=np.float64))
     population = Population.of(table, fitted.luminosity)
     number = min(points, len(true))
-    order = np.arange(len(true))
-    place = (order + order // number) % number  # one on in each round: strengths that repeat meet all points
+    place = dealt(len(true), number)
     tasks = [
         (fitted, population, at, true[place == k], seed, k, asked or Asked())
         for k, at in enumerate(nuisance_points(number, seed, enabled))
