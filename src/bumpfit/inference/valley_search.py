@@ -15,10 +15,9 @@ from bumpfit.inference.lines import Lines
 from bumpfit.inference.newton import BENDING, GONE
 from bumpfit.inference.screen import LARGEST, MARGIN, Screen
 from bumpfit.inference.valleys import EVERY_SIDE, dips, effects_of, mirrors
-from bumpfit.inference.walls import along_walls
+from bumpfit.inference.walls import Walled, along_walls
 from bumpfit.likelihood import Floats, Minimum
 from bumpfit.types import Flags
-from bumpfit.workspace import Model
 
 SAME, BESIDE = 1e-3, 0.3
 """Minima whose parameters differ by less, in units of constraint widths, are one; by less than the second, one that has
@@ -52,23 +51,11 @@ class _Tolerant(Protocol):
     def tolerance(self) -> float: ...
 
 
-class _Bending(Protocol):
-    """A workspace with data, ranges and a start, as far as its valleys need it."""
+class _Bending(Walled, Protocol):
+    """The same with a start, as far as its valleys need it."""
 
     @property
-    def model(self) -> Model: ...
-    @property
-    def main(self) -> Floats: ...
-    @property
-    def aux(self) -> Floats: ...
-    @property
     def start(self) -> Floats: ...
-    @property
-    def low(self) -> Floats: ...
-    @property
-    def high(self) -> Floats: ...
-    @property
-    def free(self) -> Flags: ...
     @property
     def origin(self) -> Floats: ...
     @property

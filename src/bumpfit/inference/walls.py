@@ -25,22 +25,35 @@ IMPOSSIBLE = 1e9
 """-ln L where a bin with events expects none: a search along a line turns back."""
 
 
-class _Walled(Protocol):
+class Walled(Protocol):
+    """A workspace with data and ranges, as far as the walls of its likelihood need it."""
+
     @property
-    def model(self) -> Model: ...
+    def model(self) -> Model:
+        """The workspace."""
+
     @property
-    def main(self) -> Floats: ...
+    def main(self) -> Floats:
+        """Observed counts, (B,)."""
+
     @property
-    def aux(self) -> Floats: ...
+    def aux(self) -> Floats:
+        """Auxiliary measurements, (A,)."""
+
     @property
-    def low(self) -> Floats: ...
+    def low(self) -> Floats:
+        """Lower ends of the ranges, (P,)."""
+
     @property
-    def high(self) -> Floats: ...
+    def high(self) -> Floats:
+        """Upper ends of the ranges, (P,)."""
+
     @property
-    def free(self) -> Flags: ...
+    def free(self) -> Flags:
+        """Whether each parameter is free, (P,)."""
 
 
-def along_walls(problem: _Walled, x: Floats) -> Floats:
+def along_walls(problem: Walled, x: Floats) -> Floats:
     """Where -ln L is low along the walls of empty bins near x, shape (P,), a little on their possible side."""
     from scipy.optimize import minimize  # here, for a quicker start
 
