@@ -326,7 +326,8 @@ class HistFactoryEngine(Sendable):
         """Toys of a question whose lost ones the careful minimiser takes as it stands; after them it is compiled.
 
         Both forms reach the same minima to rounding. The place of a toy in its run decides, not what has been compiled
-        before, so that toys are the same in any number of pieces and processes.
+        before, so that toys are the same in any number of pieces and processes. (A law keeps no pieces and
+        also looks at what lies on disk: `toys.law`.)
         """
         return COMPILE_AFTER / self.effort if self.effort else math.inf
 
