@@ -34,6 +34,12 @@ SLOW = {
 }  # fmt: skip
 """Pages that train or simulate."""
 
+COMPILES = {
+    "docs/how-to/likelihood.md": (0, 1), "docs/how-to/higgsml.md": (1, 0), "docs/methods/higgsml.md": (1, 1),
+    "docs/how-to/higgs-simulation.md": (1, 2), "docs/how-to/toys.md": (1, 3),
+}  # fmt: skip
+"""Pages that need most of the kernels; their places among the tests."""
+
 NEEDS = {
     "docs/how-to/higgs-simulation.md": ("pythia8mc",), "docs/how-to/likelihood.md": ("uproot", "yaml"),
     "docs/how-to/tagging.md": ("pythia8mc", "fastjet", "uproot"), "docs/methods/simulate.md": ("pythia8mc", "fastjet"),
@@ -97,10 +103,12 @@ def added(command: str) -> list[str]:
 
 
 def parameters() -> Iterator[Any]:
-    """Pages, those of SLOW with the marker."""
+    """Pages, those of SLOW and COMPILES with the markers."""
     for page in PAGES:
         if (name := name_of(page)) not in ELSEWHERE:
-            yield pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+            marks = [pytest.mark.slow] if name in SLOW else []
+            marks += [pytest.mark.compiles(*COMPILES[name])] if name in COMPILES else []
+            yield pytest.param(page, id=name, marks=marks)
 
 
 @pytest.mark.parametrize("page", list(parameters()))
@@ -161,6 +169,6 @@ def test_lists_hold_nothing_that_is_gone() -> None:
         assert any(part in text for text in texts), f"{part!r} is in no document"
     for page, test in ELSEWHERE.items():
         assert (documents.ROOT / page).is_file() and Path(page).name in (documents.ROOT / "tests" / test).read_text()
-    assert {*SLOW, *NEEDS} <= {name_of(page) for page in PAGES}
+    assert {*SLOW, *COMPILES, *NEEDS} <= {name_of(page) for page in PAGES}
     headings = {(page.name, block.heading) for page in PAGES for block in documents.blocks(page)}
     assert set(SETUP) <= headings

@@ -54,6 +54,7 @@ def test_large_models_and_toys_stay_as_they_are(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+@pytest.mark.compiles(0, 0)
 @pytest.mark.parametrize("seed", range(6))
 def test_both_forms_reach_the_same_minima(seed: int) -> None:
     problem = prepare(hostile(seed))
