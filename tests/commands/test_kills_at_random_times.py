@@ -33,7 +33,7 @@ TICK = 0.002
 PATIENCE = 30.0
 CASES = {
     "run": Case("run {events} --background {table} --quick --iterations 0 --workers 2", {"--out": "out"}),
-    "toys": Case("toys {workspace} -n 100000 --workers 2", {"--out": "out.parquet"}),
+    "toys": Case(f"toys {{workspace}} -n {100_000 if FULL else 30_000} --workers 2", {"--out": "out.parquet"}),
     "simulate": Case(
         "simulate process --settings {settings} -n 1000 --chunk 250 --workers 2", {"--out": "out.parquet"}
     ),

@@ -16,6 +16,7 @@ from scipy.stats import poisson
 from bumpfit import inference, workspace
 from bumpfit.toys import Toys
 from bumpfit.workspace import Model
+from study_size import FULL
 
 COUNTING = """imax 1
 jmax 1
@@ -71,9 +72,10 @@ def test_numbers_of_the_tutorial(tmp_path: Path) -> None:
     assert toys.p == pytest.approx(0.3798, abs=3 * np.hypot(0.00485, toys.p_error))
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize(("n", "background", "documented"), [(13, 23.4, 2.7), (0, 1.0, 1.2)])
 def test_limits_of_the_tutorial(tmp_path: Path, n: int, background: float, documented: float) -> None:
-    found = inference.limit(counting(tmp_path, n, background), law=Toys(100_000, seed=2))
+    found = inference.limit(counting(tmp_path, n, background), law=Toys(100_000 if FULL else 20_000, seed=2))
     assert found.observed_error is not None
     assert found.observed == pytest.approx(documented, abs=0.05 + 3 * found.observed_error)
 
