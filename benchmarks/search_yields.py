@@ -25,7 +25,8 @@ from bumpfit.events.tables import Events, read
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import jet_features
 from bumpfit.search.surrogate import Masses, Surrogate, generic, signal_like, varied
-from bumpfit.search.template import TemplateScores, fit_candidate, fit_generic, template_scores
+from bumpfit.search.template import fit_candidate, fit_generic
+from bumpfit.search.template_scores import TemplateScores, candidate_scores, template_scores
 from bumpfit.simulate.response import peak
 
 RATIOS = {
@@ -48,7 +49,7 @@ def modelling(pool: Events, signal: Events, a: argparse.Namespace, config: Searc
     mass = np.r_[pool.mass[: a.data], signal.mass]
     cloud = signal_like(masses).inside(float(mass.min()), float(np.nextafter(mass.max(), np.inf)))
     background = jet_features(pool)
-    scores = template_scores(
+    scores = candidate_scores(
         np.concatenate([background[: a.data], jet_features(signal)]), background[a.data :], cloud,
         config.template_trees, folds=config.templates.folds, seed=3,
         variants=varied(cloud, config.templates.tau_scale, config.templates.tau_spread),

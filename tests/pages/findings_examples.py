@@ -12,7 +12,8 @@ from bumpfit.search.findings import Description, Particle, Scores, ShapeCheck, S
 from bumpfit.search.findings import Value as SearchValue
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.spectrum import SpectrumTest
-from bumpfit.search.template import TemplateScores, YieldFit
+from bumpfit.search.template import YieldFit
+from bumpfit.search.template_scores import TemplateScores
 from bumpfit.search.two_sample import GlobalP, SelectionResult, TwoSampleTest
 from bumpfit.search.verdict import masses
 from bumpfit.search.windows import Window

@@ -11,7 +11,8 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.steps import Searched
 from bumpfit.search.surrogate import Surrogate
-from bumpfit.search.template import TemplateScores, YieldFit
+from bumpfit.search.template import YieldFit
+from bumpfit.search.template_scores import TemplateScores
 from bumpfit.search.two_sample import GlobalP, SelectionResult, TwoSampleTest
 from bumpfit.search.windows import InWindows, Window
 

@@ -11,7 +11,7 @@ from bumpfit.search import describe
 from bumpfit.search import peaks as peak_fits
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.surrogate import Masses
-from bumpfit.search.template import TemplateScores
+from bumpfit.search.template_scores import TemplateScores
 from bumpfit.search.windows import InWindows, Window
 
 CONFIG = SearchConfig()
@@ -106,7 +106,7 @@ def test_the_yield_is_of_several_trainings(
         return template_scores(len(d), len(b))
 
     data = events(np.linspace(2600, 3400, 81))
-    monkeypatch.setattr(describe, "template_scores", scored)
+    monkeypatch.setattr(describe, "candidate_scores", scored)
     monkeypatch.setattr(describe, "fit_candidate", lambda *_: yield_fit(100.0))
     describe.template_yield(data, data, near(data, data, share=0.5), config, seed=1)
     assert used == [wanted]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bumpfit.search.surrogate import Surrogate, generic
-from bumpfit.search.template import TemplateScores, TemplateSettings, fit_candidate, fit_generic, fit_yield
+from bumpfit.search.template import TemplateSettings, fit_candidate, fit_generic, fit_yield
+from bumpfit.search.template_scores import TemplateScores
 
 PLACES = (3.0, 1.2)
 """Mean scores of two kinds of decays; the background's is 0."""

@@ -12,7 +12,8 @@ from bumpfit.search.peaks import fit_peak
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.spectrum import smooth_range, spectrum_test
 from bumpfit.search.surrogate import Masses, generic, library, signal_like
-from bumpfit.search.template import TemplateScores, TemplateSettings, fit_yield, in_the_table
+from bumpfit.search.template import TemplateSettings, fit_yield, in_the_table
+from bumpfit.search.template_scores import TemplateScores
 
 
 def test_peak_positions_cover() -> None:

@@ -26,7 +26,8 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumTest
-from bumpfit.search.template import TemplateScores, YieldFit
+from bumpfit.search.template import YieldFit
+from bumpfit.search.template_scores import TemplateScores
 
 Array = NDArray[np.float64]
 
@@ -294,12 +295,16 @@ def yield_bins(fit: YieldFit, name: str, what: str) -> Picture:
             " around the candidate's mass",
             f"{here} of them, {significant(fit.n_signal, 3)} in the whole table",
         )
+    both = int(np.isinf(fit.edges).sum()) > 2
+    groups = ("like two prongs", "like three prongs") if both else ()
+    apart = ", those more like two prongs and those more like three apart," if both else ""
     text = (
         f"Template fit of {what}: all {count(total)} events{place}, without selection, in bins of the score of "
-        f"signal-like against background events (below the axis: ln of the density ratio at the bin edges). Fitted "
-        f"signal: {here}; distance to the data (deviance) {fit.deviance:.1f} in {fit.bins} bins."
+        f"signal-like against background events{apart} (below the axis: ln of the density ratio at the bin edges). "
+        f"Fitted signal: {here}; distance to the data (deviance) {fit.deviance:.1f} in {fit.bins} bins."
     )
-    return embedded(name, score_bins(bins, "ln (signal-like / background density), bin edges", "Fitted signal"), text)
+    label = "ln (signal-like / background density), bin edges"
+    return embedded(name, score_bins(bins, label, "Fitted signal", groups), text)
 
 
 def template_distribution(scores: TemplateScores, fit: YieldFit) -> Picture:

@@ -10,7 +10,7 @@ from bumpfit.results import plain
 from bumpfit.search.describe import peak_masses
 from bumpfit.search.findings import Check, Description, Findings, SignalEvents, Step
 from bumpfit.search.spectra import SpectraTest
-from bumpfit.search.surrogate import DECISIVE, Masses
+from bumpfit.search.surrogate import Masses, decided
 
 ORIGINS = {
     "all events": (
@@ -113,10 +113,10 @@ def decay_of(masses: Masses, preference: float | None) -> str:
         f"A ({masses.resonance:.0f} GeV) -> B ({masses.heavy:.0f} GeV) + C ({masses.light:.0f} GeV), both hadronic, "
         "each seen as one large jet"
     )
-    if preference is None or abs(preference) < DECISIVE:
+    kind = decided(preference)
+    if preference is None or kind is None:
         return f"{text}; whether B and C decay to two or three prongs is not determined"
-    prongs = "two" if preference > 0 else "three"
-    quarks = "q q" if prongs == "two" else "q q q"
+    prongs, quarks = {2: ("two", "q q"), 3: ("three", "q q q")}[kind]
     return (
         f"{text}; {prongs}-prong decays B, C -> {quarks} are preferred (2 Delta ln L = {abs(preference):.1f}, with "
         "the modelling error of N-subjettiness)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,9 @@ from bumpfit.report.style import (
 )
 
 Array = NDArray[np.float64]
+
+LABELS = 15
+"""Edges of bins that find room below an axis; of more, every second is written."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,10 +81,11 @@ def mass_peak(bins: Bins, label: str, position: str) -> Figure:
 
 
 @styled
-def score_bins(bins: Bins, label: str, signal_name: str) -> Figure:
+def score_bins(bins: Bins, label: str, signal_name: str, groups: Sequence[str] = ()) -> Figure:
     """Bins of unequal and open range drawn side by side: events on a logarithmic axis, and the excess in sigma.
 
-    `bins.edges` may be infinite at the ends; the inner ones are written below the axis.
+    `bins.edges` may be infinite at the ends and between groups of bins, whose names are `groups`; the others are
+    written below the axis.
 
     Examples:
         >>> import numpy as np
@@ -102,6 +107,13 @@ def score_bins(bins: Bins, label: str, signal_name: str) -> Figure:
     lower.axhline(0.0, color=BLACK, linewidth=0.8)
     lower.set_ylabel("(Data − bkg.)\n/ √data", loc="center", fontsize="small")
     inner = [i for i in range(1, number) if np.isfinite(bins.edges[i])]
+    inner = inner[:: 1 + len(inner) // LABELS]
+    between = [i for i in range(1, number) if not np.isfinite(bins.edges[i])]
+    for axis in (main, lower):
+        for place in between:
+            axis.axvline(place, color=BLACK, linewidth=0.8, linestyle="--")
+    for name, start in zip(groups, (0, *between), strict=True) if groups else ():
+        main.text(start + 0.2, 0.03, name, transform=main.get_xaxis_transform(), fontsize="small")
     lower.xaxis.set_major_locator(FixedLocator(inner))
     lower.xaxis.set_major_formatter(FixedFormatter([f"{bins.edges[i]:.1f}".replace("-", "−") for i in inner]))
     lower.xaxis.set_minor_locator(NullLocator())

@@ -242,9 +242,10 @@ def log_ratios(
     tables: Sequence[Array],
     seed: int,
     weights: Array | None = None,
+    negative_weights: Array | None = None,
 ) -> tuple[Array, ...]:
     """As `train(...).log_ratio` of each table, without keeping the models: one is trained, asked and dropped."""
-    samples = _labelled(positive, negative, weights)
+    samples = _labelled(positive, negative, weights, negative_weights)
     asked = [table for table in tables if len(table)]
     totals = [np.zeros(len(table)) for table in asked]
     seeds = np.random.SeedSequence(seed).generate_state(approach.models)
@@ -262,8 +263,10 @@ def _log_odds(probabilities: Array) -> Array:
     return np.asarray(np.log(p / (1 - p)))
 
 
-def _labelled(positive: Array, negative: Array, weights: Array | None) -> tuple[Array, Labels, Array]:
-    """Features, labels and weights of both classes."""
+def _labelled(
+    positive: Array, negative: Array, weights: Array | None, negative_weights: Array | None = None
+) -> tuple[Array, Labels, Array]:
+    """Features, labels and weights of both classes, of which each has half of the total."""
     if len(positive) < 2 or len(negative) < 2:
         raise InputError(
             f"training needs at least two events of each class; got {len(positive)} and {len(negative)} "
@@ -271,6 +274,9 @@ def _labelled(positive: Array, negative: Array, weights: Array | None) -> tuple[
         )
     features = np.concatenate([positive, negative])
     labels = np.r_[np.ones(len(positive), np.int64), np.zeros(len(negative), np.int64)]
-    w = np.ones(len(positive)) if weights is None else np.asarray(weights, float)
-    sample_weight = np.r_[w / w.mean() / (2 * len(w)), np.full(len(negative), 0.5 / len(negative))] * len(features)
+    shares = []
+    for table, given in ((positive, weights), (negative, negative_weights)):
+        w = np.ones(len(table)) if given is None else np.asarray(given, float)
+        shares.append(w / w.mean() / (2 * len(w)))
+    sample_weight = np.concatenate(shares) * len(features)
     return features, labels, sample_weight

@@ -72,7 +72,7 @@ class ScoredBlock:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """Train `positive` against `negative` (with relative `weights` of the positive events), then score tables.
+    """Train `positive` against `negative` (with relative `weights` of the events of each), then score tables.
 
     Examples:
         >>> import numpy as np
@@ -85,11 +85,12 @@ class Job:
     negative: Array
     tables: tuple[Array, ...]
     weights: Array | None = None
+    negative_weights: Array | None = None
 
 
 def _train_and_score(task: tuple[Classifier, Job]) -> tuple[Array, ...]:
     approach, job = task
-    return log_ratios(approach, job.positive, job.negative, job.tables, job.seed, job.weights)
+    return log_ratios(approach, job.positive, job.negative, job.tables, job.seed, job.weights, job.negative_weights)
 
 
 def train_and_score(

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.events.tables import Events
-from bumpfit.search.describe import peak_masses
+from bumpfit.search.describe import mass_ratio, peak_masses
 from bumpfit.search.equality import Left
 from bumpfit.search.findings import Description
-from bumpfit.search.surrogate import FEATURES, signal_like
+from bumpfit.search.surrogate import FEATURES, decided, signal_like
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -38,21 +38,26 @@ def region(
 ) -> Region | None:
     """The events in the span of the candidate whose signal-like score keeps all but `leftover` of the signal there.
 
+    The score has the dijet mass in it, and is that of the kind of decay that is decided for.
     None where the candidate has no templates.
     """
     scores, fitted, span = description.template_scores, description.yield_fit, description.span
     if scores is None or fitted is None or span is None:
         return None
     cloud = signal_like(peak_masses(description.peaks))
+    kind = decided(fitted.two_prong_preference)
+    cloud = cloud if kind is None else cloud.of_kind(kind)
     inside = (cloud.mass >= span[0]) & (cloud.mass < span[1])
-    order = np.argsort(scores.signal)
-    share = np.cumsum(cloud.weights[inside][order]) / cloud.weights[inside].sum()
-    cut = float(scores.signal[order[min(int(np.searchsorted(share, leftover)), len(order) - 1)]])
     rows_d, rows_b = ((t.mass >= span[0]) & (t.mass < span[1]) for t in (data, background))
-    rows_d[rows_d] = scores.data >= cut
-    rows_b[rows_b] = scores.background >= cut
+    log_mass = mass_ratio(cloud.inside(*span), background.mass[rows_b], *span)
+    like = scores.signal + log_mass(cloud.mass[inside])
+    order = np.argsort(like)
+    share = np.cumsum(cloud.weights[inside][order]) / cloud.weights[inside].sum()
+    cut = float(like[order[min(int(np.searchsorted(share, leftover)), len(order) - 1)]])
+    for rows, table, score in ((rows_d, data, scores.data), (rows_b, background, scores.background)):
+        rows[rows] = score + log_mass(table.mass[rows]) >= cut
     outside = ~inside & (cloud.mass >= data.mass.min()) & (cloud.mass <= data.mass.max())
-    outside[np.flatnonzero(inside)[scores.signal < cut]] = True
+    outside[np.flatnonzero(inside)[like < cut]] = True
     weights = cloud.weights[outside] * fitted.n_signal * fitted.share / max(float(cloud.weights[inside].sum()), 1e-9)
     values = {name: cloud.features[outside, k] for k, name in enumerate(FEATURES)}
     values["m_J2"] = values["m_J1"] + values["delta_m_J"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import gaussian_kde
 
 from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit, fit_peak, unordered
-from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
-from bumpfit.search.template import TemplateScores, YieldFit, fit_candidate, template_scores
+from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, decided, signal_like, varied
+from bumpfit.search.template import YieldFit, fit_candidate
+from bumpfit.search.template_scores import TemplateScores, candidate_scores, template_scores
 from bumpfit.search.windows import InWindows, Window
 
 Array = NDArray[np.float64]
@@ -133,9 +136,12 @@ def template_yield(
     seed: int,
     executor: Executor | None = None,
 ) -> tuple[TemplateScores, YieldFit]:
-    """Signal-like template fit in a neighbourhood; the yield is that of the whole table."""
+    """Signal-like template fit in a neighbourhood, in bins of both scores; the yield is that of the whole table.
+
+    The scores are those of the kind of decay that the fit decides for, or of both where it does not.
+    """
     trees = config.template_trees
-    scores = template_scores(
+    scores = candidate_scores(
         jet_features(data.take(near.data_rows)),
         jet_features(background.take(near.background_rows)),
         near.surrogate,
@@ -146,6 +152,9 @@ def template_yield(
         variants=varied(near.surrogate, config.templates.tau_scale, config.templates.tau_spread),
     )
     fitted = fit_candidate(scores, near.surrogate, config.templates, near.share)
+    kind = decided(fitted.two_prong_preference)
+    if kind is not None and scores.prongs is not None:
+        scores = scores.of_kind(kind, near.surrogate)
     return scores, dataclasses.replace(
         fitted,
         n_signal=fitted.n_signal / near.share,
@@ -154,6 +163,15 @@ def template_yield(
         upper_95=fitted.upper_95 / near.share,
         share=near.share,
     )
+
+
+def mass_ratio(cloud: Surrogate, background: Array, low: float, high: float) -> Callable[[Array], Array]:
+    """ln of the densities of signal-like events and of background events in dijet mass, from `low` to `high` GeV."""
+    grid = np.linspace(low, high, 200)
+    signal = gaussian_kde(cloud.mass, weights=cloud.weights)(grid)
+    table = gaussian_kde(background)(grid)
+    log_ratio = np.log(np.maximum(signal, 1e-12)) - np.log(np.maximum(table, 1e-12))
+    return lambda mass: np.interp(mass, grid, log_ratio)
 
 
 def unbiased_masses(

@@ -15,7 +15,8 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectrum import SpectrumTest
-from bumpfit.search.template import TemplateScores, YieldFit
+from bumpfit.search.template import YieldFit
+from bumpfit.search.template_scores import TemplateScores
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.windows import Window
 

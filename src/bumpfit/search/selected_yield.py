@@ -26,7 +26,7 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.sidebands import simulated_ranks
 from bumpfit.search.spectrum import Scannable, scannable
-from bumpfit.search.surrogate import DECISIVE, FEATURES, Surrogate, varied
+from bumpfit.search.surrogate import FEATURES, Surrogate, decided, varied
 from bumpfit.search.template import in_the_table
 from bumpfit.search.whole_yield import LIMIT, POINTS, read_profile
 from bumpfit.toys.loglinear import refitted
@@ -168,7 +168,7 @@ def _profile(
     prongs = np.array([each.prongs for each in hypotheses])
     lowest = {int(p): float(curves[prongs == p].min()) for p in np.unique(prongs)}
     preference = lowest[3] - lowest[2] if set(lowest) == {2, 3} else None
-    if preference is not None and abs(preference) < DECISIVE:  # the interval holds those of both
+    if decided(preference) is None:  # the interval holds those of both
         for p, least in lowest.items():
             curves[prongs == p] += min(lowest.values()) - least
     curve = curves.min(axis=0)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
 
 from bumpfit.events.tables import Events
 from bumpfit.runs import Run
@@ -23,6 +22,7 @@ from bumpfit.search.describe import (
     first_masses,
     has_jets,
     jet_features,
+    mass_ratio,
     neighbourhood,
     peak_masses,
     template_yield,
@@ -34,7 +34,8 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import generic
-from bumpfit.search.template import TemplateScores, YieldFit, fit_generic, in_the_table, template_scores
+from bumpfit.search.template import YieldFit, fit_generic, in_the_table
+from bumpfit.search.template_scores import TemplateScores, template_scores
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.whole_yield import Estimate, before_selection, peak_yield
 from bumpfit.search.windows import InWindows, Window
@@ -162,12 +163,9 @@ def _updated(
     score alone, for the part of the signal that is expected there.
     """
     data, background = known.data, known.background
-    grid = np.linspace(near.low, near.high, 200)
-    signal = gaussian_kde(near.surrogate.mass, weights=near.surrogate.weights)(grid)
-    table = gaussian_kde(background.mass[near.background_rows])(grid)
-    log_mass = np.log(np.maximum(signal, 1e-12)) - np.log(np.maximum(table, 1e-12))
+    log_mass = mass_ratio(near.surrogate, background.mass[near.background_rows], near.low, near.high)
     of_d, of_b = (
-        -(scores + np.interp(t.mass[rows], grid, log_mass))
+        -(scores + log_mass(t.mass[rows]))
         for t, rows, scores in (
             (data, near.data_rows, templates.data),
             (background, near.background_rows, templates.background),

@@ -27,6 +27,13 @@ DECISIVE = 9.0
 two-prong events have been seen at 4.7 in favour of three."""
 
 
+def decided(preference: float | None) -> int | None:
+    """Prongs of a decay with this -2 ln L of three prongs less that of two; None where neither is decisive."""
+    if preference is None or abs(preference) < DECISIVE:
+        return None
+    return 2 if preference > 0 else 3
+
+
 @dataclasses.dataclass(frozen=True)
 class Masses:
     """Detector-level peak masses in GeV: the resonance and its daughters, the lighter first."""
@@ -50,6 +57,11 @@ class Surrogate:
     prongs: NDArray[np.int64]
     extrapolated: bool = False
     kinds: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def of_kind(self, prongs: int) -> Surrogate:
+        """The same events, of which those with another number of prongs have weight zero."""
+        weights = np.where(self.prongs == prongs, self.weights, 0.0)
+        return dataclasses.replace(self, weights=weights / weights.sum())
 
     def inside(self, low: float, high: float) -> Surrogate:
         """Events with low <= mass < high, weights summing to 1 again."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,8 @@ from scipy.stats import chi2, norm
 
 from bumpfit.inference.counting import profile_on_off
 from bumpfit.results import Record
-from bumpfit.scoring import Classifier, Job, deal_folds, train_and_score
 from bumpfit.search.surrogate import Surrogate
+from bumpfit.search.template_scores import ScoreBins, TemplateScores, Variants
 
 Array = NDArray[np.float64]
 
@@ -55,28 +54,15 @@ class TemplateSettings:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TemplateScores:
-    """Log density ratios signal-like / background, out of fold: data (N,), background (M,), signal-like (K,).
-
-    `varied`: the same of the signal-like events as other detectors may see them, each with its penalty in -2 ln L.
-    """
-
-    data: Array
-    background: Array
-    signal: Array
-    varied: tuple[tuple[float, Array], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class YieldFit(Record):
     """Signal events before any selection: best value, 68.27 % profile-likelihood interval, 95 % upper limit.
 
     `z` is the square root of q0 of this fit, which knows the candidate masses: no p-value is made of it.
     `three_prong_fraction` is the profiled mixture, `two_prong_preference` -2 ln L(all three-prong) + 2 ln L(all
-    two-prong). `edges` (B+1,) bound the score bins; `data`, `background` (table, unscaled) and `signal` (fractions)
-    are their contents, `deviance` the distance to the saturated model. `share`: fraction of the table's signal that is
-    expected among the fitted events; the yields are those of the whole table. `fitted`: the yield, and the mixture
-    where it is free.
+    two-prong). `edges` (B+1,) bound the score bins, infinite at the ends and between events like two prongs and like
+    three; `data`, `background` (table, unscaled) and `signal` (fractions) are their contents, `deviance` the
+    distance to the saturated model. `share`: fraction of the table's signal that is expected among the fitted events;
+    the yields are those of the whole table. `fitted`: the yield, and the mixture where it is free.
     """
 
     n_signal: float
@@ -101,45 +87,6 @@ class YieldFit(Record):
         return float(chi2.sf(self.deviance, max(self.bins - 1 - self.fitted, 1)))
 
 
-def template_scores(
-    data: Array,
-    background: Array,
-    surrogate: Surrogate,
-    approach: Classifier,
-    *,
-    folds: int = 3,
-    seed: int = 0,
-    executor: Executor | None = None,
-    variants: Sequence[tuple[float, Surrogate]] = (),
-) -> TemplateScores:
-    """Train signal-like against background, cross-fitted over both; data events are dealt to the folds at random.
-
-    Args:
-        data, background: features (N, F), (M, F), in the order of the surrogate's features.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 202]))
-    d, b, s = data, background, surrogate.features
-    fold_d, fold_b, fold_s = (deal_folds(len(t), folds, rng) for t in (d, b, s))
-    jobs = (
-        Job(
-            int(np.random.SeedSequence([seed, 203, k]).generate_state(1)[0]),
-            s[fold_s != k],
-            b[fold_b != k],
-            (d[fold_d == k], b[fold_b == k], s[fold_s == k], *(v.features[fold_s == k] for _, v in variants)),
-            surrogate.weights[fold_s != k],
-        )
-        for k in range(folds)
-    )
-    result = TemplateScores(
-        np.empty(len(d)), np.empty(len(b)), np.empty(len(s)), tuple((cost, np.empty(len(s))) for cost, _ in variants)
-    )
-    for k, (of_d, of_b, of_s, *others) in enumerate(train_and_score(approach, jobs, executor)):
-        for (_, values), scored in zip(result.varied, others, strict=True):
-            values[fold_s == k] = scored
-        result.data[fold_d == k], result.background[fold_b == k], result.signal[fold_s == k] = of_d, of_b, of_s
-    return result
-
-
 def fit_yield(
     scores: TemplateScores,
     surrogate: Surrogate,
@@ -153,7 +100,19 @@ def fit_yield(
     Every bin of the background is profiled; the background of N data events is N - S, so the table is tau = M / (N - S)
     times as large. The interval includes the statistics of the templates and `settings.template_error`.
     """
-    edges, n, m, kinds = _score_bins(scores, surrogate, settings)
+    bins = ScoreBins.of(scores, settings.fractions, settings.min_background)
+    return _fitted(bins, bins.kinds_of(scores, surrogate), surrogate, settings, three_prong_fraction)
+
+
+def _fitted(
+    bins: ScoreBins,
+    kinds: tuple[Array, Array],
+    surrogate: Surrogate,
+    settings: TemplateSettings,
+    three_prong_fraction: float | None = None,
+) -> YieldFit:
+    """`fit_yield` with these templates of two- and three-prong decays."""
+    n, m = bins.data, bins.background
     total, top = n.sum(), 0.5 * n.sum()
 
     def template(three: float) -> Array:
@@ -196,10 +155,10 @@ def fit_yield(
         upper_95=upper,
         z=float(np.sqrt(q0)),
         three_prong_fraction=three,
-        two_prong_preference=_preference(scores, surrogate, edges, n, m) if value > 0 else None,
+        two_prong_preference=_preference(bins, ((0.0, kinds),)) if value > 0 else None,
         deviance=lowest,
         bins=len(n),
-        edges=edges,
+        edges=bins.edges,
         data=n,
         background=m,
         signal=t,
@@ -217,37 +176,45 @@ def fit_candidate(
     likelihood of the yield is the mean over all decays with two, all with three, and any mixture, a third each, and
     over the variants of the events (`scores.varied`) with their penalties. The yield is the median, the interval has
     15.87 % on both sides, the upper end 5 % above it, with a flat prior of the yield; the errors of the templates are
-    added as in `fit_yield`. The rest of the record is the best fit's. `share`: of the table's signal in these events.
+    added as in `fit_yield`. The rest of the record is the fit's of the variant that fits best, and the preference of
+    two prongs that of the best fits of either kind. `share`: of the table's signal in these events.
     """
-    best = fit_yield(scores, surrogate, settings)
-    edges, n, m, _ = _score_bins(scores, surrogate, settings)
+    bins = ScoreBins.of(scores, settings.fractions, settings.min_background)
+    n, m = bins.data, bins.background
     total = n.sum()
     shares, fractions = _decays(surrogate)
-    variants = scores.varied or ((0.0, scores.signal),)
-    kinds = [_kinds(values, surrogate, edges) for _, values in variants]
-    shapes = np.array([[(1 - f) * two + f * three for f in fractions] for two, three in kinds])  # (V, F, B)
-    weights = np.array([[share * np.exp(-0.5 * penalty) for share in shares] for penalty, _ in variants])
+    variants = bins.variants(scores, surrogate)
+    shapes = np.array([[(1 - f) * two + f * three for f in fractions] for _, (two, three) in variants])  # (V, F, B)
+    penalties = np.array([penalty for penalty, _ in variants])
 
-    def law(signal: Array) -> Array:
-        """Mean likelihood of numbers of signal events (S,), relative to the largest of the best fit."""
-        tau = m.sum() / (total - signal)
-        result = np.zeros(signal.size)
-        for templates, weight in zip(shapes, weights, strict=True):
-            expected = signal[:, None] * templates[:, None, :]
-            rise = profile_on_off(n, m, tau[:, None], expected)[0].sum(axis=-1) - best.deviance
-            result += weight @ np.exp(-0.5 * rise)
-        return result
+    def rises(signal: Array) -> Array:
+        """-2 ln L of numbers of signal events (S,) with each variant and fraction, (V, F, S), penalties included."""
+        tau = (m.sum() / (total - signal))[:, None]
+        expected = (signal[:, None] * templates[:, None, :] for templates in shapes)
+        costs = np.array([profile_on_off(n, m, tau, each)[0].sum(axis=-1) for each in expected])
+        return np.asarray(costs + penalties[:, None, None])
 
     rough = np.linspace(0.0, 0.5 * total, 1000)
-    found = law(rough)
+    costs = rises(rough)
+    lowest = float(costs.min())
+    best = _fitted(bins, variants[int(costs.min(axis=(1, 2)).argmin())][1], surrogate, settings)
+
+    def law(costs: Array) -> Array:
+        """Mean likelihood over variants and decays, (S,), relative to the largest."""
+        return np.asarray(np.einsum("f,vfs->s", shares, np.exp(-0.5 * (costs - lowest))))
+
+    found = law(costs)
     seen = np.flatnonzero(found > NEGLIGIBLE * found.max())
     points = np.linspace(rough[max(seen[0] - 1, 0)], rough[min(seen[-1] + 1, rough.size - 1)], 1000)
-    rising = cumulative_trapezoid(law(points), points, initial=0.0)
+    rising = cumulative_trapezoid(law(rises(points)), points, initial=0.0)
     tail = float(norm.sf(1.0))
     low, value, high, upper = np.interp(np.array([tail, 0.5, 1 - tail, 0.95]) * rising[-1], rising, points).tolist()
     relative = float(np.hypot(_template_statistics(value, best.signal, n, surrogate.weights), settings.template_error))
     low, high, upper = in_the_table(value, low, high, upper, relative, share)
-    return dataclasses.replace(best, n_signal=value, low=low, high=high, upper_95=upper)
+    preference = _preference(bins, variants) if best.n_signal > 0 else None
+    return dataclasses.replace(
+        best, n_signal=value, low=low, high=high, upper_95=upper, two_prong_preference=preference
+    )
 
 
 def in_the_table(
@@ -329,43 +296,18 @@ def fit_generic(
     )
 
 
-def _score_bins(
-    scores: TemplateScores, surrogate: Surrogate, settings: TemplateSettings
-) -> tuple[Array, Array, Array, tuple[Array, Array]]:
-    """Edges (B+1,) of the score bins, data and background table in them (B,), and fractions of two and three prongs."""
-    m_total = len(scores.background)
-    cuts = [
-        float(np.quantile(scores.background, 1 - f))
-        for f in settings.fractions
-        if f * m_total >= settings.min_background
-    ]
-    edges = np.r_[-np.inf, np.unique(cuts), np.inf]
-    n, m = (np.histogram(s, edges)[0].astype(float) for s in (scores.data, scores.background))
-    return edges, n, m, _kinds(scores.signal, surrogate, edges)
-
-
-def _kinds(values: Array, surrogate: Surrogate, edges: Array) -> tuple[Array, Array]:
-    """Fractions of two- and three-prong decays with scores `values` in the bins; zeros where there are none."""
-    found = []
-    for prongs in (2, 3):
-        w = np.where(surrogate.prongs == prongs, surrogate.weights, 0.0)
-        found.append(np.histogram(values, edges, weights=w)[0] / max(w.sum(), 1e-300))
-    return found[0], found[1]
-
-
-def _preference(scores: TemplateScores, surrogate: Surrogate, edges: Array, n: Array, m: Array) -> float | None:
+def _preference(bins: ScoreBins, variants: Variants) -> float | None:
     """-2 ln L of three prongs less that of two, each with its best yield and its best variant of the events.
 
     None where there are signal-like events of one kind only.
     """
-    if any(not surrogate.weights[surrogate.prongs == prongs].sum() > 0 for prongs in (2, 3)):
+    if any(not sum(float(kinds[which].sum()) for _, kinds in variants) > 0 for which in (0, 1)):
         return None
-    variants = scores.varied or ((0.0, scores.signal),)
+    n, m = bins.data, bins.background
     lowest = {}
-    kinds = [_kinds(values, surrogate, edges) for _, values in variants]
     for place, prongs in enumerate((2, 3)):
         costs = []
-        for (penalty, _), shapes in zip(variants, kinds, strict=True):
+        for penalty, shapes in variants:
             shape = shapes[place]
 
             def cost(signal: float, shape: Array = shape) -> float:
