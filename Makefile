@@ -10,7 +10,7 @@ JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test coverage lowest studies lint format site notebooks wheel setup clean
+.PHONY: demo test style types tests coverage lowest studies lint format site notebooks wheel setup clean
 
 setup: $(READY)
 
@@ -22,16 +22,23 @@ $(READY): pyproject.toml
 demo: setup  ## the main job on the packaged example
 	$(BIN)/bumpfit demo -o $(OUT)
 
-lint: setup
+lint: style types
+
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint  ## lint, types and every test that a gate needs
+test: style  ## lint, types and every test that a gate needs; types beside the tests: they take a minute of one core
+	$(MAKE) --no-print-directory -j 2 types tests
+
+tests: setup
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 coverage: setup  ## which lines of the source the fast tests run: coverage/index.html; what numba compiles is not seen
