@@ -55,7 +55,7 @@ MORE = {
     "bumpfit run ": "--quick --iterations 0 --workers 1",
     "bumpfit simulate higgs": "-n 2 --scale 0.001 --workers 1",
     "bumpfit simulate dijet": "-n 2 --workers 1",
-    "bumpfit simulate wtag": "-n 300 --workers 1",
+    "bumpfit simulate wtag": "-n 200 --workers 1",
     "bumpfit train wtag.ds --approach trees": "--set models=1 --set iterations=10 --bootstrap 0",
     "bumpfit higgsml train binned events.parquet --mode independent": "--luminosity 0.5 --set first_trees=12 "
     "--set trees=15 --set leaves=6 --set fine=6 --set bins=12 --set draws=2 --set loose=0.3 --calibrate 0 --workers 1",

@@ -75,7 +75,7 @@ def test_numbers_of_the_tutorial(tmp_path: Path) -> None:
 @pytest.mark.statistics
 @pytest.mark.parametrize(("n", "background", "documented"), [(13, 23.4, 2.7), (0, 1.0, 1.2)])
 def test_limits_of_the_tutorial(tmp_path: Path, n: int, background: float, documented: float) -> None:
-    found = inference.limit(counting(tmp_path, n, background), law=Toys(100_000 if FULL else 20_000, seed=2))
+    found = inference.limit(counting(tmp_path, n, background), law=Toys(100_000 if FULL else 40_000, seed=2))
     assert found.observed_error is not None
     assert found.observed == pytest.approx(documented, abs=0.05 + 3 * found.observed_error)
 
