@@ -81,6 +81,17 @@ def test_a_variant_that_costs_much_changes_nothing() -> None:
     assert fit_candidate(likely, cloud).high > fit_candidate(scores, cloud).high
 
 
+def test_the_templates_are_those_of_the_variant_that_fits() -> None:
+    """Goodness of fit and figure: a detector that sees the signal elsewhere is no bad fit."""
+    scores, cloud = prongs(600, (3.0, 3.0), 4)
+    elsewhere = dataclasses.replace(
+        scores, signal=scores.signal - 1.5, varied=((0.0, scores.signal - 1.5), (1.0, scores.signal))
+    )
+    found = fit_candidate(elsewhere, cloud)
+    assert found.goodness_p > 0.01 > fit_yield(elsewhere, cloud).goodness_p
+    assert found.deviance == pytest.approx(fit_yield(scores, cloud).deviance)
+
+
 def test_kinds_of_the_library() -> None:
     drawn = generic(np.full(4000, 3000.0), np.random.default_rng(1))
     assert len(np.unique(drawn.kinds)) == 72
