@@ -22,7 +22,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` gives each of two processes one half. What compiles most begins the halves, other kernels in each: few
+    """`make test` gives each of two processes one half. What compiles most begins them, other kernels in each: few
     are compiled twice, and fits that run compiled where that lies on disk do so from the beginning.
     """
     marked = [(marker.args, item) for item in items if (marker := item.get_closest_marker("compiles"))]

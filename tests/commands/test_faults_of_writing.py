@@ -193,7 +193,7 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.slow])
 def test_every_call_of_the_system_may_fail(name: str, commands: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each renaming and each flush of a command; the same command then goes on. Figures, written in one place, are one."""
+    """Each renaming and each flush of a command, which then goes on. Figures, written in one place, are one."""
     monkeypatch.setattr(Figure, "savefig", save_blank)
     monkeypatch.setattr(style, "as_texts", lambda figure: None)
     monkeypatch.setattr(inference, "summary", once(inference.summary))

@@ -106,8 +106,8 @@ def test_region_of_a_candidate() -> None:
     cloud = signal_like(evidence_masses())
     inside = (cloud.mass >= 2900) & (cloud.mass < 3100)
     of_table = cloud.weights[(cloud.mass >= 2800) & (cloud.mass <= 3200)].sum()
-    scale = 100 * 0.5 / cloud.weights[inside].sum()
-    assert found.left.weights.sum() == pytest.approx(scale * (of_table - 0.95 * cloud.weights[inside].sum()), rel=0.1)
+    expected = 100 * (1 - 0.95 * cloud.weights[inside].sum() / of_table)
+    assert found.left.weights.sum() == pytest.approx(expected, rel=0.1)
     both = together([found, found])
     assert len(both.left.weights) == 2 * len(found.left.weights)
     assert region(dataclasses.replace(one, template_scores=None), data, data, 0.05) is None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bumpfit.events.tables import Events
-from bumpfit.search.describe import mass_ratio, peak_masses
+from bumpfit.search.config import SearchConfig
+from bumpfit.search.describe import jet_features, mass_ratio, peak_masses, yield_scores
 from bumpfit.search.equality import Left
 from bumpfit.search.findings import Description
-from bumpfit.search.surrogate import FEATURES, decided, signal_like
+from bumpfit.search.surrogate import FEATURES, Surrogate, decided, signal_like
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,13 +32,29 @@ class Region:
     left: Left
 
 
-def region(
-    description: Description,
-    data: Events,
-    background: Events,
-    leftover: float,
-) -> Region | None:
-    """The events in the span of the candidate whose signal-like score keeps all but `leftover` of the signal there.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Likeness:
+    """What is like a candidate: score and dijet mass together, above a cut in its span, GeV.
+
+    `cloud`: the candidate's signal-like events at all masses; those outside the span have no score.
+    """
+
+    span: tuple[float, float]
+    cloud: Surrogate
+    cut: float
+    log_mass: Callable[[Array], Array]
+
+    def inside(self, mass: Array) -> Mask:
+        """Whether events are in the span."""
+        return np.asarray((mass >= self.span[0]) & (mass < self.span[1]))
+
+    def holds(self, score: Array, mass: Array) -> Mask:
+        """Whether events in the span, with these scores, are like the candidate."""
+        return np.asarray(score + self.log_mass(mass) >= self.cut)
+
+
+def likeness(description: Description, background: Events, leftover: float) -> Likeness | None:
+    """The cut that keeps all but `leftover` of the signal in the span of the candidate.
 
     The score has the dijet mass in it, and is that of the kind of decay that is decided for.
     None where the candidate has no templates.
@@ -47,21 +65,56 @@ def region(
     cloud = signal_like(peak_masses(description.peaks))
     kind = decided(fitted.two_prong_preference)
     cloud = cloud if kind is None else cloud.of_kind(kind)
-    inside = (cloud.mass >= span[0]) & (cloud.mass < span[1])
-    rows_d, rows_b = ((t.mass >= span[0]) & (t.mass < span[1]) for t in (data, background))
-    log_mass = mass_ratio(cloud.inside(*span), background.mass[rows_b], *span)
-    like = scores.signal + log_mass(cloud.mass[inside])
+    near = cloud.inside(*span)
+    log_mass = mass_ratio(near, background.mass[(background.mass >= span[0]) & (background.mass < span[1])], *span)
+    like = scores.signal + log_mass(near.mass)
     order = np.argsort(like)
-    share = np.cumsum(cloud.weights[inside][order]) / cloud.weights[inside].sum()
+    share = np.cumsum(near.weights[order])
     cut = float(like[order[min(int(np.searchsorted(share, leftover)), len(order) - 1)]])
-    for rows, table, score in ((rows_d, data, scores.data), (rows_b, background, scores.background)):
-        rows[rows] = score + log_mass(table.mass[rows]) >= cut
-    outside = ~inside & (cloud.mass >= data.mass.min()) & (cloud.mass <= data.mass.max())
-    outside[np.flatnonzero(inside)[like < cut]] = True
-    weights = cloud.weights[outside] * fitted.n_signal * fitted.share / max(float(cloud.weights[inside].sum()), 1e-9)
+    return Likeness(span, cloud, cut, log_mass)
+
+
+def region(description: Description, data: Events, background: Events, leftover: float) -> Region | None:
+    """The events that are like a candidate, of all but `leftover` of its signal; None where it has no templates."""
+    scores, fitted, like = (
+        description.template_scores,
+        description.yield_fit,
+        likeness(description, background, leftover),
+    )
+    if scores is None or fitted is None or like is None:
+        return None
+    cloud = like.cloud
+    inside, rows_d, rows_b = (like.inside(mass) for mass in (cloud.mass, data.mass, background.mass))
+    rows_d[rows_d] = like.holds(scores.data, data.mass[rows_d])
+    rows_b[rows_b] = like.holds(scores.background, background.mass[rows_b])
+    in_table = (cloud.mass >= data.mass.min()) & (cloud.mass <= data.mass.max())
+    outside = ~inside & in_table
+    outside[inside] = ~like.holds(scores.signal, cloud.mass[inside])
+    weights = cloud.weights[outside] * fitted.n_signal / max(float(cloud.weights[in_table].sum()), 1e-9)
     values = {name: cloud.features[outside, k] for k, name in enumerate(FEATURES)}
     values["m_J2"] = values["m_J1"] + values["delta_m_J"]
     return Region(rows_d, rows_b, Left(values, cloud.mass[outside], weights))
+
+
+def alike(
+    description: Description, background: Events, events: Surrogate, config: SearchConfig, *, seed: int,
+    executor: Executor | None = None,
+) -> Mask:  # fmt: skip
+    """Which signal-like events of another candidate are like this one, and leave the tables with it, shape (K,).
+
+    They are scored by trainings like those of this candidate's templates, done again.
+    """
+    found = np.zeros(len(events.mass), dtype=bool)
+    like = likeness(description, background, config.particles.leftover)
+    if like is None or not (rows := like.inside(events.mass)).any():
+        return found
+    near = signal_like(peak_masses(description.peaks)).inside(*like.span)
+    table = jet_features(background.take(like.inside(background.mass)))
+    scores = yield_scores(events.features[rows], table, near, config, seed=seed, executor=executor)
+    kind = None if description.yield_fit is None else decided(description.yield_fit.two_prong_preference)
+    scores = scores if kind is None else scores.of_kind(kind, near)
+    found[rows] = like.holds(scores.data, events.mass[rows])
+    return found
 
 
 def together(regions: Sequence[Region]) -> Region:

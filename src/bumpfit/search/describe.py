@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -40,6 +40,9 @@ def best_cut(u_data: Array, u_background: Array, efficiencies: tuple[float, ...]
 
 FEWEST = 20
 """Selected data events below which a peak is not looked for."""
+
+FEWEST_LEFT = 1e-3
+"""Least part of a signal that earlier particles are taken to have left: its yield is as uncertain as one over this."""
 
 
 def has_jets(events: Events) -> bool:
@@ -95,7 +98,8 @@ def first_masses(
 class Neighbourhood:
     """Data and background events around a resonance mass, with the share of a signal that is expected inside.
 
-    `low`, `high` in GeV; `data_rows`, `background_rows` are masks over the tables.
+    `low`, `high` in GeV; `data_rows`, `background_rows` are masks over the tables. `survival`: of the signal inside,
+    what earlier particles left in the tables; the weights of other events are zero, and `share` is without them.
     """
 
     low: float
@@ -104,12 +108,21 @@ class Neighbourhood:
     background_rows: Mask
     surrogate: Surrogate
     share: float
+    survival: float = 1.0
 
 
 def neighbourhood(
-    data: Events, background: Events, masses: Masses, windows: tuple[Window, ...], config: SearchConfig
+    data: Events,
+    background: Events,
+    masses: Masses,
+    windows: tuple[Window, ...],
+    config: SearchConfig,
+    gone: Callable[[Surrogate], Mask] | None = None,
 ) -> Neighbourhood:
-    """Events in a window centred on the resonance; all of them, when the tables are one narrow window themselves."""
+    """Events in a window centred on the resonance; all of them, when the tables are one narrow window themselves.
+
+    `gone`: which signal-like events left the tables with earlier particles.
+    """
     low, high = float(data.mass.min()), float(np.nextafter(data.mass.max(), np.inf))
     cloud = signal_like(masses)
     inside = cloud.fraction_inside(low, high)
@@ -117,14 +130,38 @@ def neighbourhood(
         half = np.sqrt(config.windows.ratio)
         low, high = max(low, masses.resonance / half), min(high, masses.resonance * half)
     share = cloud.fraction_inside(low, high) / inside  # of the signal in the table, not of all that is produced
+    near, survival = cloud.inside(low, high), 1.0
+    if gone is not None:
+        left = np.where(gone(near), 0.0, near.weights)
+        survival = max(float(left.sum()), FEWEST_LEFT)
+        near = dataclasses.replace(near, weights=left / left.sum()) if left.any() else near
     return Neighbourhood(
         low,
         high,
         (data.mass >= low) & (data.mass < high),
         (background.mass >= low) & (background.mass < high),
-        cloud.inside(low, high),
-        share,
+        near,
+        share * survival,
+        survival,
     )
+
+
+def yield_scores(
+    data: Array,
+    background: Array,
+    surrogate: Surrogate,
+    config: SearchConfig,
+    *,
+    seed: int,
+    executor: Executor | None = None,
+    variants: Sequence[tuple[float, Surrogate]] = (),
+) -> TemplateScores:
+    """Scores of the templates of a yield, from features (N, 4), (M, 4): of several trainings, as one has its luck."""
+    trees = config.template_trees
+    return candidate_scores(
+        data, background, surrogate, dataclasses.replace(trees, models=max(trees.models, config.templates.models)),
+        folds=config.templates.folds, seed=seed, executor=executor, variants=variants,
+    )  # fmt: skip
 
 
 def template_yield(
@@ -140,13 +177,11 @@ def template_yield(
 
     The scores are those of the kind of decay that the fit decides for, or of both where it does not.
     """
-    trees = config.template_trees
-    scores = candidate_scores(
+    scores = yield_scores(
         jet_features(data.take(near.data_rows)),
         jet_features(background.take(near.background_rows)),
         near.surrogate,
-        dataclasses.replace(trees, models=max(trees.models, config.templates.models)),
-        folds=config.templates.folds,
+        config,
         seed=seed,
         executor=executor,
         variants=varied(near.surrogate, config.templates.tau_scale, config.templates.tau_spread),

@@ -8,6 +8,7 @@ level: the probability of any false one among all of them is then that of a sing
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.scoring import ScoredBlock
-from bumpfit.search.candidates import region, together
+from bumpfit.search.candidates import alike, region, together
 from bumpfit.search.config import ParticleSettings
 from bumpfit.search.findings import Description, Further, Particle
 from bumpfit.search.hypotheses import Tried
 from bumpfit.search.steps import Searched, describe_candidate
+from bumpfit.search.surrogate import Surrogate
 from bumpfit.search.two_sample import TwoSampleTest, two_sample_test
 from bumpfit.search.verdict import particle
 
@@ -49,7 +51,9 @@ def further_particles(
         if test is None or test.overall.z < config.claim_z:
             last = None if test is None else Further(test.overall.z, test.overall.p, (), "not significant")
             break
-        rest = without(known, test, gone.data, gone.background)
+        rest = dataclasses.replace(
+            without(known, test, gone.data, gone.background), gone=functools.partial(_gone, known, tuple(found))
+        )
         one = describe_candidate(rest)
         final = one.updated or one.first
         assert final is not None
@@ -65,6 +69,17 @@ def further_particles(
         found.append(particle(test, known.windows, known.data, final, one.signal, one.upper_95))
         known.kept.log.write("further particle", mass=final.resonance.mass, z_global=test.overall.z)
     return tuple(found[1:]), 1 - none_of_them, last
+
+
+def _gone(known: Searched, found: Sequence[Particle], events: Surrogate) -> Mask:
+    """Which signal-like events are like one of the particles found, and have left the tables with it."""
+    taken = np.zeros(len(events.mass), dtype=bool)
+    for k, each in enumerate(found):
+        if each.description is not None:
+            taken |= alike(
+                each.description, known.background, events, known.config, seed=known.seed + k, executor=known.executor
+            )  # fmt: skip
+    return taken
 
 
 def test_without(

@@ -7,6 +7,7 @@ significance is not quoted.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
@@ -33,7 +34,7 @@ from bumpfit.search.hypotheses import LibraryPart
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
-from bumpfit.search.surrogate import generic
+from bumpfit.search.surrogate import Surrogate, generic
 from bumpfit.search.template import YieldFit, fit_generic, in_the_table
 from bumpfit.search.template_scores import TemplateScores, template_scores
 from bumpfit.search.two_sample import TwoSampleTest
@@ -70,7 +71,8 @@ class Described:
 class Searched:
     """What is known after the primary test: tables, test, scores of all events, and how to go on.
 
-    `peak`: in m_JJ, of the best selection, where there is a significant one.
+    `peak`: in m_JJ, of the best selection, where there is a significant one. `gone`: which signal-like events of a
+    candidate left the tables with earlier particles.
     """
 
     data: Events
@@ -87,6 +89,7 @@ class Searched:
     kept: Run
     library: LibraryPart | None = None
     peak: PeakFit | None = None
+    gone: Callable[[Surrogate], NDArray[np.bool_]] | None = None
 
 
 def describe_candidate(known: Searched) -> Described:
@@ -100,7 +103,7 @@ def describe_candidate(known: Searched) -> Described:
     signal, upper = _before_selection(known, peaks[0])
     steps: list[Step] = []
     updated: Description | None = None
-    near = neighbourhood(data, background, peak_masses(peaks), windows, config)
+    near = neighbourhood(data, background, peak_masses(peaks), windows, config, known.gone)
     probability: Array | None = None
     for number in range(known.iterations):
         before = {**_masses(peaks), "n_signal": signal}
@@ -108,7 +111,7 @@ def describe_candidate(known: Searched) -> Described:
             peaks = unbiased_masses(
                 data, background, near, peaks, signal.value, config, seed=seed + 100 * number, executor=executor
             )
-            near = neighbourhood(data, background, peak_masses(peaks), windows, config)
+            near = neighbourhood(data, background, peak_masses(peaks), windows, config, known.gone)
         elif number >= 2 and number % 2 == 0:
             steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))
             continue
@@ -117,7 +120,7 @@ def describe_candidate(known: Searched) -> Described:
         worse = updated is not None and updated.yield_fit is not None and fitted.z < updated.yield_fit.z - WORSE
         if worse and updated is not None:  # the new masses describe the data less well: they are shown, not taken over
             peaks = updated.peaks
-            near = neighbourhood(data, background, peak_masses(peaks), windows, config)
+            near = neighbourhood(data, background, peak_masses(peaks), windows, config, known.gone)
         else:
             signal = _events(fitted, "templates")
             upper = fitted.upper_95
@@ -180,7 +183,8 @@ def _updated(
     result[near.data_rows] = calibrated(u, inside, learn=learn)
     rest = ~near.data_rows
     if rest.any():
-        result[rest] = calibrated(known.scores.survival[rest], fitted.n_signal - inside, learn=False)
+        outside = fitted.n_signal * (1 - near.share / near.survival)
+        result[rest] = calibrated(known.scores.survival[rest], outside, learn=False)
     return untied(result)
 
 
@@ -235,7 +239,7 @@ def describe_nothing(known: Searched) -> Described:
         peaks = first_masses(
             data, background, windows, test.windows[test.best], known.u_data, known.u_background, config
         )
-        near = neighbourhood(data, background, peak_masses(peaks), windows, config)
+        near = neighbourhood(data, background, peak_masses(peaks), windows, config, known.gone)
         candidate, at = template_yield(data, background, near, config, seed=seed + 100, executor=executor)
         held = dataclasses.replace(at, n_signal=fitted.n_signal)  # the generic yield, not that of masses chosen now
         probability = _updated(known, near, candidate, held, learn=False)
