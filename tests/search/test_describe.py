@@ -154,7 +154,7 @@ def test_masses_without_their_own_feature(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(describe, "template_scores", scores)
     monkeypatch.setattr(describe, "fit_peak", fit)
     monkeypatch.setattr(describe, "_most_precise", precise)
-    describe.unbiased_masses(data, data, around, peaks(3000.0), 100.0, CONFIG, seed=50, executor=None)
+    describe.unbiased_masses(data, data, around, (3000.0, 150.0, 400.0), 100.0, CONFIG, seed=50, executor=None)
     light = data.column("m_J1")[around.data_rows]
     assert [t[0].shape[1] for t in trained] == [4, 3, 3]
     np.testing.assert_array_equal(trained[1][0][:, 0], light + 200)  # the heavier mass for the lighter one

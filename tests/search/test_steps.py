@@ -8,6 +8,7 @@ import pytest
 from small_records import near, peaks, searched, selection, template_scores, two_sample, yield_fit
 
 from bumpfit.search import steps
+from bumpfit.search.hypotheses import LibraryPart, Tried
 from bumpfit.search.template import YieldFit
 
 
@@ -37,7 +38,7 @@ class Fits:
     ) -> Any:
         self.seeds.append(seed)
         self.expected.append(n)
-        return peaks(before[0].mass + 20)
+        return peaks(before[0] + 20)
 
     def primary_test(self, *_: Any, name: str, **__: Any) -> Any:
         assert name == "forward_trees"
@@ -70,6 +71,33 @@ def test_two_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fits.around == [3000, 3020] and fits.expected == [100]
     assert len(set(fits.seeds)) == 2  # masses and templates of one iteration share theirs
     assert [c.kind for c in found.checks] == ["mass fits", "masses agree", "library"]
+
+
+@pytest.mark.parametrize(
+    ("masses", "z", "asked", "taken"),
+    [
+        ((3000.0, 150.0, 400.0), 9.0, False, False),  # those of the peaks
+        ((3010.0, 155.0, 410.0), 9.0, False, False),  # as near as its grid
+        ((3500.0, 150.0, 400.0), 6.5, True, True),
+        ((3000.0, 150.0, 200.0), 6.5, True, True),
+        ((3000.0, 150.0, 200.0), 5.5, True, False),  # not clearly better than 5
+    ],
+)
+def test_masses_of_the_library_where_they_tell_more(
+    masses: tuple[float, float, float], z: float, asked: bool, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Peaks of two particles in one selection may be no particle's masses; the library looks at all masses together."""
+    yields = [yield_fit(100.0), dataclasses.replace(yield_fit(130.0), z=z)] if asked else []
+    fits = Fits(monkeypatch, *yields, yield_fit(100.0))
+    nothing = np.zeros(0)
+    less = Tried(nothing.astype(int), nothing, nothing, (1000.0, 100.0, 100.0), 0.1)
+    best = Tried(nothing.astype(int), nothing, nothing, masses, 0.8)
+    known = dataclasses.replace(searched(1), library=LibraryPart(nothing.astype(int), (less, best)))
+    found = steps.describe_candidate(known)
+    assert found.first is not None
+    assert found.first.resonance.mass == (masses[0] + 20 if taken else 3000)
+    assert fits.expected == ([130] if taken else [])
+    assert fits.yields == []
 
 
 @pytest.mark.parametrize(("z", "taken"), [(4.2, True), (3.8, False)])

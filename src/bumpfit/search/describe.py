@@ -213,7 +213,7 @@ def unbiased_masses(
     data: Events,
     background: Events,
     near: Neighbourhood,
-    before: tuple[PeakFit, PeakFit, PeakFit],
+    before: tuple[float, float, float],
     n_signal: float,
     config: SearchConfig,
     *,
@@ -224,7 +224,7 @@ def unbiased_masses(
 
     For a daughter the classifier has the other daughter's mass and both N-subjettiness ratios, for the resonance all
     features; the cut has the best expected precision for `n_signal` events. The fits also start at the masses found
-    `before`.
+    `before`: resonance, J1, J2, GeV.
     """
     d, b = data.take(near.data_rows), background.take(near.background_rows)
     cloud = near.surrogate
@@ -252,7 +252,7 @@ def unbiased_masses(
                 of_d[scores.data > cut],
                 of_b[scores.background > cut],
                 tau,
-                start=before[k].mass,
+                start=before[k],
                 settings=config.peaks,
                 **limits,
             )

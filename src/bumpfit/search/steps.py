@@ -34,7 +34,7 @@ from bumpfit.search.hypotheses import LibraryPart
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
-from bumpfit.search.surrogate import Surrogate, generic
+from bumpfit.search.surrogate import Masses, Surrogate, generic
 from bumpfit.search.template import YieldFit, fit_generic, in_the_table
 from bumpfit.search.template_scores import TemplateScores, template_scores
 from bumpfit.search.two_sample import TwoSampleTest
@@ -98,6 +98,8 @@ def describe_candidate(known: Searched) -> Described:
     test, seed, executor, log = known.test, known.seed, known.executor, known.kept.log
     start = test.windows[test.best]
     peaks = first_masses(data, background, windows, start, known.u_data, known.u_background, config)
+    if known.iterations:
+        peaks = _or_the_library(known, peaks)
     log.write("first masses", **{p.name: p.mass for p in peaks})
     first = Description(*peaks, None, None)
     signal, upper = _before_selection(known, peaks[0])
@@ -109,8 +111,9 @@ def describe_candidate(known: Searched) -> Described:
         before = {**_masses(peaks), "n_signal": signal}
         if number == 1:
             peaks = unbiased_masses(
-                data, background, near, peaks, signal.value, config, seed=seed + 100 * number, executor=executor
-            )
+                data, background, near, (peaks[0].mass, peaks[1].mass, peaks[2].mass), signal.value, config,
+                seed=seed + 100 * number, executor=executor,
+            )  # fmt: skip
             near = neighbourhood(data, background, peak_masses(peaks), windows, config, known.gone)
         elif number >= 2 and number % 2 == 0:
             steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))
@@ -131,6 +134,34 @@ def describe_candidate(known: Searched) -> Described:
     return Described(
         signal, upper, probability, first, updated, steps=tuple(steps), checks=of_candidate(first, updated, near)
     )
+
+
+def _or_the_library(known: Searched, peaks: tuple[PeakFit, PeakFit, PeakFit]) -> tuple[PeakFit, PeakFit, PeakFit]:
+    """These masses, or those of the library's most probable decay, if its templates see clearly more signal there.
+
+    Each mass is the highest of its peaks, and with two particles in a selection they may be those of both: masses that
+    no particle has. The library takes all masses together.
+    """
+    if known.library is None:
+        return peaks
+    config, once = known.config, peak_masses(peaks)
+    best = max(known.library.windows, key=lambda tried: tried.share).masses
+    apart = np.abs(np.log(np.array(best) / (once.resonance, once.light, once.heavy)))
+    if apart.max() <= np.log(config.library.step):
+        return peaks
+    fits = []
+    for masses in (once, Masses(*best)):
+        near = neighbourhood(known.data, known.background, masses, known.windows, config, known.gone)
+        at = template_yield(known.data, known.background, near, config, seed=known.seed, executor=known.executor)[1]
+        fits.append((near, at))
+    (_, of_peaks), (near, of_library) = fits
+    taken = of_library.z > of_peaks.z + WORSE
+    known.kept.log.write("masses of the library", taken=taken, z=[of_peaks.z, of_library.z], masses=list(best))
+    if not taken:
+        return peaks
+    return unbiased_masses(
+        known.data, known.background, near, best, of_library.n_signal, config, seed=known.seed, executor=known.executor
+    )  # fmt: skip
 
 
 def _masses(peaks: tuple[PeakFit, PeakFit, PeakFit]) -> dict[str, Any]:
