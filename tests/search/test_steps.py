@@ -90,7 +90,7 @@ def test_masses_of_the_library_where_they_tell_more(
     yields = [yield_fit(100.0), dataclasses.replace(yield_fit(130.0), z=z)] if asked else []
     fits = Fits(monkeypatch, *yields, yield_fit(100.0))
     nothing = np.zeros(0)
-    less = Tried(nothing.astype(int), nothing, nothing, (1000.0, 100.0, 100.0), 0.1)
+    less = Tried(nothing.astype(int), nothing, nothing, (1000.0, 100.0, 100.0), 0.5)
     best = Tried(nothing.astype(int), nothing, nothing, masses, 0.8)
     known = dataclasses.replace(searched(1), library=LibraryPart(nothing.astype(int), (less, best)))
     found = steps.describe_candidate(known)

@@ -137,31 +137,37 @@ def describe_candidate(known: Searched) -> Described:
 
 
 def _or_the_library(known: Searched, peaks: tuple[PeakFit, PeakFit, PeakFit]) -> tuple[PeakFit, PeakFit, PeakFit]:
-    """These masses, or those of the library's most probable decay, if its templates see clearly more signal there.
+    """These masses, or those of a probable decay of the library, if its templates see clearly more signal there.
 
     Each mass is the highest of its peaks, and with two particles in a selection they may be those of both: masses that
-    no particle has. The library takes all masses together.
+    no particle has. The library takes all masses together; of each window the decay is asked that has more than half
+    of the probability there, and other masses.
     """
-    if known.library is None:
-        return peaks
     config, once = known.config, peak_masses(peaks)
-    best = max(known.library.windows, key=lambda tried: tried.share).masses
-    apart = np.abs(np.log(np.array(best) / (once.resonance, once.light, once.heavy)))
-    if apart.max() <= np.log(config.library.step):
+    found = () if known.library is None else known.library.windows
+    others = [Masses(*tried.masses) for tried in found if tried.share > 0.5 and _apart(tried.masses, once, config)]
+    if not others:
         return peaks
     fits = []
-    for masses in (once, Masses(*best)):
+    for masses in (once, *others):
         near = neighbourhood(known.data, known.background, masses, known.windows, config, known.gone)
         at = template_yield(known.data, known.background, near, config, seed=known.seed, executor=known.executor)[1]
-        fits.append((near, at))
-    (_, of_peaks), (near, of_library) = fits
-    taken = of_library.z > of_peaks.z + WORSE
-    known.kept.log.write("masses of the library", taken=taken, z=[of_peaks.z, of_library.z], masses=list(best))
+        fits.append((at.z, masses, near, at.n_signal))
+    z, masses, near, n_signal = max(fits[1:], key=lambda fit: fit[0])
+    taken = z > fits[0][0] + WORSE
+    known.kept.log.write("masses of the library", taken=taken, z=[fit[0] for fit in fits])
     if not taken:
         return peaks
     return unbiased_masses(
-        known.data, known.background, near, best, of_library.n_signal, config, seed=known.seed, executor=known.executor
+        known.data, known.background, near, (masses.resonance, masses.light, masses.heavy), n_signal, config,
+        seed=known.seed, executor=known.executor,
     )  # fmt: skip
+
+
+def _apart(masses: tuple[float, float, float], once: Masses, config: SearchConfig) -> bool:
+    """Whether a mass of a decay of the library is another one, by more than a step of its grid."""
+    ratios = np.array(masses) / (once.resonance, once.light, once.heavy)
+    return bool(np.abs(np.log(ratios)).max() > np.log(config.library.step))
 
 
 def _masses(peaks: tuple[PeakFit, PeakFit, PeakFit]) -> dict[str, Any]:
