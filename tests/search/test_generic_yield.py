@@ -90,6 +90,7 @@ def test_the_templates_are_those_of_the_variant_that_fits() -> None:
     found = fit_candidate(elsewhere, cloud)
     assert found.goodness_p > 0.01 > fit_yield(elsewhere, cloud).goodness_p
     assert found.deviance == pytest.approx(fit_yield(scores, cloud).deviance)
+    assert found.z**2 == pytest.approx(fit_yield(scores, cloud).z ** 2 - 1.0)  # the penalty of the variant
 
 
 def test_kinds_of_the_library() -> None:

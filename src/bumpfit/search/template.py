@@ -197,7 +197,8 @@ def fit_candidate(
     rough = np.linspace(0.0, 0.5 * total, 1000)
     costs = rises(rough)
     lowest = float(costs.min())
-    best = _fitted(bins, variants[int(costs.min(axis=(1, 2)).argmin())][1], surrogate, settings)
+    penalty, kinds = variants[int(costs.min(axis=(1, 2)).argmin())]
+    best = _fitted(bins, kinds, surrogate, settings)
 
     def law(costs: Array) -> Array:
         """Mean likelihood over variants and decays, (S,), relative to the largest."""
@@ -212,8 +213,9 @@ def fit_candidate(
     relative = float(np.hypot(_template_statistics(value, best.signal, n, surrogate.weights), settings.template_error))
     low, high, upper = in_the_table(value, low, high, upper, relative, share)
     preference = _preference(bins, variants) if best.n_signal > 0 else None
+    z = math.sqrt(max(best.z**2 - penalty, 0.0))  # without signal no variant costs anything
     return dataclasses.replace(
-        best, n_signal=value, low=low, high=high, upper_95=upper, two_prong_preference=preference
+        best, n_signal=value, low=low, high=high, upper_95=upper, z=z, two_prong_preference=preference
     )
 
 
