@@ -102,6 +102,11 @@ def test_the_yield_is_that_before_the_removal() -> None:
         data, table, SECOND, EVERYWHERE, CONFIG, lambda events: np.ones(len(events.mass), dtype=bool)
     )
     assert nothing.survival == describe.FEWEST_LEFT and nothing.surrogate.weights.sum() == pytest.approx(1.0)
+    one = describe.neighbourhood(
+        data, table, SECOND, EVERYWHERE, CONFIG, lambda events: np.arange(len(events.mass)) > 0
+    )  # of a single event no density is known, in dijet mass or else
+    assert one.survival == describe.FEWEST_LEFT and (one.surrogate.weights > 0).all()
+    assert np.isfinite(describe.mass_ratio(one.surrogate, table.mass, one.low, one.high)(table.mass)).all()
 
 
 def test_events_of_the_generic_signal_have_no_candidate() -> None:

@@ -59,6 +59,17 @@ def test_one_kind_asks_nothing() -> None:
     assert len(bins.cuts) == 1 and np.isfinite(bins.edges[1:-1]).all()
 
 
+def test_a_kind_that_some_training_has_not_is_not_asked() -> None:
+    """A single event with weight is in one fold: the training without that fold knows nothing of its kind."""
+    rng = np.random.default_rng(7)
+    like = cloud(900, rng)
+    left = np.where((like.prongs == 2) | (np.arange(900) == np.flatnonzero(like.prongs == 3)[0]), 1.0, 0.0)
+    few = dataclasses.replace(like, weights=left / left.sum())
+    scores = candidate_scores(background(900, rng), background(900, rng), few, TREES)
+    assert scores.prongs is None and np.isfinite(scores.signal).all()
+    assert np.isfinite(fit_candidate(scores, few).high)
+
+
 def test_weights_of_both_kinds_are_seen() -> None:
     """Events of weight zero, wherever they are, teach nothing."""
     rng = np.random.default_rng(3)

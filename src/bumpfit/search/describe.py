@@ -134,7 +134,7 @@ def neighbourhood(
     if gone is not None:
         left = np.where(gone(near), 0.0, near.weights)
         survival = max(float(left.sum()), FEWEST_LEFT)
-        near = dataclasses.replace(near, weights=left / left.sum()) if left.any() else near
+        near = dataclasses.replace(near, weights=left / left.sum()) if left.sum() > FEWEST_LEFT else near
     return Neighbourhood(
         low,
         high,

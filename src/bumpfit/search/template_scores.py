@@ -93,7 +93,7 @@ def candidate_scores(
     executor: Executor | None = None,
     variants: Sequence[tuple[float, Surrogate]] = (),
 ) -> TemplateScores:
-    """`template_scores` and, where there are signal-like events of both kinds, those of two against three prongs.
+    """`template_scores` and, where every training has signal-like events of both kinds, those of two to three prongs.
 
     The second classifier is trained on signal-like events alone, cross-fitted.
     """
@@ -101,9 +101,10 @@ def candidate_scores(
         data, background, surrogate, approach, folds=folds, seed=seed, executor=executor, variants=variants
     )
     two, three = (surrogate.prongs == prongs for prongs in (2, 3))
-    if not all(surrogate.weights[kind].sum() > 0 for kind in (two, three)):
-        return scores
     deal = _Deal(data, background, surrogate, variants, folds, seed, stream=204)
+    others = [deal.of_signal != k for k in range(folds)]
+    if not all(surrogate.weights[kind & rows].sum() > 0 for kind in (two, three) for rows in others):
+        return scores
 
     def job(k: int) -> Job:
         of_two, of_three = (kind & (deal.of_signal != k) for kind in (two, three))
