@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from bumpfit.events.tables import FEATURES, Events
 from bumpfit.pages.answers import Answers, Check, Input, Iteration, PValue, SignalYield, Told, Value
+from bumpfit.search.candidates import signal_of
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.findings import Description, Particle, Scores, ShapeCheck, SignalEvents
 from bumpfit.search.findings import Value as SearchValue
@@ -140,8 +141,10 @@ def claimed(*, windows: int = 1, data_path: str | None = "data.csv", share: floa
         peak("m_JJ", 2990, 90, 2800, 3200), peak("m_J1", 201, 12, 20, 500), peak("m_J2", 398, 20, 100, 900), None, None
     )
     fitted = yield_fit(310.0, n, m, share)
-    templates = TemplateScores(rng.normal(-1, 1.5, n), rng.normal(-1, 1.5, m), rng.normal(3, 1, 500))
-    updated = dataclasses.replace(first, yield_fit=fitted, template_scores=templates)
+    span = (2500.0, 3500.0)
+    like = signal_of(first).inside(*span)
+    templates = TemplateScores(rng.normal(-1, 1.5, n), rng.normal(-1, 1.5, m), rng.normal(3, 1, len(like.mass)))
+    updated = dataclasses.replace(first, yield_fit=fitted, template_scores=templates, span=span)
     value = Value(2990.0, 33.0)
     before = {
         "m_JJ": {"value": 2990.0, "error": 33.0},

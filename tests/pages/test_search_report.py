@@ -22,6 +22,8 @@ from bumpfit.pages.search_story import bound
 from bumpfit.report import html, markdown
 from bumpfit.report.document import Document, Gallery, Items, Picture, Table
 from bumpfit.search.config import SearchConfig, config_toml, read_config
+from bumpfit.search.describe import peak_masses
+from bumpfit.search.surrogate import signal_like
 
 TINY = bytes.fromhex("89504e470d0a1a0a")
 
@@ -167,6 +169,32 @@ def test_same_findings_give_the_same_pages() -> None:
 def test_figures_are_the_same_bytes_again() -> None:
     found = claimed()
     assert drawings.selections(found).content == drawings.selections(found).content
+
+
+@pytest.mark.parametrize(("preference", "prongs"), [(30.0, 2), (-30.0, 3), (1.0, None)])
+def test_the_drawn_signal_is_of_the_kind_that_is_decided(
+    preference: float, prongs: int | None, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of the signal-like events count, and events of the other kind of decay are not drawn."""
+    drawn: list[np.ndarray] = []
+
+    def figure(*_: object, signal: np.ndarray, **__: object) -> None:
+        drawn.append(signal)
+
+    monkeypatch.setattr(drawings, "data_and_background", figure)
+    final = claimed().updated
+    assert final is not None and final.yield_fit is not None
+    assert final.template_scores is not None and final.span is not None
+    like = signal_like(peak_masses(final.peaks)).inside(*final.span)
+    scores = dataclasses.replace(final.template_scores, signal=np.where(like.prongs == 2, 1.0, -1.0))
+    fitted = dataclasses.replace(final.yield_fit, two_prong_preference=preference)
+    picture = drawings.template_distribution(dataclasses.replace(final, template_scores=scores, yield_fit=fitted))
+    of_two = {2: 1.0, 3: 0.0, None: float(like.weights[like.prongs == 2].sum())}[prongs]
+    seen = drawn[0][drawn[0] > 0]
+    assert seen.sum() == pytest.approx(fitted.n_signal * fitted.share)
+    assert len(seen) == (2 if prongs is None else 1)
+    assert seen[-1] == pytest.approx((of_two or 1.0) * seen.sum())
+    assert ("prong" in picture.caption) == (prongs is not None)
 
 
 def test_output_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def _candidate(findings: Told, final: Description) -> list[Block]:
         if part is not None and part.yield_fit is not None:
             pictures.append(drawings.yield_bins(part.yield_fit, f"yield_{stage}", "the candidate"))
     if final.yield_fit is not None and final.template_scores is not None:
-        pictures.append(drawings.template_distribution(final.template_scores, final.yield_fit))
+        pictures.append(drawings.template_distribution(final))
     if pictures:
         blocks.append(Gallery(tuple(pictures)))
     return blocks

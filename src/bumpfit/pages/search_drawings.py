@@ -21,13 +21,14 @@ from bumpfit.report.measurements import Bins, mass_peak, score_bins
 from bumpfit.report.rounding import count, measured, probability, relation, rounded, significant, z_value
 from bumpfit.report.significance import selection_significances, significance_grid
 from bumpfit.report.spectra import ScanLine, scan, spectrum
+from bumpfit.search.candidates import signal_of
 from bumpfit.search.findings import Description, Findings
 from bumpfit.search.peaks import PeakFit
 from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumTest
+from bumpfit.search.surrogate import decided
 from bumpfit.search.template import YieldFit
-from bumpfit.search.template_scores import TemplateScores
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,8 @@ KNOWN = {
     "tau_2_over_tau_1_J1": r"$\tau_2/\tau_1$ of J1",
     "tau_2_over_tau_1_J2": r"$\tau_2/\tau_1$ of J2",
 }
+NUMBERS = {2: "two", 3: "three"}
+
 BINS = 40
 """Bins of the figures of inputs and scores."""
 
@@ -307,11 +310,14 @@ def yield_bins(fit: YieldFit, name: str, what: str) -> Picture:
     return embedded(name, score_bins(bins, label, "Fitted signal", groups), text)
 
 
-def template_distribution(scores: TemplateScores, fit: YieldFit) -> Picture:
-    """The score of the supervised classifier: data, background and the fitted signal."""
+def template_distribution(final: Description) -> Picture:
+    """The score of the supervised classifier: data, background and the fitted signal; the templates must be there."""
+    scores, fit, span = final.template_scores, final.yield_fit, final.span
+    assert scores is not None and fit is not None and span is not None
+    kind = decided(fit.two_prong_preference)
     edges = _range(scores.data, scores.background)
     signal = fit.n_signal * fit.share
-    of_signal = fill(scores.signal, edges).counts / max(scores.signal.size, 1) * signal
+    of_signal = fill(scores.signal, edges, signal_of(final).inside(*span).weights).counts * signal
     figure = data_and_background(
         fill(scores.data, edges),
         fill(scores.background, edges),
@@ -324,9 +330,9 @@ def template_distribution(scores: TemplateScores, fit: YieldFit) -> Picture:
     return embedded(
         "templates",
         figure,
-        "Score of the classifier that was trained on signal-like against background events and never saw the data. The "
-        "excess of the data at the right end has the shape of the signal-like events if the candidate is what it is "
-        "taken for.",
+        f"Score of signal-like{'' if kind is None else f' {NUMBERS[kind]}-prong'} against background events, of "
+        "classifiers that never saw the data. The excess of the data at the right end has the shape of the signal-like "
+        "events if the candidate is what it is taken for.",
     )
 
 

@@ -53,6 +53,13 @@ class Likeness:
         return np.asarray(score + self.log_mass(mass) >= self.cut)
 
 
+def signal_of(description: Description) -> Surrogate:
+    """Signal-like events at a candidate's masses; of one kind of decay only, where that is decided."""
+    cloud = signal_like(peak_masses(description.peaks))
+    kind = None if description.yield_fit is None else decided(description.yield_fit.two_prong_preference)
+    return cloud if kind is None else cloud.of_kind(kind)
+
+
 def likeness(description: Description, background: Events, leftover: float) -> Likeness | None:
     """The cut that keeps all but `leftover` of the signal in the span of the candidate.
 
@@ -62,9 +69,7 @@ def likeness(description: Description, background: Events, leftover: float) -> L
     scores, fitted, span = description.template_scores, description.yield_fit, description.span
     if scores is None or fitted is None or span is None:
         return None
-    cloud = signal_like(peak_masses(description.peaks))
-    kind = decided(fitted.two_prong_preference)
-    cloud = cloud if kind is None else cloud.of_kind(kind)
+    cloud = signal_of(description)
     near = cloud.inside(*span)
     log_mass = mass_ratio(near, background.mass[(background.mass >= span[0]) & (background.mass < span[1])], *span)
     like = scores.signal + log_mass(near.mass)
