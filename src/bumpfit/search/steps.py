@@ -196,7 +196,7 @@ def _before_selection(known: Searched, peak: PeakFit | None) -> tuple[SignalEven
 def _updated(
     known: Searched, near: Neighbourhood, templates: TemplateScores, fitted: YieldFit, *, learn: bool = True
 ) -> Array:
-    """P(signal) of all events, shape (N,); the sum is the fitted yield.
+    """P(signal) of all events, shape (N,); the sum is the fitted yield, without what left with earlier particles.
 
     Near the candidate's mass from the ranks of the data-driven score, of the templates (dijet mass included), or of
     both (`posterior.combined` chooses); elsewhere from the ranks of the
