@@ -300,10 +300,10 @@ def yield_bins(fit: YieldFit, name: str, what: str) -> Picture:
         )
     both = int(np.isinf(fit.edges).sum()) > 2
     groups = ("like two prongs", "like three prongs") if both else ()
-    apart = ", those more like two prongs and those more like three apart," if both else ""
+    apart = "events more like two prongs and more like three stand apart; " if both else ""
     text = (
         f"Template fit of {what}: all {count(total)} events{place}, without selection, in bins of the score of "
-        f"signal-like against background events{apart} (below the axis: ln of the density ratio at the bin edges). "
+        f"signal-like against background events ({apart}below the axis: ln of the density ratio at the bin edges). "
         f"Fitted signal: {here}; distance to the data (deviance) {fit.deviance:.1f} in {fit.bins} bins."
     )
     label = "ln (signal-like / background density), bin edges"

@@ -40,7 +40,7 @@ class TemplateSettings:
     `tau_spread`: relative uncertainty of the N-subjettiness ratios of signal-like events and of their spread, from the
     same events, which two against three prongs must survive; `generic_events`:
     events of the generic signal that stands in where nothing is claimed; `models`: trainings of which the score of the
-    yield is the mean (at least those of `template_trees`): another one alone moves 200 events by 20 (their error: 46).
+    yield is the mean (at least those of `template_trees`), as one has luck of its own.
     """
 
     fractions: tuple[float, ...] = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 5e-4)
