@@ -70,6 +70,7 @@ def test_prongs_that_look_alike_leave_the_fit_as_it_is() -> None:
     assert (found.low, found.high) == pytest.approx((alone.low, alone.high), rel=0.03)
     assert found.upper_95 == pytest.approx(alone.upper_95, rel=0.03)
     only_two = dataclasses.replace(cloud, prongs=np.full(4000, 2))
+    assert (fit_candidate(scores, only_two).fitted, fit_candidate(scores, cloud).fitted) == (1, 2)  # no mixture is free
     assert fit_candidate(scores, only_two, settings).n_signal == pytest.approx(alone.n_signal, rel=0.03)
 
 
@@ -89,7 +90,7 @@ def test_the_templates_are_those_of_the_variant_that_fits() -> None:
     )
     found = fit_candidate(elsewhere, cloud)
     assert found.goodness_p > 0.01 > fit_yield(elsewhere, cloud).goodness_p
-    assert found.deviance == pytest.approx(fit_yield(scores, cloud).deviance)
+    assert found.deviance == pytest.approx(fit_yield(scores, cloud).deviance + 1.0)  # its penalty
     assert found.z**2 == pytest.approx(fit_yield(scores, cloud).z ** 2 - 1.0)  # the penalty of the variant
 
 

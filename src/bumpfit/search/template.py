@@ -34,13 +34,13 @@ NEGLIGIBLE = 1e-9
 class TemplateSettings:
     """How the yield is fitted.
 
-    `fractions`: background fractions that bound the score bins, where at least `min_background` events are left;
-    `folds`: of the cross-fit; `template_error`: relative uncertainty of the modelling of signal-like events, from
-    yields found on other simulations and on real LHC Olympics events (docs/methods/surrogate.md); `tau_scale`,
-    `tau_spread`: relative uncertainty of the N-subjettiness ratios of signal-like events and of their spread, from the
-    same events, which two against three prongs must survive; `generic_events`:
-    events of the generic signal that stands in where nothing is claimed; `models`: trainings of which the score of the
-    yield is the mean (at least those of `template_trees`), as one has luck of its own.
+    `fractions`: background fractions that bound the score bins, where at least `min_background` events are left (half
+    as many in each of two classes); `folds`: of the cross-fit; `template_error`: relative uncertainty of the modelling
+    of signal-like events, from yields found on other simulations and on real LHC Olympics events
+    (docs/methods/surrogate.md); `tau_scale`, `tau_spread`: relative uncertainty of the N-subjettiness ratios of
+    signal-like events and of their spread, from the same events, which two against three prongs must survive;
+    `generic_events`: events of the generic signal that stands in where nothing is claimed; `models`: trainings of which
+    the score of the yield is the mean (at least those of `template_trees`), as one has luck of its own.
     """
 
     fractions: tuple[float, ...] = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 5e-4)
@@ -60,9 +60,10 @@ class YieldFit(Record):
     `z` is the square root of q0 of this fit, which knows the candidate masses: no p-value is made of it.
     `three_prong_fraction` is the profiled mixture, `two_prong_preference` -2 ln L(all three-prong) + 2 ln L(all
     two-prong). `edges` (B+1,) bound the score bins, infinite at the ends and between events like two prongs and like
-    three; `data`, `background` (table, unscaled) and `signal` (fractions) are their contents, `deviance` the
-    distance to the saturated model. `share`: fraction of the table's signal that is expected among the fitted events;
-    the yields are those of the whole table. `fitted`: the yield, and the mixture where it is free.
+    three; `data`, `background` (table, unscaled) and `signal` (fractions) are their contents, `deviance` the distance
+    to the saturated model, with the penalty of the variant that is fitted. `share`: fraction of the table's signal that
+    is expected among the fitted events; the yields are those of the whole table. `fitted`: the yield, and the mixture
+    where it is free.
     """
 
     n_signal: float
@@ -162,7 +163,7 @@ def _fitted(
         data=n,
         background=m,
         signal=t,
-        fitted=2 if three_prong_fraction is None else 1,
+        fitted=2 if three_prong_fraction is None and all(kind.any() for kind in kinds) else 1,
     )
 
 
@@ -215,8 +216,9 @@ def fit_candidate(
     preference = _preference(bins, variants) if best.n_signal > 0 else None
     z = math.sqrt(max(best.z**2 - penalty, 0.0))  # without signal no variant costs anything
     return dataclasses.replace(
-        best, n_signal=value, low=low, high=high, upper_95=upper, z=z, two_prong_preference=preference
-    )
+        best, n_signal=value, low=low, high=high, upper_95=upper, z=z, two_prong_preference=preference,
+        deviance=best.deviance + penalty,
+    )  # fmt: skip
 
 
 def in_the_table(
