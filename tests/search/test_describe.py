@@ -163,6 +163,10 @@ def test_masses_without_their_own_feature(monkeypatch: pytest.MonkeyPatch) -> No
     assert [(f["name"], f["start"]) for f in fits] == [("m_JJ", 3000.0), ("m_J1", 150.0), ("m_J2", 400.0)]
     assert [(f.get("low"), f.get("high")) for f in fits] == [(2900.0, 3100.0), (None, None), (None, None)]
     assert expected == [50, 50, 50]
+    describe.unbiased_masses(
+        data, data, around, (3000.0, 150.0, 400.0), 100.0, CONFIG, seed=50, executor=None, within=1.25
+    )
+    assert [(f.get("low"), f.get("high")) for f in fits[3:]] == [(2900.0, 3100.0), (120.0, 187.5), (320.0, 500.0)]
 
 
 def test_starts_of_a_peak() -> None:

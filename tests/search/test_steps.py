@@ -18,6 +18,7 @@ class Fits:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *yields: YieldFit) -> None:
         self.yields, self.seeds, self.around, self.looked_from = list(yields), [], [], []
         self.expected: list[float] = []
+        self.within: list[float] = []
         for name in ("first_masses", "neighbourhood", "template_yield", "unbiased_masses", "primary_test"):
             monkeypatch.setattr(steps, name, getattr(self, name))
 
@@ -34,10 +35,12 @@ class Fits:
         return template_scores(around.data_rows.sum(), around.background_rows.sum()), self.yields.pop(0)
 
     def unbiased_masses(
-        self, data: Any, background: Any, around: Any, before: Any, n: float, config: Any, *, seed: int, executor: Any
-    ) -> Any:
+        self, data: Any, background: Any, around: Any, before: Any, n: float, config: Any, *, seed: int, executor: Any,
+        within: float = np.inf,
+    ) -> Any:  # fmt: skip
         self.seeds.append(seed)
         self.expected.append(n)
+        self.within.append(within)
         return peaks(before[0] + 20)
 
     def primary_test(self, *_: Any, name: str, **__: Any) -> Any:
@@ -97,6 +100,7 @@ def test_masses_of_the_library_where_they_tell_more(
     assert found.first is not None
     assert found.first.resonance.mass == (masses[0] + 20 if taken else 3000)
     assert fits.expected == ([130] if taken else [])
+    assert fits.within == [known.config.library.step] * taken  # near the library's, not the highest peaks again
     assert fits.yields == []
 
 

@@ -219,12 +219,13 @@ def unbiased_masses(
     *,
     seed: int,
     executor: Executor | None,
+    within: float = np.inf,
 ) -> tuple[PeakFit, PeakFit, PeakFit]:
     """Each mass from a selection that does not use it, so that the background under the peak is not shaped like it.
 
     For a daughter the classifier has the other daughter's mass and both N-subjettiness ratios, for the resonance all
     features; the cut has the best expected precision for `n_signal` events. The fits also start at the masses found
-    `before`: resonance, J1, J2, GeV.
+    `before`: resonance, J1, J2, GeV; they are looked for up to a factor of `within` from them.
     """
     d, b = data.take(near.data_rows), background.take(near.background_rows)
     cloud = near.surrogate
@@ -246,6 +247,9 @@ def unbiased_masses(
         )  # fmt: skip
         cut = _most_precise(scores, cloud.weights, n_signal * near.share, tau)
         limits = {"low": near.low, "high": near.high} if name == "m_JJ" else {}
+        if np.isfinite(within):
+            low, high = before[k] / within, before[k] * within
+            limits = {"low": max(low, limits.get("low", 0.0)), "high": min(high, limits.get("high", np.inf))}
         peaks.append(
             fit_peak(
                 name,

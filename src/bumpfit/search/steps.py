@@ -160,7 +160,7 @@ def _or_the_library(known: Searched, peaks: tuple[PeakFit, PeakFit, PeakFit]) ->
         return peaks
     return unbiased_masses(
         known.data, known.background, near, (masses.resonance, masses.light, masses.heavy), n_signal, config,
-        seed=known.seed, executor=known.executor,
+        seed=known.seed, executor=known.executor, within=config.library.step,
     )  # fmt: skip
 
 
