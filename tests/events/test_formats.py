@@ -236,7 +236,8 @@ def test_addresses_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
-    [("a.csv", gzip.compress(b"m_JJ,x\n1,2\n"), "its content is gzip"), ("a.csv.gz", b"m_JJ,x\n1,2\n", "leave out .gz"),
+    [("a.csv", gzip.compress(b"m_JJ,x\n1,2\n", mtime=0), "its content is gzip"),
+     ("a.csv.gz", b"m_JJ,x\n1,2\n", "leave out .gz"),
      ("a.csv", "m_JJ,x\n1,2\n".encode("utf-16"), "UTF-16"), ("a.parquet", b"\x89HDF\r\n\x1a\n", "its content is HDF5"),
      ("a.feather", b"root" + bytes(60), "its content is a ROOT file")],
 )  # fmt: skip
