@@ -76,7 +76,7 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("further resonances with no quiet region", "search/sideband_test.py", "quiet = away if asked is None else _quiet",
      "quiet = away if True else _quiet", FURTHER),
     # starts
-    ("start of unbiased masses", "search/describe.py", "                start=before[k],\n", "", DESCRIBE),
+    ("start of unbiased masses", "search/describe.py", "                start=start,\n", "", DESCRIBE),
     ("start of peaks", "search/peaks.py", "[start] if start is not None else []", "[]", DESCRIBE),
     ("start: the wide kernel", "search/peaks.py", "for relative in (0.03, 0.07)]",
      "for relative in (0.03,)]", DESCRIBE),

@@ -154,7 +154,9 @@ def test_masses_without_their_own_feature(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(describe, "template_scores", scores)
     monkeypatch.setattr(describe, "fit_peak", fit)
     monkeypatch.setattr(describe, "_most_precise", precise)
-    describe.unbiased_masses(data, data, around, (3000.0, 150.0, 400.0), 100.0, CONFIG, seed=50, executor=None)
+    describe.unbiased_masses(
+        data, data, around, describe.Around((3000.0, 150.0, 400.0)), 100.0, CONFIG, seed=50, executor=None
+    )
     light = data.column("m_J1")[around.data_rows]
     assert [t[0].shape[1] for t in trained] == [4, 3, 3]
     np.testing.assert_array_equal(trained[1][0][:, 0], light + 200)  # the heavier mass for the lighter one
@@ -164,7 +166,7 @@ def test_masses_without_their_own_feature(monkeypatch: pytest.MonkeyPatch) -> No
     assert [(f.get("low"), f.get("high")) for f in fits] == [(2900.0, 3100.0), (None, None), (None, None)]
     assert expected == [50, 50, 50]
     describe.unbiased_masses(
-        data, data, around, (3000.0, 150.0, 400.0), 100.0, CONFIG, seed=50, executor=None, within=1.25
+        data, data, around, describe.Around((3000.0, 150.0, 400.0), 1.25), 100.0, CONFIG, seed=50, executor=None
     )
     assert [(f.get("low"), f.get("high")) for f in fits[3:]] == [(2900.0, 3100.0), (120.0, 187.5), (320.0, 500.0)]
 

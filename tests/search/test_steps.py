@@ -35,13 +35,12 @@ class Fits:
         return template_scores(around.data_rows.sum(), around.background_rows.sum()), self.yields.pop(0)
 
     def unbiased_masses(
-        self, data: Any, background: Any, around: Any, before: Any, n: float, config: Any, *, seed: int, executor: Any,
-        within: float = np.inf,
-    ) -> Any:  # fmt: skip
+        self, data: Any, background: Any, around: Any, before: Any, n: float, config: Any, *, seed: int, executor: Any
+    ) -> Any:
         self.seeds.append(seed)
         self.expected.append(n)
-        self.within.append(within)
-        return peaks(before[0] + 20)
+        self.within.append(before.within)
+        return peaks(before.masses[0] + 20)
 
     def primary_test(self, *_: Any, name: str, **__: Any) -> Any:
         assert name == "forward_trees"

@@ -209,23 +209,30 @@ def mass_ratio(cloud: Surrogate, background: Array, low: float, high: float) -> 
     return lambda mass: np.interp(mass, grid, log_ratio)
 
 
+@dataclasses.dataclass(frozen=True)
+class Around:
+    """Masses of resonance, J1 and J2, GeV, and up to which factor from them others are looked for."""
+
+    masses: tuple[float, float, float]
+    within: float = np.inf
+
+
 def unbiased_masses(
     data: Events,
     background: Events,
     near: Neighbourhood,
-    before: tuple[float, float, float],
+    before: Around,
     n_signal: float,
     config: SearchConfig,
     *,
     seed: int,
     executor: Executor | None,
-    within: float = np.inf,
 ) -> tuple[PeakFit, PeakFit, PeakFit]:
     """Each mass from a selection that does not use it, so that the background under the peak is not shaped like it.
 
     For a daughter the classifier has the other daughter's mass and both N-subjettiness ratios, for the resonance all
     features; the cut has the best expected precision for `n_signal` events. The fits also start at the masses found
-    `before`: resonance, J1, J2, GeV; they are looked for up to a factor of `within` from them.
+    `before`, and stay around them.
     """
     d, b = data.take(near.data_rows), background.take(near.background_rows)
     cloud = near.surrogate
@@ -247,8 +254,9 @@ def unbiased_masses(
         )  # fmt: skip
         cut = _most_precise(scores, cloud.weights, n_signal * near.share, tau)
         limits = {"low": near.low, "high": near.high} if name == "m_JJ" else {}
-        if np.isfinite(within):
-            low, high = before[k] / within, before[k] * within
+        start = before.masses[k]
+        if np.isfinite(before.within):
+            low, high = start / before.within, start * before.within
             limits = {"low": max(low, limits.get("low", 0.0)), "high": min(high, limits.get("high", np.inf))}
         peaks.append(
             fit_peak(
@@ -256,7 +264,7 @@ def unbiased_masses(
                 of_d[scores.data > cut],
                 of_b[scores.background > cut],
                 tau,
-                start=before[k],
+                start=start,
                 settings=config.peaks,
                 **limits,
             )

@@ -19,6 +19,7 @@ from bumpfit.runs import Run
 from bumpfit.search.checks import of_candidate
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import (
+    Around,
     Neighbourhood,
     first_masses,
     has_jets,
@@ -111,7 +112,7 @@ def describe_candidate(known: Searched) -> Described:
         before = {**_masses(peaks), "n_signal": signal}
         if number == 1:
             peaks = unbiased_masses(
-                data, background, near, (peaks[0].mass, peaks[1].mass, peaks[2].mass), signal.value, config,
+                data, background, near, Around((peaks[0].mass, peaks[1].mass, peaks[2].mass)), signal.value, config,
                 seed=seed + 100 * number, executor=executor,
             )  # fmt: skip
             near = neighbourhood(data, background, peak_masses(peaks), windows, config, known.gone)
@@ -158,10 +159,10 @@ def _or_the_library(known: Searched, peaks: tuple[PeakFit, PeakFit, PeakFit]) ->
     known.kept.log.write("masses of the library", taken=taken, z=[fit[0] for fit in fits])
     if not taken:
         return peaks
+    around = Around((masses.resonance, masses.light, masses.heavy), config.library.step)
     return unbiased_masses(
-        known.data, known.background, near, (masses.resonance, masses.light, masses.heavy), n_signal, config,
-        seed=known.seed, executor=known.executor, within=config.library.step,
-    )  # fmt: skip
+        known.data, known.background, near, around, n_signal, config, seed=known.seed, executor=known.executor
+    )
 
 
 def _apart(masses: tuple[float, float, float], once: Masses, config: SearchConfig) -> bool:
