@@ -117,7 +117,7 @@ def alike(
     table = jet_features(background.take(like.inside(background.mass)))
     scores = yield_scores(events.features[rows], table, near, config, seed=seed, executor=executor)
     kind = None if description.yield_fit is None else decided(description.yield_fit.two_prong_preference)
-    scores = scores if kind is None else scores.of_kind(kind, near)
+    scores = scores if kind is None or scores.prongs is None else scores.of_kind(kind, near)
     found[rows] = like.holds(scores.data, events.mass[rows])
     return found
 
