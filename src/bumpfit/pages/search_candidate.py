@@ -7,7 +7,6 @@ from bumpfit.pages.answers import Told
 from bumpfit.report.document import Block, Gallery, Heading, Items, Paragraph, Table
 from bumpfit.report.rounding import count, interval, measured, significant
 from bumpfit.search.findings import Description
-from bumpfit.search.surrogate import decided
 
 
 def description(findings: Told) -> list[Block]:
@@ -137,7 +136,7 @@ def _prongs(final: Description) -> str:
     if fit.two_prong_preference is None:
         return text + "."
     kind = "two" if fit.two_prong_preference > 0 else "three"
-    strength = "which is not decisive" if decided(fit.two_prong_preference) is None else "which is decisive"
+    strength = "which is not decisive" if fit.prongs is None else "which is decisive"
     return f"{text}; all {kind}-prong fits better by 2 Δln L = {abs(fit.two_prong_preference):.1f}, {strength}."
 
 

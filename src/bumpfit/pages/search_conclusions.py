@@ -13,7 +13,6 @@ from bumpfit.pages.search_words import needed, variable
 from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Subheading, Table, verbatim
 from bumpfit.report.rounding import count, rounded, significant
 from bumpfit.search.config import config_toml
-from bumpfit.search.surrogate import decided
 
 
 def iterations(findings: Told) -> list[Block]:
@@ -323,7 +322,7 @@ def _measure_better(findings: Told) -> list[str]:
         entries.append(f"Calibrate the energy scale (W, Z or top peaks): it contributes {', '.join(scales)}.")
     fitted = final.yield_fit
     if fitted is not None:
-        if decided(fitted.two_prong_preference) is None:
+        if fitted.prongs is None:
             entries.append(
                 "Add a feature that tells two from three prongs (τ_{3}/τ_{2} of both jets): the present ones do not "
                 "determine the kind of decay."

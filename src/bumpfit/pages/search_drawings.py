@@ -27,7 +27,6 @@ from bumpfit.search.peaks import PeakFit
 from bumpfit.search.sideband_test import SidebandTest
 from bumpfit.search.spectra import combined
 from bumpfit.search.spectrum import SpectrumTest
-from bumpfit.search.surrogate import decided
 from bumpfit.search.template import YieldFit
 
 Array = NDArray[np.float64]
@@ -314,7 +313,7 @@ def template_distribution(final: Description) -> Picture:
     """The score of the supervised classifier: data, background and the fitted signal; the templates must be there."""
     scores, fit, span = final.template_scores, final.yield_fit, final.span
     assert scores is not None and fit is not None and span is not None
-    kind = decided(fit.two_prong_preference)
+    kind = fit.prongs
     edges = _range(scores.data, scores.background)
     signal = fit.n_signal * fit.share
     of_signal = fill(scores.signal, edges, signal_of(final).inside(*span).weights).counts * signal

@@ -14,7 +14,7 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import jet_features, mass_ratio, peak_masses, yield_scores
 from bumpfit.search.equality import Left
 from bumpfit.search.findings import Description
-from bumpfit.search.surrogate import FEATURES, Surrogate, decided, signal_like
+from bumpfit.search.surrogate import FEATURES, Surrogate, signal_like
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -56,8 +56,7 @@ class Likeness:
 def signal_of(description: Description) -> Surrogate:
     """Signal-like events at a candidate's masses; of one kind of decay only, where that is decided."""
     cloud = signal_like(peak_masses(description.peaks))
-    kind = None if description.yield_fit is None else decided(description.yield_fit.two_prong_preference)
-    return cloud if kind is None else cloud.of_kind(kind)
+    return cloud if description.prongs is None else cloud.of_kind(description.prongs)
 
 
 def likeness(description: Description, background: Events, leftover: float) -> Likeness | None:
@@ -116,8 +115,8 @@ def alike(
     near = signal_like(peak_masses(description.peaks)).inside(*like.span)
     table = jet_features(background.take(like.inside(background.mass)))
     scores = yield_scores(events.features[rows], table, near, config, seed=seed, executor=executor)
-    kind = None if description.yield_fit is None else decided(description.yield_fit.two_prong_preference)
-    scores = scores if kind is None or scores.prongs is None else scores.of_kind(kind, near)
+    if description.prongs is not None and scores.prongs is not None:
+        scores = scores.of_kind(description.prongs, near)
     found[rows] = like.holds(scores.data, events.mass[rows])
     return found
 

@@ -13,7 +13,7 @@ from scipy.stats import gaussian_kde
 from bumpfit.events.tables import Events
 from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit, fit_peak, unordered
-from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, decided, signal_like, varied
+from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
 from bumpfit.search.template import YieldFit, fit_candidate
 from bumpfit.search.template_scores import TemplateScores, candidate_scores, template_scores
 from bumpfit.search.windows import InWindows, Window
@@ -187,9 +187,8 @@ def template_yield(
         variants=varied(near.surrogate, config.templates.tau_scale, config.templates.tau_spread),
     )
     fitted = fit_candidate(scores, near.surrogate, config.templates, near.share)
-    kind = decided(fitted.two_prong_preference)
-    if kind is not None and scores.prongs is not None:
-        scores = scores.of_kind(kind, near.surrogate)
+    if fitted.prongs is not None and scores.prongs is not None:
+        scores = scores.of_kind(fitted.prongs, near.surrogate)
     return scores, dataclasses.replace(
         fitted,
         n_signal=fitted.n_signal / near.share,

@@ -68,6 +68,11 @@ class Description:
         return self.resonance, self.light, self.heavy
 
     @property
+    def prongs(self) -> int | None:
+        """Prongs of both daughters, where the yield fit decides; None where it does not, or there is none."""
+        return None if self.yield_fit is None else self.yield_fit.prongs
+
+    @property
     def ordered(self) -> tuple[PeakFit, PeakFit, PeakFit]:
         """Resonance, and the daughters by their mass: a fit may put the lighter jet above the heavier one."""
         first, second = sorted((self.light, self.heavy), key=lambda peak: peak.mass)

@@ -19,7 +19,7 @@ from scipy.stats import chi2, norm
 
 from bumpfit.inference.counting import profile_on_off
 from bumpfit.results import Record
-from bumpfit.search.surrogate import Surrogate
+from bumpfit.search.surrogate import Surrogate, decided
 from bumpfit.search.template_scores import ScoreBins, TemplateScores, Variants
 
 Array = NDArray[np.float64]
@@ -81,6 +81,11 @@ class YieldFit(Record):
     signal: Array
     share: float = 1.0
     fitted: int = 2
+
+    @property
+    def prongs(self) -> int | None:
+        """Prongs of the kind of decay that is decided for; None where neither is."""
+        return decided(self.two_prong_preference)
 
     @property
     def goodness_p(self) -> float:

@@ -173,33 +173,20 @@ class ScoreBins:
     def of(cls, scores: TemplateScores, fractions: Sequence[float], fewest: int) -> ScoreBins:
         """Bins bounded by `fractions` of the background of a class, where its part of `fewest` events is left."""
         classes = 1 if scores.prongs is None else 2
-        of_background = _classes(scores.background, None if scores.prongs is None else scores.prongs.background)
+        of_data = None if scores.prongs is None else scores.prongs.data
+        of_background = None if scores.prongs is None else scores.prongs.background
+        in_class = _classes(scores.background, of_background)
         cuts = []
         for which in range(classes):
-            mine = scores.background[of_background == which]
+            mine = scores.background[in_class == which]
             at = [float(np.quantile(mine, 1 - f)) for f in fractions if classes * f * len(mine) >= fewest]
             cuts.append(np.unique(at))
-        bins = cls(tuple(cuts), np.empty(0), np.empty(0))
-        of_prongs = (None, None) if scores.prongs is None else (scores.prongs.data, scores.prongs.background)
-        contents = (
-            bins.filled(values, prongs)
-            for values, prongs in zip((scores.data, scores.background), of_prongs, strict=True)
-        )
-        return cls(tuple(cuts), *contents)
+        return cls(tuple(cuts), _filled(cuts, scores.data, of_data), _filled(cuts, scores.background, of_background))
 
     @property
     def edges(self) -> Array:
         """All bins in a row, (B+1,): infinite at the ends and between classes."""
         return np.concatenate([[-np.inf], *(np.append(cuts, np.inf) for cuts in self.cuts)])
-
-    def filled(self, values: Array, prongs: Array | None, weights: Array | None = None) -> Array:
-        """Weight of events with these scores in the bins, (B,)."""
-        which, number, first = _classes(values, prongs), np.empty(len(values), np.int64), 0
-        for k, cuts in enumerate(self.cuts):
-            mine = which == k
-            number[mine] = first + np.searchsorted(cuts, values[mine], side="right")
-            first += len(cuts) + 1
-        return np.bincount(number, weights, minlength=first).astype(np.float64)
 
     def kinds_of(self, scores: TemplateScores, surrogate: Surrogate) -> tuple[Array, Array]:
         """Fractions (B,) of two- and of three-prong decays in the bins; zeros where there are none."""
@@ -220,7 +207,17 @@ class ScoreBins:
         return self._share(values, prongs, two), self._share(values, prongs, three)
 
     def _share(self, values: Array, prongs: Array | None, weights: Array) -> Array:
-        return self.filled(values, prongs, weights) / max(float(weights.sum()), 1e-300)
+        return _filled(self.cuts, values, prongs, weights) / max(float(weights.sum()), 1e-300)
+
+
+def _filled(cuts: Sequence[Array], values: Array, prongs: Array | None, weights: Array | None = None) -> Array:
+    """Weight of events with these scores in the bins between the cuts of each class, (B,)."""
+    which, number, first = _classes(values, prongs), np.empty(len(values), np.int64), 0
+    for k, inner in enumerate(cuts):
+        mine = which == k
+        number[mine] = first + np.searchsorted(inner, values[mine], side="right")
+        first += len(inner) + 1
+    return np.bincount(number, weights, minlength=first).astype(np.float64)
 
 
 def _classes(values: Array, prongs: Array | None) -> Numbers:
