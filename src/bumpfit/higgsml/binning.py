@@ -55,9 +55,9 @@ class Bins:
         }
 
     @classmethod
-    def from_arrays(cls, edges: Floats, counts: NDArray[np.int64]) -> Bins:
-        """Back from `arrays`; raises ValueError when they do not fit together."""
-        if len(counts) != len(REGIONS) or (counts < 0).any() or counts.sum() != len(edges):
+    def from_arrays(cls, edges: Floats, counts: NDArray[np.int64], regions: int = len(REGIONS)) -> Bins:
+        """Back from `arrays`, of so many regions; raises ValueError when they do not fit together."""
+        if len(counts) != regions or (counts < 0).any() or counts.sum() != len(edges):
             raise ValueError("its bins do not fit together")
         parts = np.split(edges.astype(np.float64), np.cumsum(counts)[:-1])
         if any((np.diff(part) <= 0).any() or not np.isfinite(part).all() for part in parts):
@@ -66,8 +66,9 @@ class Bins:
 
 
 def fine_bins(
-    summary: Floats, regions: NDArray[np.int64], signal: NDArray[np.bool_], weights: Floats, number: int, enough: float
-) -> Bins:
+    summary: Floats, regions: NDArray[np.int64], signal: NDArray[np.bool_], weights: Floats, number: int, enough: float,
+    names: tuple[str, ...] = REGIONS,
+) -> Bins:  # fmt: skip
     """Fine bins: from the signal-like end down, each with at least a share of the signal and enough simulated events.
 
     Args:
@@ -77,12 +78,13 @@ def fine_bins(
         weights: expected events.
         number: bins that the signal of a region would fill evenly.
         enough: effective simulated background events, and signal events, in a bin.
+        names: of the regions.
 
     Raises:
         InputError: a region has no events, or too few for one bin.
     """
     edges = []
-    for place, name in enumerate(REGIONS):
+    for place, name in enumerate(names):
         inside = np.flatnonzero(regions == place)
         if not len(inside) or not signal[inside].any() or signal[inside].all():
             raise InputError(f"the region '{name}' has no signal or no background among {len(inside)} simulated events")
@@ -134,7 +136,7 @@ def merged(
     information = parts.sum(axis=0) + np.diag([0.0, *np.ones(d.shape[1] - 1)])
     whole = np.linalg.inv(information)[0, 0]
     cuts = [e.tolist() for e in bins.edges]
-    while len(r) > max(most, len(REGIONS)):
+    while len(r) > max(most, len(bins.edges)):
         pairs = np.flatnonzero(owner[1:] == owner[:-1])
         if not len(pairs):
             break

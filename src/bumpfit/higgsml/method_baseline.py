@@ -33,11 +33,10 @@ from bumpfit.higgsml.forest import Forest, signal_classifier
 from bumpfit.higgsml.likelihood import Model, measure, sum_model
 from bumpfit.higgsml.measurement import Measurement, failed
 from bumpfit.higgsml.method import Method, State, check_luminosity
-from bumpfit.higgsml.method_binned import SHIFT
 from bumpfit.higgsml.nuisances import NAMES, PRIORS
 from bumpfit.higgsml.population import nuisance_points
 from bumpfit.higgsml.split import parts
-from bumpfit.higgsml.templates import Sample, yields
+from bumpfit.higgsml.templates import SHIFT, Sample, yields
 from bumpfit.progress import bar
 
 Floats = NDArray[np.float64]

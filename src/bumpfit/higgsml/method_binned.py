@@ -19,22 +19,13 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.binning import Bins, fine_bins, merged, region
-from bumpfit.higgsml.columns import (
-    LUMINOSITY,
-    PROCESS,
-    PROCESSES,
-    WEIGHTS,
-    checked,
-    matrix,
-    process_index,
-)  # fmt: skip
+from bumpfit.higgsml.columns import LUMINOSITY, PROCESSES, checked
 from bumpfit.higgsml.likelihood import Model, measure, response_model
 from bumpfit.higgsml.measurement import Measurement
 from bumpfit.higgsml.method import Method, State
 from bumpfit.higgsml.split import parts
-from bumpfit.higgsml.summary import EventScore, Stages, Summary
-from bumpfit.higgsml.summary import train as train_summary
-from bumpfit.higgsml.templates import Sample, Templates, measure_templates, response_shift, responses
+from bumpfit.higgsml.summary import STAGES, EventScore, Stages, Summary, train_on
+from bumpfit.higgsml.templates import SHIFT, Sample, Templates, measure_templates, response_shift, responses
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +35,6 @@ KEPT = 0.9
 """The bins that hold this share of the information on mu decide whether the simulation is large enough."""
 WANTED = 20.0
 """Simulated events for an expected one that an independent measurement needs there: a shift of 0.22 sigma."""
-SHIFT = 0.25
-"""Largest shift of mu_hat by imperfect responses, in sigma: its variance adds 6 %, which costs 1.5 % of coverage."""
 
 
 @dataclasses.dataclass
@@ -64,11 +53,11 @@ class Binned(Method):
     bins: int = 60
     fine: int = 40
     enough: float = 20.0
-    loose: float = 0.03
-    first_trees: int = 40
-    trees: int = 150
-    leaves: int = 16
-    learning_rate: float = 0.06
+    loose: float = STAGES.loose
+    first_trees: int = STAGES.first_trees
+    trees: int = STAGES.trees
+    leaves: int = STAGES.leaves
+    learning_rate: float = STAGES.learning_rate
     draws: int = 8
     luminosity: float = LUMINOSITY
     mode: str = "closure"
@@ -139,11 +128,8 @@ class Binned(Method):
         return Summary.from_arrays(arrays)
 
     def _learn(self, table: pd.DataFrame, seed: int) -> EventScore:
-        found = biased(matrix(table))
-        process = process_index(table[PROCESS])[found.rows]
-        weights = table[WEIGHTS].to_numpy(np.float64)[found.rows]
         how = Stages(self.loose, self.first_trees, self.trees, self.leaves, self.learning_rate)
-        return train_summary(found.features, process == 0, weights, how, seed)
+        return train_on(table, how, seed)
 
     def _fine(self, sample: Sample) -> Bins:
         assert self.summary is not None

@@ -1,8 +1,9 @@
 """`unbinned`: the extended likelihood of single events with learned posteriors and responses (HEPHY's method).
 
 Two networks are trained on the learners' events (see `split`), calibrated on the templates' events, and give every
-event of three regions its class posteriors and the coefficients of its response; three regions are counted. The
-inclusive yields are integrals of the same surrogate over the templates' events. All six nuisances are profiled.
+event of three regions its class posteriors and the coefficients of its response; the others are counted (see
+`counted`). The inclusive yields are integrals of the same surrogate over the templates' events. All six nuisances are
+profiled.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from bumpfit.errors import InputError
 from bumpfit.higgsml.bias import NO_NOISE, biased
 from bumpfit.higgsml.columns import FEATURES, LUMINOSITY, checked, matrix
+from bumpfit.higgsml.counted import Counted, Scored, Split, counts, places, scored
 from bumpfit.higgsml.interval import with_interval
 from bumpfit.higgsml.likelihood import Model, response_model
 from bumpfit.higgsml.measurement import Curve, Measurement, failed
@@ -26,17 +28,16 @@ from bumpfit.higgsml.method import Method, State
 from bumpfit.higgsml.network import Inputs, Network, inputs
 from bumpfit.higgsml.network_training import Pair, Training, train_posteriors, train_response
 from bumpfit.higgsml.nuisances import NAMES, PRIORS
-from bumpfit.higgsml.regions import COUNTED, REGIONS, UNBINNED, group
+from bumpfit.higgsml.regions import REGIONS, UNBINNED, group
 from bumpfit.higgsml.split import learners, parts
 from bumpfit.higgsml.surrogate import EDGE, Chosen, Surrogate, calibrated, surface, terms
-from bumpfit.higgsml.templates import Sample, measure_templates, points, responses
+from bumpfit.higgsml.templates import SHIFT, Sample, points, response_shift, responses
 from bumpfit.higgsml.unbinned_likelihood import Events, Likelihood
 
 Floats = NDArray[np.float64]
 FEW = 100
 """Rows of a process that training needs."""
-SPLIT = REGIONS.index("high_mt_diboson")
-CLASSIFIED = (*UNBINNED, REGIONS[SPLIT])
+CLASSIFIED = (*UNBINNED, "high_mt_diboson")
 """Regions whose events the classifier is trained on."""
 CURVE_POINTS, CURVE_REACH = 41, 5.0
 """Points of a profile curve, and how far it goes beyond the minimum in standard deviations."""
@@ -50,7 +51,8 @@ class Unbinned(Method):
 
     hidden: widths of the layers of both networks. epochs, batch, patience, learning_rate, decay: of their training.
     knots: soft bins of a region in the calibration, or two or four times as many (what closes best, see
-    `surrogate.closure`). enough: effective simulated events of a process in one. draws: of the soft noise in the
+    `surrogate.closure`). enough: effective simulated events of a process in one. bins: of the counted events, at most;
+    0: the three counts of HEPHY's method, which `as_published` has in any case. draws: of the soft noise in the
     templates. luminosity: of the data, fb-1 (weights are expected events in 10). as_published: the interval with the
     nuisances frozen at the best fit, times 1.045 and clipped to [0.09, 3.01], in place of the profile.
     """
@@ -64,6 +66,7 @@ class Unbinned(Method):
     decay: float = 1e-4
     knots: int = 8
     enough: float = 100.0
+    bins: int = 40
     draws: int = 8
     luminosity: float = LUMINOSITY
     as_published: bool = False
@@ -74,11 +77,14 @@ class Unbinned(Method):
             raise InputError(
                 "hidden, epochs, batch, patience, knots and draws must be 1 or more, learning_rate and enough positive"
             )
+        if self.bins < 0 or self.bins == 1:
+            raise InputError(f"there are {self.bins} bins of the counted events; expected 2 or more, or 0")
         if not (np.isfinite(self.luminosity) and self.luminosity > 0):
             raise InputError(f"the luminosity is {self.luminosity:g} fb-1; expected a positive number")
         self.uses_range = self.as_published
         self.surrogate: Surrogate | None = None
         self.surface: Floats | None = None
+        self.counting: Counted | None = None
         self.regions: Model | None = None
         self.report: dict[str, Any] = {}
 
@@ -97,12 +103,17 @@ class Unbinned(Method):
         )  # fmt: skip
         g, c = self.surrogate(nominal.x, nominal.region)
         self.surface, deviation = surface(g, c, nominal.weights)
-        found = measure_templates(sample, self._places, len(REGIONS))
-        counted = slice(len(UNBINNED), len(REGIONS))
-        found = dataclasses.replace(found, values=found.values[:, counted], effective=found.effective[counted])
+        if self.bins and not self.as_published:
+            self.counting, found, kept = scored(learn, sample, self.bins, seed)
+        else:
+            self.counting, kept = Split(posterior), 1.0
+            found = counts(sample, self.counting)
         response, worst = responses(found)
         self.regions = response_model(found.values[0], response)
+        rates, slopes = self.regions.expected(1.0)
         self.report = {
+            "counts": self.counting.count, "information_kept_in_counts": kept,
+            "response_shift": response_shift(found, response, slopes[0], rates[0]),
             "learners": len(learn), "templates": len(rest), "unbinned_events": float(nominal.weights.sum()),
             "unbinned_rows": len(nominal.x), "soft_bins": self.surrogate.tents.count, **losses,
             "closure_at_0": closed[0], "closure_at_3": closed[1],
@@ -135,37 +146,31 @@ class Unbinned(Method):
                   "response_epochs": len(second) - 1}  # fmt: skip
         return posterior, change, losses
 
-    def _places(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The region of every event (28, N), the last two told apart by the posteriors of diboson and ttbar."""
-        assert self.surrogate is not None
-        place = group(features)
-        high = np.flatnonzero(place == SPLIT)
-        logits = self.surrogate.posterior(inputs(features[:, high]))
-        place[high[logits[:, 2] > logits[:, 3]]] += 1
-        return place
+    def _placed(self, features: NDArray[np.float32]) -> tuple[Surrogate, NDArray[np.int64], int]:
+        """The surrogate, the place of every event (28, N), and the number of places."""
+        if self.surrogate is None or self.counting is None:
+            raise InputError("this method is not fitted")
+        return self.surrogate, places(self.counting)(features), len(UNBINNED) + self.counting.count
 
     def summaries(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Region, posteriors and coefficients of each event, (N, 1 + 4 + 36); 0 in the counted regions."""
-        if self.surrogate is None:
-            raise InputError("this method is not fitted")
-        place = self._places(features)
+        surrogate, place, _ = self._placed(features)
         result = np.zeros((features.shape[1], 1 + 4 + 36), dtype=np.float32)
         result[:, 0] = place
         single = np.flatnonzero(place < len(UNBINNED))
-        g, c = self.surrogate(inputs(features[:, single]), place[single])
+        g, c = surrogate(inputs(features[:, single]), place[single])
         result[single, 1:5], result[single, 5:] = g, c.reshape(-1, 36)
         return result
 
     def data(self, features: NDArray[np.float32]) -> Likelihood:
         """The likelihood of events (28, N)."""
-        if self.surrogate is None or self.surface is None or self.regions is None:
-            raise InputError("this method is not fitted")
-        place = self._places(features)
+        surrogate, place, number = self._placed(features)
+        assert self.surface is not None
         single = np.flatnonzero(place < len(UNBINNED))
-        g, c = self.surrogate(inputs(features[:, single]), place[single])
-        counts = np.bincount(place, minlength=len(REGIONS))[len(UNBINNED) :]
+        g, c = surrogate(inputs(features[:, single]), place[single])
+        n = np.bincount(place, minlength=number)[len(UNBINNED) :]
         g = g.astype(np.float32).astype(np.float64)  # as in `summaries`
-        return Likelihood(Events(g, c, np.ones(len(single))), self.surface, self.regions, counts)
+        return Likelihood(Events(g, c, np.ones(len(single))), self.surface, self.regions, n)
 
     def measure(self, events: pd.DataFrame) -> Measurement:
         """Evaluate the surrogate for the events and fit."""
@@ -192,10 +197,10 @@ class Unbinned(Method):
         if self.surface is None or self.regions is None:
             raise InputError("this method is not fitted")
         place = summaries[:, 0].astype(np.int64)
-        counts = np.bincount(place, times, len(REGIONS))[len(UNBINNED) :]
+        n = np.bincount(place, times, len(UNBINNED) + self.regions.bins)[len(UNBINNED) :]
         single = place < len(UNBINNED)
         g, c = summaries[single, 1:5].astype(np.float64), summaries[single, 5:].reshape(-1, 4, 9)
-        return Likelihood(Events(g, c, times[single].astype(np.float64)), self.surface, self.regions, counts)
+        return Likelihood(Events(g, c, times[single].astype(np.float64)), self.surface, self.regions, n)
 
     def _measured(self, data: Likelihood, begin: float) -> Measurement:
         found = measure(data, self.as_published)
@@ -212,17 +217,18 @@ class Unbinned(Method):
 
     @property
     def simulation(self) -> dict[str, Any]:
-        """Whether the counted regions follow their responses, to 1 Poisson error at most."""
-        deviation = float(self.report["largest_response_deviation"])
-        return {"largest_response_deviation": deviation, "simulation_large_enough": deviation <= 1.0}
+        """Whether the counts follow their responses: mu from them alone is shifted by `SHIFT` of its error at most."""
+        names = ("largest_response_deviation", "response_shift")
+        known = {name: self.report[name] for name in names}
+        return {**known, "simulation_large_enough": bool(known["response_shift"] <= SHIFT)}
 
     def state(self) -> State:
-        """Networks, calibrations, integrals, and yields and responses of the counted regions."""
-        if self.surrogate is None or self.surface is None or self.regions is None:
+        """Networks, calibrations, integrals, and bins, yields and responses of the counted events."""
+        if self.surrogate is None or self.surface is None or self.counting is None or self.regions is None:
             raise InputError("this method is not fitted")
         arrays = {"surface": self.surface, "yields": self.regions.arrays.yields,
                   "region_response": self.regions.arrays.response}  # fmt: skip
-        return State(self.report, {**self.surrogate.arrays(), **arrays})
+        return State(self.report, {**self.surrogate.arrays(), **self.counting.arrays(), **arrays})
 
     def restore(self, state: State) -> None:
         """Take over a state."""
@@ -232,10 +238,11 @@ class Unbinned(Method):
         if self.surface.ndim != 6 or self.surface.shape[:3] != (4, 3, 3) or min(self.surface.shape) < 2:
             raise ValueError("its integrals have another form")
         self.regions = response_model(arrays["yields"], arrays["region_response"])
-        if self.regions.bins != len(COUNTED):
-            raise ValueError("it counts in other regions")
+        self.counting = Scored.from_arrays(arrays) if "edges" in arrays else Split(self.surrogate.posterior)
+        if self.regions.bins != self.counting.count:
+            raise ValueError("its templates do not fit its counts")
         self.report = dict(state.description)
-        float(self.report["largest_response_deviation"])
+        float(self.report["largest_response_deviation"]), float(self.report["response_shift"])
 
 
 def inside(

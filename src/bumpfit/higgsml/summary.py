@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit.compiled import njit
 from bumpfit.higgsml import kernel
+from bumpfit.higgsml.bias import biased
+from bumpfit.higgsml.columns import PROCESS, WEIGHTS, matrix, process_index
 from bumpfit.higgsml.forest import Forest, signal_classifier
 
 Floats = NDArray[np.float64]
@@ -116,9 +119,9 @@ class Summary:
 class Stages:
     """How both stages are trained.
 
-    loose: share of the background (by weight) that passes to the second stage. first_trees: of the first stage, with
-    a learning rate that makes them as strong as those of the second. trees, learning_rate: of the second. leaves:
-    largest number of leaves of a tree.
+    loose: share of the background (by weight) that passes to the second stage, more where too few events do.
+    first_trees: of the first stage, with a learning rate that makes them as strong as those of the second. trees,
+    learning_rate: of the second. leaves: largest number of leaves of a tree.
     """
 
     loose: float
@@ -126,6 +129,10 @@ class Stages:
     trees: int
     leaves: int
     learning_rate: float
+
+
+STAGES = Stages(loose=0.03, first_trees=40, trees=150, leaves=16, learning_rate=0.06)
+"""The usual ones."""
 
 
 def train(
@@ -148,12 +155,28 @@ def train(
     first = _stage(x, signal, weights, how.first_trees, how.leaves, fast, seed)
     score = first.raw(x)
     cut = weighted_quantile(score[~signal], weights[~signal], 1.0 - how.loose)
+    for own in (score[signal], score[~signal]):  # as loose as the second stage needs
+        cut = min(cut, float(np.nextafter(np.sort(own)[-min(FEW, len(own))], -np.inf)))
     passing = score > cut
     rows = np.flatnonzero(passing)
     second = _stage(x[rows], signal[rows], weights[rows], how.trees, how.leaves, how.learning_rate, seed + 1)
     background = passing & ~signal
     floor = weighted_quantile(second.raw(x[background]), weights[background], 0.001)
     return Summary(first, second, cut, floor)
+
+
+def train_on(
+    table: pd.DataFrame,
+    how: Stages,
+    seed: int,
+    wanted: Callable[[NDArray[np.float32]], NDArray[np.bool_]] | None = None,
+) -> Summary:
+    """`train` on the events of a table that pass at the nominal point, and of these on the `wanted` ones."""
+    found = biased(matrix(table))
+    keep = np.ones(len(found.rows), dtype=bool) if wanted is None else wanted(found.features)
+    rows = found.rows[keep]
+    signal = process_index(table[PROCESS])[rows] == 0
+    return train(found.features[:, keep], signal, table[WEIGHTS].to_numpy(np.float64)[rows], how, seed)
 
 
 def _stage(

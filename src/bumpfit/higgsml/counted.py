@@ -1,0 +1,143 @@
+"""The events that an unbinned measurement counts: in bins of a score, placed by information; or HEPHY's three regions.
+
+Most events are where little of the signal is, too many to be measured one by one. A single count of them says nothing
+on mu once the energy scales are profiled; the few signal-like ones among them hold a third of the information.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bumpfit.higgsml.bias import biased
+from bumpfit.higgsml.binning import Bins, fine_bins, merged
+from bumpfit.higgsml.likelihood import response_model
+from bumpfit.higgsml.network import Network, inputs
+from bumpfit.higgsml.regions import COUNTED, UNBINNED, group
+from bumpfit.higgsml.summary import STAGES, Summary, train_on
+from bumpfit.higgsml.templates import Sample, Templates, measure_templates, responses
+
+GROUPS = COUNTED[:2]
+"""Counted groups of events: at high transverse mass the two counted regions are one."""
+FINE, ENOUGH = 40, 20.0
+"""Fine bins of a group, and the effective simulated events that each needs, as `binned` has them."""
+
+
+class Counted(Protocol):
+    """Which of `count` counts an event belongs to, and the arrays of a file."""
+
+    @property
+    def count(self) -> int:
+        """Number of counts."""
+
+    def __call__(self, features: NDArray[np.float32], groups: NDArray[np.int64], /) -> NDArray[np.int64]:
+        """The count of each event (28, N) of these `GROUPS`, (N,)."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of a file."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """HEPHY's three regions: high transverse mass is split by the posteriors of diboson and ttbar."""
+
+    posterior: Network
+
+    @property
+    def count(self) -> int:
+        """The three regions."""
+        return len(COUNTED)
+
+    def __call__(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The region of each event."""
+        place = groups.copy()
+        high = np.flatnonzero(groups == 1)
+        logits = self.posterior(inputs(features[:, high]))
+        place[high[logits[:, 2] > logits[:, 3]]] += 1
+        return place
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """None of its own."""
+        return {}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """Bins of a score of trees in both groups."""
+
+    score: Summary
+    bins: Bins
+
+    @property
+    def count(self) -> int:
+        """Bins of both groups."""
+        return self.bins.count
+
+    def __call__(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The bin of each event."""
+        return self.bins(self.score(features), groups)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Trees and edges."""
+        return {**self.score.arrays(), **self.bins.arrays()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Scored:
+        """Back from `arrays`; raises ValueError when they do not fit together."""
+        bins = Bins.from_arrays(arrays["edges"], arrays["edge_counts"], len(GROUPS))
+        return cls(Summary.from_arrays(arrays), bins)
+
+
+def places(counted: Counted) -> Callable[[NDArray[np.float32]], NDArray[np.int64]]:
+    """The place of every event (28, N): the unbinned regions in their order, then the counts."""
+
+    def place(features: NDArray[np.float32]) -> NDArray[np.int64]:
+        result = group(features)
+        rest = np.flatnonzero(result >= len(UNBINNED))
+        result[rest] = len(UNBINNED) + counted(features[:, rest], result[rest] - len(UNBINNED))
+        return result
+
+    return place
+
+
+def counts(sample: Sample, counted: Counted) -> Templates:
+    """The templates of the counts."""
+    found = measure_templates(sample, places(counted), len(UNBINNED) + counted.count)
+    assert found.grouped is not None
+    return Templates(
+        found.at, found.values[:, len(UNBINNED) :], found.effective[len(UNBINNED) :],
+        found.grouped[:, :, len(UNBINNED) :],
+    )  # fmt: skip
+
+
+def scored(learn: pd.DataFrame, sample: Sample, most: int, seed: int) -> tuple[Scored, Templates, float]:
+    """Bins of the counted events, at most so many.
+
+    Args:
+        learn: the learners' events, which train the score.
+        sample: the templates' events, which place the bins where little information on mu is lost.
+        most: bins.
+        seed: of the trees.
+
+    Returns:
+        The bins, their templates, and the share of the information of fine bins that they keep.
+
+    Raises:
+        InputError: too few events.
+    """
+    score = train_on(learn, STAGES, seed, lambda features: group(features) >= len(UNBINNED))
+    found = biased(sample.primary)
+    here = group(found.features) - len(UNBINNED)
+    mine = here >= 0
+    rows = found.rows[mine]
+    signal, weights = sample.process[rows] == 0, sample.weights[rows]
+    fine = fine_bins(score(found.features[:, mine]), here[mine], signal, weights, FINE, ENOUGH, GROUPS)
+    templates = counts(sample, Scored(score, fine))
+    rates, slopes = response_model(templates.values[0], responses(templates)[0]).expected(1.0)
+    bins, place, kept = merged(fine, rates[0], slopes[0], most)
+    return Scored(score, bins), templates.merged(place, bins.count), kept
