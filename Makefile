@@ -10,7 +10,7 @@ JOBS ?= 2
 comma := ,
 READY := $(VENV)/.ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test style types tests coverage lowest studies lint format site notebooks wheel setup clean
+.PHONY: demo test style types tests slow coverage lowest studies lint format site notebooks wheel setup clean
 
 setup: $(READY)
 
@@ -35,11 +35,14 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: style  ## lint, types and every test that a gate needs; types beside the tests: they take a minute of one core
+test: style  ## lint, types and the fast tests; types beside the tests: they take a minute of one core
 	$(MAKE) --no-print-directory -j 2 types tests
 
 tests: setup
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not slow and not statistics'
+
+slow: setup  ## whole runs, the commands of the documents, kills, and the statistical experiments in a reduced form
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m 'slow or statistics'
 
 coverage: setup  ## which lines of the source the fast tests run: coverage/index.html; what numba compiles is not seen
 	$(PIP) install --quiet pytest-cov

@@ -70,6 +70,7 @@ def run(tree: Path, **environment: str) -> tuple[list[float], str]:
     return [float(word) for word in done.stdout.split()], done.stderr
 
 
+@pytest.mark.slow
 def test_what_lies_on_disk_is_known_before_it_is_loaded(tree: Path) -> None:
     words = "from bumpfit import inner, outer; print(outer.twice.kept, outer.twice(3.0), outer.twice.kept)"
     kept = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")}
@@ -82,6 +83,7 @@ def test_what_lies_on_disk_is_known_before_it_is_loaded(tree: Path) -> None:
         assert not found.stderr
 
 
+@pytest.mark.slow
 def test_an_edit_of_an_inlined_function_reaches_its_callers(tree: Path) -> None:
     assert run(tree, PYTHONDONTWRITEBYTECODE="1")[0] == [18.0, 27.0, 0]
     assert run(tree, PYTHONDONTWRITEBYTECODE="1")[0] == [18.0, 27.0, 1]  # from the cache

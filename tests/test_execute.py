@@ -90,6 +90,7 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
     assert list(execute.ordered_map(kill_once, tasks, workers=2)) == tasks
 
 
+@pytest.mark.slow
 def test_a_shared_pool_survives_its_workers(tmp_path: Path) -> None:
     with execute.worker_pool(2) as pool:
         assert list(execute.ordered_map(cube, range(4), executor=pool)) == [0, 1, 8, 27]

@@ -28,11 +28,11 @@ ELSEWHERE = {"README.md": "test_readme.py", "docs/tutorials/spectrum.md": "test_
 """Pages whose commands another test runs, and compares their numbers with the text."""
 
 SLOW = {
-    "docs/how-to/higgs-simulation.md", "docs/how-to/higgsml.md",
-    "docs/how-to/long-runs.md", "docs/how-to/run.md", "docs/how-to/tagging.md",
+    "docs/how-to/higgs-simulation.md", "docs/how-to/higgsml.md", "docs/how-to/likelihood.md", "docs/how-to/toys.md",
+    "docs/how-to/long-runs.md", "docs/how-to/run.md", "docs/how-to/tagging.md", "docs/methods/inference.md",
     "docs/methods/higgsml.md", "docs/methods/simulate.md",
 }  # fmt: skip
-"""Pages that train or simulate."""
+"""Pages that train, simulate, or ask for much."""
 
 COMPILES = {
     "docs/how-to/likelihood.md": (0, 1), "docs/how-to/higgsml.md": (1, 0), "docs/methods/higgsml.md": (1, 1),

@@ -66,6 +66,7 @@ def test_a_cache_of_fonts_that_cannot_be_written_is_not_told(counting: Path, tmp
 FONTS = """<fontconfig><dir>/usr/share/fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("fc-list") is None, reason="fontconfig is not there")
 def test_fontconfig_does_not_speak_where_no_cache_can_be_written(counting: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()

@@ -50,6 +50,7 @@ def test_a_word_without_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert without_folders(word) == want
 
 
+@pytest.mark.slow
 def test_report_on_paper(bumpfit: Run, counting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "give both" in refused(bumpfit("fit", counting, "--pdf"))
     executable()

@@ -107,6 +107,7 @@ def test_figures_of_a_score_and_of_a_likelihood(bumpfit: Run, data: Path, tmp_pa
     assert "expected a name that ends in" in refused(bumpfit("train", data, *QUICK, "--figure", tmp_path / "x.doc"))
 
 
+@pytest.mark.slow
 def test_systematic_variations(
     bumpfit: Run, files: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def aggregate() -> Aggregate:
     return Aggregate(**SMALL).fit(strong(), 3)
 
 
+@pytest.mark.slow
 def test_a_belt_is_the_law_of_the_estimator() -> None:
     rng = np.random.default_rng(0)
     mu = rng.uniform(0, 4, 20_000)
@@ -122,6 +123,7 @@ def test_aggregate_as_published_knows_the_range(tmp_path: Path) -> None:
     alike(fitted, saved(fitted, tmp_path / "a.zip"))
 
 
+@pytest.mark.slow
 def test_a_combination_is_not_worse_than_its_members(aggregate: Aggregate, tmp_path: Path) -> None:
     other = Baseline(bins=10, points=7, degree=3, trees=20, leaves=6, draws=2).fit(strong(), 3)
     fitted = Combined(points=20, experiments=8).with_members([aggregate, other]).fit(strong(), 3)

@@ -190,6 +190,7 @@ def test_too_few_events_are_told() -> None:
     assert weighted_quantile(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0]), 0.5) == 2.0
 
 
+@pytest.mark.slow
 def test_effective_events_of_the_simulation_are_those_of_a_bootstrap() -> None:
     rng = np.random.default_rng(3)
     n = 40_000

@@ -273,6 +273,7 @@ def gaussian(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_benchmark_goes_on_after_an_interruption(
     gaussian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +317,7 @@ def test_an_exported_method_is_an_entry(tmp_path: Path, gaussian: Path) -> None:
         export(gaussian, tmp_path / "entry")
 
 
+@pytest.mark.slow
 def test_a_benchmark_shares_points_of_the_nuisances(gaussian: Path, tmp_path: Path) -> None:
     from test_higgsml_binned import SMALL, strong
 

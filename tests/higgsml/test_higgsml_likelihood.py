@@ -169,6 +169,7 @@ def test_fits_of_the_grid_are_those_of_minuit(model: Model) -> None:
         assert t == pytest.approx(minuit.migrad().fval - best, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_intervals_of_templates_in_the_ensemble(model: Model) -> None:
     calibration = template_calibration(model, 400, 1)
     ranged = RangeCalibration(0.1, 3.0, 0.66, 0.6827, 100, 2, "templates")
@@ -203,6 +204,7 @@ def test_a_negative_fit_keeps_the_interval_at_zero(model: Model) -> None:
     assert found.twice_nll.at(0.0) == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_no_number_depends_on_workers(model: Model) -> None:
     mus = np.linspace(0.1, 3.0, 1100)
     one, two = throw(model, mus, 3), throw(model, mus, 3, workers=2)

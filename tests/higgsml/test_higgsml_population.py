@@ -115,6 +115,7 @@ def test_counts_of_bins_have_the_law_of_single_events() -> None:
     assert found.mu_hat.std() == pytest.approx(hats.std(), rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_calibration_by_events_covers_where_templates_are_wrong() -> None:
     sample = events()
     fitted = Masses().fit(sample)  # it knows nothing of tes, jes, soft_met

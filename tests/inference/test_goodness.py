@@ -105,6 +105,7 @@ def test_saturated_toys_of_the_engines_leave_the_channels_without_p() -> None:
     assert found.p == pytest.approx(slow.p, abs=5 * math.hypot(found.p_error, slow.p_error))
 
 
+@pytest.mark.slow
 def test_p_of_anderson_darling_is_uniform_where_the_model_is_true() -> None:
     """80 data sets of the model, 25 toys each; of the sum and of one channel."""
     problem = prepare(three(), fixed={"tilt": 0.0})

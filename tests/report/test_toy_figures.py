@@ -132,6 +132,7 @@ def test_bands_of_unsorted_strengths() -> None:
     assert segments[1][1, 1] - 0.5 == pytest.approx(0.025)  # sqrt(0.5 0.5 / 400)
 
 
+@pytest.mark.slow
 def test_lines_of_observed_values_are_seen_and_stay_clear_of_the_legend() -> None:
     z = np.linspace(0, 6, 13)
     curve = Curve(z, norm.sf(z), 0.01 * norm.sf(z), norm.sf(z))

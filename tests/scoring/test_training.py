@@ -107,6 +107,7 @@ def test_cross_fit_never_scores_a_training_event() -> None:
     assert not np.array_equal(first[fold_b == 1], second[fold_b == 1])
 
 
+@pytest.mark.slow
 def test_same_numbers_in_worker_processes() -> None:
     data, background = two_samples(400, 0.5, 13)
     rng = np.random.default_rng(2)

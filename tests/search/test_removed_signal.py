@@ -58,6 +58,7 @@ def candidate(masses: Masses, kind: float, near: describe.Neighbourhood, data: E
     return Description(*fits(masses), fitted, scores, (near.low, near.high))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [-30.0, 30.0])
 def test_what_leaves_with_a_particle_is_known_beforehand(kind: float) -> None:
     """The share of another signal that is like the first, from trainings done again, is that of injected events."""

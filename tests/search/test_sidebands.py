@@ -246,6 +246,7 @@ def test_a_resonance_without_a_background_table() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_decays_of_the_library_give_yield_and_prongs() -> None:
     """200 simulated two-prong decays of 3500 GeV to 400 and 250 GeV, beside jets of quarks."""
     rng = np.random.default_rng(3)

@@ -50,6 +50,7 @@ def test_p_values_are_uniform_without_signal() -> None:
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_several_windows_are_uniform_too() -> None:
     windows = (Window(-np.inf, 2900.0, 2600.0), Window(2700.0, 3300.0, 3000.0), Window(3100.0, np.inf, 3400.0))
     rng = np.random.default_rng(6)

@@ -31,6 +31,7 @@ def test_a_chunk_depends_on_its_seed_and_number_alone() -> None:
     assert not alone.table.equals(simulate_chunk("htautau", 8, 3, 30).table)
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_interruptions_make_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

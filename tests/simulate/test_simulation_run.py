@@ -34,6 +34,7 @@ def z_to_muons(chunk: int = 20) -> Job:
     return simulate.general(simulate.from_lines("z", lines), chunk=chunk)
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_write_the_same_bytes(tmp_path: Path) -> None:
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
     first = simulate.events(RESONANCE, 25, one, seed=3, workers=1)

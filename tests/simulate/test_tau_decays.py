@@ -132,6 +132,7 @@ def test_energies_are_shared_alike_in_z_and_against_one_another_in_h() -> None:
         assert np.cov(x.T)[0, 1] == pytest.approx(wanted, abs=4 * error)
 
 
+@pytest.mark.slow
 def test_pythias_own_correlated_decays_have_the_same_signs() -> None:
     pythia8mc = pytest.importorskip("pythia8mc")
     n = 250

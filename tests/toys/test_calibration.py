@@ -219,6 +219,7 @@ def test_upper_limit_without_events_is_three() -> None:
     assert "only 2 expected background events" in inference.limit(counted(2.0, 0)).notes[0]
 
 
+@pytest.mark.slow
 def test_the_error_of_a_limit_is_its_spread_over_seeds() -> None:
     """Few toys: CLs has few distinct values, and the limit an error that says so (exact: 5.395)."""
     found = [inference.limit(counted(3.0, 3.0), law=toys.Toys(400, seed)) for seed in range(SEEDS)]
@@ -308,6 +309,7 @@ def test_studies_tell_of_parameters_at_their_ends() -> None:
     assert toys.sensitivity(scaled([900.0, 700.0, 1900.0]), [1.0], 50).at_bounds == ("scale",)
 
 
+@pytest.mark.slow
 def test_goodness_of_fit() -> None:
     """Toys of the engines follow chi2, and agree with toys that are fitted one by one."""
     model = workspace.read(MIXED)

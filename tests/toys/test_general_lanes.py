@@ -102,6 +102,7 @@ def test_a_toy_does_not_depend_on_its_neighbours() -> None:
         np.testing.assert_array_equal(getattr(whole, field), pieces)
 
 
+@pytest.mark.slow
 def test_more_starts_never_end_higher() -> None:
     """Of several minima the lowest counts: further starts can only lower a minimum."""
     one = engine(general(one_sided=True), 1.0)

@@ -72,6 +72,7 @@ def test_a_tally_is_the_toys(engine, whole) -> None:
         assert whole.quantile(q) == pytest.approx(np.quantile(thrown.statistic, q), abs=0.02)
 
 
+@pytest.mark.slow
 def test_workers_and_executors_change_nothing(engine, whole) -> None:
     assert same(whole, runs.run(engine, N, seed=2, workers=2))
     with ThreadPoolExecutor(3) as pool:
@@ -154,6 +155,7 @@ def test_more_toys_extend_a_finished_run(engine, tmp_path: Path) -> None:
         runs.run(engine, 500, seed=2, path=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_process_loses_nothing(how: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
