@@ -18,12 +18,13 @@ from bumpfit.higgsml import method
 from bumpfit.higgsml import unbinned_kernel as kernel
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import FEATURES, matrix
-from bumpfit.higgsml.likelihood import response_model
+from bumpfit.higgsml.counted import Split, counts
+from bumpfit.higgsml.likelihood import Model, response_model
 from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen, errors_of
 from bumpfit.higgsml.network import INPUTS, inputs
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.surrogate import EDGE, closure, surface, terms
-from bumpfit.higgsml.templates import Sample, points
+from bumpfit.higgsml.templates import Sample, points, responses
 from bumpfit.higgsml.unbinned_likelihood import Events, Likelihood
 
 YIELDS = np.array([60.0, 3000.0, 500.0, 40.0])
@@ -257,6 +258,35 @@ def test_the_surrogate_gives_the_yields_of_the_templates_events(fitted: Unbinned
     assert fitted.report["integral_deviation"] < 0.1
 
 
+def test_bins_of_the_counted_events_know_more_than_three_counts(fitted: Unbinned) -> None:
+    """By Fisher's information on mu of the counts alone, nuisances profiled; yields are those of the events."""
+    _, templates = parts(strong())
+    sample = Sample.of(templates, 2, 3)
+    assert fitted.surrogate is not None and fitted.regions is not None
+    three = counts(sample, Split(fitted.surrogate.posterior))
+    assert three.values.shape[1:] == (3, 4) and fitted.regions.bins > 10
+    np.testing.assert_allclose(fitted.regions.arrays.yields.sum(axis=0), three.values[0].sum(axis=0))
+
+    def variance(model: Model) -> float:
+        rates, slopes = model.expected(1.0)
+        return float(np.linalg.inv((slopes[0] / rates[0][:, None]).T @ slopes[0] + np.diag([0.0, *np.ones(6)]))[0, 0])
+
+    assert variance(fitted.regions) < 0.8 * variance(response_model(three.values[0], responses(three)[0]))
+    nominal = biased(sample.primary)
+    place = fitted.summaries(nominal.features)[:, 0].astype(int)
+    yields = np.bincount(place, sample.weights[nominal.rows], minlength=3 + fitted.regions.bins)[3:]
+    np.testing.assert_allclose(yields, fitted.regions.arrays.yields.sum(axis=1))
+
+
+def test_the_three_counts_of_the_published_method_can_be_had(fitted: Unbinned, tmp_path: Path) -> None:
+    three = Unbinned(**SMALL, bins=0).fit(strong(), 3)
+    assert three.regions is not None and three.regions.bins == 3 and three.report["counts"] == 3
+    made = higgsml.experiment(parts(strong())[1], 1.5, {}, 1)
+    method.save(three, tmp_path / "m.zip")
+    assert method.load(tmp_path / "m.zip").predict(made.table).mu_hat == three.predict(made.table).mu_hat
+    assert three.predict(made.table).diagnostics["sigma"] > fitted.predict(made.table).diagnostics["sigma"]
+
+
 def test_the_same_seed_gives_the_same_networks(fitted: Unbinned) -> None:
     learn, _ = parts(strong())
     posterior, change, _ = fitted._learn(learn, 3)
@@ -319,6 +349,8 @@ def test_bad_input_is_told(fitted: Unbinned, tmp_path: Path) -> None:
         Unbinned().predict(higgsml.bias(table(50, 1)))
     with pytest.raises(InputError, match="learning_rate and enough positive"):
         Unbinned(learning_rate=0.0)
+    with pytest.raises(InputError, match="1 bins of the counted events"):
+        Unbinned(bins=1)
     with pytest.raises(InputError, match="luminosity is -1"):
         Unbinned(luminosity=-1.0)
     with pytest.raises(InputError, match="no column 'DER_pt_h'"):
@@ -327,7 +359,8 @@ def test_bad_input_is_told(fitted: Unbinned, tmp_path: Path) -> None:
         Unbinned(**SMALL).fit(table(300, 1))
     path, state = tmp_path / "m.zip", fitted.state()
     damaged = {"shares": -state.arrays["shares"], "knots": state.arrays["knots"][::-1].copy(), "logit": np.ones((2, 4)),
-               "surface": np.ones(3), "posterior_layer0": np.ones((3, 3)), "yields": np.ones((2, 4))}  # fmt: skip
+               "surface": np.ones(3), "posterior_layer0": np.ones((3, 3)), "yields": np.ones((2, 4)),
+               "edge_counts": np.array([1])}  # fmt: skip
     for name, bad in damaged.items():
         broken = Unbinned(**SMALL)
         broken.restore(state)
