@@ -149,6 +149,10 @@ def test_selected_by_the_most_precise_cut() -> None:
     assert best.expected == pytest.approx(best.chosen[1].sum() * inside[0] / inside[1])
     assert best.excess == pytest.approx(best.chosen[0].sum() - best.expected) and best.excess > 60
     assert (best.low, best.high) == (data.mass[in_window[0]].min(), np.nextafter(3400.0, np.inf))
+    highest = survival[0], np.maximum(survival[1], 0.05)  # the better the classifiers, the fewer of the table are left
+    best = evidence.selected(data, table, highest, two_sample(), TWO_WINDOWS, config)
+    assert best is not None and not best.chosen[1].any() and best.chosen[0].sum() == (survival[0] <= 0.02).sum()
+    assert best.expected == pytest.approx(inside[0] / inside[1]) and best.excess > 80
     nothing = survival[0], np.full(1000, np.nan)
     assert evidence.selected(data, table, nothing, two_sample(), TWO_WINDOWS, config) is None
 

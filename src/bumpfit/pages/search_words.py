@@ -242,6 +242,8 @@ def _localisation(found: Check) -> str:
 
 def _shifts(found: Check) -> str:
     if found.passed is None:
+        if found.numbers["compared"]:
+            return "no excess in a selection of the classifiers alone"
         return "not judged without the comparison of the other events"
     return "; ".join(
         f"{variable(s['feature'])}: {needed(s)} needed, up to {100 * s['allowed']:.1f}% allowed"

@@ -106,7 +106,7 @@ def selected(
 ) -> Selected | None:
     """The most precise selection by the classifiers' `survival` in the window of the smallest p-value.
 
-    None where no event of one of the tables is tested there, or none is chosen.
+    None where no event of one of the tables is tested there, or none of the data is chosen.
     """
     window = windows[test.overall.window]
     d, b = (window.contains(t.mass) & np.isfinite(u) for t, u in zip((data, background), survival, strict=True))
@@ -114,7 +114,7 @@ def selected(
         return None
     cut = best_cut(survival[0][d], survival[1][b], config.efficiencies)
     chosen = d & (survival[0] <= cut), b & (survival[1] <= cut)
-    if not chosen[0].any() or not chosen[1].any():
+    if not chosen[0].any():
         return None
     inside = data.mass[d]
     return Selected((d, b), chosen, float(inside.min()), float(np.nextafter(inside.max(), np.inf)))
@@ -252,7 +252,7 @@ def _localised(found: Localisation | None, least: float = -SPREAD_OUT) -> Check:
 def _unshifted(evidence: Evidence) -> Check:
     """No shift that the other events allow makes the excess."""
     if not evidence.shifts or evidence.equality is None:
-        return Check("shifts", None, {}, decisive=True)
+        return Check("shifts", None, {"compared": evidence.equality is not None}, decisive=True)
     rows = []
     for shift in evidence.shifts:
         other = evidence.equality.of(shift.feature)
