@@ -26,7 +26,7 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.describe import jet_features
 from bumpfit.search.surrogate import Masses, Surrogate, generic, signal_like, varied
 from bumpfit.search.template import fit_candidate, fit_generic
-from bumpfit.search.template_scores import TemplateScores, candidate_scores, template_scores
+from bumpfit.search.template_scores import CrossFit, TemplateScores, candidate_scores, template_scores
 from bumpfit.simulate.response import peak
 
 RATIOS = {
@@ -51,8 +51,8 @@ def modelling(pool: Events, signal: Events, a: argparse.Namespace, config: Searc
     background = jet_features(pool)
     scores = candidate_scores(
         np.concatenate([background[: a.data], jet_features(signal)]), background[a.data :], cloud,
-        config.template_trees, folds=config.templates.folds, seed=3,
-        variants=varied(cloud, config.templates.tau_scale, config.templates.tau_spread),
+        CrossFit(config.template_trees, config.templates.folds, seed=3),
+        varied(cloud, config.templates.tau_scale, config.templates.tau_spread),
     )  # fmt: skip
     found = fit_candidate(scores, cloud, dataclasses.replace(config.templates, template_error=0.0))
     value, n, three = found.n_signal, len(light), found.three_prong_fraction
@@ -96,8 +96,8 @@ def main() -> None:
         )  # fmt: skip
     features = jet_features(pool)
     scores = template_scores(
-        features[: a.data], features[a.data :], cloud, config.template_trees, folds=config.templates.folds,
-        variants=[(0.0, kind) for kind in kinds.values()],
+        features[: a.data], features[a.data :], cloud, CrossFit(config.template_trees, config.templates.folds),
+        [(0.0, kind) for kind in kinds.values()],
     )  # fmt: skip
     background = np.concatenate([scores.data, scores.background])
     print("| signal | events | mean fit | mean Z | 68.27 % interval holds | 95 % limit holds |")

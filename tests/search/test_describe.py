@@ -101,8 +101,8 @@ def test_the_yield_is_of_several_trainings(
     )
     used: list[int] = []
 
-    def scored(d: Any, b: Any, cloud: Any, approach: Any, **_: Any) -> Any:
-        used.append(approach.models)
+    def scored(d: Any, b: Any, cloud: Any, how: Any, *_: Any) -> Any:
+        used.append(how.approach.models)
         return template_scores(len(d), len(b))
 
     data = events(np.linspace(2600, 3400, 81))
@@ -138,9 +138,9 @@ def test_masses_without_their_own_feature(monkeypatch: pytest.MonkeyPatch) -> No
     fits: list[dict[str, Any]] = []
     expected: list[float] = []
 
-    def scores(d: Any, b: Any, cloud: Any, *_: Any, seed: int, **__: Any) -> TemplateScores:
+    def scores(d: Any, b: Any, cloud: Any, how: Any) -> TemplateScores:
         assert d.shape[1] == cloud.features.shape[1]
-        trained.append((d, seed))
+        trained.append((d, how.seed))
         return template_scores(len(d), len(b))
 
     def fit(name: str, d: Any, b: Any, tau: float, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from scipy import stats
 from bumpfit.scoring import BoostedTrees
 from bumpfit.search.surrogate import Surrogate
 from bumpfit.search.template import TemplateSettings, fit_candidate
-from bumpfit.search.template_scores import ScoreBins, TemplateScores, candidate_scores
+from bumpfit.search.template_scores import CrossFit, ScoreBins, TemplateScores, candidate_scores
 
 TREES = BoostedTrees(models=1, iterations=30)
 FRACTIONS = TemplateSettings().fractions
@@ -36,7 +36,7 @@ def test_the_second_score_tells_the_kinds_apart() -> None:
     like = cloud(4000, rng)
     variant = dataclasses.replace(like, features=like.features + np.array([0.0, 0.02]))
     scores = candidate_scores(
-        background(3000, rng), background(2000, rng), like, TREES, seed=3, variants=((1.0, variant),)
+        background(3000, rng), background(2000, rng), like, CrossFit(TREES, seed=3), ((1.0, variant),)
     )
     assert scores.prongs is not None
     two = like.prongs == 2
@@ -53,7 +53,7 @@ def test_the_second_score_tells_the_kinds_apart() -> None:
 
 def test_one_kind_asks_nothing() -> None:
     rng = np.random.default_rng(2)
-    scores = candidate_scores(background(900, rng), background(900, rng), cloud(900, rng, three=0.0), TREES)
+    scores = candidate_scores(background(900, rng), background(900, rng), cloud(900, rng, three=0.0), CrossFit(TREES))
     assert scores.prongs is None
     bins = ScoreBins.of(scores, FRACTIONS, 15)
     assert len(bins.cuts) == 1 and np.isfinite(bins.edges[1:-1]).all()
@@ -65,7 +65,7 @@ def test_a_kind_that_some_training_has_not_is_not_asked() -> None:
     like = cloud(900, rng)
     left = np.where((like.prongs == 2) | (np.arange(900) == np.flatnonzero(like.prongs == 3)[0]), 1.0, 0.0)
     few = dataclasses.replace(like, weights=left / left.sum())
-    scores = candidate_scores(background(900, rng), background(900, rng), few, TREES)
+    scores = candidate_scores(background(900, rng), background(900, rng), few, CrossFit(TREES))
     assert scores.prongs is None and np.isfinite(scores.signal).all()
     assert np.isfinite(fit_candidate(scores, few).high)
 
@@ -80,7 +80,7 @@ def test_weights_of_both_kinds_are_seen() -> None:
         like, **{name: np.concatenate([getattr(like, name), getattr(wrong, name)]) for name in names}
     )
     tables = background(500, rng), background(500, rng)
-    scores, clean = candidate_scores(*tables, both, TREES).prongs, candidate_scores(*tables, like, TREES).prongs
+    scores, clean = (candidate_scores(*tables, one, CrossFit(TREES)).prongs for one in (both, like))
     assert scores is not None and clean is not None
     for kind in (2, 3):
         mine = like.prongs == kind

@@ -15,7 +15,7 @@ from bumpfit.search.config import SearchConfig
 from bumpfit.search.peaks import PeakFit, fit_peak, unordered
 from bumpfit.search.surrogate import FEATURES, Masses, Surrogate, signal_like, varied
 from bumpfit.search.template import YieldFit, fit_candidate
-from bumpfit.search.template_scores import TemplateScores, candidate_scores, template_scores
+from bumpfit.search.template_scores import CrossFit, TemplateScores, candidate_scores, template_scores
 from bumpfit.search.windows import InWindows, Window
 
 Array = NDArray[np.float64]
@@ -158,10 +158,10 @@ def yield_scores(
 ) -> TemplateScores:
     """Scores of the templates of a yield, from features (N, 4), (M, 4): of several trainings, as one has its luck."""
     trees = config.template_trees
+    trees = dataclasses.replace(trees, models=max(trees.models, config.templates.models))
     return candidate_scores(
-        data, background, surrogate, dataclasses.replace(trees, models=max(trees.models, config.templates.models)),
-        folds=config.templates.folds, seed=seed, executor=executor, variants=variants,
-    )  # fmt: skip
+        data, background, surrogate, CrossFit(trees, config.templates.folds, seed, executor), variants
+    )
 
 
 def template_yield(
@@ -247,10 +247,8 @@ def unbiased_masses(
     values["m_J2"] = (values["m_J1"][0] + d.column("delta_m_J"), values["m_J1"][1] + b.column("delta_m_J"))
     for k, (name, (of_d, of_b)) in enumerate(values.items()):
         shrunk = dataclasses.replace(cloud, features=columns(cloud.features, name))
-        scores = template_scores(
-            columns(jet_features(d), name), columns(jet_features(b), name), shrunk, config.template_trees,
-            folds=config.templates.folds, seed=seed + k + 1, executor=executor,
-        )  # fmt: skip
+        how = CrossFit(config.template_trees, config.templates.folds, seed + k + 1, executor)
+        scores = template_scores(columns(jet_features(d), name), columns(jet_features(b), name), shrunk, how)
         cut = _most_precise(scores, cloud.weights, n_signal * near.share, tau)
         limits = {"low": near.low, "high": near.high} if name == "m_JJ" else {}
         start = before.masses[k]

@@ -37,7 +37,7 @@ from bumpfit.search.posterior import calibrated, combined, ranked, untied
 from bumpfit.search.score_events import primary_test
 from bumpfit.search.surrogate import Masses, Surrogate, generic
 from bumpfit.search.template import YieldFit, fit_generic, in_the_table
-from bumpfit.search.template_scores import TemplateScores, template_scores
+from bumpfit.search.template_scores import CrossFit, TemplateScores, template_scores
 from bumpfit.search.two_sample import TwoSampleTest
 from bumpfit.search.whole_yield import Estimate, before_selection, peak_yield
 from bumpfit.search.windows import InWindows, Window
@@ -264,10 +264,8 @@ def describe_nothing(known: Searched) -> Described:
     centres = np.array([w.centre for w in windows])
     cloud = generic(centres[rng.integers(len(centres), size=config.templates.generic_events)], rng)
     cloud = cloud.inside(low, high)
-    templates = template_scores(
-        jet_features(data), jet_features(background), cloud, config.template_trees,
-        folds=config.templates.folds, seed=seed, executor=executor,
-    )  # fmt: skip
+    how = CrossFit(config.template_trees, config.templates.folds, seed, executor)
+    templates = template_scores(jet_features(data), jet_features(background), cloud, how)
     fitted = fit_generic(templates, cloud, config.templates)
     if known.iterations >= 1:
         steps.append(_cross_check(data, background, windows, test, config, seed, executor, known.kept))

@@ -56,15 +56,21 @@ class TemplateScores:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class CrossFit:
+    """How the classifiers of templates are trained: in `folds`, on the executor where there is one."""
+
+    approach: Classifier
+    folds: int = 3
+    seed: int = 0
+    executor: Executor | None = None
+
+
 def template_scores(
     data: Array,
     background: Array,
     surrogate: Surrogate,
-    approach: Classifier,
-    *,
-    folds: int = 3,
-    seed: int = 0,
-    executor: Executor | None = None,
+    how: CrossFit,
     variants: Sequence[tuple[float, Surrogate]] = (),
 ) -> TemplateScores:
     """Train signal-like against background, cross-fitted over both; data events are dealt to the folds at random.
@@ -72,37 +78,31 @@ def template_scores(
     Args:
         data, background: features (N, F), (M, F), in the order of the surrogate's features.
     """
-    deal = _Deal(data, background, surrogate, variants, folds, seed, stream=202)
+    deal = _Deal(data, background, surrogate, variants, how, stream=202)
 
     def job(k: int) -> Job:
         of_s, of_b = deal.of_signal != k, deal.of_background != k
         positive, negative = surrogate.features[of_s], background[of_b]
         return Job(deal.seed_of(k), positive, negative, deal.tables(k), surrogate.weights[of_s])
 
-    return deal.scored(approach, job, executor)
+    return deal.scored(job)
 
 
 def candidate_scores(
     data: Array,
     background: Array,
     surrogate: Surrogate,
-    approach: Classifier,
-    *,
-    folds: int = 3,
-    seed: int = 0,
-    executor: Executor | None = None,
+    how: CrossFit,
     variants: Sequence[tuple[float, Surrogate]] = (),
 ) -> TemplateScores:
     """`template_scores` and, where every training has signal-like events of both kinds, those of two to three prongs.
 
     The second classifier is trained on signal-like events alone, cross-fitted.
     """
-    scores = template_scores(
-        data, background, surrogate, approach, folds=folds, seed=seed, executor=executor, variants=variants
-    )
+    scores = template_scores(data, background, surrogate, how, variants)
     two, three = (surrogate.prongs == prongs for prongs in (2, 3))
-    deal = _Deal(data, background, surrogate, variants, folds, seed, stream=204)
-    others = [deal.of_signal != k for k in range(folds)]
+    deal = _Deal(data, background, surrogate, variants, how, stream=204)
+    others = [deal.of_signal != k for k in range(how.folds)]
     if not all(surrogate.weights[kind & rows].sum() > 0 for kind in (two, three) for rows in others):
         return scores
 
@@ -112,7 +112,7 @@ def candidate_scores(
         weights = surrogate.weights[of_two], surrogate.weights[of_three]
         return Job(deal.seed_of(k), positive, negative, deal.tables(k), *weights)
 
-    return dataclasses.replace(scores, prongs=deal.scored(approach, job, executor))
+    return dataclasses.replace(scores, prongs=deal.scored(job))
 
 
 class _Deal:
@@ -124,20 +124,19 @@ class _Deal:
         background: Array,
         surrogate: Surrogate,
         variants: Sequence[tuple[float, Surrogate]],
-        folds: int,
-        seed: int,
+        how: CrossFit,
         *,
         stream: int,
     ) -> None:
-        rng = np.random.default_rng(np.random.SeedSequence([seed, stream]))
+        rng = np.random.default_rng(np.random.SeedSequence([how.seed, stream]))
         self.data, self.background, self.signal, self.variants = data, background, surrogate.features, variants
         self.of_data, self.of_background, self.of_signal = (
-            deal_folds(len(table), folds, rng) for table in (data, background, self.signal)
+            deal_folds(len(table), how.folds, rng) for table in (data, background, self.signal)
         )
-        self.folds, self.seed, self.stream = folds, seed, stream
+        self.how, self.stream = how, stream
 
     def seed_of(self, k: int) -> int:
-        return int(np.random.SeedSequence([self.seed, self.stream + 1, k]).generate_state(1)[0])
+        return int(np.random.SeedSequence([self.how.seed, self.stream + 1, k]).generate_state(1)[0])
 
     def tables(self, k: int) -> tuple[Array, ...]:
         """Events of fold k: data, background, signal-like, variants."""
@@ -145,11 +144,12 @@ class _Deal:
         of_data, of_background = self.data[self.of_data == k], self.background[self.of_background == k]
         return of_data, of_background, self.signal[mine], *(v.features[mine] for _, v in self.variants)
 
-    def scored(self, approach: Classifier, job: Callable[[int], Job], executor: Executor | None) -> TemplateScores:
+    def scored(self, job: Callable[[int], Job]) -> TemplateScores:
         """The scores of all events, each by the training of `job` that left out its fold."""
         data, background = np.empty(len(self.data)), np.empty(len(self.background))
         like = [np.empty(len(self.signal)) for _ in range(1 + len(self.variants))]
-        for k, found in enumerate(train_and_score(approach, (job(k) for k in range(self.folds)), executor)):
+        jobs = (job(k) for k in range(self.how.folds))
+        for k, found in enumerate(train_and_score(self.how.approach, jobs, self.how.executor)):
             data[self.of_data == k], background[self.of_background == k] = found[:2]
             for values, scored in zip(like, found[2:], strict=True):
                 values[self.of_signal == k] = scored
