@@ -106,7 +106,7 @@ class Unbinned(Method):
         if self.bins and not self.as_published:
             self.counting, found, kept = scored(learn, sample, self.bins, seed)
         else:
-            self.counting, kept = Split(posterior), 1.0
+            self.counting, kept = Split(posterior), None
             found = counts(sample, self.counting)
         response, worst = responses(found)
         self.regions = response_model(found.values[0], response)

@@ -38,6 +38,9 @@ def trained(said: Mapping[str, Any]) -> RenderableType:
         rows.append(("effective events of the templates", effective))
         worst = report["largest_response_deviation"]
         rows.append(("largest deviation of the responses", f"{worst:.2g} Poisson errors of a bin"))
+    if report.get("information_kept_in_counts") is not None:
+        kept = f"{100 * report['information_kept_in_counts']:.1f} % of the information of fine ones"
+        rows.append(("bins of the counted events", f"{report['counts']}, which keep {kept}"))
     known = said.get("simulation", {})
     if known:
         if "luminosity" in known:
