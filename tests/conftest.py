@@ -21,6 +21,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)  # of the tests that are chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test` gives each of two processes one half. What compiles most begins them, other kernels in each: few
     are compiled twice, and fits that run compiled where that lies on disk do so from the beginning.

@@ -19,6 +19,7 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path / "w.json"
 
 
+@pytest.mark.slow
 def test_the_posterior_is_that_of_inference(bumpfit: Run, workspace: Path) -> None:
     figure = workspace.parent / "p.png"
     found = bumpfit("posterior", workspace, "--samples", "64", "--level", "0.9", "--json", "--figure", figure).json

@@ -30,7 +30,7 @@ ELSEWHERE = {"README.md": "test_readme.py", "docs/tutorials/spectrum.md": "test_
 SLOW = {
     "docs/how-to/higgs-simulation.md", "docs/how-to/higgsml.md", "docs/how-to/likelihood.md", "docs/how-to/toys.md",
     "docs/how-to/long-runs.md", "docs/how-to/run.md", "docs/how-to/tagging.md", "docs/methods/inference.md",
-    "docs/methods/higgsml.md", "docs/methods/simulate.md",
+    "docs/methods/higgsml.md", "docs/methods/simulate.md", "docs/methods/toys.md",
 }  # fmt: skip
 """Pages that train, simulate, or ask for much."""
 

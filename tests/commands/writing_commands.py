@@ -93,7 +93,7 @@ CASES = {
     "higgsml sample": one("higgsml sample", "out.parquet"),
     "higgsml bias": one("higgsml bias {higgs} --tes 1.02", "out.parquet"),
     "higgsml pseudo": one("higgsml pseudo {higgs} --mu 1", "out.parquet"),
-    "higgsml fit": one("higgsml fit --templates {grid} --counts 905,120,60"),
+    "higgsml fit": one("higgsml fit --templates {grid} --counts 905,120,60", slow=True),
     "higgsml score": one("higgsml score {result} --mu 1"),
     "higgsml bounds": one("higgsml bounds --templates {grid} --mu 1"),
     "higgsml coverage": one("higgsml coverage --templates {grid} -n 50 --calibrate 50", slow=True),

@@ -176,6 +176,7 @@ def test_intervals_discoveries_and_impacts_stand_on_the_lowest_minima(seed: int)
             assert there < lowest(held, 8) + 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu", [1.0, 3.0])
 def test_systematics_are_looked_at_where_all_factors_are_gone(mu: float) -> None:
     """Without an event a signal is best hidden by a background that two systematics together make negative."""

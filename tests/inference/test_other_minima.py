@@ -69,6 +69,7 @@ def test_a_fit_does_not_stay_at_the_flat_side_of_a_normalisation() -> None:
     assert inference.scan(model, points=[1.7, 4.0]).delta_twice_nll[1] == pytest.approx(exact, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_limit_sees_the_minimum_that_another_free_yield_hides() -> None:
     model = two_yields()
     positive = inference.prepare(model, ranges={"mu": (0.0, np.inf)})

@@ -141,6 +141,7 @@ def test_ranks_and_ties() -> None:
     assert len(np.unique(p)) == 5 and p.max() <= 1 and p[4] < p[0] < p[2] < p[1] < p[3]
 
 
+@pytest.mark.slow
 def test_spectrum_with_a_peak_and_without_sidebands() -> None:
     rng = np.random.default_rng(8)
     wide = 2000 * rng.uniform(size=60_000) ** (-1 / 6.0)

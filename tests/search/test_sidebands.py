@@ -227,6 +227,7 @@ def test_repeated_rows_and_a_range_that_is_not_smooth_are_told() -> None:
     ] is False
 
 
+@pytest.mark.slow
 def test_a_resonance_without_a_background_table() -> None:
     """150 events that the spectrum alone hardly shows are found, with mass, yield and scores."""
     data = table(8, signal=150)

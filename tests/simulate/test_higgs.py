@@ -21,6 +21,7 @@ from bumpfit.simulate.task import Piece, run_chunk
 SMALL = simulate.higgsml("htautau", scale=0.006)
 
 
+@pytest.mark.slow
 def test_a_chunk_depends_on_its_seed_and_number_alone() -> None:
     alone = simulate_chunk("htautau", 7, 3, 30)
     simulate_chunk("ztautau", 1, 0, 60)

@@ -148,6 +148,7 @@ def test_the_careful_minimiser_is_compiled_where_that_is_worth_its_time(monkeypa
     assert sum(calls) == sum(first) == lost[60:].sum() > 0
 
 
+@pytest.mark.slow
 def test_a_question_of_many_runs_is_compiled_like_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of few toys that do not pay for a compiler by themselves: together, or where it was compiled before."""
     places: list[float] = []

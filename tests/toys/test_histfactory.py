@@ -219,6 +219,7 @@ def test_signals_that_are_negative_somewhere() -> None:
     assert abs(p - stats.norm.sf(2.0)) < 5 * error
 
 
+@pytest.mark.slow
 def test_systematics_that_reach_negative_yields_end() -> None:
     """The likelihood has kinks and walls there; every toy ends, and those with a status of 0 are at a minimum."""
     model = one_channel(
@@ -251,6 +252,7 @@ def test_systematics_that_reach_negative_yields_end() -> None:
         assert found.statistic[i] == pytest.approx(low[1] - low[0], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_events_where_the_hypothesis_expects_none_exclude_it() -> None:
     """A bin without background: any event there is a discovery, and P(none) = exp(-signal)."""
     model = one_channel([0.0, 5.0], [1.0, 1.0], [0.0, 7.0], [])
