@@ -21,6 +21,7 @@ from bumpfit.higgsml import method
 from bumpfit.higgsml.benchmark import Plan, benchmark
 from bumpfit.higgsml.dataset import Dataset
 from bumpfit.higgsml.measurement import Measurement
+from bumpfit.higgsml.method_unbinned import Unbinned
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.submission import Submission, export, measured, systematics
 from bumpfit.pages import higgsml as pages
@@ -410,14 +411,18 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
 
 
 def test_a_method_that_knows_little_of_its_simulation_is_told() -> None:
-    """As `unbinned`, which has no bins to count simulated events in."""
-    known = {"largest_response_deviation": 7.0, "simulation_large_enough": False}
+    """`unbinned` does not count simulated events, and takes no luminosity of 0."""
+    fitted = Unbinned(luminosity=2.0)
+    fitted.report = {"largest_response_deviation": 7.0, "response_shift": 0.4}
+    known = fitted.simulation
     said = {"method": "unbinned", "report": {}, "simulation": known, "calibrated": False, "out": "m.zip"}
     found = Measurement(1.0, 0.5, 1.5, "profile", {}, None, True, False, 1.0, ((0.5, 1.5),), known)
     console = Console(width=200, file=io.StringIO())
     console.print(pages.trained({**said, "calibrated_with": "events"}))
     console.print(pages.measured(found))
-    assert console.file.getvalue().count("the simulation is too small") == 2  # type: ignore[attr-defined]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "made for 2 fb-1, mode closure" in " ".join(text.split())
+    assert "too small: lower the luminosity (--luminosity)" in text and "too small at 2 fb-1 (closure)" in text
 
 
 def test_a_benchmark_on_paper(

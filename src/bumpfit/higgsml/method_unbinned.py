@@ -220,7 +220,8 @@ class Unbinned(Method):
         """Whether the counts follow their responses: mu from them alone is shifted by `SHIFT` of its error at most."""
         names = ("largest_response_deviation", "response_shift")
         known = {name: self.report[name] for name in names}
-        return {**known, "simulation_large_enough": bool(known["response_shift"] <= SHIFT)}
+        of = {"mode": self.mode, "luminosity": self.luminosity}
+        return {**of, **known, "simulation_large_enough": bool(known["response_shift"] <= SHIFT)}
 
     def state(self) -> State:
         """Networks, calibrations, integrals, and bins, yields and responses of the counted events."""

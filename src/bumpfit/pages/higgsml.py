@@ -52,7 +52,8 @@ def trained(said: Mapping[str, Any]) -> RenderableType:
         if "response_shift" in known:
             rows.append(("imperfect responses", f"shift mu by {known['response_shift']:.2g} of its error"))
         if not known["simulation_large_enough"]:
-            rows.append(("do not believe it", "the simulation is too small: lower the luminosity (--luminosity 0)"))
+            how = "--luminosity 0" if "information_kept" in report else "--luminosity"  # others do not find it
+            rows.append(("do not believe it", f"the simulation is too small: lower the luminosity ({how})"))
     by = f"yes, by pseudo-experiments from {said['calibrated_with']}"
     rows.append(("calibrated", by if said["calibrated"] else "no: its intervals are asymptotic"))
     return pairs([*rows, ("written to", said["out"])])
