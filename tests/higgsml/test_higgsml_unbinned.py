@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -278,8 +279,11 @@ def test_bins_of_the_counted_events_know_more_than_three_counts(fitted: Unbinned
     np.testing.assert_allclose(yields, fitted.regions.arrays.yields.sum(axis=1))
 
 
-def test_the_three_counts_of_the_published_method_can_be_had(fitted: Unbinned, tmp_path: Path) -> None:
-    three = Unbinned(**SMALL, bins=0).fit(strong(), 3)
+@pytest.mark.parametrize("how", [{"bins": 0}, {"as_published": True}])
+def test_the_three_counts_of_the_published_method_can_be_had(
+    how: dict[str, Any], fitted: Unbinned, tmp_path: Path
+) -> None:
+    three = Unbinned(**SMALL, **how).fit(strong(), 3)
     assert three.regions is not None and three.regions.bins == 3 and three.report["counts"] == 3
     made = higgsml.experiment(parts(strong())[1], 1.5, {}, 1)
     method.save(three, tmp_path / "m.zip")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_records import TWO_WINDOWS, events, peak, peaks, template_scores, two_sample, yield_fit
 
+from bumpfit.pages import search_words
 from bumpfit.search import evidence
 from bumpfit.search.candidates import region, together
 from bumpfit.search.config import ParticleSettings, SearchConfig
@@ -62,7 +63,9 @@ def test_shifts_that_the_other_events_allow(needed: float | None, passed: bool) 
     assert 0.05 < allowed < 0.5
     found = evidence._unshifted(evidence.Evidence(equal, None, (Shift("m_J1", needed, 0.1, 0.2),)))
     assert found.passed is passed and found.decisive
-    assert evidence._unshifted(evidence.Evidence(equal)).passed is None
+    for compared, why in ((equal, "no excess in a selection"), (None, "without the comparison of the other events")):
+        unknown = evidence._unshifted(evidence.Evidence(compared))
+        assert unknown.passed is None and why in search_words.check(unknown)[1]
 
 
 def test_a_shift_makes_the_excess() -> None:
