@@ -364,8 +364,10 @@ def test_bad_input_is_told(fitted: Unbinned, tmp_path: Path) -> None:
     path, state = tmp_path / "m.zip", fitted.state()
     damaged = {"shares": -state.arrays["shares"], "knots": state.arrays["knots"][::-1].copy(), "logit": np.ones((2, 4)),
                "surface": np.ones(3), "posterior_layer0": np.ones((3, 3)), "yields": np.ones((2, 4)),
-               "edge_counts": np.array([1])}  # fmt: skip
-    for name, bad in damaged.items():
+               "edge_counts": np.array([1]), "summary": np.array([np.nan, 0.0]), "first_baseline": np.array([np.inf]),
+               "second_value": np.nan * state.arrays["second_value"], "first_left": state.arrays["first_left"] + 0.5,
+               "first_threshold": np.nan * state.arrays["first_threshold"]}  # fmt: skip
+    for name, bad in (*damaged.items(), ("surface", np.inf * state.arrays["surface"])):
         broken = Unbinned(**SMALL)
         broken.restore(state)
         broken.state = lambda bad=bad, name=name: dataclasses.replace(  # type: ignore[method-assign,misc]

@@ -20,6 +20,8 @@ from bumpfit.scoring.trees import binned
 
 Floats = NDArray[np.float64]
 FIELDS = ("feature", "threshold", "left", "right", "missing_left", "leaf", "value", "starts", "baseline")
+KINDS = "ifiibbfif"
+"""NumPy's kinds of the `FIELDS`."""
 
 
 BLOCK = 128
@@ -120,6 +122,11 @@ class Forest:
             raise ValueError("its trees do not fit together")
         if (np.diff(starts) <= 0).any() or starts[-1] >= n:
             raise ValueError("its trees do not fit together")
+        kinds = "".join(getattr(found, name).dtype.kind for name in FIELDS)
+        if kinds != KINDS or not (np.isfinite(found.value).all() and np.isfinite(found.baseline).all()):
+            raise ValueError("the nodes of its trees have values that no tree has")
+        if np.isnan(found.threshold).any():  # infinite: missing values alone are on one side
+            raise ValueError("a threshold of its trees is no number")
         ends = np.append(starts[1:], n)
         own = np.arange(n) - np.repeat(starts, ends - starts)
         size = np.repeat(ends - starts, ends - starts)

@@ -236,8 +236,9 @@ class Unbinned(Method):
         arrays = state.arrays
         self.surrogate = Surrogate.from_arrays(arrays, len(UNBINNED))
         self.surface = np.ascontiguousarray(arrays["surface"], dtype=np.float64)
-        if self.surface.ndim != 6 or self.surface.shape[:3] != (4, 3, 3) or min(self.surface.shape) < 2:
-            raise ValueError("its integrals have another form")
+        form = self.surface.ndim == 6 and self.surface.shape[:3] == (4, 3, 3) and min(self.surface.shape) >= 2
+        if not form or not np.isfinite(self.surface).all():
+            raise ValueError("its integrals have another form, or are not finite")
         self.regions = response_model(arrays["yields"], arrays["region_response"])
         self.counting = Scored.from_arrays(arrays) if "edges" in arrays else Split(self.surrogate.posterior)
         if self.regions.bins != self.counting.count:

@@ -112,6 +112,8 @@ class Summary:
         """Back from `arrays`."""
         first, second = (Forest.from_arrays(arrays, name, INPUTS) for name in ("first", "second"))
         cut, floor = (float(v) for v in arrays["summary"])
+        if not (math.isfinite(cut) and math.isfinite(floor)):
+            raise ValueError("its second stage begins nowhere")
         return cls(first, second, cut, floor)
 
 
