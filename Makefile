@@ -1,4 +1,4 @@
-# Two commands do everything, set-up included:  make demo   make test
+# Set-up included:  make demo   make test   make slow
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

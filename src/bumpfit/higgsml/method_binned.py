@@ -43,10 +43,10 @@ class Binned(Method):
 
     bins: most bins of the likelihood. fine: fine bins of a region before they are merged. enough: effective simulated
     background events, and signal events, that a fine bin needs. loose: share of the background that the second stage
-    sees. first_trees: of the first stage. trees, learning_rate: of the second. leaves: of all trees. draws: of the soft
-    noise in the templates. luminosity: of the data, fb-1; 0: as high as `WANTED` allows, at most that of the weights
-    (`fit` puts the number in its place). mode: `independent` has the error of the simulation in the likelihood,
-    `closure` has not.
+    sees, see `Stages`. first_trees: of the first stage. trees, learning_rate: of the second. leaves: of all trees.
+    draws: of the soft noise in the templates. luminosity: of the data, fb-1; 0: as high as `WANTED` allows, at most
+    that of the weights (`fit` puts the number in its place). mode: `independent` has the error of the simulation in the
+    likelihood, `closure` has not.
     """
 
     kind = "binned"

@@ -153,7 +153,7 @@ class Unbinned(Method):
         return self.surrogate, places(self.counting)(features), len(UNBINNED) + self.counting.count
 
     def summaries(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Region, posteriors and coefficients of each event, (N, 1 + 4 + 36); 0 in the counted regions."""
+        """Place, posteriors and coefficients of each event, (N, 1 + 4 + 36); the latter are 0 where it is counted."""
         surrogate, place, _ = self._placed(features)
         result = np.zeros((features.shape[1], 1 + 4 + 36), dtype=np.float32)
         result[:, 0] = place
