@@ -178,6 +178,10 @@ def test_log_quadratic_responses_are_found() -> None:
     weights = np.exp([-0.5 * (points()[m][0] ** 2 + points()[m][1] ** 2) for m in at])
     want_shift = 10.0 / 50.0 / (np.sqrt(100.0) / 50.0) * np.sqrt(1.0 - weights[0] / weights.sum())
     assert response_shift(templates, want, slopes, np.full(3, 100.0)) == pytest.approx(want_shift, rel=1e-6)
+    # other data that know mu three times as well: mu moves by a quarter, its error is half as large
+    others = np.diag([3.0 * 50.0**2 / 100.0, *np.zeros(6)])
+    found_shift = response_shift(templates, want, slopes, np.full(3, 100.0), others)
+    assert found_shift == pytest.approx(want_shift / 2, rel=1e-6)
 
 
 def test_too_few_events_are_told() -> None:

@@ -111,9 +111,11 @@ class Unbinned(Method):
         response, worst = responses(found)
         self.regions = response_model(found.values[0], response)
         rates, slopes = self.regions.expected(1.0)
+        single = Likelihood(Events(g, c, nominal.weights), self.surface, None, []).value([1.0, *np.zeros(6)])[2]
+        single -= np.diag([0.0, *np.ones(6)])  # the constraints, which are there once
         self.report = {
             "counts": self.counting.count, "information_kept_in_counts": kept,
-            "response_shift": response_shift(found, response, slopes[0], rates[0]),
+            "response_shift": response_shift(found, response, slopes[0], rates[0], single),
             "learners": len(learn), "templates": len(rest), "unbinned_events": float(nominal.weights.sum()),
             "unbinned_rows": len(nominal.x), "soft_bins": self.surrogate.tents.count, **losses,
             "closure_at_0": closed[0], "closure_at_3": closed[1],
@@ -217,7 +219,7 @@ class Unbinned(Method):
 
     @property
     def simulation(self) -> dict[str, Any]:
-        """Whether the counts follow their responses: mu from them alone is shifted by `SHIFT` of its error at most."""
+        """Whether the counts follow their responses: they shift mu by `SHIFT` of its error at most."""
         names = ("largest_response_deviation", "response_shift")
         known = {name: self.report[name] for name in names}
         of = {"mode": self.mode, "luminosity": self.luminosity}

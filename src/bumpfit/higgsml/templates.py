@@ -195,7 +195,9 @@ def missed(templates: Templates, response: Floats) -> Floats:
     return np.asarray(templates.values.sum(axis=2) - model)
 
 
-def response_shift(templates: Templates, response: Floats, slopes: Floats, variance: Floats) -> float:
+def response_shift(
+    templates: Templates, response: Floats, slopes: Floats, variance: Floats, others: Floats | None = None
+) -> float:
     """The shift of mu_hat by imperfect responses, in its standard deviations.
 
     Args:
@@ -203,13 +205,15 @@ def response_shift(templates: Templates, response: Floats, slopes: Floats, varia
         response: coefficients of the responses, (bins, processes, 9).
         slopes: derivatives of the expectations in mu and the nuisances, (bins, 1 + K).
         variance: of the bins.
+        others: information on mu and the nuisances of other data in the same measurement, (1 + K, 1 + K).
 
     Returns:
         The root of the mean square, to first order, over the points within 2 standard deviations of tes and jes,
         weighted by their prior.
     """
     weighted = slopes / np.maximum(variance, 1e-300)[:, None]
-    covariance = np.linalg.pinv(weighted.T @ slopes + np.diag([0.0, *np.ones(slopes.shape[1] - 1)]), hermitian=True)
+    information = weighted.T @ slopes + np.diag([0.0, *np.ones(slopes.shape[1] - 1)])
+    covariance = np.linalg.pinv(information if others is None else information + others, hermitian=True)
     shifts = (missed(templates, response) @ weighted @ covariance)[:, 0] / np.sqrt(covariance[0, 0])
     at = np.array(templates.at)
     prior = np.exp(-0.5 * (at[:, 0] ** 2 + at[:, 1] ** 2)) * (np.abs(at[:, :2]).max(axis=1) <= 2.0)
