@@ -22,7 +22,7 @@ from bumpfit.higgsml.regions import COUNTED, UNBINNED, group
 from bumpfit.higgsml.summary import STAGES, Summary, train_on
 from bumpfit.higgsml.templates import Sample, Templates, measure_templates, responses
 
-GROUPS = COUNTED[:2]
+GROUPS = ("low_mt_soft", "high_mt")
 """Counted groups of events: at high transverse mass the two counted regions are one."""
 FINE, ENOUGH = 40, 20.0
 """Fine bins of a group, and the effective simulated events that each needs, as `binned` has them."""

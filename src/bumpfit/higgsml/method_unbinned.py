@@ -52,7 +52,7 @@ class Unbinned(Method):
     hidden: widths of the layers of both networks. epochs, batch, patience, learning_rate, decay: of their training.
     knots: soft bins of a region in the calibration, or two or four times as many (what closes best, see
     `surrogate.closure`). enough: effective simulated events of a process in one. bins: of the counted events, at most;
-    0: the three counts of HEPHY's method, which `as_published` has in any case. draws: of the soft noise in the
+    0: the three counts of HEPHY's method, as `as_published` is trained in any case. draws: of the soft noise in the
     templates. luminosity: of the data, fb-1 (weights are expected events in 10). as_published: the interval with the
     nuisances frozen at the best fit, times 1.045 and clipped to [0.09, 3.01], in place of the profile.
     """
@@ -219,7 +219,7 @@ class Unbinned(Method):
 
     @property
     def simulation(self) -> dict[str, Any]:
-        """Whether the counts follow their responses: they shift mu by `SHIFT` of its error at most."""
+        """Whether the counts follow their responses: the root mean square of the shift of mu is below `SHIFT`."""
         names = ("largest_response_deviation", "response_shift")
         known = {name: self.report[name] for name in names}
         of = {"mode": self.mode, "luminosity": self.luminosity}
