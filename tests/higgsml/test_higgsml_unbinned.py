@@ -1,6 +1,7 @@
 """The unbinned likelihood against closed forms, and the method `unbinned` on a small sample."""
 
 import dataclasses
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,20 @@ def test_integrals_are_exact(exact: np.ndarray) -> None:
         scales = np.array([1.3, 1.002, 1.002 * 1.01, 1.002 * (1 - 0.7 * 0.25)])
         f = empty.value([1.3, *theta])[0]
         assert f == pytest.approx(scales @ want + 0.5 * np.sum(theta**2), rel=1e-6)
+
+
+def test_counts_of_a_million_events_are_exact(exact: np.ndarray) -> None:
+    """Against 28 digits: the part of a count n is r - n - n ln(r / n), which n ln n alone would hide in rounding."""
+    none = Events(np.empty((0, 4)), np.empty((0, 4, 9)), np.empty(0))
+    yields = np.array([[3e5, 8e8, 1e8, 2e7], [0.0, 5.0, 0.0, 0.0]])
+    regions = response_model(yields, np.zeros((2, 4, 9)))
+    expected = yields.sum(axis=1)
+    counts = expected + np.array([31415.0, -5.0])
+    n, r = Decimal(int(counts[0])), Decimal(int(expected[0]))
+    want = r - n - n * (r / n).ln() + Decimal(5)  # and a count of 0 where 5 are expected
+    at = np.array([1.0, *np.zeros(6)])
+    found = Likelihood(none, exact, regions, counts).value(at)[0] - Likelihood(none, exact, None, []).value(at)[0]
+    assert found == pytest.approx(float(want), abs=1e-9)
 
 
 def test_gradient_and_curvature(exact: np.ndarray) -> None:

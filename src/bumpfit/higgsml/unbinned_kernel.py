@@ -1,13 +1,14 @@
 """The extended likelihood of mu and six nuisances over single events, compiled: value, gradient and curvature at once.
 
-    F(x) = sum_p f_p N_p(t, j, u) + sum_b r_b - sum_i n_i ln r_i + sum_k theta_k^2 / 2
+    F(x) = sum_p f_p N_p(t, j, u) - sum_i n_i ln r_i + sum_b (r_b - n_b - n_b ln(r_b / n_b)) + sum_k theta_k^2 / 2
     r_i  = sum_p f_p g_ip exp(c_ip . m(t, j, u)),   m = (t, j, u, q(t), q(j), uu, tj, tu, ju)
 
-i are events (g their class posteriors times what is common, n how often an event is there) and counted regions b (g
-their yields, n their counts); f are the scales (mu; bkg; bkg ttbar; bkg diboson), t and j the energy scales in standard
-deviations, u = exp(2 theta_u) the square of soft_met. N_p is the integral of the same g and c over the simulation, a
-tensor product of Chebyshev polynomials in (t, j, u). q(t) = t^2 goes on along its tangent beyond the points of the
-training: the response grows there as it did, and does not explode. The polynomials have patches that end there.
+i are events (g their class posteriors times what is common, n how often an event is there), b are counts (g their
+yields, n their events; written so that their part is small: a million events would hide in rounding what a step gains);
+f are the scales (mu; bkg; bkg ttbar; bkg diboson), t and j the energy scales in standard deviations, u = exp(2 theta_u)
+the square of soft_met. N_p is the integral of the same g and c over the simulation, a tensor product of Chebyshev
+polynomials in (t, j, u). q(t) = t^2 goes on along its tangent beyond the points of the training: the response grows
+there as it did, and does not explode. The polynomials have patches that end there.
 
 The curvature that Newton steps use is sum_i n_i r_i' r_i'^T / r_i^2 + 1 and what is missing of the second derivative in
 theta_u, as in `expected_kernel`.
@@ -54,17 +55,16 @@ LOOSE = {"reassoc", "contract", "nsz", "arcp"}
 class Arrays(NamedTuple):
     """A likelihood of one data set.
 
-    Events and counted regions are rows in blocks (see `blocks`): g (B, 4, block), c (B, 4, 9, block), n and `counted`
-    (0 or 1) (B, block). offset: of F. surface (4, 3, 3, A, B, C): Chebyshev coefficients of N_p in patches of t and j,
-    [-reach, -edge, edge, reach], and u on [0, top]. edge: where q leaves the square. scales (3,): relative standard
-    deviations of ttbar, diboson, bkg. low, high (6,): ranges of the nuisances.
+    Events and counts are rows in blocks (see `blocks`): g (B, 4, block), c (B, 4, 9, block), n and `counted` (0 or 1)
+    (B, block). surface (4, 3, 3, A, B, C): Chebyshev coefficients of N_p in patches of t and j, [-reach, -edge, edge,
+    reach], and u on [0, top]. edge: where q leaves the square. scales (3,): relative standard deviations of ttbar,
+    diboson, bkg. low, high (6,): ranges of the nuisances.
     """
 
     g: Floats
     c: NDArray[np.float32]
     n: Floats
     counted: Floats
-    offset: float
     surface: Floats
     reach: float
     top: float
@@ -277,7 +277,6 @@ def evaluate(a, x, g, h):  # type: ignore[no-untyped-def]
     g[:] = 0.0
     h[:, :] = 0.0
     total, bend = integral(a, x, f, rates, g)
-    total += a.offset
     for b in range(a.n.shape[0]):
         densities(a.g[b], a.c[b], m, f, rates, d, s)
         times, counted = a.n[b], a.counted[b]
@@ -286,7 +285,11 @@ def evaluate(a, x, g, h):  # type: ignore[no-untyped-def]
                 if times[i] > 0.0 or r[i] < 0.0 or r[i] != r[i]:
                     return np.inf
                 r[i] = 1.0
-            total += counted[i] * r[i] - times[i] * math.log(r[i])
+            if counted[i] > 0.0:
+                more = r[i] - times[i]
+                total += more - (times[i] * math.log1p(more / times[i]) if times[i] > 0.0 else 0.0)
+            else:
+                total -= times[i] * math.log(r[i])
             pull[i], weight[i] = counted[i] - times[i] / r[i], times[i] / (r[i] * r[i])
         bend += product(pull, curved, ones)
         for k in range(SIZE):
@@ -406,11 +409,18 @@ def best(a, x, frozen):  # type: ignore[no-untyped-def]
     return f, status
 
 
+@njit(internal=True)
+def followed(f, lines, line, i):  # type: ignore[no-untyped-def]
+    """Whether one of the first `line` of lines (L, K) has the value f at point i."""
+    return np.any(np.abs(lines[:line, i] - f) < SAME)
+
+
 @njit()
 def curve(a, x, frozen, mus, out):  # type: ignore[no-untyped-def]
     """F at the points mus (K,), ascending, nuisances profiled outwards from x: out (K,), NaN where it fails.
 
-    Other valleys are followed from both ends inwards, until the two are one, and the lower counts.
+    Other valleys are followed from both ends inwards, until they are one that was followed, and the lowest counts. One
+    whose own minimum is above all points cannot be the lower one at any.
     """
     s = room()
     start = int(np.searchsorted(mus, x[0]))
@@ -426,17 +436,27 @@ def curve(a, x, frozen, mus, out):  # type: ignore[no-untyped-def]
                 f, status = fit(a, y, True, frozen, s)
             out[i] = f if status == CONVERGED else np.nan
             i += way
+    lines = np.full((1 + 2 * STARTS, mus.size), np.nan)
+    lines[0] = out
+    line, top = 0, out.max()
     for start in range(STARTS):
+        y = x.copy()
+        if elsewhere(y, start, frozen):
+            f, status = fit(a, y, False, frozen, s)
+            if status == CONVERGED and f > top:
+                continue
         for end, way in ((0, 1), (mus.size - 1, -1)):
             y = x.copy()
             if not elsewhere(y, start, frozen):
                 continue
+            line += 1
             i = end
             while 0 <= i < mus.size:
                 y[0] = mus[i]
                 f, status = fit(a, y, True, frozen, s)
-                if status != CONVERGED or abs(out[i] - f) < SAME:
+                if status != CONVERGED or followed(f, lines, line, i):
                     break
+                lines[line, i] = f
                 out[i] = min(f, out[i]) if out[i] == out[i] else f
                 i += way
 

@@ -75,9 +75,8 @@ class Likelihood:
         rows = kernel.blocks(np.concatenate([events.g, yields]), coefficients, times)
         counted = np.zeros(rows[2].size)
         counted[len(events.n) : len(times)] = 1.0
-        offset = float(np.sum(np.where(n > 0, n * np.log(np.maximum(n, 1.0)), 0.0) - n))
         self.arrays = kernel.Arrays(
-            *rows, counted.reshape(rows[2].shape), offset, surface, REACH, TOP, EDGE,
+            *rows, counted.reshape(rows[2].shape), surface, REACH, TOP, EDGE,
             np.array([PRIORS[name].sigma for name in SCALES]), low, high,
         )  # fmt: skip
 
