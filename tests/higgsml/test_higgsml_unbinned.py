@@ -16,11 +16,11 @@ from scipy.stats import norm
 
 from bumpfit import higgsml
 from bumpfit.errors import InputError
-from bumpfit.higgsml import method
+from bumpfit.higgsml import counted, method
 from bumpfit.higgsml import unbinned_kernel as kernel
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import FEATURES, matrix
-from bumpfit.higgsml.counted import Split, counts
+from bumpfit.higgsml.counted import Split, counts, scored, variance
 from bumpfit.higgsml.likelihood import Model, response_model
 from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen, errors_of
 from bumpfit.higgsml.network import INPUTS, inputs
@@ -280,7 +280,7 @@ def test_bins_of_the_counted_events_know_more_than_three_counts(fitted: Unbinned
     sample = Sample.of(templates, 2, 3)
     assert fitted.surrogate is not None and fitted.regions is not None
     three = counts(sample, Split(fitted.surrogate.posterior))
-    assert three.values.shape[1:] == (3, 4) and fitted.regions.bins > 10
+    assert three.values.shape[1:] == (3, 4) and fitted.regions.bins > 3
     np.testing.assert_allclose(fitted.regions.arrays.yields.sum(axis=0), three.values[0].sum(axis=0))
 
     def variance(model: Model) -> float:
@@ -292,6 +292,19 @@ def test_bins_of_the_counted_events_know_more_than_three_counts(fitted: Unbinned
     place = fitted.summaries(nominal.features)[:, 0].astype(int)
     yields = np.bincount(place, sample.weights[nominal.rows], minlength=3 + fitted.regions.bins)[3:]
     np.testing.assert_allclose(yields, fitted.regions.arrays.yields.sum(axis=1))
+
+
+def test_so_many_bins_as_the_simulation_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bins know more on mu and are followed less well: with perfect responses all are taken, here a quarter."""
+    learn, templates = parts(strong())
+    sample, others = Sample.of(templates, 2, 3), np.diag([1.0, *np.zeros(6)])
+    taken, of_taken, kept = scored(learn, sample, 40, 3, others)
+    two, of_two, kept_by_two = scored(learn, sample, 2, 3, others)
+    assert taken.count == 10 and two.count == 2 and kept_by_two < kept < 1
+    assert variance(of_taken, others) < variance(of_two, others)
+    monkeypatch.setattr(counted, "response_shift", lambda *_: 0.0)
+    perfect, _, all_kept = scored(learn, sample, 40, 3, others)
+    assert perfect.count == 40 and all_kept > kept
 
 
 @pytest.mark.parametrize("how", [{"bins": 0}, {"as_published": True}])

@@ -20,8 +20,9 @@ from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.network import Network, inputs
 from bumpfit.higgsml.regions import COUNTED, UNBINNED, group
 from bumpfit.higgsml.summary import STAGES, Summary, train_on
-from bumpfit.higgsml.templates import Sample, Templates, measure_templates, responses
+from bumpfit.higgsml.templates import Sample, Templates, measure_templates, response_shift, responses
 
+Floats = NDArray[np.float64]
 GROUPS = ("low_mt_soft", "high_mt")
 """Counted groups of events: at high transverse mass the two counted regions are one."""
 FINE, ENOUGH = 40, 20.0
@@ -115,14 +116,21 @@ def counts(sample: Sample, counted: Counted) -> Templates:
     )  # fmt: skip
 
 
-def scored(learn: pd.DataFrame, sample: Sample, most: int, seed: int) -> tuple[Scored, Templates, float]:
+def scored(
+    learn: pd.DataFrame, sample: Sample, most: int, seed: int, others: Floats
+) -> tuple[Scored, Templates, float]:
     """Bins of the counted events, at most so many.
+
+    Where simulated events are few, many bins know more on mu than they can keep: the smooth responses do not follow
+    single events that cross an edge. Of `most` bins, a half, a quarter, ... the number is taken for which the variance
+    of mu is the least, that of the imperfect responses included.
 
     Args:
         learn: the learners' events, which train the score.
         sample: the templates' events, which place the bins where little information on mu is lost.
         most: bins.
         seed: of the trees.
+        others: information on mu and the nuisances of the events that are not counted, (7, 7).
 
     Returns:
         The bins, their templates, and the share of the information of fine bins that they keep.
@@ -139,5 +147,20 @@ def scored(learn: pd.DataFrame, sample: Sample, most: int, seed: int) -> tuple[S
     fine = fine_bins(score(found.features[:, mine]), here[mine], signal, weights, FINE, ENOUGH, GROUPS)
     templates = counts(sample, Scored(score, fine))
     rates, slopes = response_model(templates.values[0], responses(templates)[0]).expected(1.0)
-    bins, place, kept = merged(fine, rates[0], slopes[0], most)
-    return Scored(score, bins), templates.merged(place, bins.count), kept
+    tried, number = [], most
+    while number >= len(GROUPS):
+        bins, place, kept = merged(fine, rates[0], slopes[0], number)
+        one = templates.merged(place, bins.count)
+        tried.append((variance(one, others), Scored(score, bins), one, kept))
+        number //= 2
+    _, bins_of, chosen, kept = min(tried, key=lambda each: each[0])
+    return bins_of, chosen, kept
+
+
+def variance(templates: Templates, others: Floats) -> float:
+    """Variance of mu by the counts and other information, with what imperfect responses of the counts add."""
+    response = responses(templates)[0]
+    rates, slopes = response_model(templates.values[0], response).expected(1.0)
+    information = (slopes[0] / rates[0][:, None]).T @ slopes[0] + np.diag([0.0, *np.ones(slopes.shape[2] - 1)])
+    shift = response_shift(templates, response, slopes[0], rates[0], others)
+    return float(np.linalg.pinv(information + others, hermitian=True)[0, 0]) * (1.0 + shift**2)

@@ -103,16 +103,16 @@ class Unbinned(Method):
         )  # fmt: skip
         g, c = self.surrogate(nominal.x, nominal.region)
         self.surface, deviation = surface(g, c, nominal.weights)
+        single = Likelihood(Events(g, c, nominal.weights), self.surface, None, []).value([1.0, *np.zeros(6)])[2]
+        single -= np.diag([0.0, *np.ones(6)])  # the constraints, which are there once
         if self.bins and not self.as_published:
-            self.counting, found, kept = scored(learn, sample, self.bins, seed)
+            self.counting, found, kept = scored(learn, sample, self.bins, seed, single)
         else:
             self.counting, kept = Split(posterior), None
             found = counts(sample, self.counting)
         response, worst = responses(found)
         self.regions = response_model(found.values[0], response)
         rates, slopes = self.regions.expected(1.0)
-        single = Likelihood(Events(g, c, nominal.weights), self.surface, None, []).value([1.0, *np.zeros(6)])[2]
-        single -= np.diag([0.0, *np.ones(6)])  # the constraints, which are there once
         self.report = {
             "counts": self.counting.count, "information_kept_in_counts": kept,
             "response_shift": response_shift(found, response, slopes[0], rates[0], single),
