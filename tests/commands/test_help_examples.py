@@ -33,7 +33,7 @@ NOT_RUN = {
     "higgsml score": "tests/commands/test_document_commands.py",
 }
 """Beginnings of examples that are not run, and why."""
-SLOW = ("fit hepdata", "limit", "higgsml coverage", "posterior", "compatibility", "interval", "impacts")
+SLOW = ("fit hepdata", "limit", "higgsml coverage", "higgsml fit", "posterior", "compatibility", "interval", "impacts")
 MORE = {"sensitivity": "-n 20", "gof": "--toys 40", "higgsml coverage": "--calibrate 50",
         "fit hepdata": "--scan-masses 4000:6000:1000"}  # fmt: skip
 """Options that make a command smaller, by its beginning."""

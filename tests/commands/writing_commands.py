@@ -37,7 +37,7 @@ FEW = "--set models=1 --set iterations=5"
 CASES = {
     "run": Case("run {events} --background {table} --quick --iterations 0 --workers 1", {"--out": "out"}, slow=True),
     "score": Case("score {events} --background {table} --workers 1", {"--out": "out.csv"}, slow=True),
-    "build": one("build {scored} --keep 0.01", figure="f.png"),
+    "build": one("build {scored} --keep 0.01", figure="f.png", slow=True),
     "convert": Case("convert {workspace} OUT --to hs3", {"OUT": "out.json"}),
     "convert xml": Case("convert {workspace} OUT --to xml", {"OUT": "out.xml"}),
     "combine": one("combine {workspace} {other}"),
@@ -59,7 +59,7 @@ CASES = {
     "impacts": one("impacts {workspace}", figure="f.png"),
     "gof": one("gof {workspace}"),
     "contour": one("contour {workspace} mu xs --level 0.68 --points 8", figure="f.png"),
-    "toys": one("toys {workspace} -n 200 --workers 1", "out.parquet", figure="f.png", report="r.html"),
+    "toys": one("toys {workspace} -n 200 --workers 1", "out.parquet", figure="f.png", report="r.html", slow=True),
     "toys to JSON": one("toys {workspace} -n 200 --workers 1"),
     "toys jobs": Case("toys {workspace} -n 2000 --submit slurm --shards 2", {"--out": "jobs"}),
     "interval": one("interval {workspace}"),

@@ -135,6 +135,7 @@ def test_a_descent_along_a_wall_ends_soon() -> None:
     assert max(found[4] for found in walled) < 120  # evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bins", "seed", "statistic", "mu", "toy"), [(5, 11, "tmu", 2.0, 575), (8, 11, "qtilde", 1.0, 77)]
 )

@@ -36,6 +36,7 @@ def joint(n_signal: int, seed: int = 1, n: int = 12_000, m: int = 8_000) -> tupl
     return joint_spectra((data, falling(m, rng)), ranks, (0.1, 0.03), SPAN, SETTINGS, seed=seed)
 
 
+@pytest.mark.slow
 def test_a_peak_without_sidebands_is_found_at_its_mass_with_its_events() -> None:
     rng = np.random.default_rng(1)
     assert not spectrum_test("alone", falling(12_000, rng), 1.0, SPAN).usable
