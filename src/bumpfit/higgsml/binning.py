@@ -16,6 +16,9 @@ REGIONS = ("no_jet", "jets", "vbf", "high_mt")
 """lepton-MET transverse mass above 70 GeV; below it: two jets above 50 and 30 GeV, other events with jets, without."""
 HIGH_MT, LEADING, SUBLEADING = 70.0, 50.0, 30.0
 
+FINE, ENOUGH = 40, 20.0
+"""The usual fine bins of a region, and the effective simulated events that each needs."""
+
 
 def region(features: NDArray[np.float32]) -> NDArray[np.int64]:
     """Place of each event's region in `REGIONS`, events (28, N)."""

@@ -15,19 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bumpfit.higgsml.bias import biased
-from bumpfit.higgsml.binning import Bins, fine_bins, merged
+from bumpfit.higgsml.binning import ENOUGH, FINE, Bins, fine_bins, merged
 from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.network import Network, inputs
 from bumpfit.higgsml.regions import COUNTED, UNBINNED, group
 from bumpfit.higgsml.summary import STAGES, Summary, train_on
-from bumpfit.higgsml.templates import Sample, Templates, measure_templates, response_shift, responses
+from bumpfit.higgsml.templates import Sample, Templates, covariance_of, measure_templates, response_shift, responses
 
 Floats = NDArray[np.float64]
 GROUPS = ("low_mt_soft", "high_mt")
 """Counted groups of events: at high transverse mass the two counted regions are one."""
-FINE, ENOUGH = 40, 20.0
-"""Fine bins of a group, and the effective simulated events that each needs, as `binned` has them."""
-
 WORTH = 1.04
 """Times the least variance of mu for which fewer bins are taken: 2 % of its error."""
 
@@ -165,6 +162,5 @@ def variance(templates: Templates, others: Floats) -> float:
     """Variance of mu by the counts and other information, with what imperfect responses of the counts add."""
     response = responses(templates)[0]
     rates, slopes = response_model(templates.values[0], response).expected(1.0)
-    information = (slopes[0] / rates[0][:, None]).T @ slopes[0] + np.diag([0.0, *np.ones(slopes.shape[2] - 1)])
     shift = response_shift(templates, response, slopes[0], rates[0], others)
-    return float(np.linalg.pinv(information + others, hermitian=True)[0, 0]) * (1.0 + shift**2)
+    return float(covariance_of(slopes[0], rates[0], others)[0, 0]) * (1.0 + shift**2)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import InputError
 from bumpfit.higgsml.bias import biased
-from bumpfit.higgsml.binning import Bins, fine_bins, merged, region
+from bumpfit.higgsml.binning import ENOUGH, FINE, Bins, fine_bins, merged, region
 from bumpfit.higgsml.columns import LUMINOSITY, PROCESSES, checked
 from bumpfit.higgsml.likelihood import Model, measure, response_model
 from bumpfit.higgsml.measurement import Measurement
@@ -51,8 +51,8 @@ class Binned(Method):
 
     kind = "binned"
     bins: int = 60
-    fine: int = 40
-    enough: float = 20.0
+    fine: int = FINE
+    enough: float = ENOUGH
     loose: float = STAGES.loose
     first_trees: int = STAGES.first_trees
     trees: int = STAGES.trees

@@ -212,12 +212,18 @@ def response_shift(
         weighted by their prior.
     """
     weighted = slopes / np.maximum(variance, 1e-300)[:, None]
-    information = weighted.T @ slopes + np.diag([0.0, *np.ones(slopes.shape[1] - 1)])
-    covariance = np.linalg.pinv(information if others is None else information + others, hermitian=True)
+    covariance = covariance_of(slopes, variance, others)
     shifts = (missed(templates, response) @ weighted @ covariance)[:, 0] / np.sqrt(covariance[0, 0])
     at = np.array(templates.at)
     prior = np.exp(-0.5 * (at[:, 0] ** 2 + at[:, 1] ** 2)) * (np.abs(at[:, :2]).max(axis=1) <= 2.0)
     return float(np.sqrt(np.average(shifts**2, weights=prior)))
+
+
+def covariance_of(slopes: Floats, variance: Floats, others: Floats | None = None) -> Floats:
+    """Covariance of mu and the nuisances (1 + K, 1 + K), of bins: arguments as of `response_shift`."""
+    information = (slopes / np.maximum(variance, 1e-300)[:, None]).T @ slopes
+    information += np.diag([0.0, *np.ones(slopes.shape[1] - 1)])
+    return np.asarray(np.linalg.pinv(information if others is None else information + others, hermitian=True))
 
 
 def _fit(terms: Floats, values: Floats) -> Floats:
