@@ -158,7 +158,7 @@ def train(
     score = first.raw(x)
     cut = weighted_quantile(score[~signal], weights[~signal], 1.0 - how.loose)
     for own in (score[signal], score[~signal]):  # as loose as the second stage needs
-        cut = min(cut, float(np.nextafter(np.sort(own)[-min(FEW, len(own))], -np.inf)))
+        cut = min(cut, float(np.nextafter(np.sort(own)[-FEW], -np.inf)))
     passing = score > cut
     rows = np.flatnonzero(passing)
     second = _stage(x[rows], signal[rows], weights[rows], how.trees, how.leaves, how.learning_rate, seed + 1)
@@ -175,10 +175,12 @@ def train_on(
 ) -> Summary:
     """`train` on the events of a table that pass at the nominal point, and of these on the `wanted` ones."""
     found = biased(matrix(table))
-    keep = np.ones(len(found.rows), dtype=bool) if wanted is None else wanted(found.features)
-    rows = found.rows[keep]
+    features, rows = found.features, found.rows
+    if wanted is not None:
+        keep = wanted(features)
+        features, rows = features[:, keep], rows[keep]
     signal = process_index(table[PROCESS])[rows] == 0
-    return train(found.features[:, keep], signal, table[WEIGHTS].to_numpy(np.float64)[rows], how, seed)
+    return train(features, signal, table[WEIGHTS].to_numpy(np.float64)[rows], how, seed)
 
 
 def _stage(
