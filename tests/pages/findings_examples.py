@@ -195,7 +195,7 @@ def nothing(overall: float = 0.4) -> Told:
         p_value=PValue(0.1, overall, 1.28, float(norm.isf(overall)), RANKS, 0.0, 1, 2000, 0.01),
         n_signal=SignalYield(0.0, 0.0, 40.0, "template fit of a generic signal"), n_signal_upper_limit_95=66.0,
         signal_percent=0.0, mass_spectrum_fit={"usable": False}, iterations=(),
-        checks=(Check("the m_JJ spectrum can be tested alone (sidebands)", None, NO_SIDEBANDS),),
+        checks=(Check("the m_JJ spectrum can be tested", None, NO_SIDEBANDS),),
     )  # fmt: skip
     return dataclasses.replace(
         found, answers=answers, test=test, verdict="nothing", particles=(), first=None, updated=None,

@@ -243,6 +243,20 @@ def test_failed_sidebands_are_said_once_among_the_limitations() -> None:
     assert sum(NO_SIDEBANDS in entry for entry in lists[0].entries) == 1
 
 
+def test_spectra_that_are_fitted_with_the_background_table_are_said_to_be() -> None:
+    found = claimed()
+    spectra = tuple(dataclasses.replace(s, table=np.full(len(s.counts), 20.0)) for s in found.spectra)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawings, "embedded", tiny)
+        joint = markdown.render(present.document(dataclasses.replace(found, spectra=spectra)))
+    told, alone = "data and background table are fitted together", "does not use the background table"
+    assert told in joint and alone not in joint
+    assert "to data and table added up" in joint and "fitted without signal" not in joint
+    assert "with sidebands the mass spectrum becomes a second test" in joint
+    apart = markdown.render(drawn("claimed"))
+    assert alone in apart and told not in apart and "fitted without signal" in apart
+
+
 @pytest.mark.parametrize(
     ("p", "expected"),
     [

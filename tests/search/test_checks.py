@@ -27,7 +27,9 @@ def test_background_shape_counts_its_looks(p: float, passed: bool) -> None:
 
 def test_sidebands() -> None:
     one = checks.sidebands((spectrum(usable=False), spectrum()))
-    assert one.passed and one.numbers["usable"] == 1 and one.numbers["reason"] == ""
+    assert one.passed and one.numbers["usable"] == 1 and one.numbers["reason"] == "" and not one.numbers["with_table"]
+    joint = dataclasses.replace(spectrum(), table=np.ones(3))
+    assert checks.sidebands((joint,)).numbers["with_table"]
     none = checks.sidebands((spectrum(usable=False),))
     assert none.passed is None and none.numbers["reason"] == "too narrow"
 

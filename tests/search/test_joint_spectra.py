@@ -65,6 +65,20 @@ def test_workspaces_of_both_forms_hold_the_same_likelihood(tmp_path: Path) -> No
         assert read(tmp_path / f"{name}.json").twice_nll(found.values) == pytest.approx(found.twice_nll, abs=1e-4)
 
 
+def test_the_error_of_a_yield_that_is_most_of_its_spectrum_is_that_of_the_fit_of_its_workspace() -> None:
+    """300 of 540 events are signal: beside them the background is far below the fit without a signal."""
+    rng = np.random.default_rng(3)
+    data = np.r_[falling(12_000, rng), np.clip(rng.normal(3500, 70, 300), *SPAN)]
+    ranks = np.r_[rng.random(12_000), 0.02 * rng.random(300)], rng.random(8_000)
+    test = joint_spectra((data, falling(8_000, rng)), ranks, (0.02,), SPAN, SETTINGS, seed=1)[-1]
+    assert test.workspace is not None and test.counts.sum() > 500
+    from bumpfit.inference import fit
+
+    found = fit(read(test.workspace))
+    assert test.n_signal == pytest.approx(found.values["mu"], rel=0.02)
+    assert test.n_signal_error == pytest.approx(found.errors["mu"], rel=0.15)
+
+
 def test_pyhf_reads_the_workspace() -> None:
     pyhf = pytest.importorskip("pyhf")
     warnings.simplefilter("ignore", DeprecationWarning)  # pyhf's own use of jsonschema

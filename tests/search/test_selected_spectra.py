@@ -1,5 +1,6 @@
 """Small spectra: errors with a closed form, trials of a scan and of several spectra, limits and intervals."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.stats import norm
 from small_records import events, spectrum
 
 from bumpfit import toys
+from bumpfit.search import falling as falling_background
 from bumpfit.search import spectra
 from bumpfit.search import spectrum as scan
 from bumpfit.search.config import SearchConfig
@@ -36,10 +38,13 @@ def test_errors_by_hand() -> None:
     rate, basis, signal = np.array([100.0, 300.0]), np.ones((2, 1)), np.array([0.5, 0.0])
     assert scan.error_inflation(rate, basis, signal) == pytest.approx(np.sqrt(400 / 300))
     model = toys.LogLinear(rate, basis, signal[None], (0.0, np.inf), observed=rate)
-    assert scan.yield_errors(model, np.zeros(1)) == pytest.approx(np.sqrt(100 * 400 / 300) / 0.5)
-    # with 60 events of signal: information 1 / 130 [[.25, 50], [50, 100^2]] and 300 for the background
+    found = falling_background.Scan(np.zeros(1), np.zeros(1), model)
+    assert scan.yield_errors(found) == pytest.approx(np.sqrt(100 * 400 / 300) / 0.5)
+    # 30 of 130 events are the signal's: information 1 / 130 [[.25, 50], [50, 100^2]] and 300 for the background
+    model = dataclasses.replace(model, rate=1.1 * rate, observed=np.array([130.0, 300.0]))
+    found = falling_background.Scan(np.zeros(1), np.full(1, 60.0), model)
     information = np.array([[0.25 / 130, 50 / 130], [50 / 130, 1e4 / 130 + 300]])
-    assert scan.yield_errors(model, np.full(1, 60.0)) == pytest.approx(np.sqrt(np.linalg.inv(information)[0, 0]))
+    assert scan.yield_errors(found) == pytest.approx(np.sqrt(np.linalg.inv(information)[0, 0]))
 
 
 def test_trials_of_a_scan(weak: SpectrumTest, strong: SpectrumTest) -> None:

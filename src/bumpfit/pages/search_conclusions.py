@@ -195,7 +195,7 @@ def next_steps(findings: Told) -> list[Block]:
     if findings.test is not None:
         entries += _more_data(findings)
     entries += _measure_better(findings) if findings.answers.claim else []
-    if findings.spectra and not any(test.usable for test in findings.spectra):
+    if findings.spectra and not any(test.usable and test.table is None for test in findings.spectra):
         entries.append(
             "Take events outside of this mass window too: with sidebands the mass spectrum becomes a second test that "
             "does not need the background table."

@@ -225,9 +225,16 @@ def _spectrum(test: SpectrumTest, mass: str, everything: str, name: str = "") ->
         fit_name=f"Dijet function, {test.n_parameters} parameters",
         signal_name=f"Signal at {test.mass:.0f} GeV" if test.mass else "Signal",
         note=test.name,
+        table=None if test.table is None or test.fitted is None else test.table,
     )
     text = f"Mass spectrum, {what}: {count(float(test.counts.sum()))} events"
-    if test.fitted is not None:
+    if test.fitted is not None and test.table is not None:
+        text += (
+            f", with the function that describes them and the {count(float(test.table.sum()))} of the background table "
+            f"(drawn scaled to the data) without signal: p = {probability(test.goodness_p)} for both added up, which "
+            "does not see a difference between them"
+        )
+    elif test.fitted is not None:
         text += f", fitted without signal (p = {probability(test.goodness_p)})"
     text += "."
     if test.usable and test.mass is not None and test.p_local is not None:

@@ -12,6 +12,7 @@ from bumpfit.pages.search_terminal import upper_bound, verdict_title
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
 from bumpfit.report.rounding import count, interval, measured, probability, relation, significant, z_value
 from bumpfit.scoring import Average, Classifier
+from bumpfit.search.spectra import with_table
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.two_sample import SelectionResult
 from bumpfit.search.windows import Window
@@ -405,10 +406,16 @@ def second_test(findings: Told) -> list[Block]:
         "TeV, integrated over the bins; an F-test chooses the number of parameters. The statistic is q_{0} of the "
         "profile likelihood (Cowan et al., Eur. Phys. J. C 71 (2011) 1554) with asymptotic p-values. "
     )
-    if findings.test is not None:
+    joint = with_table(tests)
+    if joint:
+        text += (
+            "Without sidebands a free function would follow the peak, so that data and background table are fitted "
+            "together: one function times a free ratio of the tables describes both; only the data may have a peak. "
+        )
+    elif findings.test is not None:
         text += "This test does not use the background table, but to find where the spectrum is smooth. "
     blocks.append(Paragraph(text + _spectrum_result(findings, usable)))
-    blocks.append(_spectrum_table(tests))
+    blocks.append(_spectrum_table(tests, joint=joint))
     scan = drawings.mass_scan(findings)
     if scan is not None:
         blocks.append(scan)
@@ -443,7 +450,7 @@ def _spectrum_result(findings: Told, usable: list[SpectrumTest]) -> str:
     return text + " masses and spectra). {@scan} shows the scan, {@spectrum_table} the spectra."
 
 
-def _spectrum_table(tests: tuple[SpectrumTest, ...]) -> Table:
+def _spectrum_table(tests: tuple[SpectrumTest, ...], *, joint: bool) -> Table:
     rows = []
     for test in tests:
         signal = "—"
@@ -465,8 +472,9 @@ def _spectrum_table(tests: tuple[SpectrumTest, ...]) -> Table:
         )
     return Table(
         "spectrum_table",
-        "Spectra: fit of the dijet function alone (goodness of fit p), factor by which the free background inflates "
-        "the error of a peak's yield, and the largest excess. A dash: no test.",
+        f"Spectra: fit of the dijet function without a peak{' to data and table added up' if joint else ''} (goodness "
+        "of fit p), factor by which the free background inflates the error of a peak's yield, and the largest excess. "
+        "A dash: no test.",
         ("Spectrum", "Events", "Parameters", "Fit p", "Inflation", "Mass [GeV]", "Signal", "Local p", "Local Z"),
         tuple(rows),
         numeric=(1, 2, 3, 4, 5, 6, 7, 8),

@@ -158,7 +158,7 @@ def check(found: Check) -> tuple[str, str]:
             )
             return "selected background keeps its m_JJ shape", detail
         case "sidebands":
-            return "the m_JJ spectrum can be tested alone (sidebands)", _sidebands(found)
+            return "the m_JJ spectrum can be tested", _sidebands(found)
         case "mass range":
             return "the dijet function describes the range that is searched", _range(n)
         case "features":
@@ -302,4 +302,7 @@ def _sidebands(found: Check) -> str:
     n = found.numbers
     if "inflation" in n:
         return f"error inflation {n['inflation']:.1f}"
-    return f"{n['usable']} of {n['spectra']} spectra can be tested" if found.passed else str(n["reason"])
+    if not found.passed:
+        return str(n["reason"])
+    how = "together with the background table, as there are no sidebands" if n["with_table"] else "by their sidebands"
+    return f"{n['usable']} of {n['spectra']} spectra, {how}"

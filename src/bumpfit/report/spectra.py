@@ -61,10 +61,12 @@ def spectrum(
     fit_name: str = "Background fit",
     signal_name: str = "Signal",
     note: str = "",
+    table: Array | None = None,
 ) -> Figure:
     """Events a bin with the fitted background and signal, shapes (B,), and pulls against the background-only fit.
 
-    Pulls are (data - fit) / sqrt(fit), where events are expected. Without a fit there is one panel.
+    Pulls are (data - fit) / sqrt(fit), where events are expected. Without a fit there is one panel. `table` are counts
+    of background alone, which are drawn with as many events as the data.
 
     Examples:
         >>> import numpy as np
@@ -78,6 +80,8 @@ def spectrum(
         stairs(main, fitted, edges, color=BLUE, label=fit_name)
     if signal is not None:
         stairs(main, signal, edges, color=VERMILION, linestyle="--", label=signal_name)
+    if table is not None and table.sum() > 0:
+        stairs(main, table * n.sum() / table.sum(), edges, color=BLUE, linestyle=":", label="Background table, scaled")
     main.set_ylabel("Events / bin")
     drawn = n if fitted is None else np.concatenate([n, np.maximum(fitted, 0.3)])
     event_scale(main, drawn if signal is None else np.append(drawn, signal.max()))

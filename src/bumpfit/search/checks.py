@@ -13,6 +13,7 @@ from bumpfit.search.findings import Check, Description, Further, ShapeCheck
 from bumpfit.search.local_ranks import correlations, decorrelated
 from bumpfit.search.mass_range import MassRange
 from bumpfit.search.sideband_test import SCULPTED, SidebandTest
+from bumpfit.search.spectra import with_table
 from bumpfit.search.spectrum import SpectrumTest
 from bumpfit.search.template import YieldFit
 from bumpfit.search.two_sample import SelectionResult
@@ -52,10 +53,11 @@ def background_shape(shapes: tuple[ShapeCheck, ...]) -> Check:
 
 
 def sidebands(spectra: tuple[SpectrumTest, ...]) -> Check:
-    """At least one m_JJ spectrum can be tested alone; where none can, the second test does not apply."""
+    """At least one m_JJ spectrum can be tested, alone or with the table; where none can, the second test has no say."""
     usable = sum(s.usable for s in spectra)
     reason = "" if usable else spectra[0].reason
-    return Check("sidebands", True if usable else None, {"usable": usable, "spectra": len(spectra), "reason": reason})
+    numbers = {"usable": usable, "spectra": len(spectra), "with_table": with_table(spectra), "reason": reason}
+    return Check("sidebands", True if usable else None, numbers)
 
 
 def fitted_range(found: MassRange, events: int) -> Check:

@@ -27,11 +27,23 @@ HIDDEN = 0.05
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scan:
-    """q0 and signal events at the masses of a scan, (K,), and the background beside the strongest signal, (B,)."""
+    """q0 and signal events at the masses of a scan, (K,); the backgrounds beside the signals, (K, B), if they fall."""
 
     q0: Array
     yields: Array
-    background: Array
+    model: toys.LogLinear
+    falling: Array | None = None
+
+    @property
+    def best(self) -> int:
+        """Place of the strongest signal."""
+        return int(np.argmax(self.q0))
+
+    def background(self, k: int) -> Array:
+        """The background beside signal k, (B,). Raises BumpfitError when no free one fits the data there."""
+        if self.falling is not None:
+            return np.asarray(self.falling[k])
+        return refitted(self.model.with_signal(self.model.signals[k]), float(self.yields[k]))[0].rate
 
 
 def peaks_by_itself(background: Array, edges: Array) -> bool:
@@ -48,12 +60,7 @@ def free_scan(model: toys.LogLinear) -> Scan | None:
     q0, yields = found.statistic[0], found.strength[0]
     if not np.isfinite(q0).all():
         return None
-    best = int(np.argmax(q0))
-    try:
-        background = refitted(model.with_signal(model.signals[best]), float(yields[best]))[0].rate
-    except BumpfitError:
-        return None
-    return Scan(q0, yields, background)
+    return Scan(q0, yields, model)
 
 
 def scan(model: toys.LogLinear, edges: Array) -> Scan | None:
@@ -63,9 +70,13 @@ def scan(model: toys.LogLinear, edges: Array) -> Scan | None:
     falls. None where a fit did not converge.
     """
     free = None if peaks_by_itself(model.rate, edges) else free_scan(model)
-    if free is not None and not peaks_by_itself(free.background, edges):
-        return free
-    return falling_scan(model, edges)
+    if free is None:
+        return falling_scan(model, edges)
+    try:
+        fits = not peaks_by_itself(free.background(free.best), edges)
+    except BumpfitError:
+        fits = False
+    return free if fits else falling_scan(model, edges)
 
 
 def falling_null(model: toys.LogLinear, edges: Array) -> Array | None:
@@ -90,7 +101,7 @@ def falling_scan(model: toys.LogLinear, edges: Array) -> Scan | None:
             return None
         q0[k], yields[k] = max(2 * (null[2] - found[2]), 0.0), found[1]
         backgrounds.append(_rate(model, found[0]))
-    return Scan(q0, yields, backgrounds[int(np.argmax(q0))])
+    return Scan(q0, yields, model, np.array(backgrounds))
 
 
 def _null(model: toys.LogLinear, widths: Array) -> tuple[Array, float, float] | None:

@@ -27,6 +27,7 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.histograms import Histogram, from_counts, mass_edges
 from bumpfit.law import estimate
 from bumpfit.normal import at_least
+from bumpfit.search.falling import free_scan
 from bumpfit.search.mass_range import SpectrumSettings, choose, fitted_around, goodness, scan_points
 from bumpfit.search.spectrum import SpectrumTest, error_inflation, upper_limits, yield_errors
 from bumpfit.shapes import LogLinear
@@ -148,17 +149,19 @@ def _dealt(slices: list[Array], made: list[tuple[int, _Joint]], number: int, rng
 
 def _filled(joint: _Joint, counts: Array, table: Array, largest: Array) -> SpectrumTest:
     """The answer of one selection; `largest` is the law of the largest significance of all selections."""
-    found = toys.engine(joint.model).fit_data(np.concatenate([counts, table])[None])
-    q0, yields = found.statistic[0], found.strength[0]
+    found = free_scan(joint.model)
     edges = joint.pooled.edges
     test = SpectrumTest(joint.name, joint.efficiency, False, "", edges, counts, table=table)
-    if not np.isfinite(q0).all():
+    if found is None:
         return dataclasses.replace(test, reason="the signal fits of the mass scan did not converge")
-    best = int(np.argmax(q0))
+    q0, yields, best = found.q0, found.yields, found.best
     z = float(np.sqrt(max(q0[best], 0.0)))
     hits = int((largest >= z * (1 - 1e-9)).sum())
     p_global, _ = estimate(hits, hits, len(largest), plain=True)
-    errors = yield_errors(joint.model, yields)
+    try:
+        errors = yield_errors(found)
+    except BumpfitError as failure:
+        return dataclasses.replace(test, reason=str(failure))
     limits = upper_limits(joint.model, yields + 2 * errors)
     z_global, n, error = float(norm.isf(p_global)), float(yields[best]), float(errors[best])
     assert isinstance(joint.order.shape, LogLinear)

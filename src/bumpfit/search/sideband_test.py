@@ -147,7 +147,7 @@ def sideband_test(
             scan = scan_of(found, spectrum) if isinstance(found, Scannable) else None
             if isinstance(found, Scannable) and scan is not None:
                 number, error = _expected(found, region)
-                peak = int(np.argmax(scan.q0))
+                peak = scan.best
                 selection = dataclasses.replace(
                     selection, n_background=number, background_error=error, mass=float(found.masses[peak]),
                     z_local=float(np.sqrt(scan.q0[peak])),

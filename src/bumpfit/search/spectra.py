@@ -60,6 +60,11 @@ def selected_spectra(
     return joint if any(test.usable for test in joint) else tuple(results)
 
 
+def with_table(spectra: tuple[SpectrumTest, ...]) -> bool:
+    """Whether the spectra have no sidebands and are fitted together with those of the background table."""
+    return any(test.table is not None for test in spectra)
+
+
 def combined(spectra: tuple[SpectrumTest, ...]) -> SpectraTest | None:
     """The second p-value of a search; None where no spectrum can be tested."""
     usable = [s for s in spectra if s.usable]

@@ -227,12 +227,14 @@ def scanned(prepared: Scannable, found: falling.Scan | None, settings: SpectrumS
     masses, inflation = prepared.masses, prepared.inflation
     if found is None:
         return dataclasses.replace(test, reason="the signal fits of the mass scan did not converge")
-    q0, yields = found.q0, found.yields
-    best = int(np.argmax(q0))
+    q0, yields, best = found.q0, found.yields, found.best
     log_local = float(log_ndtr(-np.sqrt(q0[best])))
     log_global = min(0.0, log_local + float(np.log(len(masses))))
     z_global = significance_of_log(log_global)
-    errors = yield_errors(model, yields)
+    try:
+        errors = yield_errors(found)
+    except BumpfitError as failure:
+        return dataclasses.replace(test, reason=str(failure))
     number, error = float(yields[best]), float(errors[best])
     limits = upper_limits(model, yields + 2 * errors)
     peak = _peak(histogram, order, float(masses[best]), number, float(q0[best]), settings)
@@ -273,13 +275,16 @@ def scan_of(prepared: Scannable, settings: SpectrumSettings) -> falling.Scan | N
     return falling.scan(prepared.model, prepared.histogram.edges)
 
 
-def yield_errors(model: toys.LogLinear, yields: Array) -> Array:
-    """Errors of the yields with a free background: Fisher information at the counts that are fitted, shape (K,)."""
-    result = np.empty(len(yields))
-    for k, (signal, number) in enumerate(zip(model.signals, yields, strict=True)):
-        expected = model.rate + max(number, 0.0) * signal
-        design = np.column_stack([signal, model.rate[:, None] * model.basis])
-        result[k] = _first_error(design, expected)
+def yield_errors(found: falling.Scan) -> Array:
+    """Errors of the yields with a free background: Fisher information at the fit with each signal, shape (K,).
+
+    Raises BumpfitError when no background fits the data beside a signal.
+    """
+    result = np.empty(len(found.yields))
+    for k, (signal, number) in enumerate(zip(found.model.signals, found.yields, strict=True)):
+        rate = found.background(k)
+        design = np.column_stack([signal, rate[:, None] * found.model.basis])
+        result[k] = _first_error(design, rate + max(number, 0.0) * signal)
     return result
 
 
