@@ -7,10 +7,15 @@ has taken the events of the signal, and no held fit that a limit needs lies belo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from bumpfit import inference
+from bumpfit.inference import fit, interval, scan
 from bumpfit.inference.histfactory import Problem
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import Model, build, read
@@ -159,3 +164,49 @@ def test_no_impacts_on_a_strength_that_another_yield_replaces() -> None:
     assert found.error is None
     assert {(row.up, row.down, row.prefit_up, row.prefit_down) for row in found.impacts} == {(None, None, None, None)}
     assert "do not determine mu2, mu" in found.notes[0]
+
+
+COUPLING = {"a": (8.0, 60.0, 1.2, 1.1), "b": (20.0, 90.0, -0.9, 0.6), "c": (30.0, 150.0, 0.4, 0.5)}
+"""Signal, background, and what interference and square add for a coupling."""
+
+
+def interfering(start: float) -> Model:
+    """Yields that are parabolas of a coupling, as of an operator that interferes; the data of 1.8, rounded."""
+    spec: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for name, (s, b, one, two) in COUPLING.items():
+        parabola = build.modifier("normformula", f"f_{name}", f"1 + {one} * g + {two} * g^2")
+        spec[name] = [build.sample("s", [s], parabola), build.sample("b", [b])]
+        data[name] = [round(b + s * (1 + one * 1.8 + two * 1.8**2))]
+    return read(build.workspace(spec, data, "g", {"g": {"bounds": [[-6.0, 6.0]], "inits": [start]}}))
+
+
+def parabolas(g: Any, counts: Sequence[float]) -> Any:
+    """-2 ln L of couplings, written out."""
+    total = np.zeros_like(g)
+    for (s, b, one, two), n in zip(COUPLING.values(), counts, strict=True):
+        total -= 2 * poisson.logpmf(n, b + s * (1 + one * g + two * g**2))
+    return total
+
+
+@pytest.mark.parametrize("start", [-5.0, -1.0, 0.5, 4.0])
+def test_fits_and_toys_see_both_sides_of_a_formula(start: float) -> None:
+    model, grid = interfering(start), np.linspace(-6.0, 6.0, 120_001)
+    counts = model.split()[0].tolist()
+    line = parabolas(grid, counts)
+    best = fit(model)
+    assert best.twice_nll == pytest.approx(line.min(), abs=1e-6)
+    assert best.values["g"] == pytest.approx(grid[line.argmin()], abs=1e-3)
+    found = interval(model)
+    assert found.best == pytest.approx(best.values["g"], abs=1e-4)
+    for end in (found.low, found.high):
+        assert end is not None
+        assert parabolas(np.array([end]), counts)[0] - line.min() == pytest.approx(1.0, abs=1e-3)
+    assert scan(model, points=[-2.0]).delta_twice_nll[0] == pytest.approx(
+        parabolas(np.array([-2.0]), counts)[0] - line.min(), abs=1e-3
+    )
+    engine = HistFactoryEngine(model, "g", model.array({"g": 1.8}), "tmu", 1.8, -2.0)
+    toys = engine.data(np.arange(5), 3)
+    for toy, t in zip(toys, engine.fit_data(toys).statistic[:, 0], strict=True):
+        line = parabolas(grid, toy.tolist())
+        assert t == pytest.approx(parabolas(np.array([-2.0]), toy.tolist())[0] - line.min(), abs=1e-3)

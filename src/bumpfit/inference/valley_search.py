@@ -1,5 +1,6 @@
 """The lowest of several minima: fits from the dips of -ln L around those that are known, along one-sided systematics,
-beside lopsided ones, with free yields that have changed places, and with factors that had gone to zero.
+beside lopsided ones, with free yields that have changed places, with factors that had gone to zero, and on all sides of
+curved formulas.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.newton import BENDING, GONE
 from bumpfit.inference.screen import LARGEST, MARGIN, Screen
-from bumpfit.inference.valleys import EVERY_SIDE, dips, effects_of, mirrors
+from bumpfit.inference.valleys import EVERY_SIDE, curved_steps, dips, effects_of, mirrors, turns
 from bumpfit.inference.walls import Walled, along_walls
 from bumpfit.likelihood import Floats, Minimum
 from bumpfit.types import Flags
@@ -67,6 +68,7 @@ class _Bending(Walled, Protocol):
     @property
     def options(self) -> _Tolerant: ...
     def value(self, x: Floats) -> float: ...
+    def values(self, points: Floats) -> Floats: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ class Search:
         shown = self.shown(best)
         if shown is not best:
             best = self.deepest(shown)
-        return self.exchanged(self.beside(best))
+        return self.turned(self.exchanged(self.beside(best)))
 
     def shown(self, best: Minimum) -> Minimum:
         """The lowest of the minimum and those that a factor hides which has gone to zero.
@@ -158,6 +160,18 @@ class Search:
         far = sorted(far, key=lambda i: -bend[i])[:MOST_PULLED]
         for begin in dips(p.value, self._lines(best.x), best.x, tuple(far), self.centre, self.width) if far else ():
             best = self._lower(best, begin, "another valley")
+        return best
+
+    def turned(self, best: Minimum) -> Minimum:
+        """The lowest of the minimum and those on other sides of a curved formula, as of a parabola."""
+        p = self.problem
+        curved = tuple(i for i in effects_of(p.model).curved if p.free[i])
+        lower = None if curved else best
+        while lower is not best:
+            lower = best
+            steps = curved_steps(curved, lower.x, p.low, p.high)
+            for begin in turns(p.values, lower.x, steps, p.low, p.high):
+                best = self._lower(best, begin, "another side of a formula")
         return best
 
     def _lower(self, best: Minimum, start: Floats, what: str) -> Minimum:

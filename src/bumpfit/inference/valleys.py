@@ -16,8 +16,10 @@ import numpy as np
 
 from bumpfit.inference.lines import Lines
 from bumpfit.likelihood import Floats
+from bumpfit.types import Flags
 from bumpfit.workspace import Model
 from bumpfit.workspace.arrays import LINEAR
+from bumpfit.workspace.formula import PARAMETER
 from bumpfit.workspace.vectorised import layout_of
 
 FLUCTUATION = 5.0
@@ -27,6 +29,14 @@ ALONG = (-3.0, -2.5, -2.0, -1.5, -1.25, -1.0, -0.8, -0.6, -0.45, -0.3, -0.15, 0.
 """Standard deviations of a one-sided parameter at which its line is looked at for dips."""
 TAKEN = 0.5
 """Part of the events of a factor from which on a systematic may take its place where it is zero."""
+STRAIGHT, NEARER = 33, 32
+"""Places along parameters of curved formulas: so many evenly over the range, and so many to each side, from half of the
+range on, each 1.4 times nearer than the one before.
+"""
+TOGETHER = 16
+"""Directions in which several such parameters are looked along together."""
+FAR = 10.0
+"""What stands for the length of a range without an end, in units of the parameter's size, at least 1."""
 EVERY_SIDE = 4
 """Up to this many one-sided parameters start on all combinations of their sides, more are mirrored one by one."""
 
@@ -89,6 +99,18 @@ class Effects:
         ratio = np.divide(sums[2], sums[:2], out=np.full((2, c.n_parameters), np.inf), where=sums[:2] > 0)
         return np.where(sums[2] > 0, ratio, 0.0)
 
+    @cached_property
+    def curved(self) -> tuple[int, ...]:
+        """Parameters in which a formula is not linear: its slope has the parameter in it."""
+        c, found = self.model.compiled, set[int]()
+        for k, first in enumerate(c.program_first):
+            names = c.formula_parameter[c.formula_pointer[k] : c.formula_pointer[k + 1]]
+            for number, p in enumerate(names.tolist(), start=int(first) + 1):
+                steps = slice(c.program_pointer[number], c.program_pointer[number + 1])
+                if (c.program_argument[steps][c.program_code[steps] == PARAMETER] == p).any():
+                    found.add(p)
+        return tuple(sorted(found))
+
     def takes(self, i: int, factor: int) -> bool:
         """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""
         if (i, factor) not in self.known:
@@ -131,10 +153,54 @@ def dips(
         line = np.repeat(x[None, :], places.size, axis=0)
         line[:, i] = places
         inside = lines.heights(i, places) if i in lines.takes else [value(y) for y in line]
-        heights = np.array([np.inf, *inside, np.inf])
-        lower = (heights[1:-1] < heights[:-2]) & (heights[1:-1] <= heights[2:]) & (places != x[i])
-        result += list(line[lower])
+        result += _dips(line, np.array(inside), places != x[i])
     return result
+
+
+def turns(values: Callable[[Floats], Floats], x: Floats, steps: Floats, low: Floats, high: Floats) -> list[Floats]:
+    """Starts in valleys that lie beside x, (P,), along `steps` in the parameters of curved formulas, (D, P).
+
+    A parabola has the same value on both sides of its turning point, so that -ln L may have a minimum on each.
+    `values` gives -ln L at rows of parameters.
+    """
+    result: list[Floats] = []
+    for step in steps:
+        places = along_step(x, step, low, high)
+        line = np.where(step != 0.0, np.clip(x + places[:, None] * step, low, high), x)
+        result += _dips(line, values(line), places != 0.0)
+    return result
+
+
+def curved_steps(curved: tuple[int, ...], x: Floats, low: Floats, high: Floats) -> Floats:
+    """Where to look from x, (P,), along parameters of curved formulas: one by one, and several of them together, as
+    their minima may lie around a circle; steps as long as the ranges, (D, P).
+    """
+    places = np.array(curved, dtype=np.intp)
+    alone, few = np.eye(places.size), places.size > 1
+    together = np.random.default_rng(0).normal(size=(TOGETHER * few, places.size))
+    ends = np.where(np.isfinite(high - low), high - low, FAR * np.maximum(1.0, np.abs(x)))
+    steps = np.zeros((len(alone) + len(together), x.size))
+    steps[:, places] = np.vstack([alone, together]) * ends[places]
+    return steps
+
+
+def along_step(x: Floats, step: Floats, low: Floats, high: Floats) -> Floats:
+    """Places within the ranges, in lengths of the step, x itself being at 0: `STRAIGHT` over all of them and `NEARER`
+    to each side, ascending.
+    """
+    moved = step != 0.0
+    with np.errstate(invalid="ignore"):
+        ends = np.sort((np.vstack([low, high]) - x)[:, moved] / step[moved], axis=0)
+    first, last = max(-1.0, float(ends[0].max())), min(1.0, float(ends[1].min()))
+    nearer = 0.5 * (last - first) * 2.0 ** (-0.5 * np.arange(NEARER))
+    places = np.concatenate([np.linspace(first, last, STRAIGHT), -nearer, nearer, [0.0]])
+    return np.unique(np.clip(places, first, last))
+
+
+def _dips(line: Floats, inside: Floats, apart: Flags) -> list[Floats]:
+    """Points of a line, (T, P), that lie `apart` and lower than their neighbours."""
+    heights = np.array([np.inf, *np.where(np.isnan(inside), np.inf, inside), np.inf])
+    return list(line[(heights[1:-1] < heights[:-2]) & (heights[1:-1] <= heights[2:]) & apart])
 
 
 def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats) -> list[Floats]:

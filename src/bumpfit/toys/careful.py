@@ -13,7 +13,7 @@ from bumpfit.compiled import njit, record
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.newton import BENDING, GONE
-from bumpfit.inference.valleys import ALONG, FLUCTUATION, effects_of
+from bumpfit.inference.valleys import ALONG, FLUCTUATION, NEARER, STRAIGHT, curved_steps, effects_of
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.types import Flags, Floats, Integers
 from bumpfit.workspace import Model
@@ -30,6 +30,7 @@ In a published likelihood (ATLAS sbottom A) 5 % of the toys end in a higher mini
 0.3 % with five reflections more, as measured by a hundred starts.
 """
 PLACES = np.array(ALONG)
+EVENLY, CLOSER = np.linspace(0.0, 1.0, STRAIGHT), 0.5 * 2.0 ** (-0.5 * np.arange(NEARER))
 
 
 @record
@@ -45,6 +46,7 @@ class Elsewhere(NamedTuple):
     one_sided: Flags  # (Q,) for which the lanes have starts
     loose: Integers  # (L,) free yields without a constraint, where one may end at its range in place of another
     poi: int
+    steps: Floats  # (D, P) along parameters of curved formulas, first one by one (`valleys.curved_steps`)
 
 
 def elsewhere(problem: Problem, poi: int, values: Floats, information: Floats, free: Integers) -> Elsewhere:
@@ -64,11 +66,13 @@ def elsewhere(problem: Problem, poi: int, values: Floats, information: Floats, f
     near = np.zeros(c.n_parameters, dtype=np.bool_)
     near[free] = values[free] - problem.low[free] < FLUCTUATION * errors
     loose = [i for i, q in enumerate(problem.model.parameters) if problem.free[i] and q.constraint == "none"]
+    curved = tuple(i for i in effects_of(problem.model).curved if problem.free[i])
     able = any(near[i] for i in loose if i != poi)
     return Elsewhere(
         along=p.astype(np.int64), aux=c.normal_aux[chosen].astype(np.int64), width=c.normal_sigma[chosen],
         below=below[p], above=above[p], bent=bent[p], one_sided=problem.model.one_sided[p],
         loose=np.array([i for i in loose if i == poi or near[i]] if able else [], dtype=np.int64), poi=poi,
+        steps=curved_steps(curved, values, problem.low, problem.high),
     )  # fmt: skip
 
 
@@ -115,6 +119,61 @@ def dips(begin, k, free, main, aux, m, e, starts):  # type: ignore[no-untyped-de
 
 
 @njit(internal=True, plain=True)
+def turns(begin, step, low, high, main, aux, m, starts):  # type: ignore[no-untyped-def]
+    """Fill rows of `starts` with the places along a step where -ln L dips, and return how many (`valleys.turns`)."""
+    first, last = -1.0, 1.0
+    for p in range(begin.size):
+        if step[p] != 0.0:
+            one, other = (low[p] - begin[p]) / step[p], (high[p] - begin[p]) / step[p]
+            first, last = max(first, min(one, other)), min(last, max(one, other))
+    nearer = (last - first) * CLOSER
+    places = np.concatenate((first + (last - first) * EVENLY, -nearer, nearer, np.zeros(1)))
+    places = np.unique(np.minimum(np.maximum(places, first), last))
+    shifted, factor, rate = np.empty(m.nominal.size), np.empty(m.nominal.size), np.empty(m.n_bins)
+    shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
+    heights = np.full(places.size + 2, np.inf)
+    line = np.empty((places.size, begin.size))
+    for i in range(places.size):
+        line[i] = begin
+        for p in range(begin.size):
+            if step[p] != 0.0:
+                line[i, p] = min(max(begin[p] + places[i] * step[p], low[p]), high[p])
+        rates(line[i], m, rate, shifted, factor, shift, scale)
+        height = objective(line[i], main, aux, m, rate)
+        heights[i + 1] = np.inf if np.isnan(height) else height
+    n = 0
+    for i in range(places.size):
+        if heights[i + 1] < heights[i] and heights[i + 1] <= heights[i + 2] and places[i] != 0.0:
+            starts[n] = line[i]
+            n += 1
+    return n
+
+
+@njit(internal=True, plain=True)
+def _turned(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
+    """(x, value) of the lowest minimum on all sides of curved formulas, or of the given one."""
+    starts = np.empty((EVENLY.size + 2 * CLOSER.size + 1, x.size))
+    several = 0
+    for p in range(x.size):
+        if free[p] and np.any(e.steps[:, p] != 0.0):
+            several += 1
+    y, best, lower = x, value, True
+    while lower:
+        begin, lower = y, False
+        for k in range(e.steps.shape[0]):
+            step = np.where(free, e.steps[k], 0.0)
+            if not step.any() or (several < 2 and np.count_nonzero(e.steps[k]) > 1):
+                continue
+            for i in range(turns(begin, step, low, high, main, aux, m, starts)):
+                z, height, _, _, _, status = newton.minimise(
+                    starts[i], free, low, high, main, aux, m, TOLERANCE, ITERATIONS
+                )
+                if status == newton.CONVERGED and height < best - TOLERANCE:
+                    y, best, lower = z, height, True
+    return y, best
+
+
+@njit(internal=True, plain=True)
 def _lower(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
     """(x, value) of the lowest minimum that the starts of other minima lead to, or of the given one."""
     starts = np.empty((PLACES.size + 1, x.size))
@@ -158,7 +217,7 @@ def _lower(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyp
                 )
                 if status == newton.CONVERGED and height < best - TOLERANCE:
                     y, best = z, height
-    return y, best
+    return _turned(y, best, free, low, high, main, aux, m, e)
 
 
 @njit(plain=True)
@@ -193,7 +252,7 @@ def fit_carefully(m, compiled_plan, poi, start, free, low, high, mains, auxs, to
             )
             if status == newton.CONVERGED and value < best:
                 found, best = y, value
-        if (e.along.size or e.loose.size) and fixed < np.inf and best < np.inf:
+        if (e.along.size or e.loose.size or e.steps.size) and fixed < np.inf and best < np.inf:
             known, fixed = _lower(known, fixed, held, low, high, main, aux, m, e)
             found, best = _lower(found, best, free, low_free, high_free, main, aux, m, e)
             for k in range(2):  # each from the other's end
