@@ -210,3 +210,21 @@ def test_fits_and_toys_see_both_sides_of_a_formula(start: float) -> None:
     for toy, t in zip(toys, engine.fit_data(toys).statistic[:, 0], strict=True):
         line = parabolas(grid, toy.tolist())
         assert t == pytest.approx(parabolas(np.array([-2.0]), toy.tolist())[0] - line.min(), abs=1e-3)
+
+
+@pytest.mark.parametrize(("n", "parts"), [(80.0, 2), (40.0, 1)])
+def test_an_interval_says_where_another_part_of_the_region_is(n: float, parts: int) -> None:
+    """n events over 50 + 10 (1 + g^2 / 2): as likely with g as with -g; one part where they expect too many."""
+    parabola = build.modifier("normformula", "f", "1 + 0.5 * g^2")
+    samples = [build.sample("s", [10.0], parabola), build.sample("b", [50.0])]
+    settings = {"g": {"bounds": [[-6.0, 6.0]], "inits": [1.0]}}
+    found = interval(read(build.workspace({"a": samples}, {"a": [n]}, "g", settings)))
+    grid = np.linspace(-6.0, 6.0, 240_001)
+    line = -2 * poisson.logpmf(n, 60.0 + 5.0 * grid**2)
+    inside = grid[line < line.min() + 1.0]
+    regions = np.split(inside, np.flatnonzero(np.diff(inside) > 1e-3) + 1)
+    assert len(regions) == parts
+    assert any([found.low, found.high] == pytest.approx([one[0], one[-1]], abs=1e-3) for one in regions)
+    told = [note for note in found.notes if "several parts" in note]
+    assert len(told) == parts - 1
+    assert all(f"g = {-found.best:.4g} are" in note for note in told)

@@ -20,6 +20,7 @@ from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
 from bumpfit.inference.profile import Profile, require_poi
 from bumpfit.inference.roots import outward
+from bumpfit.inference.valleys import curved_steps, turns
 from bumpfit.law import Distribution, Law
 from bumpfit.likelihood import Likelihood, at_ends
 from bumpfit.normal import chi2_quantile
@@ -99,7 +100,8 @@ def interval(
     with the whole 1 - level on its side, so at the quantile chi2(1) of 2 level - 1. An end where the profile does
     not reach the threshold within the range is the end of the range, flagged at_bound. `law`: asymptotic, or
     `bumpfit.toys.Toys(n)` (both sides only). Raises InputError for a level outside (0, 1), BumpfitError when fits do
-    not converge or the data do not constrain the parameter.
+    not converge or the data do not constrain the parameter. Of a region in several parts the
+    interval is the one around the best value, and a note says where another is.
 
     Examples:
         >>> found = bumpfit.inference.interval(model, "mu")
@@ -133,6 +135,7 @@ def interval(
             f"whole range [{low_end:g}, {high_end:g}]; widen the range"
         )
     found = [profile.held(end) for end in (low, high) if end is not None]
+    apart = _apart(profile, chi2_quantile(two_sided), low, high) if law.method == "asymptotic" else ()
     command = "bumpfit interval WORKSPACE --method feldman-cousins"
     formula = law.method == "asymptotic"
     return Interval(
@@ -147,8 +150,39 @@ def interval(
         low_error=None if low is None else accepts.error(low),
         high_error=None if high is None else accepts.error(high),
         at_bounds=at_ends(likelihood, profile.best, *found),
-        notes=few_events(likelihood, name, profile.best, command) if formula and name == likelihood.poi else (),
+        notes=(
+            *(few_events(likelihood, name, profile.best, command) if formula and name == likelihood.poi else ()),
+            *apart,
+        ),
     )
+
+
+def _apart(profile: Profile, threshold: float, low: float | None, high: float | None) -> tuple[str, ...]:
+    """Says where values beyond an end, with worse ones between, are below the threshold too: an interval holds those
+    around the best value only. They are looked for where -ln L along the parameter dips, from the lowest dip of a side.
+    """
+    likelihood, i, (bottom, top) = profile.likelihood, profile.index, profile.range
+    x = profile.best.x
+    steps = curved_steps((i,), x, likelihood.low, likelihood.high)
+    starts = turns(
+        lambda line: np.array([likelihood.value(y) for y in line]), x, steps, likelihood.low, likelihood.high
+    )
+    notes = []
+    for end, first, last in ((low, bottom, low), (high, high, top)):
+        if end is None or first is None or last is None:
+            continue
+        beside = [y for y in starts if first < y[i] < last]
+        if not beside:
+            continue
+        begin = min(beside, key=likelihood.value)
+        found = likelihood.within(profile.parameter, first, last).begin(begin).solve()
+        place, rise = float(found.x[i]), 2 * (found.value - profile.best.value)
+        if found.valid and rise < threshold and not math.isclose(place, end, rel_tol=1e-6, abs_tol=1e-9):
+            notes.append(
+                f"values around {profile.parameter} = {place:.4g} are within the level too (-2 ln L {rise:.2g} above "
+                "its minimum), and values between are not: the region has several parts, see bumpfit scan"
+            )
+    return tuple(notes)
 
 
 def _check(level: float, side: Side, law: Law) -> None:
