@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import poisson
+from scipy.stats import chi2, poisson
 
 from bumpfit import inference
-from bumpfit.inference import fit, interval, scan
+from bumpfit.inference import contour, fit, interval, scan
 from bumpfit.inference.histfactory import Problem
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import Model, build, read
@@ -228,3 +228,24 @@ def test_an_interval_says_where_another_part_of_the_region_is(n: float, parts: i
     told = [note for note in found.notes if "several parts" in note]
     assert len(told) == parts - 1
     assert all(f"g = {-found.best:.4g} are" in note for note in told)
+
+
+def test_a_contour_says_where_another_part_of_the_region_is() -> None:
+    """60 + 5 g^2 + 5 h^2 and 60 + 10 g^2 + 3 h events: as likely with g as with -g."""
+    yields = {"a": ("1 + 0.5 * g^2 + 0.5 * h^2", 85.0), "b": ("1 + g^2 + 0.3 * h", 100.0)}
+    spec = {
+        name: [build.sample("s", [10.0], build.modifier("normformula", f"f_{name}", text)), build.sample("b", [50.0])]
+        for name, (text, _) in yields.items()
+    }
+    ends = {name: {"bounds": [[-6.0, 6.0]], "inits": [0.5]} for name in ("g", "h")}
+    found = contour(read(build.workspace(spec, {name: [n] for name, (_, n) in yields.items()}, "g", ends)), "g", "h")
+    g, h = np.meshgrid(np.linspace(-6.0, 6.0, 601), np.linspace(-6.0, 6.0, 601), indexing="ij")
+    rates = 60.0 + 5.0 * g**2 + 5.0 * h**2, 60.0 + 10.0 * g**2 + 3.0 * h
+    height = -2 * sum(poisson.logpmf(n, rate) for (_, n), rate in zip(yields.values(), rates, strict=True))
+    inside = height < height.min() + chi2(2).ppf(found.level)
+    assert inside[g > 0.0].any() and inside[g < 0.0].any() and not inside[g == 0.0].any()
+    sign = np.sign(found.best[0])
+    region = inside & (sign * g > 0.0)
+    assert found.ranges[0] == pytest.approx((g[region].min(), g[region].max()), abs=0.04)
+    assert found.ranges[1] == pytest.approx((h[region].min(), h[region].max()), abs=0.04)
+    assert any(f"g = {-found.best[0]:.4g} are within" in note for note in found.notes)

@@ -12,7 +12,7 @@ import numpy as np
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.fit import covariance_at, likelihood_of
 from bumpfit.inference.histfactory import FitOptions, Settings
-from bumpfit.inference.interval import first_step
+from bumpfit.inference.interval import apart, first_step
 from bumpfit.inference.profile import Profile, require_poi, require_valid
 from bumpfit.inference.roots import with_slope
 from bumpfit.likelihood import Floats, Likelihood, Minimum, ZeroLikelihoodError, at_ends, position
@@ -47,6 +47,7 @@ def contour(
     The line is found on `n_points` rays from the best fit, spread evenly where the likelihood is Gaussian; a ray that
     leaves the ranges first ends there, and the contour is then not closed. Its ends in x and y (`ranges`) are found
     apart from the points; it is not closed either where one of them is an end of a range.
+    Of a region in several parts it is the one around the best fit, and a note says where another is.
     Raises InputError for wrong names or level, BumpfitError when a fit does not converge or the data do not determine
     the parameters.
 
@@ -67,7 +68,9 @@ def contour(
     profile = Profile(likelihood, x)
     threshold = chi2_quantile(level, freedom=2)
     points, closed, found = profile.settled(lambda: _Rays(profile, y, threshold).line(n_points))
-    ends = [_ends(one, threshold) for one in (profile, Profile(likelihood, y))]
+    profiles = profile, Profile(likelihood, y)
+    ends = [_ends(one, threshold) for one in profiles]
+    told = [note for one, (end, _) in zip(profiles, ends, strict=True) for note in apart(one, threshold, *end)]
     i, j = position(likelihood, x), position(likelihood, y)
     best = profile.best
     return Contour(
@@ -79,6 +82,7 @@ def contour(
         ranges=(ends[0][0], ends[1][0]),
         closed=closed and all(crossed for _, crossed in ends),
         at_bounds=at_ends(likelihood, best, *found),
+        notes=tuple(told),
     )
 
 

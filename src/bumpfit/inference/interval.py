@@ -135,7 +135,7 @@ def interval(
             f"whole range [{low_end:g}, {high_end:g}]; widen the range"
         )
     found = [profile.held(end) for end in (low, high) if end is not None]
-    apart = _apart(profile, chi2_quantile(two_sided), low, high) if law.method == "asymptotic" else ()
+    elsewhere = apart(profile, chi2_quantile(two_sided), low, high) if law.method == "asymptotic" else ()
     command = "bumpfit interval WORKSPACE --method feldman-cousins"
     formula = law.method == "asymptotic"
     return Interval(
@@ -152,14 +152,16 @@ def interval(
         at_bounds=at_ends(likelihood, profile.best, *found),
         notes=(
             *(few_events(likelihood, name, profile.best, command) if formula and name == likelihood.poi else ()),
-            *apart,
+            *elsewhere,
         ),
     )
 
 
-def _apart(profile: Profile, threshold: float, low: float | None, high: float | None) -> tuple[str, ...]:
-    """Says where values beyond an end, with worse ones between, are below the threshold too: an interval holds those
-    around the best value only. They are looked for where -ln L along the parameter dips, from the lowest dip of a side.
+def apart(profile: Profile, threshold: float, low: float | None, high: float | None) -> tuple[str, ...]:
+    """Says where values beyond an end, with worse ones between, are below the threshold too: an interval or a contour
+    holds those around the best value only.
+
+    They are looked for where -ln L along the parameter dips, from the lowest dip of a side.
     """
     likelihood, i, (bottom, top) = profile.likelihood, profile.index, profile.range
     x = profile.best.x
