@@ -10,7 +10,9 @@ from scipy.stats import norm
 
 from bumpfit.errors import BumpfitError
 from bumpfit.pages.answers import answer
+from bumpfit.search.checks import fitted_range
 from bumpfit.search.findings import SignalEvents
+from bumpfit.search.mass_range import MassRange
 
 
 def test_a_claim() -> None:
@@ -76,7 +78,14 @@ def test_a_spectrum_alone() -> None:
     assert (p["local"], p["global"], p["z_local"], p["z_global"]) == (0.001, 0.02, 3.09, 2.05)
     assert (p["trials"], p["draws"], p["floor"]) == (20, 0, 1e-300)
     assert given["resonance_mass"] == {"value": 3000, "error": 41} and given["daughter_masses"] is None
-    assert len(given["inputs"]) == 1
+    assert len(given["inputs"]) == 1 and given["searched"] is None
+
+
+def test_masses_that_are_searched_are_those_of_the_fitted_range() -> None:
+    check = fitted_range(MassRange(3249.0, 5987.0, 800, 10), 3000)
+    found = dataclasses.replace(spectrum_only(), spectra=(spectrum(1, usable=True),), checks=(check,))
+    wanted = {"low": 3249.0, "high": 5987.0, "below": 800, "above": 10, "given": False}
+    assert answer(found, 1.0).to_dict()["searched"] == wanted
 
 
 def test_best_window_is_the_largest() -> None:

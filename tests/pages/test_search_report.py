@@ -16,7 +16,7 @@ from bumpfit.errors import InputError
 from bumpfit.pages import search as present
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages import search_story as story
-from bumpfit.pages.answers import Check, PValue, Told
+from bumpfit.pages.answers import Check, PValue, Searched, Told
 from bumpfit.pages.search_command import command
 from bumpfit.pages.search_story import bound
 from bumpfit.report import html, markdown
@@ -236,6 +236,20 @@ def test_no_claim_quotes_no_masses() -> None:
     assert "Daughter mass" not in text
     assert NO_SIDEBANDS in text
     assert "p = 0.40" in text
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_limit_names_the_masses_that_were_searched(given: bool) -> None:
+    """A peak below the range that a dijet function follows is neither seen nor limited: the headline says so."""
+    found = spectrum_only()
+    answers = dataclasses.replace(found.answers, searched=Searched(3249.0, 5987.0, 37815, 10, given))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawings, "embedded", tiny)
+        text = markdown.render(present.document(dataclasses.replace(found, answers=answers)))
+    assert "No new physics is claimed between 3249 and 5987 GeV" in text
+    assert "95% confidence level, for masses from 3249 to 5987 GeV" in text
+    assert "37 815 of 3 000 events lie below and 10 above" in text.replace("\u202f", " ")
+    assert ("a peak so close to that edge" in text) is not given
 
 
 def test_failed_sidebands_are_said_once_among_the_limitations() -> None:

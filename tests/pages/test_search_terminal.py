@@ -57,6 +57,12 @@ def shown(answers: dict[str, Any]) -> str:
         return console.export_text()
 
 
+def test_masses_that_are_not_searched_are_said() -> None:
+    given = {**ANSWERS, "searched": {"low": 3249.1, "high": 5987.3, "below": 37815, "above": 10, "given": False}}
+    assert "masses from 3249 to 5987 GeV; 37\u202f815 events below and 10 above" in shown(given)
+    assert "searched" not in shown(ANSWERS)
+
+
 def test_answer_is_complete() -> None:
     text = shown(json.loads(json.dumps(ANSWERS)))
     for part in (

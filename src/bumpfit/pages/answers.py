@@ -130,9 +130,26 @@ class Iteration:
     after: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Searched:
+    """Masses that a search without a background table looks at, GeV, and the events on both sides that it does not.
+
+    `given`: the user gave an end.
+    """
+
+    low: float
+    high: float
+    below: int
+    above: int
+    given: bool
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answers(Shown):
-    """All answers of a search; `to_dict` is the content of result.json (masses in GeV)."""
+    """All answers of a search; `to_dict` is the content of result.json (masses in GeV).
+
+    `searched`: where the p-value and the limit hold; None where it is all masses of the table.
+    """
 
     version: str
     seed: int
@@ -154,6 +171,7 @@ class Answers(Shown):
     goodness_of_fit: dict[str, Any]
     checks: tuple[Check, ...]
     iterations: tuple[Iteration, ...]
+    searched: Searched | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types in the order of the documented schema."""
@@ -256,7 +274,16 @@ def answer(findings: Findings, runtime_s: float) -> Answers:
             Iteration(*words.step(s, findings.config.cross_check), words.numbers(s.before), words.numbers(s.after))
             for s in findings.steps
         ),
+        searched=_searched(findings),
     )
+
+
+def _searched(findings: Findings) -> Searched | None:
+    """The range of the fitted dijet function, as the check of it knows it."""
+    for check in findings.checks:
+        if check.kind == "mass range":
+            return Searched(*(check.numbers[field.name] for field in dataclasses.fields(Searched)))
+    return None
 
 
 def _signal(findings: Findings) -> SignalYield:

@@ -7,7 +7,7 @@ import numpy as np
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages.answers import Check, Told
 from bumpfit.pages.search_command import CONFIG, command
-from bumpfit.pages.search_story import file_name
+from bumpfit.pages.search_story import file_name, not_searched
 from bumpfit.pages.search_terminal import QUANTITIES, flat
 from bumpfit.pages.search_words import needed, variable
 from bumpfit.report.document import Block, Heading, Items, Listing, Paragraph, Subheading, Table, verbatim
@@ -141,12 +141,21 @@ def limitations(findings: Told) -> list[Block]:
 
 def _of_one_table(findings: Told) -> list[str]:
     """Where a search without a background table ends."""
+    entries, found = [], findings.answers.searched
+    if found is not None:
+        why = (
+            " The dijet function does not follow the spectrum below: there it turns on, or has a peak so close to that "
+            "edge that nothing beside it tells the two apart. A background table, or a range that is known to be "
+            "smooth (`low` of `[spectrum]`), opens it."
+        )
+        entries.append(not_searched(found, len(findings.data)) + why * (found.below > 0 and not found.given))
     if findings.sidebands is None:
         return [
+            *entries,
             "Without a background table everything rests on the dijet function: a spectrum that it does not follow "
-            "looks like a signal or hides one."
+            "looks like a signal or hides one.",
         ]
-    entries = [
+    entries += [
         "Without a background table everything rests on the dijet function, and on features that change slowly with "
         "the mass: a feature that jumps at a mass, in the detector or by a trigger, looks like a resonance there. The "
         "checks of the features and of the regions elsewhere look for that; a jump that shifts a feature no more than "

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from bumpfit.pages import search_drawings as drawings
 from bumpfit.pages import search_regions as regions
-from bumpfit.pages.answers import Input, PValue, Told
+from bumpfit.pages.answers import Input, PValue, Searched, Told
 from bumpfit.pages.search_candidate import arrow, lowered
 from bumpfit.pages.search_terminal import upper_bound, verdict_title
 from bumpfit.report.document import Block, Gallery, Heading, Paragraph, Subheading, Table, Verdict, verbatim
@@ -126,7 +126,17 @@ def _headline(findings: Told) -> tuple[str, str]:
     elif answers.p_value.z_global >= WEAK:
         text += " An excess of this size is worth a look in more data; it is not enough for a claim."
     text += " Masses and decays are not quoted; the number of signal events is limited instead."
-    return f"No new physics is claimed: {z} after all trials", text
+    if answers.searched is None:
+        return f"No new physics is claimed: {z} after all trials", text
+    text += f" {not_searched(answers.searched, len(findings.data))}"
+    where = f"{answers.searched.low:.0f} and {answers.searched.high:.0f} GeV"
+    return f"No new physics is claimed between {where}: {z} after all trials", text
+
+
+def not_searched(found: Searched, events: int) -> str:
+    """What p-value and limit do not speak of, where only some masses are searched."""
+    outside = f"{count(found.below)} of {count(events)} events lie below and {count(found.above)} above"
+    return f"Masses outside of {found.low:.0f} to {found.high:.0f} GeV are neither searched nor limited: {outside}."
 
 
 def _facts(findings: Told) -> list[tuple[str, str, str]]:
@@ -154,10 +164,14 @@ def _facts(findings: Told) -> list[tuple[str, str, str]]:
         facts.append((label, measured_yield, f"68% interval; {share}; < {upper} at 95%"))
     else:
         facts += [
-            (label, f"< {upper}", "95% confidence level"),
+            (label, f"< {upper}", f"95% confidence level{_where(answers.searched)}"),
             ("Best value", measured_yield, f"68% interval; {share}"),
         ]
     return facts
+
+
+def _where(found: Searched | None) -> str:
+    return "" if found is None else f", for masses from {found.low:.0f} to {found.high:.0f} GeV"
 
 
 def _particle_table(findings: Told) -> Table:

@@ -81,6 +81,9 @@ def _answer(answers: Mapping[str, Any]) -> Panel:
     if answers.get("decay"):
         rows.add_row("decay", Text(str(answers["decay"])))
     verdict = answers.get("verdict") or ("resonance" if answers["claim"] else "nothing")
+    if found := answers.get("searched"):
+        outside = f"{count(found['below'])} events below and {count(found['above'])} above are not searched"
+        rows.add_row("searched", f"masses from {found['low']:.0f} to {found['high']:.0f} GeV; {outside}")
     for name, text in _differing(answers) if verdict == "difference" else _signal(answers):
         rows.add_row(name, text)
     further = list(answers.get("particles") or ())[1:]
