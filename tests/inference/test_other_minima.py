@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import chi2, poisson
 
 from bumpfit import inference
-from bumpfit.inference import contour, fit, interval, scan
+from bumpfit.inference import contour, discovery, fit, interval, scan
 from bumpfit.inference.histfactory import Problem
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import Model, build, read
@@ -249,3 +249,15 @@ def test_a_contour_says_where_another_part_of_the_region_is() -> None:
     assert found.ranges[0] == pytest.approx((g[region].min(), g[region].max()), abs=0.04)
     assert found.ranges[1] == pytest.approx((h[region].min(), h[region].max()), abs=0.04)
     assert any(f"g = {-found.best[0]:.4g} are within" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("start", [-1.0, 1.0])
+def test_a_discovery_says_that_the_other_sign_is_as_likely(start: float) -> None:
+    """80 events over 60 + 5 g^2: q0 is 6.03 of g = 2 and 0 of g = -2, which no datum tells apart."""
+    parabola = build.modifier("normformula", "f", "1 + 0.5 * g^2")
+    samples = [build.sample("s", [10.0], parabola), build.sample("b", [50.0])]
+    settings = {"g": {"bounds": [[-6.0, 6.0]], "inits": [start]}}
+    found = discovery(read(build.workspace({"a": samples}, {"a": [80.0]}, "g", settings)))
+    height = -2 * (poisson.logpmf(80.0, 60.0) - poisson.logpmf(80.0, 80.0))
+    assert found.q0 == pytest.approx(height if start > 0 else 0.0, abs=1e-6)
+    assert any(f"g = {-found.mu:.4g}, of the other sign" in note for note in found.notes)

@@ -12,6 +12,7 @@ from typing import Unpack
 from bumpfit.inference.asymptotic import Asymptotic, few_events
 from bumpfit.inference.fit import likelihood_of, report
 from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.interval import parts
 from bumpfit.inference.profile import Profile, reaching, require_poi
 from bumpfit.law import Law
 from bumpfit.likelihood import Likelihood, Minimum, at_ends
@@ -19,6 +20,9 @@ from bumpfit.normal import significance
 from bumpfit.results import Discovery
 from bumpfit.workspace import Model
 from bumpfit.workspace.model import Data
+
+SAME_HEIGHT = 1e-3
+"""What a strength of the other sign must be better than none by, in -2 ln L, to be told."""
 
 
 def discovery(
@@ -72,5 +76,18 @@ def discovery(
         p_upper=tail.upper,
         p_is_upper_bound=tail.underflows,
         at_bounds=tuple(dict.fromkeys((*at_ends(likelihood, profile.best), *at_ends(held, null)))),
-        notes=few_events(likelihood, name, null, "bumpfit toys WORKSPACE -n 1000000") if asymptotic else (),
+        notes=(
+            *(few_events(likelihood, name, null, "bumpfit toys WORKSPACE -n 1000000") if asymptotic else ()),
+            *_other_sign(profile),
+        ),
+    )
+
+
+def _other_sign(profile: Profile) -> tuple[str, ...]:
+    """Says where a strength of the other sign describes the data better than none, so that q0 stands on the sign."""
+    ends = (None, 0.0) if profile.estimate < 0 else (0.0, None)
+    return tuple(
+        f"{profile.parameter} = {place:.4g}, of the other sign, describes the data better than none, too (-2 ln L "
+        f"{rise:.2g} above its minimum): q0 tells the one-sided test of a strength, see bumpfit scan"
+        for place, rise in parts(profile, profile.rise(0.0) - SAME_HEIGHT, *ends)
     )

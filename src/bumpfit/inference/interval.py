@@ -157,9 +157,8 @@ def interval(
     )
 
 
-def apart(profile: Profile, threshold: float, low: float | None, high: float | None) -> tuple[str, ...]:
-    """Says where values beyond an end, with worse ones between, are below the threshold too: an interval or a contour
-    holds those around the best value only.
+def parts(profile: Profile, threshold: float, low: float | None, high: float | None) -> list[tuple[float, float]]:
+    """Best values beyond an end whose rise of -2 ln L is below the threshold, with worse ones between, and their rises.
 
     They are looked for where -ln L along the parameter dips, from the lowest dip of a side.
     """
@@ -169,7 +168,7 @@ def apart(profile: Profile, threshold: float, low: float | None, high: float | N
     starts = turns(
         lambda line: np.array([likelihood.value(y) for y in line]), x, steps, likelihood.low, likelihood.high
     )
-    notes = []
+    result = []
     for end, first, last in ((low, bottom, low), (high, high, top)):
         if end is None or first is None or last is None:
             continue
@@ -178,13 +177,19 @@ def apart(profile: Profile, threshold: float, low: float | None, high: float | N
             continue
         begin = min(beside, key=likelihood.value)
         found = likelihood.within(profile.parameter, first, last).begin(begin).solve()
-        place, rise = float(found.x[i]), 2 * (found.value - profile.best.value)
+        place, rise = float(found.x[i]), max(2 * (found.value - profile.best.value), 0.0)
         if found.valid and rise < threshold and not math.isclose(place, end, rel_tol=1e-6, abs_tol=1e-9):
-            notes.append(
-                f"values around {profile.parameter} = {place:.4g} are within the level too (-2 ln L {rise:.2g} above "
-                "its minimum), and values between are not: the region has several parts, see bumpfit scan"
-            )
-    return tuple(notes)
+            result.append((place, rise))
+    return result
+
+
+def apart(profile: Profile, threshold: float, low: float | None, high: float | None) -> tuple[str, ...]:
+    """Says where `parts` are: an interval or a contour holds the values around the best one only."""
+    return tuple(
+        f"values around {profile.parameter} = {place:.4g} are within the level too (-2 ln L {rise:.2g} above "
+        "its minimum), and values between are not: the region has several parts, see bumpfit scan"
+        for place, rise in parts(profile, threshold, low, high)
+    )
 
 
 def _check(level: float, side: Side, law: Law) -> None:
