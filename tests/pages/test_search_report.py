@@ -23,6 +23,7 @@ from bumpfit.report import html, markdown
 from bumpfit.report.document import Document, Gallery, Items, Picture, Table
 from bumpfit.search.config import SearchConfig, config_toml, read_config
 from bumpfit.search.describe import peak_masses
+from bumpfit.search.findings import Step
 from bumpfit.search.surrogate import signal_like
 
 TINY = bytes.fromhex("89504e470d0a1a0a")
@@ -236,6 +237,15 @@ def test_no_claim_quotes_no_masses() -> None:
     assert "Daughter mass" not in text
     assert NO_SIDEBANDS in text
     assert "p = 0.40" in text
+
+
+@pytest.mark.parametrize(("z", "told"), [(3.44, True), (2.9, False)])
+def test_a_cross_check_that_would_be_a_claim_is_in_the_answer(z: float, told: bool) -> None:
+    step = Step("cross-check", {"z_global": 0.2}, {"z_global": z})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawings, "embedded", tiny)
+        text = markdown.render(present.document(dataclasses.replace(nothing(), steps=(step,))))
+    assert ("another approach gives Z = 3.44 by itself" in text) is told
 
 
 @pytest.mark.parametrize("given", [False, True])
