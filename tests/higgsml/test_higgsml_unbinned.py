@@ -22,7 +22,7 @@ from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import FEATURES, matrix
 from bumpfit.higgsml.counted import Split, counts, scored, variance
 from bumpfit.higgsml.likelihood import Model, response_model
-from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen, errors_of
+from bumpfit.higgsml.method_unbinned import CLIPPED, Unbinned, chosen, errors_of, shift_at
 from bumpfit.higgsml.network import INPUTS, inputs
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.surrogate import EDGE, closure, surface, terms
@@ -131,6 +131,27 @@ def test_information_is_fishers(exact: np.ndarray) -> None:
     want = (slopes / r) @ slopes.T * dx + np.diag([0, 1, 1, 1, 1, 1, 1])
     data = Likelihood(Events(densities(x), coefficients(x), r * dx), exact, None, [])
     np.testing.assert_allclose(data.value(at)[2], want, rtol=2e-4, atol=2e-4)
+
+
+def test_the_shift_of_mu_by_imperfect_responses_is_that_of_the_fit(exact: np.ndarray) -> None:
+    """Data as the responses want them shift nothing at any point; one percent more of a kind, as much as the fit."""
+    x = np.linspace(-9.0, 11.0, 4001)
+
+    def data(at: tuple[float, float, float], off: float) -> Likelihood:
+        m = terms(np.array(at[:1]), np.array(at[1:2]), np.array([at[2] ** 2]))[0]
+        c = SLOPES * x[:, None, None] + OFFSETS
+        events = (densities(x) * np.exp(c @ m)).sum(axis=1) * (x[1] - x[0]) * (1.0 + off * (x > 1.5))
+        regions = response_model(np.array([[5.0, 9000.0, 800.0, 90.0]]), 0.5 * SLOPES[None])
+        counted = (regions.arrays.yields * np.exp(0.5 * SLOPES @ m)).sum(axis=1)
+        return Likelihood(Events(densities(x), coefficients(x), events), exact, regions, counted)
+
+    for at in ((1.5, -1.5, 0.0), (0.0, 2.0, 2.0), (0.0, 0.0, 5.0)):
+        assert shift_at(data(at, 0.0), at) == pytest.approx(0.0, abs=2e-3)
+    at = (0.0, 0.0, 1.0)  # where no constraint pulls
+    found = data(at, 0.01).fit()
+    errors = errors_of(data(at, 0.01), found.best)
+    assert errors is not None and abs(found.best[0] - 1.0) > 0.1 * errors[0]
+    assert shift_at(data(at, 0.01), at) == pytest.approx((found.best[0] - 1.0) / errors[0], rel=0.05)
 
 
 def _split(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -272,6 +293,7 @@ def test_the_surrogate_gives_the_yields_of_the_templates_events(fitted: Unbinned
         found = empty.value([1.0, t, j, z, 0, 0, 0])[0] - 0.5 * (t * t + j * j + z * z)
         assert found == pytest.approx(want, rel=0.02)
     assert fitted.report["integral_deviation"] < 0.1
+    assert 0.0 < fitted.report["response_shift"] < 3.0
 
 
 def test_bins_of_the_counted_events_know_more_than_three_counts(fitted: Unbinned) -> None:

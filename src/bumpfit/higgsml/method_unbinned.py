@@ -31,7 +31,7 @@ from bumpfit.higgsml.nuisances import NAMES, PRIORS
 from bumpfit.higgsml.regions import REGIONS, UNBINNED, group
 from bumpfit.higgsml.split import learners, parts
 from bumpfit.higgsml.surrogate import EDGE, Chosen, Surrogate, calibrated, surface, terms
-from bumpfit.higgsml.templates import SHIFT, Sample, points, response_shift, responses
+from bumpfit.higgsml.templates import SHIFT, Sample, Templates, near_prior, points, responses
 from bumpfit.higgsml.unbinned_likelihood import Events, Likelihood
 
 Floats = NDArray[np.float64]
@@ -39,6 +39,8 @@ FEW = 100
 """Rows of a process that training needs."""
 CLASSIFIED = (*UNBINNED, "high_mt_diboson")
 """Regions whose events the classifier is trained on."""
+NOISES = 2
+"""Draws of the noise of soft_met with which the shift of mu by imperfect responses is measured."""
 CURVE_POINTS, CURVE_REACH = 41, 5.0
 """Points of a profile curve, and how far it goes beyond the minimum in standard deviations."""
 WIDENED, CLIPPED = 1.045, (0.09, 3.01)
@@ -112,10 +114,9 @@ class Unbinned(Method):
             found = counts(sample, self.counting)
         response, worst = responses(found)
         self.regions = response_model(found.values[0], response)
-        rates, slopes = self.regions.expected(1.0)
         self.report = {
             "counts": self.counting.count, "information_kept_in_counts": kept,
-            "response_shift": response_shift(found, response, slopes[0], rates[0], single),
+            "response_shift": self._shift(sample, found),
             "learners": len(learn), "templates": len(rest), "unbinned_events": float(nominal.weights.sum()),
             "unbinned_rows": len(nominal.x), "soft_bins": self.surrogate.tents.count, **losses,
             "closure_at_0": closed[0], "closure_at_3": closed[1],
@@ -147,6 +148,21 @@ class Unbinned(Method):
         losses = {"posterior_loss": min(first), "posterior_epochs": len(first) - 1, "response_loss": min(second),
                   "response_epochs": len(second) - 1}  # fmt: skip
         return posterior, change, losses
+
+    def _shift(self, sample: Sample, found: Templates) -> float:
+        """The shift of mu_hat by imperfect responses, as `templates.response_shift`: of events and counts together."""
+        assert self.surrogate is not None and self.surface is not None
+        few = dataclasses.replace(sample, noise=sample.noise[:NOISES])
+        prior = near_prior(found.at)
+        shifts = np.zeros(len(prior))
+        for k in np.flatnonzero(prior):
+            events = list(chosen(few, found.at[k]))
+            made = [self.surrogate(e.x, e.region) for e in events]
+            g, c = (np.concatenate(parts) for parts in zip(*made, strict=True))
+            n = np.concatenate([e.weights for e in events])
+            counted = found.values[k].sum(axis=1)
+            shifts[k] = shift_at(Likelihood(Events(g, c, n), self.surface, self.regions, counted), found.at[k])
+        return float(np.sqrt(np.average(shifts**2, weights=prior)))
 
     def _placed(self, features: NDArray[np.float32]) -> tuple[Surrogate, NDArray[np.int64], int]:
         """The surrogate, the place of every event (28, N), and the number of places."""
@@ -247,6 +263,19 @@ class Unbinned(Method):
             raise ValueError("its templates do not fit its counts")
         self.report = dict(state.description)
         float(self.report["largest_response_deviation"]), float(self.report["response_shift"])
+
+
+def shift_at(data: Likelihood, at: tuple[float, float, float]) -> float:
+    """By how much data without fluctuations, of mu = 1 and a point (t, j, soft_met), shift mu_hat, in its errors.
+
+    To first order: by the slope of the likelihood there, without that of the constraints, which are about 0.
+    """
+    t, j, s = at
+    theta = np.array([t, j, np.log(s) if s > 0 else data.arrays.low[NAMES.index("soft_met")], 0.0, 0.0, 0.0])
+    _, slope, curvature = data.value([1.0, *theta])
+    slope[1:] -= theta
+    covariance = np.linalg.pinv(curvature, hermitian=True)
+    return float(-(covariance @ slope)[0] / np.sqrt(covariance[0, 0]))
 
 
 def inside(

@@ -13,7 +13,7 @@ its response (the jackknife), which is added at one standard deviation of each n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -214,9 +214,13 @@ def response_shift(
     weighted = slopes / np.maximum(variance, 1e-300)[:, None]
     covariance = covariance_of(slopes, variance, others)
     shifts = (missed(templates, response) @ weighted @ covariance)[:, 0] / np.sqrt(covariance[0, 0])
-    at = np.array(templates.at)
-    prior = np.exp(-0.5 * (at[:, 0] ** 2 + at[:, 1] ** 2)) * (np.abs(at[:, :2]).max(axis=1) <= 2.0)
-    return float(np.sqrt(np.average(shifts**2, weights=prior)))
+    return float(np.sqrt(np.average(shifts**2, weights=near_prior(templates.at))))
+
+
+def near_prior(at: Sequence[tuple[float, float, float]]) -> Floats:
+    """Weights of points (t, j, soft_met), (M,): the prior of tes and jes, within 2 standard deviations of both."""
+    scales = np.array(at)[:, :2]
+    return np.asarray(np.exp(-0.5 * (scales**2).sum(axis=1)) * (np.abs(scales).max(axis=1) <= 2.0))
 
 
 def covariance_of(slopes: Floats, variance: Floats, others: Floats | None = None) -> Floats:
