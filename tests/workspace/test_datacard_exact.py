@@ -169,3 +169,36 @@ def test_settings_of_bins_are_kept_or_refused(tmp_path: Path, setting: dict[str,
     rise = model.twice_nll(moved) - model.twice_nll(start)
     assert card.twice_nll(named(moved)) - card.twice_nll(named(start)) == pytest.approx(rise, abs=1e-9)
     assert {p.name for p in card.parameters if p.fixed} == {plain(n) for n, fixed in held.items() if fixed}
+
+
+@pytest.mark.parametrize("name", ["xs", "lumi", "jes"])
+@pytest.mark.filterwarnings("ignore::bumpfit.errors.InputWarning")
+def test_a_parameter_stays_where_it_is_held(tmp_path: Path, name: str) -> None:
+    """The count of a bin by hand, with one nuisance held beside the value that it was measured at."""
+    lumi = {"auxdata": [1.0], "sigmas": [0.05], "inits": [1.03], "bounds": [[0.5, 1.5]], "fixed": True}
+    setting = lumi if name == "lumi" else {"inits": [1.0], "fixed": True}
+    changes = {
+        "xs": build.modifier("normsys", "xs", (0.9, 1.15)),
+        "lumi": build.modifier("lumi", "lumi"),
+        "jes": build.modifier("histosys", "jes", ([18.0, 9.0], [23.0, 11.5])),
+    }
+    signal = build.sample("s", [2.0, 3.0], build.modifier("normfactor", "r"))
+    background = build.sample("b", [20.0, 10.0], changes[name])
+    model = read(build.workspace({"a": [signal, background]}, {"a": [25, 12]}, "r", {name: setting}))
+    expected = {"xs": [23.0, 11.5], "lumi": [20.6, 10.3], "jes": [23.0, 11.5]}[name]
+    write(model, tmp_path / "exact.txt", "datacard-exact")
+    card = read(tmp_path / "exact.txt")
+    (p,) = (p for p in card.parameters if p.name == name)
+    assert (p.fixed, p.init) == (True, setting["inits"][0])
+    assert card.expected(card.inits - (np.array(card.names) == "r")) == pytest.approx(expected)
+    if name != "lumi":
+        with pytest.raises(InputError, match=f"'{name}' is held at 1, but a line of a datacard"):
+            write(model, tmp_path / "plain.txt", "datacard")
+
+
+def test_a_strength_that_is_held_is_told(tmp_path: Path) -> None:
+    signal = build.sample("s", [2.0], build.modifier("normfactor", "r"))
+    setting = {"r": {"fixed": True, "inits": [0.5]}}
+    model = read(build.workspace({"a": [signal, build.sample("b", [5.0])]}, {"a": [5]}, "r", setting))
+    with pytest.warns(match=r"'r' is held at 0\.5, and free in the datacard"):
+        write(model, tmp_path / "card.txt", "datacard")

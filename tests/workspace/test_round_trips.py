@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,23 @@ def test_formulas_and_measurements_go_through_xml(tmp_path: Path) -> None:
     write(read(spec), tmp_path / "top.xml", "xml")
     for name in (spec["measurements"][0]["name"], "held"):
         same(read(spec, measurement=name), read(tmp_path / "top.xml", measurement=name))
+
+
+def test_every_measurement_keeps_its_luminosity(tmp_path: Path) -> None:
+    """The second one holds it beside its auxiliary value, where the first one has its own; both have XML's range."""
+    spec = workspace("lumi")
+    second = copy.deepcopy(spec["measurements"][0])
+    second["name"], spec["measurements"] = "second", [*spec["measurements"], second]
+    for measurement, a, s in zip(spec["measurements"], (1.0, 1.25), (0.25, 0.125), strict=True):
+        lumi = {"name": "lumi", "auxdata": [a], "sigmas": [s], "inits": [1.0], "bounds": [[a - 5 * s, a + 5 * s]]}
+        measurement["config"]["parameters"] = [measurement["config"]["parameters"][0], lumi]
+    second["config"]["parameters"][1]["fixed"] = True
+    direct = read(spec, measurement="second")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(direct, tmp_path / "top.xml", "xml")
+    found = read(tmp_path / "top.xml", measurement="second")
+    same(direct, found)
 
 
 def test_statistical_errors_have_the_name_of_their_channel(tmp_path: Path) -> None:

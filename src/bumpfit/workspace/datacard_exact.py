@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from bumpfit.errors import InputWarning
+from bumpfit.errors import InputError, InputWarning
 from bumpfit.types import Floats
 from bumpfit.workspace.arrays import CODE0, CODE1
 from bumpfit.workspace.effects import declare, interpolation_codes
@@ -28,6 +28,20 @@ from bumpfit.workspace.read import compile_model
 
 BINS = (STATERROR.kind, SHAPESYS.kind, SHAPEFACTOR.kind)
 """Effects with a factor a bin."""
+
+
+def moved(p: Parameter) -> bool:
+    """Whether a constrained parameter is held elsewhere than where its line in a datacard holds it."""
+    return p.fixed and p.constraint != "none" and p.init != (1.0 if p.constraint == "poisson" else p.auxdata)
+
+
+def check_held(parameters: Iterable[Parameter]) -> None:
+    """Raise InputError for a parameter whose line would hold it elsewhere, which is another likelihood."""
+    for p in filter(moved, parameters):
+        raise InputError(
+            f"'{p.name}' is held at {p.init:g}, but a line of a datacard holds it where it was measured; try "
+            "datacard-exact, hs3 or histfactory"
+        )
 
 
 def as_counts(model: Model, channels: Collection[str] | None = None, *, everything: bool = True) -> Model:

@@ -20,7 +20,7 @@ import numpy as np
 from bumpfit.errors import InputError, InputWarning, MissingExtraError
 from bumpfit.files import atomic, write_text
 from bumpfit.types import Floats
-from bumpfit.workspace.datacard_exact import BINS, as_counts
+from bumpfit.workspace.datacard_exact import BINS, as_counts, check_held, moved
 from bumpfit.workspace.datacard_model import STRENGTH
 from bumpfit.workspace.datacard_statistics import PREFIX, effective
 from bumpfit.workspace.datacard_templates import DATA
@@ -157,6 +157,8 @@ class _Writer:
         for name in (p.name.partition("[")[0] for p in self.model.parameters):
             if name != self.poi and not re.fullmatch(r"[A-Za-z_][\w.:+-]*", name):
                 raise InputError(f"a datacard cannot have a parameter called '{name}'; rename it (letters, digits, _)")
+        if self.parameters[self.poi].fixed:
+            self.told.append(f"'{self.poi}' is held at {self.parameters[self.poi].init:g}, and free in the datacard")
         if self.poi != STRENGTH:
             self.told.append(f"the parameter of interest '{self.poi}' is called '{STRENGTH}' in the datacard")
             if STRENGTH in self.parameters:
@@ -203,6 +205,7 @@ class _Writer:
             if p.fixed and "[" not in p.name and p.name != self.poi
         ]
         known = {name for name, _ in self.rows} | {line.split()[0] for line in self.lines}
+        check_held(self.parameters[name] for name, _ in self.rows)
         groups = []
         for name, members in groups_of(self.model.spec).items():
             named = [m for m in members if m in known]
@@ -312,12 +315,12 @@ class _Writer:
             if name in rows:
                 continue
             p = self.parameters[name]
-            if p.constraint == "normal":
+            if p.constraint == "none" or moved(p):
+                self.lines.append(f"{name} extArg {p.init!r} [{p.low!r},{p.high!r}]")
+            elif p.constraint == "normal":
                 if p.auxdata != p.init:
                     self.told.append(f"a fit of the datacard starts with '{name}' at {p.auxdata:g}, not at {p.init:g}")
                 self.lines.append(f"{name} param {p.auxdata!r} {p.width!r} [{p.low!r},{p.high!r}]")
-            elif p.constraint == "none":
-                self.lines.append(f"{name} extArg {p.init!r} [{p.low!r},{p.high!r}]")
             else:
                 raise InputError(
                     f"the formulas name '{name}', which has a Poisson constraint; a datacard has no such thing"
@@ -336,7 +339,7 @@ class _Writer:
                 wide = p.width == p.auxdata if poisson else (p.constraint, p.auxdata) == ("normal", 1.0)
                 if not poisson and width > 0:
                     wide &= p.width is not None and abs(p.width / width - 1.0) < SAME_WIDTH
-                if not wide or p.fixed != (width == 0):
+                if not wide or p.fixed != (width == 0) or moved(p):
                     raise InputError(
                         f"the factor of bin {b} of channel '{channel}' ('{name}') is held, measured or constrained in "
                         "another way than by its error, which autoMCStats cannot say; write datacard-exact"

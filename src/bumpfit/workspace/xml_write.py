@@ -179,7 +179,7 @@ class XmlWriter:
         for name, group in sets.items():
             if not group.scalar:
                 continue
-            there = self.free.get(name, self.defaults[name]).inits[0]
+            there = level if name == LUMINOSITY else self.free.get(name, self.defaults[name]).inits[0]
             attributes = {"Val": repr(group.inits[0])} if group.inits[0] != there else {}
             if group.fixed[0]:
                 attributes["Const"] = "True"
@@ -240,7 +240,7 @@ class XmlWriter:
                 if name in self.free and group.scalar:
                     if group.bounds != self.free[name].bounds:
                         raise InputError(f"the measurements give '{name}' different ranges; HistFactory XML has one")
-                elif group.bounds != default.bounds:
+                elif group.bounds != (_lumi_bounds(group) if name == LUMINOSITY else default.bounds):
                     self.told.append(f"the range of '{name}' has no place in HistFactory XML and is left out")
 
 
@@ -254,14 +254,19 @@ def _same_constraint(one: ParameterSet, other: ParameterSet) -> bool:
     return all(same_numbers(a, b) for a, b in pairs)
 
 
+def _lumi_bounds(group: ParameterSet) -> tuple[tuple[float, float], ...]:
+    """The range that a reader gives the luminosity of a measurement."""
+    (level,), (width,) = group.auxdata, group.widths
+    return ((level - 5 * width, level + 5 * width),)
+
+
 def _kept(entries: Sequence[Mapping[str, Any]], modified: Collection[str]) -> list[dict[str, Any]]:
     """Settings without those that ParamSetting holds: kinds of constraints, the luminosity, what only formulas name."""
     result = []
     for entry in entries:
         name = entry["name"]
         if name == LUMINOSITY:
-            (level,), (width,) = entry["auxdata"], entry["sigmas"]
-            result.append({**entry, "bounds": [[level - 5 * width, level + 5 * width]], "inits": [level]})
+            result.append({key: value for key, value in entry.items() if key != "fixed"})
         elif name in modified:
             result.append({key: entry[key] for key in ("name", "constraint", "threshold") if key in entry})
         else:
