@@ -40,6 +40,12 @@ def test_a_wide_terminal_has_one_table() -> None:
     assert sum("─" in line for line in drawn(60)) > 1
 
 
+def test_names_of_files_in_headers_are_texts() -> None:
+    """The table of yields has the names of channels on top, which may look like marks of rich."""
+    text = "\n".join(drawn(120, ("[b]name", "SR[/]", "[red]CR[/red]"), [("a", "1", "2")]))
+    assert all(word in text for word in ("[b]name", "SR[/]", "[red]CR[/red]"))
+
+
 def test_names_longer_than_the_terminal_are_folded() -> None:
     lines = drawn(40, ("name", "value"), [("x" * 300, "1"), ("a few words that go on for a while", "2")])
     assert all(len(line) <= 40 for line in lines)

@@ -11,6 +11,7 @@ import pytest
 
 from bumpfit.errors import InputError, InputWarning
 from bumpfit.workspace import build, read, write
+from bumpfit.workspace.edit import digest
 from bumpfit.workspace.model import Model
 
 pytest.importorskip("uproot")
@@ -196,3 +197,17 @@ def test_card_to_json_to_card(tmp_path: Path, kind: str) -> None:
     same(card, through)
     write(through, tmp_path / "second.txt", "datacard")
     same(card, read(tmp_path / "second.txt"))
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\ud800", "a\uffff"])
+def test_names_that_xml_cannot_spell(tmp_path: Path, name: str) -> None:
+    spec = workspace("normsys")
+    spec["channels"][0]["samples"][0]["name"] = name
+    with pytest.raises(InputError, match="XML has no place for a character of"):
+        write(read(spec), tmp_path / "top.xml", "xml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_a_character_has_no_digest() -> None:
+    with pytest.raises(InputError, match=r"holds \\ud800, half a character"):
+        digest({"name": "a\ud800"})

@@ -126,10 +126,10 @@ class Sheet:
                 yield Text(self.title, style="bold")
             sheet = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             left = room - sum(widths[k] + GAP for k in chosen)
-            sheet.add_column(self.columns[0], overflow="fold", max_width=max(left, 1))
+            sheet.add_column(Text(self.columns[0]), overflow="fold", max_width=max(left, 1))
             for k in chosen:
                 header = "\n".join(textwrap.wrap(self.columns[k], max(widths[k], 1), break_long_words=False))
-                sheet.add_column(header, justify="right", no_wrap=widths[k] <= room - GAP, overflow="fold")
+                sheet.add_column(Text(header), justify="right", no_wrap=widths[k] <= room - GAP, overflow="fold")
             for row in self.rows:
                 sheet.add_row(*(Text(row[k]) for k in (0, *chosen) if k < len(row)))
             yield sheet

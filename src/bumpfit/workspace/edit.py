@@ -110,8 +110,15 @@ def in_order(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest(content: Any, algorithm: str = "sha256") -> str:
-    """The digest of JSON content with its keys sorted, as pyhf has it; raises InputError for an unknown algorithm."""
+    """The digest of JSON content with its keys sorted, as pyhf has it.
+
+    Raises InputError for an unknown algorithm, and for texts with half a character, which have no bytes.
+    """
     if algorithm not in ALGORITHMS:
         raise InputError(f"unknown algorithm '{algorithm}'; choose from {', '.join(ALGORITHMS)}")
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    try:
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("unicode_escape", "surrogatepass").decode()
+        raise InputError(f"a text of the JSON holds {half}, half a character, so it has no digest; rename it") from error
     return hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()

@@ -29,6 +29,8 @@ from bumpfit.workspace.formula import names_in, parse, written
 from bumpfit.workspace.parameters import ParameterSet
 
 SCHEMA = "HistFactorySchema.dtd"
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has not, escaped or not."""
 WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -44,13 +46,14 @@ def write_xml(spec: Mapping[str, Any], path: str | Path) -> list[Path]:
         raise MissingExtraError("uproot", "root", "writing XML workspaces") from error
     target = Path(path)
     writer = XmlWriter(spec, target.stem)
-    files = {target.with_name(name): element for name, element in writer.channels.items()}
+    files = {target.with_name(name): _text(element) for name, element in writer.channels.items()}
+    top = _text(writer.top)
     root = target.with_name(writer.file)
     with atomic(root) as temporary, uproot.recreate(temporary) as file:
         for name, (values, errors) in writer.histograms.items():
             file[name] = _histogram(values, errors)
-    for place, element in (*files.items(), (target, writer.top)):
-        write_text(place, _text(element))
+    for place, text in (*files.items(), (target, top)):
+        write_text(place, text)
     for note in dict.fromkeys(writer.told):
         warnings.warn(note, InputWarning, stacklevel=3)
     return [root, *files, target]
@@ -66,6 +69,9 @@ def _histogram(values: Floats, errors: Floats) -> Any:
 
 
 def _text(element: Element) -> str:
+    for word in (value for part in element.iter() for value in (*part.attrib.values(), part.text or "")):
+        if NO_XML.search(word):
+            raise InputError(f"XML has no place for a character of '{word}'; rename it (bumpfit workspace rename)")
     ElementTree.indent(element)
     body = ElementTree.tostring(element, encoding="unicode")
     return f"<!DOCTYPE {element.tag} SYSTEM '{SCHEMA}'>\n\n{body}\n"
