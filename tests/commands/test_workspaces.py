@@ -256,3 +256,33 @@ def test_every_help_has_an_example(bumpfit: Run, command: str) -> None:
     done = bumpfit(command, "--help")
     assert done.code == 0
     assert f"bumpfit {command} " in done.out
+
+
+@pytest.mark.parametrize("word", ["NaN", "1e400", "-Infinity"])
+def test_numbers_that_json_has_not_are_not_written(bumpfit: Run, counting: Path, tmp_path: Path, word: str) -> None:
+    """A faulty workspace can be taken apart; what is left of it must not have null in place of the number."""
+    faulty, out = tmp_path / "faulty.json", tmp_path / "out.json"
+    faulty.write_text(counting.read_text().replace("4.0", word))
+    patch = [{"op": "replace", "path": "/channels/0/samples/0/data/0", "value": 4.0}]
+    patchset = {"metadata": {"name": "p", "description": "", "digests": {}, "labels": [], "references": {}},
+                "patches": [{"metadata": {"name": "bad", "values": []}, "patch": patch}], "version": "1.0.0"}  # fmt: skip
+    place = tmp_path / "patchset.json"
+    place.write_text(json.dumps(patchset).replace("4.0", word))
+    for line in (
+        ("workspace", "sort", faulty), ("workspace", "rename", faulty, "-c", "bin=SR"),
+        ("patchset", "apply", counting, place, "--name", "bad"),
+    ):  # fmt: skip
+        for target in (("-o", out), ()):
+            sentence = refused(bumpfit(*line, *target))
+            assert "samples[0] 'background' / data[0]; correct it" in sentence and not out.exists()
+    assert bumpfit("workspace", "prune", faulty, "-s", "background", "-o", out).code == 0
+
+
+def test_the_luminosity_keeps_its_name(bumpfit: Run, multi: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    spec = json.loads(multi.read_text())
+    spec["channels"][0]["samples"][0]["modifiers"].append({"name": "lumi", "type": "lumi", "data": None})
+    place = tmp_path / "lumi.json"
+    place.write_text(json.dumps(spec))
+    assert "cannot rename lumi" in refused(bumpfit("workspace", "rename", place, "-m", "lumi=L", "-o", out))
+    assert not out.exists()

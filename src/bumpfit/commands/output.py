@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -155,14 +155,27 @@ class Page:
 
 
 def written(content: Any, out: Path | None, inputs: list[Path]) -> None:
-    """JSON to a file or to standard output."""
+    """JSON to a file or to standard output; raises InputError for a number that JSON has not."""
     from bumpfit.files import write_json
+    from bumpfit.workspace.structure import place
 
     check_outputs(inputs, out)
+    for path, value in _not_finite(content, ()):
+        raise InputError(f"JSON has no number like the {value} at {place(path, content)}; correct it, or take it out")
     if out is None:
         typer.echo(json.dumps(content, indent=1, allow_nan=False))
     else:
         write_json(out, content)
+
+
+def _not_finite(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    """The numbers of a document that are infinite or none, with their places."""
+    if isinstance(node, float):
+        if not math.isfinite(node):
+            yield path, node
+    elif isinstance(node, Mapping | list):
+        for key, entry in node.items() if isinstance(node, Mapping) else enumerate(node):
+            yield from _not_finite(entry, (*path, key))
 
 
 def check_outputs(inputs: Sequence[str | Path], *outputs: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bumpfit.errors import InputError
 from bumpfit.workspace.effects import EFFECTS, PYHF_SETTINGS, declare
-from bumpfit.workspace.effects_scale import NORMFORMULA
+from bumpfit.workspace.effects_scale import LUMI, LUMINOSITY, NORMFORMULA
 from bumpfit.workspace.formula import names_in, parse, written
 from bumpfit.workspace.parameters import ParameterSet
 
@@ -166,7 +166,7 @@ def rename(
 ) -> dict[str, Any]:
     """The workspace with channels or parameters (modifiers, their settings, formulas and correlations) under new names.
 
-    Raises InputError for a name that does not exist, and for one that is there already.
+    Raises InputError for a name that does not exist, for one that is there already, and for the luminosity's.
 
     Examples:
         >>> other = bumpfit.workspace.rename(spec, parameters={"norm": "scale"})
@@ -179,6 +179,8 @@ def rename(
     unknown = (set(channels or {}) - present) | (set(parameters or {}) - names)
     if unknown:
         raise InputError(f"cannot rename {', '.join(sorted(unknown))}: the workspace has no such name")
+    if any(m["type"] == LUMI.kind and m["name"] in (parameters or {}) for m in modifiers_of(result)):
+        raise InputError(f"cannot rename {LUMINOSITY}: the luminosity's parameter must be called so")
     for given, known, what in ((channels, present, "channel"), (parameters, names, "parameter")):
         left = known - set(given or {})
         for old, new in (given or {}).items():
