@@ -264,8 +264,9 @@ def test_numbers_that_json_has_not_are_not_written(bumpfit: Run, counting: Path,
     faulty, out = tmp_path / "faulty.json", tmp_path / "out.json"
     faulty.write_text(counting.read_text().replace("4.0", word))
     patch = [{"op": "replace", "path": "/channels/0/samples/0/data/0", "value": 4.0}]
-    patchset = {"metadata": {"name": "p", "description": "", "digests": {}, "labels": [], "references": {}},
-                "patches": [{"metadata": {"name": "bad", "values": []}, "patch": patch}], "version": "1.0.0"}  # fmt: skip
+    head = {"name": "p", "description": "", "digests": {}, "labels": [], "references": {}}
+    patches = [{"metadata": {"name": "bad", "values": []}, "patch": patch}]
+    patchset = {"metadata": head, "patches": patches, "version": "1.0.0"}
     place = tmp_path / "patchset.json"
     place.write_text(json.dumps(patchset).replace("4.0", word))
     for line in (

@@ -120,5 +120,5 @@ def digest(content: Any, algorithm: str = "sha256") -> str:
         text = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start].encode("unicode_escape", "surrogatepass").decode()
-        raise InputError(f"a text of the JSON holds {half}, half a character, so it has no digest; rename it") from error
+        raise InputError(f"a text of the JSON holds {half}, half a character, so it has no digest") from error
     return hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
