@@ -240,6 +240,31 @@ def test_elements_that_could_change_the_likelihood(options: dict[str, str], word
         read(written(tmp_path, **options))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "</Measurement>",
+            '<ParamSetting Const="yes">mu</ParamSetting></Measurement>',
+            r"Const .* must be True or False",
+        ),
+        (
+            "</Measurement>",
+            '<ParamSetting Val="one">mu</ParamSetting></Measurement>',
+            r"Val .* must be a number, got 'one'",
+        ),
+        ("<Measurement ", '<Measurement BinHigh="abc" ', r"BinHigh .* must be a number, got 'abc'"),
+        ('LumiRelErr="', 'LumiRelErr="a', r"LumiRelErr .* must be a number"),
+    ],
+)
+def test_settings_of_a_measurement_that_cannot_be_read(old: str, new: str, words: str, tmp_path: Path) -> None:
+    path = written(tmp_path, lumi="True")
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=words):
+        read(path)
+
+
 def test_constraint_terms_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, '<StatErrorConfig RelErrorThreshold="0"/>')
     term = '<ConstraintTerm Type="Gamma" RelativeUncertainty="0.3">k</ConstraintTerm></Measurement>'

@@ -362,3 +362,20 @@ def test_rename_keeps_the_likelihood() -> None:
     assert read(spec).twice_nll({"strength": 0.7}) == read(small()).twice_nll({"mu": 0.7})
     with pytest.raises(InputError, match="cannot rename nu"):
         rename(small(), parameters={"nu": "x"})
+
+
+@pytest.mark.parametrize("width", [1e308, 1e-200])
+def test_errors_whose_square_is_no_number_are_refused(width: float) -> None:
+    parameter = {"name": "lumi", "auxdata": [1.0], "sigmas": [width], "inits": [1.0], "bounds": [[0.5, 1.5]]}
+    samples = [
+        {"name": "s", "data": [5.0], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "b", "data": [50.0], "modifiers": [{"name": "lumi", "type": "lumi", "data": None}]},
+    ]
+    content = {
+        "channels": [{"name": "c", "samples": samples}],
+        "observations": [{"name": "c", "data": [52.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [parameter]}}],
+        "version": "1.0.0",
+    }
+    with pytest.raises(InputError, match=r"lumi.*out of the range of floating-point numbers"):
+        read(content)

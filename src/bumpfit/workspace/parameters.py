@@ -136,7 +136,7 @@ def check(found: ParameterSet) -> None:
             raise InputError(
                 f"the range of parameter '{label}' is [{low}, {high}]; the lower end must not be above the upper"
             )
-        if found.widths and not (math.isfinite(found.widths[i]) and found.widths[i] > 0):
+        if found.widths and not (found.widths[i] > 0 and 0 < found.widths[i] * found.widths[i] < math.inf):
             raise InputError(f"the uncertainty of parameter '{label}' is out of the range of floating-point numbers")
         if not low <= init <= high:
             raise InputError(f"the start {init} of parameter '{label}' lies outside its range [{low}, {high}]")

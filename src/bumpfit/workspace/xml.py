@@ -7,6 +7,7 @@ for different things, it is read as pyhf does and told: no StatErrorConfig, no N
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -158,12 +159,7 @@ class ChannelReader:
 
     def flag(self, element: Element, name: str) -> bool:
         """A True or False of an element; False where it is absent."""
-        word = element.attrib.get(name, "False")
-        if word.lower() not in ("true", "false"):
-            raise InputError(
-                f"{name} of the {element.tag} element in '{self.path}' must be True or False, got '{word}'"
-            )
-        return word.lower() == "true"
+        return _flag(element, name, self.path)
 
     def set(self, name: str, setting: Mapping[str, Any]) -> None:
         """Settings of a parameter; raises InputError where they contradict earlier ones."""
@@ -207,7 +203,7 @@ def _measurement(
     _known(element, MEASUREMENT, ("POI", "ParamSetting"), source)
     name = _attribute(element, "Name", source)
     if element.attrib.get("BinLow", "0") != "0" or (
-        "BinHigh" in element.attrib and int(element.attrib["BinHigh"]) < max(len(c.data) for c in channels)
+        "BinHigh" in element.attrib and _number(element, "BinHigh", source) < max(len(c.data) for c in channels)
     ):
         raise InputError(
             f"measurement '{name}' of '{source}' leaves out bins (BinLow, BinHigh), which is not supported"
@@ -216,7 +212,7 @@ def _measurement(
     samples = [sample for c in channels for sample in c.samples]
     kinds = {m["name"]: m["type"] for sample in samples for m in sample["modifiers"]}
     if LUMINOSITY in kinds:
-        lumi, error = (float(_attribute(element, key, source)) for key in ("Lumi", "LumiRelErr"))
+        lumi, error = (_number(element, key, source) for key in ("Lumi", "LumiRelErr"))
         width = lumi * error
         settings[LUMINOSITY] = {
             "name": LUMINOSITY, "auxdata": [lumi], "sigmas": [width], "inits": [lumi],
@@ -229,10 +225,10 @@ def _measurement(
             if parameter == LUMINOSITY and LUMINOSITY not in kinds:
                 continue
             target = settings.setdefault(parameter, {"name": parameter})
-            if entry.attrib.get("Const", "").lower() == "true":
+            if _flag(entry, "Const", source):
                 target["fixed"] = True
             if "Val" in entry.attrib:
-                target["inits"] = [float(entry.attrib["Val"])]
+                target["inits"] = [_number(entry, "Val", source)]
     loose = [s for c in channels for s in c.scales_with_lumi]
     if loose and LUMINOSITY in kinds and not settings[LUMINOSITY].get("fixed"):
         channels[0].tell(
@@ -292,6 +288,24 @@ def _by_name(text: str, names: list[str]) -> str:
         return f'"{names[number]}"'
 
     return re.sub(r"@(\d+)|\bx\[(\d+)\]", name, text)
+
+
+def _flag(element: Element, name: str, source: Path) -> bool:
+    word = element.attrib.get(name, "False")
+    if word.lower() not in ("true", "false"):
+        raise InputError(f"{name} of the {element.tag} element in '{source}' must be True or False, got '{word}'")
+    return word.lower() == "true"
+
+
+def _number(element: Element, name: str, source: Path) -> float:
+    word = _attribute(element, name, source)
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{name} of the {element.tag} element in '{source}' must be a number, got '{word}'")
+    return value
 
 
 def _attribute(element: Element, name: str, source: Path) -> str:
