@@ -29,6 +29,24 @@ def test_p_value_of_a_counting_experiment(bumpfit: Run, counting: Path, tmp_path
     assert json.loads((tmp_path / "t.json").read_text())["p_value"] == found["p_value"]
 
 
+def test_toys_tell_a_wall_that_the_asymptotic_law_does_not_know(bumpfit: Run, tmp_path: Path) -> None:
+    """Data above the background pull the nuisance to the end of its range in the fit without signal, if it is near."""
+    samples = [
+        {"name": "s", "data": [5.0, 9.0], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "b", "data": [50.0, 60.0],
+         "modifiers": [{"name": "jes", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}]},
+    ]  # fmt: skip
+    for end, walls in ((0.1, ["jes"]), (5.0, [])):
+        config = {"poi": "mu", "parameters": [{"name": "jes", "bounds": [[-5, end]]}]}
+        path = tmp_path / "w.json"
+        path.write_text(json.dumps({
+            "channels": [{"name": "c", "samples": samples}], "observations": [{"name": "c", "data": [62.0, 75.0]}],
+            "measurements": [{"name": "m", "config": config}], "version": "1.0.0",
+        }))  # fmt: skip
+        assert bumpfit("toys", path, "-n", "20", "--json").json["at_bounds"] == walls
+        assert ("at an end of the range" in bumpfit("toys", path, "-n", "20").out) is bool(walls)
+
+
 def test_shards_merge_to_the_whole(bumpfit: Run, counting: Path, tmp_path: Path) -> None:
     whole = bumpfit("toys", counting, "-n", "3000", "--json").json
     parts = [tmp_path / f"part{i}.parquet" for i in (1, 2, 3)]

@@ -44,11 +44,19 @@ class Told:
         self.output.give(result, lambda: pairs(rows), [*notes, *written])
 
 
-def give(found: Tally, head: dict[str, Any], told: Told, notes: tuple[str, ...] = ()) -> None:
+def give(
+    found: Tally, head: dict[str, Any], told: Told, notes: tuple[str, ...] = (), walls: tuple[str, ...] | None = None
+) -> None:
     """Give a tally: p-value with its error, the asymptotic one beside it; as a figure the distribution (of weighted
-    toys the tail probability) and running p.
+    toys the tail probability) and running p. `walls`: parameters at an end of their range where the toys are thrown,
+    None where that is not known.
     """
     result = {**head, **found.to_dict(), **_significance(found)}
+    if walls is not None:
+        result["at_bounds"] = list(walls)
+    if walls:
+        notes = (*notes, f"{', '.join(walls[:6])} at an end of the range where the toys are thrown, as then in most of "
+                 "them: the toys know this wall, an asymptotic p-value does not")  # fmt: skip
     if found.weight is not None:
         result["method"] = "importance sampling"
 

@@ -149,7 +149,16 @@ def toys(
     if isinstance(source, ScanEngine):
         give_scan(GlobalToys(found, source.level, source.scan), head, Told(drawing, page, keep, output))
     else:
-        give(found, head, Told(drawing, page, keep, output))
+        give(found, head, Told(drawing, page, keep, output), walls=_walls(source))
+
+
+def _walls(source: Source) -> tuple[str, ...]:
+    """Parameters at an end of their range where the toys are thrown."""
+    from bumpfit.toys.histfactory import HistFactoryEngine
+    from bumpfit.toys.importance import TailEngine
+
+    base = source.base if isinstance(source, TailEngine) else source
+    return base.walls if isinstance(base, HistFactoryEngine) else ()
 
 
 def _source(

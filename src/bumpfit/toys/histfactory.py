@@ -71,6 +71,13 @@ class HistFactoryEngine(Sendable):
         """Position of the strength among the parameters."""
         return self.model.index(self.parameter)
 
+    @property
+    def walls(self) -> tuple[str, ...]:
+        """Free parameters but the strength that are at an end of their range where the toys are thrown."""
+        low, high = self.problem.low, self.problem.high
+        ended = self.problem.free & ((self.values <= low) | (self.values >= high))
+        return tuple(name for i, name in enumerate(self.model.names) if ended[i] and i != self.poi)
+
     @cached_property
     def plan(self) -> Plan:
         """The fits of each toy."""
