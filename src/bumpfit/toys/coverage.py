@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.histfactory import prepare
-from bumpfit.likelihood import Minimum, at_ends
 from bumpfit.normal import chi2_quantile, significance
 from bumpfit.results import Record
 from bumpfit.toys.engine import Engine, LogLinearEngine
@@ -172,9 +171,7 @@ def _ended(found: Engine, sample: ToySample, fits: Plan) -> tuple[str, ...]:
     names: tuple[str, ...] = ()
     name = "strength"
     if isinstance(full, HistFactoryEngine):
-        name = full.parameter
-        at = Minimum(full.values, 0.0, 0.0, 0, 0, True, ())
-        names = tuple(one for one in at_ends(full.problem, at) if one != name)
+        name, names = full.parameter, full.walls
     best = sample.strength[sample.valid]
     if ((best >= fits.high) | ((best <= fits.low) & (fits.low != 0))).any():
         names += (name,)

@@ -19,6 +19,7 @@ from bumpfit.inference import newton
 from bumpfit.inference.effort import Effort
 from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
+from bumpfit.likelihood import Minimum, at_ends
 from bumpfit.poisson import deviance
 from bumpfit.toys.careful import ITERATIONS, TOLERANCE, Elsewhere, elsewhere, fit_carefully, reflections
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
@@ -74,9 +75,8 @@ class HistFactoryEngine(Sendable):
     @property
     def walls(self) -> tuple[str, ...]:
         """Free parameters but the strength that are at an end of their range where the toys are thrown."""
-        low, high = self.problem.low, self.problem.high
-        ended = self.problem.free & ((self.values <= low) | (self.values >= high))
-        return tuple(name for i, name in enumerate(self.model.names) if ended[i] and i != self.poi)
+        thrown = Minimum(self.values, 0.0, 0.0, 0, 0, True, ())
+        return tuple(name for name in at_ends(self.problem, thrown) if name != self.parameter)
 
     @cached_property
     def plan(self) -> Plan:
