@@ -115,8 +115,9 @@ class Fit(Record):
 class Discovery(Record):
     """Test of the background-only hypothesis: q0, its one-sided p-value, z = Phi^-1(1 - p) and the best-fit strength.
 
-    `z_signed`: the root of -2 ln of the likelihood ratio with the sign of the strength, so that deficits count too (the
-    significance of many events). `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the
+    q0 is that of strengths of 0 and more; `mu`, the best of all, is positive where the data do not tell signs apart.
+    `z_signed`: the root of -2 ln of the likelihood ratio of `mu` and 0, with the sign of `mu`, so that deficits count
+    too (the significance of many events). `method` says where p comes from ("asymptotic" or "toys"); `p_error` is the
     statistical error of p from toys and `p_upper` what p is at most with 95 % confidence. With `p_is_upper_bound` p is
     smaller than any floating-point number and only bounded.
     """

@@ -22,6 +22,7 @@ VALLEYS = MINIMA + "a_fit_looks_into_the_other_valley"
 RANGES = MINIMA + "q_tilde_compares_with_zero_whatever_the_range"
 WALLS = "inference/test_walls.py::test_minimum_at_a_wall_is_the_constrained_minimum"
 ENDS = MINIMA + "a_nuisance_parameter_at_its_end_is_told_by_all_answers"
+SIGNS = "inference/test_other_minima.py::test_q0_is_"
 FEW = MINIMA + "few_events_and_sparse_bins_are_told"
 MANY = "inference/test_many_parameters.py::test_"
 TOYS = "inference/test_laws.py"
@@ -49,8 +50,12 @@ MUTATIONS = tuple(Mutation(*change) for change in (
     ("error of a quantile", "inference/limit.py", "math.hypot(moved, signal.error / signal.p)",
      "signal.error / signal.p", TOYS),
     # tails
-    ("q0 of a deficit", "inference/discovery.py", "(rise if profile.estimate >= 0 else 0.0)", "rise",
+    ("q0 of a deficit", "inference/discovery.py", "q0 = profile.rise(0.0, positive)", "q0 = profile.rise(0.0)",
      MINIMA + "q0_of_a_deficit_is_zero"),
+    ("q0 of a deficit, one by one", "inference/profile.py", "return self.rise(0.0, self.positive())",
+     "return self.rise(0.0)", SIGNS + "that_of_strengths_from_zero_on_in_data_and_toys"),
+    ("q0 of one sign", "inference/profile.py", "return found if found.x[self.index] > 0 else null", "return null",
+     SIGNS + "that_of_strengths_from_zero_on_in_data_and_toys"),
     ("swapped tails", "inference/limit.py", "law.tail(mu, mu, q), law.tail(mu, 0.0, q)",
      "law.tail(mu, 0.0, q), law.tail(mu, mu, q)", LIMIT),
     ("CLs without p(b)", "inference/limit.py",

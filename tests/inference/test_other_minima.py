@@ -16,7 +16,8 @@ from scipy.stats import chi2, poisson
 
 from bumpfit import inference
 from bumpfit.inference import contour, discovery, fit, interval, scan
-from bumpfit.inference.histfactory import Problem
+from bumpfit.inference.histfactory import Problem, prepare
+from bumpfit.inference.profile import Profile
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import Model, build, read
 
@@ -251,13 +252,52 @@ def test_a_contour_says_where_another_part_of_the_region_is() -> None:
     assert any(f"g = {-found.best[0]:.4g} are within" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("start", [-1.0, 1.0])
-def test_a_discovery_says_that_the_other_sign_is_as_likely(start: float) -> None:
-    """80 events over 60 + 5 g^2: q0 is 6.03 of g = 2 and 0 of g = -2, which no datum tells apart."""
-    parabola = build.modifier("normformula", "f", "1 + 0.5 * g^2")
+def interference(start: float, n: float = 80.0, linear: float = 0.0) -> Model:
+    """n events over 60 + 10 linear g + 5 g^2."""
+    parabola = build.modifier("normformula", "f", f"1 + {linear} * g + 0.5 * g^2")
     samples = [build.sample("s", [10.0], parabola), build.sample("b", [50.0])]
-    settings = {"g": {"bounds": [[-6.0, 6.0]], "inits": [start]}}
-    found = discovery(read(build.workspace({"a": samples}, {"a": [80.0]}, "g", settings)))
+    return read(build.workspace({"a": samples}, {"a": [n]}, "g", {"g": {"bounds": [[-6.0, 6.0]], "inits": [start]}}))
+
+
+def engine_of(model: Model) -> HistFactoryEngine:
+    """Toys without a signal."""
+    return HistFactoryEngine(model, "g", model.array({"g": 0.0}), "q0", 0.0, 0.0)
+
+
+@pytest.mark.parametrize("start", [-5.0, -1.0, 0.0, 1.0, 5.0])
+def test_q0_does_not_depend_on_the_sign_that_the_fit_ends_at(start: float) -> None:
+    """80 events over 60 + 5 g^2: as likely with g = -2 as with 2."""
+    model = interference(start)
+    found = discovery(model)
     height = -2 * (poisson.logpmf(80.0, 60.0) - poisson.logpmf(80.0, 80.0))
-    assert found.q0 == pytest.approx(height if start > 0 else 0.0, abs=1e-6)
-    assert any(f"g = {-found.mu:.4g}, of the other sign" in note for note in found.notes)
+    assert found.q0 == pytest.approx(height, abs=1e-6)
+    assert found.mu == pytest.approx(2.0, abs=1e-4)
+    assert found.z_signed == pytest.approx(np.sqrt(height), abs=1e-6)
+    assert any("g = -2, of the other sign" in note for note in found.notes)
+    assert engine_of(model).observed() == pytest.approx(height, abs=1e-6)
+
+
+@pytest.mark.parametrize("linear", [-0.2, 0.2])
+@pytest.mark.parametrize("start", [-1.0, 1.0])
+def test_q0_is_that_of_strengths_from_zero_on_in_data_and_toys(start: float, linear: float) -> None:
+    """60 +- 2 g + 5 g^2: the best strength has either sign, and q0 of each data set is that of the positive ones."""
+    grid = np.linspace(0.0, 6.0, 60_001)
+    model = interference(start, linear=linear)
+    toys = engine_of(model).data(np.arange(40), 5)
+    rates = 60.0 + 10.0 * linear * grid + 5.0 * grid**2
+    for toy in (model.split()[0], *toys):
+        line = -2 * poisson.logpmf(toy[0], rates)
+        found = discovery(model, toy[:1])
+        assert found.q0 == pytest.approx(line[0] - line.min(), abs=1e-5)
+        assert engine_of(interference(start, float(toy[0]), linear)).observed() == pytest.approx(found.q0, abs=1e-6)
+        one_by_one = Profile(prepare(model, toy[:1]), "g").statistic("q0", 0.0)  # the way of toys without an engine
+        assert one_by_one == pytest.approx(found.q0, abs=1e-6)
+
+
+def test_a_negative_strength_is_no_discovery() -> None:
+    """40 events, fewer than the 59.8 that 60 - 2 g + 5 g^2 has at least: the deficit is described by g = .2 best."""
+    found = discovery(interference(1.0, 40.0, 0.2))
+    assert found.mu == pytest.approx(-0.2, abs=1e-4)
+    assert found.q0 == 0.0
+    assert found.z_signed is not None and found.z_signed < 0.0
+    assert not any("other sign" in note for note in found.notes)

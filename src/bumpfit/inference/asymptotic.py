@@ -108,8 +108,7 @@ class Ratios:
 
     def root(self, tested: float) -> float:
         """mu / sigma: square root of the test statistic of the Asimov data without signal."""
-        none = self.asimov(0.0)
-        return none.settled(lambda: 0.0 if none.estimate > tested else math.sqrt(none.rise(tested)))
+        return math.sqrt(self.asimov(0.0).statistic("q", tested))
 
     def distance(self, tested: float, true: float) -> float:
         """(mu - mu') / sigma: signed square root of the non-centrality (eqs. 29-31), from the Asimov data of the true

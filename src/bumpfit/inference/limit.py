@@ -97,7 +97,7 @@ class Exclusion:
 
     def q(self, mu: float) -> float:
         """Test statistic of the data."""
-        return self.profile.settled(lambda: 0.0 if self.profile.estimate > mu else self.profile.rise(mu))
+        return self.profile.statistic(self.statistic, mu)
 
     @cached_property
     def scale(self) -> float:

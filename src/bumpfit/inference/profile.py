@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bumpfit.errors import BumpfitError, InputError
+from bumpfit.law import Statistic
 from bumpfit.likelihood import Likelihood, Minimum, ZeroLikelihoodError, position
 
 LOWER = 1e-6
@@ -114,14 +115,40 @@ class Profile:
         """The fit with the parameter held; raises BumpfitError when it does not converge, and as `attempt`."""
         return require_valid(self.attempt(value), f"the fit with {self.parameter} = {value:g}")
 
-    def rise(self, value: float) -> float:
-        """Rise of -2 ln L above the minimum; inf where the value is impossible."""
-        if value == self.estimate:
+    def rise(self, value: float, best: Minimum | None = None) -> float:
+        """Rise of -2 ln L above the minimum, or above another fit; inf where the value is impossible."""
+        if best is None and value == self.estimate:
             return 0.0
         try:
-            return max(2 * (self.held(value).value - self.best.value), 0.0)
+            return max(2 * (self.held(value).value - (best or self.best).value), 0.0)
         except ZeroLikelihoodError:
             return float("inf")
+
+    def positive(self) -> Minimum:
+        """The best fit among strengths of zero and more, which is not the free one where that is negative.
+
+        Of two signs that the data do not tell apart the free fit may have either.
+        """
+        low, high = self.range
+        if self.estimate >= 0:
+            return self.best
+        null = self.held(0.0)
+        if high <= 0:
+            return null
+        found = self.likelihood.within(self.parameter, max(low, 0.0), high).begin(null.x).solve()
+        found = require_valid(found, f"the fit with {self.parameter} of 0 and more")
+        self.compare(found)
+        return found if found.x[self.index] > 0 else null
+
+    def statistic(self, name: Statistic, tested: float) -> float:
+        """A profile likelihood ratio of the strength, as `law.Statistic` names them."""
+
+        def question() -> float:
+            if name == "q0":
+                return self.rise(0.0, self.positive())
+            return 0.0 if name != "t" and self.estimate > tested else self.rise(tested)
+
+        return self.settled(question)
 
     def settled(self, question: Callable[[], Answer]) -> Answer:
         """The answer to a question, asked again as long as it finds lower minima."""

@@ -188,24 +188,12 @@ def as_model(problem: Problem) -> Model:
     return dataclasses.replace(problem.model, parameters=parameters, observed=problem.main, auxdata=problem.aux)
 
 
-def statistic_of(profile: Profile, statistic: Statistic, tested: float) -> float:
-    """A statistic of one data set."""
-
-    def question() -> float:
-        best = profile.estimate
-        if (statistic == "q0" and best < 0) or (statistic in ("q", "qtilde") and best > tested):
-            return 0.0
-        return profile.rise(tested)
-
-    return profile.settled(question)
-
-
 def _one(task: tuple[Likelihood, str, Statistic, float, Floats, int, int]) -> float:
     """The statistic of toy number i; NaN where a fit fails, a value and not a failure of the others."""
     likelihood, parameter, statistic, tested, x, seed, i = task
     try:
         toy = likelihood.throw(x, np.random.default_rng([seed, i]))
-        return statistic_of(Profile(toy, parameter), statistic, tested)
+        return Profile(toy, parameter).statistic(statistic, tested)
     except BumpfitError:
         return math.nan
 
