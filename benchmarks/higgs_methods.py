@@ -1,6 +1,6 @@
 """Numbers of docs/methods/higgsml.md: a sample that is large enough for 10 fb-1, coverage at template and event level.
 
-    python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--seed 0]
+    python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--dealt 1] [--seed 0]
     python benchmarks/higgs_methods.py templates METHOD.zip [-n 10000] [--workers 2]
     python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100] [--points 100]
     python benchmarks/higgs_methods.py folds METHOD.zip SAMPLE.parquet CALIBRATED.zip [-n 100] [--points 50]
@@ -12,7 +12,8 @@
 `smooth` makes a smoothed bootstrap (Silverman and Young, Biometrika 74 (1987) 469): rows are drawn with replacement,
 signal-like ones more often and with smaller weights, and every copy is smeared (momenta by 5 to 10 %, angles by .05,
 missing momentum by 6 GeV). It is a population of its own, close to the simulation but with a worse resolution, whose
-templates are smooth and as deep as one likes. Copies keep the `hard_event` of their row.
+templates are smooth and as deep as one likes. Copies keep the `hard_event` of their row. With `--dealt` K, K times as
+many are smeared, and kept by how signal-like they are afterwards, so that no copy with a large weight is among them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,34 +53,61 @@ def smooth(arguments: argparse.Namespace) -> None:
     table = checked(pd.read_parquet(arguments.sample), weights=True, processes=True)
     rng = np.random.default_rng(arguments.seed)
     process, weights = process_index(table[PROCESS]), table[WEIGHTS].to_numpy(np.float64)
-    ratio = _likeness(table, process, weights)
+    likeness = _likeness(table, process, weights)
     pieces = []
     for p, name in enumerate(PROCESSES):
         rows = np.flatnonzero(process == p)
-        q = weights[rows] * (1.0 if p == 0 else ratio[rows])
+        q = weights[rows] * (1.0 if p == 0 else likeness(table.iloc[rows]))
         q /= q.sum()
-        n = int(SHARES[name] * arguments.rows)
-        picked = rng.choice(len(rows), n, p=q)
-        piece = table.iloc[rows[picked]].reset_index(drop=True)
-        drawn = weights[rows][picked] / (n * q[picked])
-        piece[WEIGHTS] = (drawn * weights[rows].sum() / drawn.sum()).astype(np.float32)
-        piece["hard_event"] = rows[picked]
-        pieces.append(_smeared(piece, rng))
+        n, unit = int(SHARES[name] * arguments.rows), None
+        kept = []
+        for _ in range(arguments.dealt):
+            picked = rng.choice(len(rows), n, p=q)
+            piece = table.iloc[rows[picked]].reset_index(drop=True)
+            drawn = weights[rows][picked] / (n * q[picked])
+            drawn *= weights[rows].sum() / drawn.sum() / arguments.dealt
+            piece["hard_event"] = rows[picked]
+            piece = _smeared(piece, rng)
+            if arguments.dealt > 1:
+                wanted = np.ones(n) if p == 0 else likeness(piece)
+                unit = _unit(drawn * wanted, n / arguments.dealt) if unit is None else unit
+                chance = np.minimum(drawn * wanted / unit, 1.0)
+                stays = rng.random(n) < chance
+                piece, drawn = piece[stays], drawn[stays] / chance[stays]
+            kept.append(piece.assign(**{WEIGHTS: drawn}))
+        copies = pd.concat(kept, ignore_index=True)
+        scaled = copies[WEIGHTS] * (weights[rows].sum() / copies[WEIGHTS].sum())
+        pieces.append(copies.assign(**{WEIGHTS: scaled.astype(np.float32)}))
     result = pd.concat(pieces, ignore_index=True).sample(frac=1, random_state=arguments.seed).reset_index(drop=True)
     result.to_parquet(arguments.out)
     print(result.groupby(PROCESS)[WEIGHTS].agg(["size", "sum", lambda w: w.sum() ** 2 / (w**2).sum()]))
 
 
-def _likeness(table: pd.DataFrame, process: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _unit(ratio: np.ndarray, number: float) -> float:
+    """The unit in which chances min(ratio / unit, 1) have the sum `number`."""
+    from scipy.optimize import brentq
+
+    top = float(ratio.sum() / number)
+    return float(brentq(lambda u: np.minimum(ratio / u, 1.0).sum() - number, 1e-9 * top, 1.001 * top))
+
+
+def _likeness(table: pd.DataFrame, process: np.ndarray, weights: np.ndarray) -> Callable[[pd.DataFrame], np.ndarray]:
     """Likelihood ratio of signal to background, within `REACH` of its mean in background."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    x = biased(matrix(table), selection=False).features.T
+    def inputs(rows: pd.DataFrame) -> np.ndarray:
+        return biased(matrix(rows), selection=False).features.T
+
     signal = process == 0
-    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum()) * len(x) / 2
+    w = np.where(signal, weights / weights[signal].sum(), weights / weights[~signal].sum()) * len(table) / 2
     model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=12, min_samples_leaf=60, early_stopping=False)
-    p = model.fit(x, signal, sample_weight=w).predict_proba(x)[:, 1]
-    return np.clip(p / np.maximum(1 - p, 1e-6), *REACH)
+    model.fit(inputs(table), signal, sample_weight=w)
+
+    def ratio(rows: pd.DataFrame) -> np.ndarray:
+        p = model.predict_proba(inputs(rows))[:, 1]
+        return np.clip(p / np.maximum(1 - p, 1e-6), *REACH)
+
+    return ratio
 
 
 def _smeared(t: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -282,6 +311,7 @@ def main() -> None:
         command.add_argument("-n", type=int, default=10_000 if function is templates else 100)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--rows", type=int, default=400_000)
+        command.add_argument("--dealt", type=int, default=1)
         command.add_argument("--luminosity", type=float, default=0.0)
         command.add_argument("--pairs", type=int, default=10)
         command.add_argument("--bins", type=int, default=60)
