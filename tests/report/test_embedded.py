@@ -156,3 +156,16 @@ def test_names_that_differ_in_signs_have_ids_of_their_own() -> None:
     figure = pictures.plot(COUNTS)
     found = [set(re.findall(r'id="([^"]+)"', vector.svg(figure, name))) for name in ("a-b", "a_b", "a b", "a_2d_b")]
     assert all(found) and len(set.union(*found)) == sum(map(len, found))
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_ticks_that_were_chosen_are_no_names(scale: str) -> None:
+    """A point between two ticks is told by its own number, not by that of the nearest tick."""
+    figure = Figure()
+    axis = figure.subplots()
+    axis.plot([3400.0, 3490.0, 3590.0], [0.09356, 0.0021, 0.1335], label="p")
+    axis.set_yscale(scale)
+    axis.set_yticks([0.001, 0.01, 0.1])
+    axis.set_ylim(0.001, 1.0)
+    axis.set_ylabel("Local $p$")
+    assert spoken(figure) == "Local p from 0.001 to 1. p: 0.0936 at 3400, 0.0021 at 3490, 0.134 at 3590."

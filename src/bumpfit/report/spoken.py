@@ -16,7 +16,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedLocator, LogFormatter, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from bumpfit.console import printable
@@ -130,7 +130,8 @@ def _extent(axis: Axis) -> str:
 
 def _names(axis: Axis) -> dict[float, str]:
     """Names that stand at places of an axis instead of numbers."""
-    if not isinstance(axis.get_major_locator(), FixedLocator):
+    numbers = ScalarFormatter, LogFormatter, NullFormatter  # ticks that were chosen, with their numbers
+    if not isinstance(axis.get_major_locator(), FixedLocator) or isinstance(axis.get_major_formatter(), numbers):
         return {}
     places = axis.get_ticklocs()
     shown = axis.get_major_formatter().format_ticks(list(places))
