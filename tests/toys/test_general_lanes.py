@@ -10,9 +10,10 @@ import pytest
 
 from bumpfit import workspace
 from bumpfit.inference import prepare
-from bumpfit.toys import Toys
+from bumpfit.toys import Toys, careful
 from bumpfit.toys.histfactory import COMPILE_AFTER, HistFactoryEngine, fit_carefully
-from bumpfit.workspace import Model
+from bumpfit.workspace import Model, build
+from bumpfit.workspace.kernels import objective
 
 
 def general(one_sided: bool) -> Model:
@@ -146,6 +147,28 @@ def test_the_careful_minimiser_is_compiled_where_that_is_worth_its_time(monkeypa
     assert np.allclose(np.concatenate([b.statistic for b in again]), whole.statistic, atol=1e-9, equal_nan=True)
     lost = one._lanes(*one._split(one.data(np.arange(100), 3)))[:, 3] > 0
     assert sum(calls) == sum(first) == lost[60:].sum() > 0
+
+
+@pytest.mark.parametrize("couplings", [1, 2])
+def test_the_effort_counts_the_lines_along_formulas(monkeypatch: pytest.MonkeyPatch, couplings: int) -> None:
+    """Looking for the other sides of parabolas takes most of a toy's time, and is to be compiled soon for it."""
+    text = "1 + 0.4 * g + 0.6 * g^2" + (" + 0.3 * h + 0.5 * h^2" if couplings == 2 else "")
+    samples = [
+        build.sample("s", [10.0, 4.0], build.modifier("normformula", "f", text)),
+        build.sample("b", [50.0, 60.0]),
+    ]
+    ends = {name: {"bounds": [[-6.0, 6.0]], "inits": [0.5]} for name in "gh"[:couplings]}
+    model = workspace.read(build.workspace({"a": samples}, {"a": [60.0, 70.0]}, "g", ends))
+    one = HistFactoryEngine(model, "g", model.array({"g": 0.0}))
+    calls: list[float] = []
+
+    def counted(*arguments: Any) -> float:
+        calls.append(objective(*arguments))
+        return calls[-1]
+
+    monkeypatch.setattr(careful, "objective", counted)
+    one.fit_data(one.data(np.arange(4), 3))
+    assert 0.5 * one.effort < len(calls) / 4 < 4 * one.effort
 
 
 @pytest.mark.slow

@@ -149,6 +149,14 @@ def turns(begin, step, low, high, main, aux, m, starts):  # type: ignore[no-unty
     return n
 
 
+def looked_at(e: Elsewhere, free: Flags) -> int:
+    """Evaluations of the likelihood along curved formulas around a minimum, as `_turned` makes them; free (P,)."""
+    moved = (e.steps != 0.0) & free
+    several = np.count_nonzero(moved.any(axis=0)) > 1
+    lines = moved.any(axis=1) & (several | (np.count_nonzero(e.steps, axis=1) < 2))
+    return (EVENLY.size + 2 * CLOSER.size + 1) * int(np.count_nonzero(lines))
+
+
 @njit(internal=True, plain=True)
 def _turned(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
     """(x, value) of the lowest minimum on all sides of curved formulas, or of the given one."""

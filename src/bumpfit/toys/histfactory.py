@@ -21,7 +21,7 @@ from bumpfit.inference.histfactory import FitOptions, Problem, prepare
 from bumpfit.inference.profile import require_poi, require_valid
 from bumpfit.likelihood import Minimum, at_ends
 from bumpfit.poisson import deviance
-from bumpfit.toys.careful import ITERATIONS, TOLERANCE, Elsewhere, elsewhere, fit_carefully, reflections
+from bumpfit.toys.careful import ITERATIONS, TOLERANCE, Elsewhere, elsewhere, fit_carefully, looked_at, reflections
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
 from bumpfit.toys.general_lanes import MEASURED, MIRRORED, THROWN, draw_toys, fit_toys
 from bumpfit.toys.general_likelihood import MEMORY, Shared, places_of
@@ -326,7 +326,8 @@ class HistFactoryEngine(Sendable):
             for i in lost[:TRIED]
         ]
         fits = 4 + 2 * self.elsewhere.along.size if self.elsewhere.along.size else 2
-        return fits * float(np.mean(evaluations)) * lost.size / PILOT if evaluations else 0.0
+        looks = looked_at(self.elsewhere, p.free) + looked_at(self.elsewhere, held)
+        return (fits * float(np.mean(evaluations)) + looks) * lost.size / PILOT if evaluations else 0.0
 
     @cached_property
     def uncompiled(self) -> float:
