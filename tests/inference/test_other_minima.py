@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from iminuit import Minuit
 from scipy.stats import chi2, poisson
 
 from bumpfit import inference
@@ -301,3 +302,41 @@ def test_a_negative_strength_is_no_discovery() -> None:
     assert found.q0 == 0.0
     assert found.z_signed is not None and found.z_signed < 0.0
     assert not any("other sign" in note for note in found.notes)
+
+
+def shoulder() -> Model:
+    """Parabolas of a coupling whose other minimum is none on the line through the near one: systematics fill it up."""
+    m = build.modifier
+    first = [
+        build.sample("s", [6.1, 27.2], m("normformula", "f0", "1 + 0.716 * g + 0.103 * g^2")),
+        build.sample("b", [61.5, 140.7], m("normsys", "k", (0.877, 1.11)), m("staterror", "st", [3.07, 7.03]),
+                     m("histosys", "h", ([64.57, 147.71], [59.04, 135.05]))),
+    ]  # fmt: skip
+    second = [
+        build.sample("s", [24.4, 20.9], m("normformula", "f1", "1 + 0.558 * g + 0.321 * g^2"),
+                     m("normsys", "l", (0.9, 1.1))),
+        build.sample("b", [93.5, 59.5]),
+    ]  # fmt: skip
+    ends = {"g": {"bounds": [[-6.0, 6.0]], "inits": [1.27]}}
+    return read(build.workspace({"c0": first, "c1": second}, {"c0": [75.0, 146.0], "c1": [114.0, 88.0]}, "g", ends))
+
+
+def test_fits_and_toys_see_a_minimum_that_systematics_fill_up_on_the_line() -> None:
+    """The lowest by iminuit from places along the coupling; a fit that looked for dips alone ended 1.26 above."""
+    model = shoulder()
+    lowest_of, places = [], []
+    for g in np.linspace(-4.0, 4.0, 9):
+        begin = model.array({"g": float(g)})
+        minuit = Minuit(lambda x: model.twice_nll(np.asarray(x)), begin, name=list(model.names))
+        minuit.limits = list(zip(model.lower, model.upper, strict=True))
+        minuit.migrad()
+        lowest_of.append(minuit.fval)
+        places.append(minuit.values["g"])
+    assert fit(model).twice_nll == pytest.approx(min(lowest_of), abs=1e-3)
+    below = discovery(model)
+    assert below.mu == pytest.approx(places[int(np.argmin(lowest_of))], abs=0.01)
+    assert below.q0 == 0.0
+    engine = HistFactoryEngine(model, "g", model.array({"g": -0.2}), "tmu", -0.2, -0.2)
+    found = engine.fit_data(np.concatenate(model.split())[None, :])
+    free = 2 * float(found.free[0, 0]) + model.saturated_twice_nll()
+    assert free == pytest.approx(min(lowest_of), abs=1e-3)

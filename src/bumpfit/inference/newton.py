@@ -28,6 +28,7 @@ BLOCKED = 6  # steps into a wall after which a descent with empty bins is left t
 EMPTY = 1e-6  # a bin with fewer events has none: a fit at a wall expects so few, and Asimov data of it hold them
 GONE = 1e-6  # lower ends of ranges below this are the zero of a factor (those of bin errors are a little above it)
 BENDING = 1.0  # pull times `Effects.lopsided` from which on another minimum beside a parameter is looked for
+ALIKE = 1e-9  # places along a curved formula that differ by less, in lengths of the line, are one
 NEAR = 1e-7  # where rounding keeps later steps from settling, an answer with this few is good enough
 _NO_DAMPING = 1e-7  # below this the step is a plain Newton step
 # Along a narrow curved valley (a factor times `staterror`, 1e8 events) a step that is long enough leaves it and raises

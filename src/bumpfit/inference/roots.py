@@ -86,7 +86,10 @@ def falling(curve: Curve, guess: float, step: float, precision: float) -> float:
             break
         low, high, step = high, high + step, 2 * step
     else:
-        raise BumpfitError(f"no signal strength up to {high:g} is excluded; is there enough signal in the workspace?")
+        raise BumpfitError(
+            f"no strength up to {high:g} is excluded, and a limit needs yields that grow with the strength without end; "
+            "where a formula bounds them, as sin does, take bumpfit interval or bumpfit scan"
+        )
     for _ in range(DOUBLINGS):
         if curve(low) > 0:
             break

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from bumpfit.inference.lines import Lines
+from bumpfit.inference.newton import ALIKE
 from bumpfit.likelihood import Floats
 from bumpfit.types import Flags
 from bumpfit.workspace import Model
@@ -167,7 +168,8 @@ def turns(values: Callable[[Floats], Floats], x: Floats, steps: Floats, low: Flo
     for step in steps:
         places = along_step(x, step, low, high)
         line = np.where(step != 0.0, np.clip(x + places[:, None] * step, low, high), x)
-        result += _dips(line, values(line), places != 0.0)
+        heights = values(line)
+        result += _dips(line, heights, places != 0.0) + _shoulders(line, heights, places)
     return result
 
 
@@ -194,13 +196,27 @@ def along_step(x: Floats, step: Floats, low: Floats, high: Floats) -> Floats:
     first, last = max(-1.0, float(ends[0].max())), min(1.0, float(ends[1].min()))
     nearer = 0.5 * (last - first) * 2.0 ** (-0.5 * np.arange(NEARER))
     places = np.concatenate([np.linspace(first, last, STRAIGHT), -nearer, nearer, [0.0]])
-    return np.unique(np.clip(places, first, last))
+    places = np.unique(np.clip(places, first, last))
+    apart = np.diff(places, prepend=-np.inf) > ALIKE * (last - first)
+    return np.asarray(places[apart])
 
 
 def _dips(line: Floats, inside: Floats, apart: Flags) -> list[Floats]:
     """Points of a line, (T, P), that lie `apart` and lower than their neighbours."""
     heights = np.array([np.inf, *np.where(np.isnan(inside), np.inf, inside), np.inf])
     return list(line[(heights[1:-1] < heights[:-2]) & (heights[1:-1] <= heights[2:]) & apart])
+
+
+def _shoulders(line: Floats, heights: Floats, places: Floats) -> list[Floats]:
+    """Points of a line, (T, P), where -ln L rises less steeply than nearer its minimum: a dip that others fill up."""
+    with np.errstate(invalid="ignore"):
+        slope = np.diff(heights) / np.diff(places)
+    low = int(np.argmin(np.where(np.isnan(heights), np.inf, heights)))
+    result = []
+    for side, end in ((slope[low:], line[low + 1 :]), (-slope[:low][::-1], line[:low][::-1])):
+        least = (side[1:-1] < side[:-2]) & (side[1:-1] <= side[2:]) & (side[1:-1] > 0.0)
+        result += list(end[1:-1][least])
+    return result
 
 
 def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats) -> list[Floats]:

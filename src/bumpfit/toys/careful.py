@@ -12,7 +12,7 @@ import numpy as np
 from bumpfit.compiled import njit, record
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import Problem
-from bumpfit.inference.newton import BENDING, GONE
+from bumpfit.inference.newton import ALIKE, BENDING, GONE
 from bumpfit.inference.valleys import ALONG, FLUCTUATION, NEARER, STRAIGHT, curved_steps, effects_of
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.types import Flags, Floats, Integers
@@ -120,7 +120,7 @@ def dips(begin, k, free, main, aux, m, e, starts):  # type: ignore[no-untyped-de
 
 @njit(internal=True, plain=True)
 def turns(begin, step, low, high, main, aux, m, starts):  # type: ignore[no-untyped-def]
-    """Fill rows of `starts` with the places along a step where -ln L dips, and return how many (`valleys.turns`)."""
+    """Fill rows of `starts` with dips and shoulders of -ln L along a step, and return how many (`valleys.turns`)."""
     first, last = -1.0, 1.0
     for p in range(begin.size):
         if step[p] != 0.0:
@@ -129,6 +129,7 @@ def turns(begin, step, low, high, main, aux, m, starts):  # type: ignore[no-unty
     nearer = (last - first) * CLOSER
     places = np.concatenate((first + (last - first) * EVENLY, -nearer, nearer, np.zeros(1)))
     places = np.unique(np.minimum(np.maximum(places, first), last))
+    places = places[np.append(np.ones(1, np.bool_), places[1:] - places[:-1] > ALIKE * (last - first))]
     shifted, factor, rate = np.empty(m.nominal.size), np.empty(m.nominal.size), np.empty(m.n_bins)
     shift, scale = np.empty((m.shift_parameter.size, 6)), np.empty((m.scale_parameter.size, 4))
     heights = np.full(places.size + 2, np.inf)
@@ -145,6 +146,13 @@ def turns(begin, step, low, high, main, aux, m, starts):  # type: ignore[no-unty
     for i in range(places.size):
         if heights[i + 1] < heights[i] and heights[i + 1] <= heights[i + 2] and places[i] != 0.0:
             starts[n] = line[i]
+            n += 1
+    slope, lowest = (heights[2:-1] - heights[1:-2]) / (places[1:] - places[:-1]), np.argmin(heights) - 1
+    for i in range(1, places.size - 2):  # shoulders: between places i and i + 1 it rises less than on both sides
+        up = 1 if i >= lowest else -1
+        rise, inner, outer = up * slope[i], up * slope[i - up], up * slope[i + up]
+        if i != lowest and i != lowest - 1 and 0.0 < rise < inner and rise <= outer:
+            starts[n] = line[i + 1 if up > 0 else i]
             n += 1
     return n
 
