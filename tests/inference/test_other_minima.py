@@ -16,6 +16,7 @@ from iminuit import Minuit
 from scipy.stats import chi2, poisson
 
 from bumpfit import inference
+from bumpfit.errors import BumpfitError
 from bumpfit.inference import contour, discovery, fit, interval, scan
 from bumpfit.inference.histfactory import Problem, prepare
 from bumpfit.inference.profile import Profile
@@ -340,3 +341,13 @@ def test_fits_and_toys_see_a_minimum_that_systematics_fill_up_on_the_line() -> N
     found = engine.fit_data(np.concatenate(model.split())[None, :])
     free = 2 * float(found.free[0, 0]) + model.saturated_twice_nll()
     assert free == pytest.approx(min(lowest_of), abs=1e-3)
+
+
+def test_a_limit_of_yields_that_a_formula_bounds_names_the_questions_that_fit() -> None:
+    """52 +- 7 events over 50 + 10 sin(c): no value is excluded, however large."""
+    samples = [build.sample("s", [10.0], build.modifier("normformula", "f", "sin(c)")), build.sample("b", [50.0])]
+    model = read(build.workspace({"a": samples}, {"a": [52.0]}, "c", {"c": {"bounds": [[-1.5, 1.5]], "inits": [0.5]}}))
+    with pytest.raises(BumpfitError, match=r"grow without end; .* take bumpfit interval or bumpfit scan"):
+        inference.limit(model)
+    height = -2 * poisson.logpmf(52, 50 + 10 * np.sin(-0.5)) + 2 * poisson.logpmf(52, 52)
+    assert scan(model, points=[-0.5]).delta_twice_nll[0] == pytest.approx(height, abs=1e-6)

@@ -87,7 +87,7 @@ def falling(curve: Curve, guess: float, step: float, precision: float) -> float:
         low, high, step = high, high + step, 2 * step
     else:
         raise BumpfitError(
-            f"no strength up to {high:g} is excluded, and a limit needs yields that grow with the strength without end; "
+            f"no strength up to {high:g} is excluded, and a limit needs yields that grow without end; "
             "where a formula bounds them, as sin does, take bumpfit interval or bumpfit scan"
         )
     for _ in range(DOUBLINGS):
