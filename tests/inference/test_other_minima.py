@@ -19,6 +19,7 @@ from bumpfit import inference
 from bumpfit.errors import BumpfitError
 from bumpfit.inference import contour, discovery, fit, interval, scan
 from bumpfit.inference.histfactory import Problem, prepare
+from bumpfit.inference.interval import parts
 from bumpfit.inference.profile import Profile
 from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.workspace import Model, build, read
@@ -351,3 +352,26 @@ def test_a_limit_of_yields_that_a_formula_bounds_names_the_questions_that_fit() 
         inference.limit(model)
     height = -2 * poisson.logpmf(52, 50 + 10 * np.sin(-0.5)) + 2 * poisson.logpmf(52, 52)
     assert scan(model, points=[-0.5]).delta_twice_nll[0] == pytest.approx(height, abs=1e-6)
+
+
+def test_no_other_part_of_a_region_is_looked_for_along_linear_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """-ln L of Poisson counts is convex where rates are linear, so 97 more points of it can show nothing."""
+    plain, curved = hidden_by_a_yield(), interference(1.0)
+    problem = prepare(plain)
+    line = np.tile(problem.start, (200, 1))
+    line[:, plain.index("mu")] = np.linspace(0.1, 9.0, 200)
+    assert (np.diff([problem.value(x) for x in line], 2) > -1e-9).all()
+    looked: list[int] = []
+    kept = Problem.value
+
+    def value(self: Problem, x: Any) -> float:
+        looked.append(1)
+        return kept(self, x)
+
+    for model, name, some in ((plain, "mu", False), (plain, "a1", True), (curved, "g", True)):
+        profile = Profile(prepare(model), name)
+        with monkeypatch.context() as patched:
+            patched.setattr(Problem, "value", value)
+            looked.clear()
+            parts(profile, 1.0, None, profile.estimate + 0.1)
+        assert (len(looked) > 0) is some

@@ -17,10 +17,10 @@ import numpy as np
 from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference.asymptotic import Asymptotic, few_events
 from bumpfit.inference.fit import covariance_at, likelihood_of
-from bumpfit.inference.histfactory import FitOptions, Settings
+from bumpfit.inference.histfactory import FitOptions, Problem, Settings
 from bumpfit.inference.profile import Profile, require_poi
 from bumpfit.inference.roots import outward
-from bumpfit.inference.valleys import curved_steps, turns
+from bumpfit.inference.valleys import curved_steps, effects_of, turns
 from bumpfit.law import Distribution, Law
 from bumpfit.likelihood import Likelihood, at_ends
 from bumpfit.normal import chi2_quantile
@@ -164,6 +164,8 @@ def parts(profile: Profile, threshold: float, low: float | None, high: float | N
     """
     likelihood, i, (bottom, top) = profile.likelihood, profile.index, profile.range
     x = profile.best.x
+    if isinstance(likelihood, Problem) and effects_of(likelihood.model).straight[i]:
+        return []
     steps = curved_steps((i,), x, likelihood.low, likelihood.high)
     starts = turns(
         lambda line: np.array([likelihood.value(y) for y in line]), x, steps, likelihood.low, likelihood.high

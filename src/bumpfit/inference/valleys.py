@@ -112,6 +112,15 @@ class Effects:
                     found.add(p)
         return tuple(sorted(found))
 
+    @cached_property
+    def straight(self) -> Flags:
+        """Parameters in which all rates are linear, so that -ln L along one of them has a single dip, (P,)."""
+        c = self.model.compiled
+        linear = np.ones(c.n_parameters, dtype=np.bool_)
+        for used in (c.shift_parameter, c.scale_parameter[c.scale_code != LINEAR], c.formula_parameter):
+            linear[used[used < c.n_parameters]] = False
+        return linear
+
     def takes(self, i: int, factor: int) -> bool:
         """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""
         if (i, factor) not in self.known:
