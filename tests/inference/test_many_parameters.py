@@ -11,7 +11,7 @@ import threadpoolctl
 from scipy.stats import norm
 
 from bumpfit import inference, threads, workspace
-from bumpfit.inference import factors, histfactory, roots, valley_search
+from bumpfit.inference import factors, histfactory, roots, screen, valley_search, valleys
 from bumpfit.inference.limit import exclusion
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.screen import Screen
@@ -230,6 +230,56 @@ def test_many_bending_parameters_are_fitted_only_where_a_profile_dips(monkeypatc
     assert problem.solve().valid
     assert len(problem.bent) == 30
     assert 3 <= len(starts) < 15
+
+
+def lopsided(size: int, shapes: int) -> workspace.Model:
+    """Waves in a falling spectrum whose lower ends are .9 of the upper ones; the signal goes to zero."""
+    rng, x = np.random.default_rng(1), np.linspace(0.0, 1.0, size)
+    b, mod = 1000.0 * np.exp(-3.0 * x), workspace.build.modifier
+    waves = [0.01 * rng.normal(size=size) * b * np.cos(k * x) for k in range(shapes)]
+    modifiers = [mod("histosys", f"h{k}", ((b + w).tolist(), (b - 0.9 * w).tolist())) for k, w in enumerate(waves)]
+    signal = (30.0 * np.exp(-0.5 * ((x - 0.3) / 0.05) ** 2)).tolist()
+    samples = [
+        workspace.build.sample("s", signal, mod("normfactor", "mu"), mod("normsys", "both", (0.9, 1.1))),
+        workspace.build.sample("b", b.tolist(), *modifiers, mod("normsys", "both", (0.95, 1.05))),
+    ]
+    data = rng.poisson(b - 0.5 * np.array(signal)).astype(float).tolist()
+    return workspace.read(workspace.build.workspace({"c": samples}, {"c": data}, "mu"))
+
+
+def test_many_bins_are_no_reason_to_fit_on_the_other_side_of_every_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bins than parameters, and more than a screen of few parameters takes."""
+    problem = histfactory.prepare(lopsided(240, 70))
+    assert problem.main.size > screen.LARGEST and len(problem.bent) > 50
+    starts = []
+    descend = histfactory.Problem._newton
+    monkeypatch.setattr(histfactory.Problem, "_newton", lambda p, x, label: starts.append(x) or descend(p, x, label))
+    best = problem.solve()
+    assert best.valid and len(starts) < 15
+    for i in problem.bent[::10]:  # no lower minimum with one on its other side
+        begin = best.x.copy()
+        begin[i] = -begin[i]
+        assert descend(problem, begin, "other side").value > best.value - 1e-6
+
+
+def test_what_takes_the_events_of_a_factor_is_known_without_rates() -> None:
+    """A systematic of other samples cannot; that of all samples is asked."""
+    model = lopsided(20, 6)
+    effects, mu = valleys.effects_of(model), model.index("mu")
+    changed, scaled = effects._entries or (None, None)
+    assert changed is not None and scaled is not None
+    for name in ("h0", "h5", "both"):
+        i, x = model.index(name), model.inits.copy()
+        x[i] = 2.0
+        with_it, without = x.copy(), x.copy()
+        with_it[mu], without[mu] = 1.0, 0.0
+        moved = (model.expected(with_it) - model.expected(without)).sum()
+        x[i] = 0.0
+        with_it, without = x.copy(), x.copy()
+        with_it[mu], without[mu] = 1.0, 0.0
+        still = (model.expected(with_it) - model.expected(without)).sum()
+        assert bool((changed[i] & scaled[mu]).any()) == (abs(moved - still) > 1e-9)
+        assert not effects.takes(i, mu)
 
 
 def everywhere(interpolation: dict[str, str]) -> workspace.Model:

@@ -23,14 +23,15 @@ from bumpfit.workspace.vectorised import constraint_terms, rate_slopes
 
 PLACES = np.array([-3.0, -2.3, -1.7, -1.2, -0.8, -0.5, -0.25, 0.25, 0.5, 0.8, 1.2, 1.7, 2.3, 3.0])
 """Widths of a parameter from its centre at which its profile is looked at."""
-STEPS = 16
-"""Steps for the rates at each place; they need not be more precise than rates that are linear."""
+STEPS, SETTLED = 16, 1e-9
+"""Most steps for the rates at each place, and how far, relative to them, the last one goes: they need not be more
+precise than rates that are linear."""
 MARGIN = 1.0
 """Dips that are expected so much above the minimum, in -ln L, are fitted: rates are not quite linear."""
 LEAST = 1e-3
 """Smallest rate of a bin that is taken."""
-LARGEST = 200
-"""Bins up to which this is quicker than fits."""
+LARGEST, EACH = 200, 4
+"""Bins up to which this is quicker than fits, and for each free parameter."""
 
 
 class Screen:
@@ -67,6 +68,8 @@ class Screen:
         for _ in range(STEPS):
             step = (rate + (1.0 - main / rate) @ kernel - goal) @ solved.T
             rate = np.maximum(rate - step, 0.1 * rate)
+            if np.all(np.abs(step) <= SETTLED * rate):
+                break
         slope = 1.0 - main / rate
         heights = 0.5 * deviance(main, rate).sum(axis=1) + 0.5 * np.sum((slope @ kernel) * slope, axis=1)
         others = self.active & (np.arange(lines.x.size) != i)

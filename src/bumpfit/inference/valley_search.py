@@ -14,7 +14,7 @@ import numpy as np
 
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.newton import BENDING, GONE
-from bumpfit.inference.screen import LARGEST, MARGIN, Screen
+from bumpfit.inference.screen import EACH, LARGEST, MARGIN, Screen
 from bumpfit.inference.valleys import EVERY_SIDE, curved_steps, dips, effects_of, mirrors, turns
 from bumpfit.inference.walls import Walled, along_walls
 from bumpfit.likelihood import Floats, Minimum
@@ -196,7 +196,8 @@ class Search:
         begins = [x for x in begins if everywhere or self.apart(x, best.x) > BESIDE]
         far = few and np.count_nonzero(self.problem.free) <= SCATTERED
         screened = not few and self._lines(best.x).takes.issuperset(self.bent)
-        screened &= self.problem.main.size <= LARGEST and (everywhere or len(self.bent) <= FITS)
+        screened &= self.problem.main.size <= max(LARGEST, EACH * int(np.count_nonzero(self.problem.free)))
+        screened &= everywhere or len(self.bent) <= FITS
         if screened and everywhere:
             begins += mirrors(best.x, self.bent, self.centre, self.width)[:1]
         found, known, stuck, fits = [best], list[Minimum](), list[Minimum](), 0

@@ -121,8 +121,24 @@ class Effects:
             linear[used[used < c.n_parameters]] = False
         return linear
 
+    @cached_property
+    def _entries(self) -> tuple[Flags, Flags] | None:
+        """Samples in channels, (P, E), that parameters change in any way, and that they scale; None with formulas."""
+        c, at = self.model.compiled, layout_of(self.model.compiled)
+        if c.program_first.size:
+            return None
+        changed, scaled = (np.zeros((c.n_parameters, c.entry_bin.size), dtype=np.bool_) for _ in range(2))
+        scaled[c.scale_parameter, at.scale_entry] = True
+        changed[c.shift_parameter, at.shift_entry] = True
+        changed[c.gamma_parameter], scaled[c.gamma_parameter] = True, False  # one for each bin: not told apart
+        return changed | scaled, scaled
+
     def takes(self, i: int, factor: int) -> bool:
         """Whether parameter i, within the places of `dips`, can take more than `TAKEN` of the events of a factor."""
+        if self._entries is not None:
+            changed, scaled = self._entries
+            if scaled[factor].any() and not (changed[i] & scaled[factor]).any():
+                return False
         if (i, factor) not in self.known:
             c, x = self.model.compiled, self.model.inits.copy()
             sigma = dict(zip(c.normal_parameter.tolist(), c.normal_sigma.tolist(), strict=True)).get(i, 1.0)
