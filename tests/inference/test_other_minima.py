@@ -15,7 +15,7 @@ import pytest
 from iminuit import Minuit
 from scipy.stats import chi2, poisson
 
-from bumpfit import inference
+from bumpfit import inference, toys
 from bumpfit.errors import BumpfitError
 from bumpfit.inference import contour, discovery, fit, interval, scan
 from bumpfit.inference.histfactory import Problem, prepare
@@ -375,3 +375,17 @@ def test_no_other_part_of_a_region_is_looked_for_along_linear_rates(monkeypatch:
             looked.clear()
             parts(profile, 1.0, None, profile.estimate + 0.1)
         assert (len(looked) > 0) is some
+
+
+@pytest.mark.parametrize("low", [-10.0, 0.0, 1.0])
+@pytest.mark.parametrize("n", [51.0, 54.0, 62.0])
+def test_q0_of_a_range_without_zero_is_the_same_in_data_and_toys(low: float, n: float) -> None:
+    """A strength from 1 on: q0 compares 0 with the best strength from 0 on, also where that is below 1."""
+    samples = [build.sample("s", [10.0], build.modifier("normfactor", "mu")), build.sample("b", [50.0])]
+    settings = {"mu": {"bounds": [[low, 10.0]], "inits": [2.0]}}
+    model = read(build.workspace({"a": samples}, {"a": [n]}, "mu", settings))
+    height = -2 * (poisson.logpmf(n, 50.0) - poisson.logpmf(n, max(n, 50.0)))
+    assert discovery(model).q0 == pytest.approx(height, abs=1e-6)
+    engine = HistFactoryEngine(model, "mu", model.array({"mu": 0.0}), "q0", 0.0, 0.0)
+    assert engine.observed() == pytest.approx(height, abs=1e-6)
+    assert toys.engine(model, statistic="q0", mu=0.0).observed() == pytest.approx(height, abs=1e-6)

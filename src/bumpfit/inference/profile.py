@@ -129,13 +129,12 @@ class Profile:
 
         Of two signs that the data do not tell apart the free fit may have either.
         """
-        low, high = self.range
         if self.estimate >= 0:
             return self.best
-        null = self.held(0.0)
+        null, high = self.held(0.0), self.range[1]
         if high <= 0:
             return null
-        found = self.likelihood.within(self.parameter, max(low, 0.0), high).begin(null.x).solve()
+        found = self.likelihood.within(self.parameter, 0.0, high).begin(null.x).solve()
         found = require_valid(found, f"the fit with {self.parameter} of 0 and more")
         self.compare(found)
         return found if found.x[self.index] > 0 else null

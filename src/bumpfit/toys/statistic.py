@@ -54,22 +54,23 @@ def canonical(name: str) -> Name:
 
 
 def plan(name: Name, mu: float, bounds: tuple[float, float]) -> Plan:
-    """Fits for a statistic that tests strength mu in a model where it ranges over `bounds`.
+    """Fits for a statistic that tests strength mu in a model where it ranges over `bounds`, taken as far as mu.
 
+    q0, q~ and t~ compare with strengths from 0 on, whatever the lower end (as `inference.discovery` and `limit`).
     Raises InputError when the statistic and the strength or the range do not go together.
     """
-    low, high = bounds
     if not np.isfinite(mu):
         raise InputError(f"the strength under test must be a finite number, got {mu}")
+    low, high = min(float(bounds[0]), float(mu)), max(float(bounds[1]), float(mu))
     if name == "q0" and mu != 0:
         raise InputError(f"q0 tests strength 0, not {mu}; take qmu, qtilde, tmu or ttilde to test other strengths")
     if name in ("q0", "qtilde", "ttilde"):
         if high <= 0:
-            raise InputError(f"{name} needs a strength that can be positive; its range is [{low}, {high}]")
+            raise InputError(f"{name} needs a strength that can be positive; its range is [{bounds[0]}, {bounds[1]}]")
         if name != "q0" and mu < 0:
             raise InputError(f"{name} tests strengths from 0 on, got {mu}")
-        return Plan(float(mu), max(float(low), 0.0), float(high), bool(low <= 0), bool(mu != 0))
-    return Plan(float(mu), float(low), float(high), False, bool(mu != 0))
+        return Plan(float(mu), 0.0, high, True, bool(mu != 0))
+    return Plan(float(mu), low, high, False, bool(mu != 0))
 
 
 def evaluate(name: Name, mu: float, free: Floats, fixed: Floats, best: Floats) -> Floats:
