@@ -160,7 +160,8 @@ def test_a_range_is_seen_by_all_fits_of_a_ratio() -> None:
     assert discovery(model, data).at_bounds == ("mu",)
     assert fit(model).at_bounds == ("mu",)
     toys = limit(model, law=Toys(2000, seed=1))
-    assert toys.observed == pytest.approx(29.7, abs=4 * toys.observed_error)  # type: ignore[operator]
+    # exactly, summing over n and integrating over the auxiliary measurement: CLs is .0547 at 30.0 and .0476 at 30.4
+    assert toys.observed == pytest.approx(30.27, abs=3 * toys.observed_error)  # type: ignore[operator]
     assert scan(model, points=[0.0, 20.0, 30.0]).best == pytest.approx(20.0, abs=1e-5)
 
 
