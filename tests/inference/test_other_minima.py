@@ -7,6 +7,7 @@ has taken the events of the signal, and no held fit that a limit needs lies belo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -342,6 +343,54 @@ def test_fits_and_toys_see_a_minimum_that_systematics_fill_up_on_the_line() -> N
     found = engine.fit_data(np.concatenate(model.split())[None, :])
     free = 2 * float(found.free[0, 0]) + model.saturated_twice_nll()
     assert free == pytest.approx(min(lowest_of), abs=1e-3)
+
+
+SIDES = {
+    "another side of a systematic first": (
+        (-0.341, 0.121), [5.51, 3.82, 6.96], [65.7, 110.2, 60.6], [90.0, 123.0, 67.0],
+        [("normsys", (0.83, 1.028)), ("histosys", ([77.5, 121.4, 66.4], [71.6, 116.7, 54.6]))],
+    ),
+    "a systematic again beside another side of the formula": (
+        (-0.41, 0.443), [8.89, 22.36, 5.7], [23.3, 22.95, 70.15], [45.0, 62.0, 93.0],
+        [("normsys", (0.8336, 0.9485)), ("normsys", (1.0457, 1.3449))],
+    ),
+}  # fmt: skip
+"""Interference and square, signal, background, data, and systematics of the background, both of whose ends move it the
+same way.
+"""
+
+
+def both_sided(kind: str) -> Model:
+    """A coupling over a background with one-sided systematics."""
+    (linear, square), signal, background, data, systematics = SIDES[kind]
+    m = build.modifier
+    moved = [m(how, f"n{i}", ends) for i, (how, ends) in enumerate(systematics)]
+    parabola = m("normformula", "f", f"1 + ({linear}) * g + {square} * g^2")
+    spec = [build.sample("s", signal, parabola), build.sample("b", background, *moved)]
+    ends = {"g": {"bounds": [[-6.0, 6.0]], "inits": [-1.0]}}
+    return read(build.workspace({"c": spec}, {"c": data}, "g", ends))
+
+
+@pytest.mark.parametrize("kind", SIDES)
+def test_q0_where_a_formula_and_systematics_have_other_sides(kind: str) -> None:
+    """The lowest by iminuit from places along the coupling and on both sides of each systematic."""
+    model = both_sided(kind)
+    nuisances = [name for name in model.names if name != "g"]
+
+    def lowest_of(places: Sequence[float], low: float) -> float:
+        found = []
+        for g, *sides in itertools.product(places, *((-0.8, 0.8) for _ in nuisances)):
+            begin = model.array({"g": float(g), **dict(zip(nuisances, sides, strict=True))})
+            minuit = Minuit(lambda x: model.twice_nll(np.asarray(x)), begin, name=list(model.names))
+            minuit.limits = [(low, 6.0) if name == "g" else (-5.0, 5.0) for name in model.names]
+            minuit.fixed["g"] = g == 0.0
+            minuit.migrad()
+            found.append(minuit.fval)
+        return min(found)
+
+    null, positive = lowest_of([0.0], -6.0), lowest_of([0.7, 2.3, 4.7], 0.0)
+    assert discovery(model).q0 == pytest.approx(null - positive, abs=2e-3)
+    assert engine_of(model).observed() == pytest.approx(discovery(model).q0, abs=1e-5)
 
 
 def test_a_limit_of_yields_that_a_formula_bounds_names_the_questions_that_fit() -> None:

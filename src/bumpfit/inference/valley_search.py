@@ -105,12 +105,15 @@ class Search:
 
     def lowest(self, best: Minimum) -> Minimum:
         """The lowest of a minimum and those that all other starts lead to."""
-        if self.bent:
-            best = self.deepest(best)
-        shown = self.shown(best)
-        if shown is not best:
-            best = self.deepest(shown)
-        return self.turned(self.exchanged(self.beside(best)))
+        while True:
+            found = self.deepest(best) if self.bent else best
+            shown = self.shown(found)
+            if shown is not found:
+                found = self.deepest(shown)
+            found = self.exchanged(self.beside(found))
+            best = self.turned(found)
+            if best is found:  # else one-sided systematics may have other sides there
+                return best
 
     def shown(self, best: Minimum) -> Minimum:
         """The lowest of the minimum and those that a factor hides which has gone to zero.
@@ -163,15 +166,20 @@ class Search:
         return best
 
     def turned(self, best: Minimum) -> Minimum:
-        """The lowest of the minimum and those on other sides of a curved formula, as of a parabola."""
+        """The lowest of the minimum and those on other sides of a curved formula, as of a parabola; looked at from the
+        minimum, and along single parameters with each one-sided systematic on its other side, where the formula may
+        have sides of its own.
+        """
         p = self.problem
         curved = tuple(i for i in effects_of(p.model).curved if p.free[i])
         lower = None if curved else best
         while lower is not best:
             lower = best
-            steps = curved_steps(curved, lower.x, p.low, p.high)
-            for begin in turns(p.values, lower.x, steps, p.low, p.high):
-                best = self._lower(best, begin, "another side of a formula")
+            sides = mirrors(lower.x, self.bent, self.centre, self.width, single=True)
+            for beside, x in enumerate((lower.x, *sides)):
+                steps = curved_steps(curved, x, p.low, p.high)
+                for begin in turns(p.values, x, steps[: len(curved)] if beside else steps, p.low, p.high):
+                    best = self._lower(best, begin, "another side of a formula")
         return best
 
     def _lower(self, best: Minimum, start: Floats, what: str) -> Minimum:

@@ -244,19 +244,22 @@ def _shoulders(line: Floats, heights: Floats, places: Floats) -> list[Floats]:
     return result
 
 
-def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats) -> list[Floats]:
+def mirrors(x: Floats, bent: tuple[int, ...], centre: Floats, width: Floats, single: bool = False) -> list[Floats]:
     """Starts in the other valleys than that of x, shape (P,): one-sided parameters `bent` on their other sides.
 
     A parameter goes to where it is mirrored at its `centre`, at least a `width` away. Up to `EVERY_SIDE` parameters
-    take all combinations of sides, more are mirrored one by one and all together. Toys take the same starts.
+    take all combinations of sides, more are mirrored one by one and all together; `single`: the first of them, one by
+    one. Toys take the same starts.
     """
-    places = np.array(bent, dtype=np.intp)
+    places = np.array(bent[:EVERY_SIDE] if single else bent, dtype=np.intp)
     if not places.size:
         return []
     away = np.maximum(np.abs(x[places] - centre[places]), width[places])
     side = np.where(x[places] >= centre[places], 1.0, -1.0)
     n = places.size
-    if n <= EVERY_SIDE:
+    if single:
+        flips = list(1.0 - 2.0 * np.eye(n))
+    elif n <= EVERY_SIDE:
         flips = [np.array(signs) for signs in itertools.product((1.0, -1.0), repeat=n)][1:]
     else:
         flips = [-np.ones(n), *(np.where(np.arange(n) == i, -1.0, 1.0) for i in range(n))]

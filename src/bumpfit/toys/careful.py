@@ -13,7 +13,7 @@ from bumpfit.compiled import njit, record
 from bumpfit.inference import newton
 from bumpfit.inference.histfactory import Problem
 from bumpfit.inference.newton import ALIKE, BENDING, GONE
-from bumpfit.inference.valleys import ALONG, FLUCTUATION, NEARER, STRAIGHT, curved_steps, effects_of
+from bumpfit.inference.valleys import ALONG, EVERY_SIDE, FLUCTUATION, NEARER, STRAIGHT, curved_steps, effects_of
 from bumpfit.toys.loglinear_batch import DISAGREEMENT
 from bumpfit.types import Flags, Floats, Integers
 from bumpfit.workspace import Model
@@ -47,6 +47,7 @@ class Elsewhere(NamedTuple):
     loose: Integers  # (L,) free yields without a constraint, where one may end at its range in place of another
     poi: int
     steps: Floats  # (D, P) along parameters of curved formulas, first one by one (`valleys.curved_steps`)
+    sides: Integers  # those of the Q parameters on whose other sides formulas are looked along, too
 
 
 def elsewhere(problem: Problem, poi: int, values: Floats, information: Floats, free: Integers) -> Elsewhere:
@@ -73,6 +74,7 @@ def elsewhere(problem: Problem, poi: int, values: Floats, information: Floats, f
         below=below[p], above=above[p], bent=bent[p], one_sided=problem.model.one_sided[p],
         loose=np.array([i for i in loose if i == poi or near[i]] if able else [], dtype=np.int64), poi=poi,
         steps=curved_steps(curved, values, problem.low, problem.high),
+        sides=np.flatnonzero(bent[p])[: EVERY_SIDE].astype(np.int64),
     )  # fmt: skip
 
 
@@ -162,7 +164,22 @@ def looked_at(e: Elsewhere, free: Flags) -> int:
     moved = (e.steps != 0.0) & free
     several = np.count_nonzero(moved.any(axis=0)) > 1
     lines = moved.any(axis=1) & (several | (np.count_nonzero(e.steps, axis=1) < 2))
-    return (EVENLY.size + 2 * CLOSER.size + 1) * int(np.count_nonzero(lines))
+    alone = np.count_nonzero(lines & (np.count_nonzero(e.steps, axis=1) < 2))
+    beside = np.count_nonzero(free[e.along[e.sides]]) * alone
+    return (EVENLY.size + 2 * CLOSER.size + 1) * int(np.count_nonzero(lines) + beside)
+
+
+@njit(internal=True, plain=True)
+def _mirrored(x, which, aux, e):  # type: ignore[no-untyped-def]
+    """x with the parameters of `Elsewhere.sides` whose bit is set on their other sides (`valleys.mirrors`)."""
+    y = x.copy()
+    for j in range(e.sides.size):
+        if (which >> j) & 1:
+            k = e.sides[j]
+            p, centre = e.along[k], aux[e.aux[k]]
+            away = max(abs(x[p] - centre), e.width[k])
+            y[p] = centre - away if x[p] >= centre else centre + away
+    return y
 
 
 @njit(internal=True, plain=True)
@@ -176,22 +193,26 @@ def _turned(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-unty
     y, best, lower = x, value, True
     while lower:
         begin, lower = y, False
-        for k in range(e.steps.shape[0]):
-            step = np.where(free, e.steps[k], 0.0)
-            if not step.any() or (several < 2 and np.count_nonzero(e.steps[k]) > 1):
+        for side in range(1 + e.sides.size):  # none on its other side, then one
+            if side > 0 and not free[e.along[e.sides[side - 1]]]:
                 continue
-            for i in range(turns(begin, step, low, high, main, aux, m, starts)):
-                z, height, _, _, _, status = newton.minimise(
-                    starts[i], free, low, high, main, aux, m, TOLERANCE, ITERATIONS
-                )
-                if status == newton.CONVERGED and height < best - TOLERANCE:
-                    y, best, lower = z, height, True
+            around = _mirrored(begin, (1 << side) >> 1, aux, e)
+            for k in range(e.steps.shape[0]):
+                step = np.where(free, e.steps[k], 0.0)
+                if not step.any() or ((several < 2 or side > 0) and np.count_nonzero(e.steps[k]) > 1):
+                    continue
+                for i in range(turns(around, step, low, high, main, aux, m, starts)):
+                    z, height, _, _, _, status = newton.minimise(
+                        starts[i], free, low, high, main, aux, m, TOLERANCE, ITERATIONS
+                    )
+                    if status == newton.CONVERGED and height < best - TOLERANCE:
+                        y, best, lower = z, height, True
     return y, best
 
 
 @njit(internal=True, plain=True)
-def _lower(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
-    """(x, value) of the lowest minimum that the starts of other minima lead to, or of the given one."""
+def _beside(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
+    """(x, value) of the lowest minimum along systematics and of yields that have changed places, or of the given."""
     starts = np.empty((PLACES.size + 1, x.size))
     shown = x.copy()
     gone = False
@@ -233,7 +254,28 @@ def _lower(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyp
                 )
                 if status == newton.CONVERGED and height < best - TOLERANCE:
                     y, best = z, height
-    return _turned(y, best, free, low, high, main, aux, m, e)
+    return y, best
+
+
+@njit(internal=True, plain=True)
+def _lower(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
+    """(x, value) of the lowest minimum that the starts of other minima lead to, or of the given one."""
+    while True:
+        y, best = _beside(x, value, free, low, high, main, aux, m, e)
+        if e.steps.shape[0] == 0:  # the lanes have been on other sides
+            return y, best
+        begin = y
+        for which in range(1, 1 << e.sides.size):
+            z, height, _, _, _, status = newton.minimise(
+                np.where(free, _mirrored(begin, which, aux, e), begin),
+                free, low, high, main, aux, m, TOLERANCE, ITERATIONS,
+            )  # fmt: skip
+            if status == newton.CONVERGED and height < best - TOLERANCE:
+                y, best = z, height
+        y, best = _turned(y, best, free, low, high, main, aux, m, e)
+        if best == value:
+            return y, best
+        x, value = y, best
 
 
 @njit(plain=True)

@@ -325,8 +325,10 @@ class HistFactoryEngine(Sendable):
             ]
             for i in lost[:TRIED]
         ]
-        fits = 4 + 2 * self.elsewhere.along.size if self.elsewhere.along.size else 2
-        looks = looked_at(self.elsewhere, p.free) + looked_at(self.elsewhere, held)
+        e = self.elsewhere
+        fits = 4 + 2 * e.along.size if e.along.size else 2
+        fits += 2 * ((1 << e.sides.size) - 1) if e.steps.size else 0
+        looks = looked_at(e, p.free) + looked_at(e, held)
         return (fits * float(np.mean(evaluations)) + looks) * lost.size / PILOT if evaluations else 0.0
 
     @cached_property
