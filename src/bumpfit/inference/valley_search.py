@@ -15,7 +15,7 @@ import numpy as np
 from bumpfit.inference.lines import Lines
 from bumpfit.inference.newton import BENDING, GONE
 from bumpfit.inference.screen import EACH, LARGEST, MARGIN, Screen
-from bumpfit.inference.valleys import EVERY_SIDE, curved_steps, dips, effects_of, mirrors, turns
+from bumpfit.inference.valleys import EVERY_SIDE, curved_steps, dips, effects_of, ends_of, mirrors, turns
 from bumpfit.inference.walls import Walled, along_walls
 from bumpfit.likelihood import Floats, Minimum
 from bumpfit.types import Flags
@@ -39,6 +39,8 @@ may be where several have moved far together, which no line through a known one 
 """
 AGAIN = 2.0
 """Where that found nothing lower, fits to the same data do it again when -ln L is this many times as far above."""
+SEVERAL = 8
+"""Up to so many parameters that bend all fits look on their other sides, and not only the first one to the data."""
 TRIED = 8
 """Places among which the lowest is a start far away, for half of them."""
 STUCK = 5
@@ -178,7 +180,8 @@ class Search:
             sides = mirrors(lower.x, self.bent, self.centre, self.width, single=True)
             for beside, x in enumerate((lower.x, *sides)):
                 steps = curved_steps(curved, x, p.low, p.high)
-                for begin in turns(p.values, x, steps[: len(curved)] if beside else steps, p.low, p.high):
+                begins = turns(p.values, x, steps[: len(curved)] if beside else steps, p.low, p.high)
+                for begin in begins if beside else begins + ends_of(x, curved, p.low, p.high):
                     best = self._lower(best, begin, "another side of a formula")
         return best
 
@@ -198,7 +201,7 @@ class Search:
         """
         origin, valleys = self.problem.origin, self.problem.valleys
         few = len(self.bent) <= EVERY_SIDE
-        everywhere = few or not valleys
+        everywhere = len(self.bent) <= SEVERAL or not valleys
         begins = [origin] if everywhere else []
         begins += [np.where(self.problem.free, x, self.problem.start) for x in valleys]
         begins = [x for x in begins if everywhere or self.apart(x, best.x) > BESIDE]

@@ -211,6 +211,20 @@ def curved_steps(curved: tuple[int, ...], x: Floats, low: Floats, high: Floats) 
     return steps
 
 
+def ends_of(x: Floats, curved: tuple[int, ...], low: Floats, high: Floats) -> list[Floats]:
+    """Starts at the ends of the ranges of such parameters, all others where they are in x: a minimum that systematics
+    make there rises along the line through x.
+    """
+    result = []
+    for i in curved:
+        for end in (low[i], high[i]):
+            if np.isfinite(end) and end != x[i]:
+                y = x.copy()
+                y[i] = end
+                result.append(y)
+    return result
+
+
 def along_step(x: Floats, step: Floats, low: Floats, high: Floats) -> Floats:
     """Places within the ranges, in lengths of the step, x itself being at 0: `STRAIGHT` over all of them and `NEARER`
     to each side, ascending.

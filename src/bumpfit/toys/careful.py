@@ -159,6 +159,19 @@ def turns(begin, step, low, high, main, aux, m, starts):  # type: ignore[no-unty
     return n
 
 
+@njit(internal=True, plain=True)
+def _ends(x, p, low, high, n, starts):  # type: ignore[no-untyped-def]
+    """Fill rows of `starts` from the n-th on with the ends of the range of parameter p, and return how many there are
+    (`valleys.ends_of`).
+    """
+    for end in (low[p], high[p]):
+        if np.isfinite(end) and end != x[p]:
+            starts[n] = x
+            starts[n, p] = end
+            n += 1
+    return n
+
+
 def looked_at(e: Elsewhere, free: Flags) -> int:
     """Evaluations of the likelihood along curved formulas around a minimum, as `_turned` makes them; free (P,)."""
     moved = (e.steps != 0.0) & free
@@ -185,7 +198,7 @@ def _mirrored(x, which, aux, e):  # type: ignore[no-untyped-def]
 @njit(internal=True, plain=True)
 def _turned(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-untyped-def]
     """(x, value) of the lowest minimum on all sides of curved formulas, or of the given one."""
-    starts = np.empty((EVENLY.size + 2 * CLOSER.size + 1, x.size))
+    starts = np.empty((EVENLY.size + 2 * CLOSER.size + 3, x.size))
     several = 0
     for p in range(x.size):
         if free[p] and np.any(e.steps[:, p] != 0.0):
@@ -201,7 +214,10 @@ def _turned(x, value, free, low, high, main, aux, m, e):  # type: ignore[no-unty
                 step = np.where(free, e.steps[k], 0.0)
                 if not step.any() or ((several < 2 or side > 0) and np.count_nonzero(e.steps[k]) > 1):
                     continue
-                for i in range(turns(around, step, low, high, main, aux, m, starts)):
+                n = turns(around, step, low, high, main, aux, m, starts)
+                if side == 0 and np.count_nonzero(e.steps[k]) == 1:
+                    n = _ends(around, np.argmax(step != 0.0), low, high, n, starts)
+                for i in range(n):
                     z, height, _, _, _, status = newton.minimise(
                         starts[i], free, low, high, main, aux, m, TOLERANCE, ITERATIONS
                     )
