@@ -1,6 +1,6 @@
 """Numbers of docs/methods/higgsml.md: a sample that is large enough for 10 fb-1, coverage at template and event level.
 
-    python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--dealt 1] [--seed 0]
+    python benchmarks/higgs_methods.py smooth SAMPLE.parquet OUT.parquet [--rows 400000] [--dealt 1] [--single 1]
     python benchmarks/higgs_methods.py templates METHOD.zip [-n 10000] [--workers 2]
     python benchmarks/higgs_methods.py events METHOD.zip SAMPLE.parquet [-n 100] [--points 100]
     python benchmarks/higgs_methods.py folds METHOD.zip SAMPLE.parquet CALIBRATED.zip [-n 100] [--points 50]
@@ -13,7 +13,8 @@
 signal-like ones more often and with smaller weights, and every copy is smeared (momenta by 5 to 10 %, angles by .05,
 missing momentum by 6 GeV). It is a population of its own, close to the simulation but with a worse resolution, whose
 templates are smooth and as deep as one likes. Copies keep the `hard_event` of their row. With `--dealt` K, K times as
-many are smeared, and kept by how signal-like they are afterwards, so that no copy with a large weight is among them.
+many are smeared, and kept by how signal-like they are afterwards, so that no copy with a large weight is among them;
+with `--single` F, F times as many where `unbinned` takes events one by one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from bumpfit.higgsml.method import load, save
 from bumpfit.higgsml.method_binned import Binned
 from bumpfit.higgsml.population import Asked, dealt, event_calibration, worlds
 from bumpfit.higgsml.pseudo import experiment
+from bumpfit.higgsml.regions import UNBINNED, group
 from bumpfit.higgsml.score import LEVEL, score
 from bumpfit.higgsml.split import parts
 from bumpfit.higgsml.templates import Sample, measure_templates, responses
@@ -54,10 +56,15 @@ def smooth(arguments: argparse.Namespace) -> None:
     rng = np.random.default_rng(arguments.seed)
     process, weights = process_index(table[PROCESS]), table[WEIGHTS].to_numpy(np.float64)
     likeness = _likeness(table, process, weights)
+
+    def wanted(p: int, rows: pd.DataFrame) -> np.ndarray:
+        times = np.where(group(biased(matrix(rows), selection=False).features) < len(UNBINNED), arguments.single, 1.0)
+        return times * (1.0 if p == 0 else likeness(rows))
+
     pieces = []
     for p, name in enumerate(PROCESSES):
         rows = np.flatnonzero(process == p)
-        q = weights[rows] * (1.0 if p == 0 else likeness(table.iloc[rows]))
+        q = weights[rows] * wanted(p, table.iloc[rows])
         q /= q.sum()
         n, unit = int(SHARES[name] * arguments.rows), None
         kept = []
@@ -69,9 +76,9 @@ def smooth(arguments: argparse.Namespace) -> None:
             piece["hard_event"] = rows[picked]
             piece = _smeared(piece, rng)
             if arguments.dealt > 1:
-                wanted = np.ones(n) if p == 0 else likeness(piece)
-                unit = _unit(drawn * wanted, n / arguments.dealt) if unit is None else unit
-                chance = np.minimum(drawn * wanted / unit, 1.0)
+                deep = drawn * wanted(p, piece)
+                unit = _unit(deep, n / arguments.dealt) if unit is None else unit
+                chance = np.minimum(deep / unit, 1.0)
                 stays = rng.random(n) < chance
                 piece, drawn = piece[stays], drawn[stays] / chance[stays]
             kept.append(piece.assign(**{WEIGHTS: drawn}))
@@ -312,6 +319,7 @@ def main() -> None:
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--rows", type=int, default=400_000)
         command.add_argument("--dealt", type=int, default=1)
+        command.add_argument("--single", type=float, default=1.0)
         command.add_argument("--luminosity", type=float, default=0.0)
         command.add_argument("--pairs", type=int, default=10)
         command.add_argument("--bins", type=int, default=60)
