@@ -393,6 +393,25 @@ def test_q0_where_a_formula_and_systematics_have_other_sides(kind: str) -> None:
     assert engine_of(model).observed() == pytest.approx(discovery(model).q0, abs=1e-5)
 
 
+def test_data_far_from_every_fit_have_one_q0_on_all_roads() -> None:
+    """36 events over 63.7 + (25.5 + shape) (1 + .12 g + .4 g^2): the lowest has a shape of +3.7 and g at its end."""
+    m = build.modifier
+    moved = m("histosys", "shape", ([26.0], [18.1]))
+    signal = build.sample("s", [25.5], m("normformula", "f", "1 + 0.12 * g + 0.4 * g^2"), moved)
+    ends = {"g": {"bounds": [[-6.0, 6.0]], "inits": [1.0]}}
+    model = read(build.workspace({"c": [signal, build.sample("b", [63.7])]}, {"c": [36.0]}, "g", ends))
+    g, shape = np.meshgrid(np.linspace(0.0, 6.0, 241), np.linspace(-5.0, 5.0, 2001), indexing="ij")
+    points = np.column_stack([x.ravel() for x in ((shape, g) if model.names[0] == "shape" else (g, shape))])
+    height = 2 * prepare(model).values(points).reshape(g.shape)
+    q0 = np.nanmin(height[0]) - np.nanmin(height)
+    assert g.ravel()[np.nanargmin(height)] == 6.0
+    assert discovery(model).q0 == pytest.approx(q0, abs=1e-3)
+    engine = engine_of(model)
+    assert engine.observed() == pytest.approx(discovery(model).q0, abs=1e-6)
+    as_toy = engine.fit_data(np.concatenate(model.split())[None, :])
+    assert as_toy.statistic[0, 0] == pytest.approx(discovery(model).q0, abs=1e-6)
+
+
 def test_a_limit_of_yields_that_a_formula_bounds_names_the_questions_that_fit() -> None:
     """52 +- 7 events over 50 + 10 sin(c): no value is excluded, however large."""
     samples = [build.sample("s", [10.0], build.modifier("normformula", "f", "sin(c)")), build.sample("b", [50.0])]

@@ -6,9 +6,10 @@ import pytest
 from bumpfit.errors import InputError
 from bumpfit.inference import fit
 from bumpfit.toys import throw
-from bumpfit.toys.histfactory import HistFactoryEngine, values_at
+from bumpfit.toys.histfactory import HistFactoryEngine
 from bumpfit.toys.importance import tail_engine
 from bumpfit.toys.recognise import as_log_linear
+from bumpfit.toys.throw import values_at
 from bumpfit.workspace import Model, build, read
 
 CORRELATION = [[1.0, 0.7], [0.7, 1.0]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -18,8 +17,8 @@ from bumpfit.errors import BumpfitError, InputError
 from bumpfit.inference import newton
 from bumpfit.inference.effort import Effort
 from bumpfit.inference.histfactory import FitOptions, Problem, prepare
-from bumpfit.inference.profile import require_poi, require_valid
-from bumpfit.likelihood import Minimum, at_ends
+from bumpfit.inference.profile import Profile
+from bumpfit.likelihood import Minimum, ZeroLikelihoodError, at_ends
 from bumpfit.poisson import deviance
 from bumpfit.toys.careful import ITERATIONS, TOLERANCE, Elsewhere, elsewhere, fit_carefully, looked_at, reflections
 from bumpfit.toys.engine import FAILED, FITTED, MINUIT, NEWTON, Batch, Sendable, digest_of
@@ -37,6 +36,8 @@ COMPILE_AFTER, PILOT, TRIED = 25_000, 256, 8
 """Evaluations of the likelihood (half a millisecond each) by the careful minimiser after which it is compiled, which
 takes a minute; toys that tell how many of a run need it; and how many of these are fitted to tell what one takes.
 """
+SUSPECT = 3.0
+"""Standard deviations of chi2 with the number of bins from which on toys of formulas are fitted as single data are."""
 RIDGE = 1e-9
 """Of the expected curvature, added to it: keeps the metric of the fits defined where parameters are degenerate."""
 DIGITS = 9  # of coefficients that go into the hash of a model
@@ -260,12 +261,17 @@ class HistFactoryEngine(Sendable):
         return None if found is None else found[0]
 
     def observed_fit(self) -> tuple[float, float] | None:
-        """The statistic and the best strength of the observed data; None without data, or where the fit fails."""
-        data = self.observed_data()
-        if data is None:
+        """The statistic and the best strength of the observed data, by the fits of all other questions; None without
+        data, or where a fit fails.
+        """
+        if self.model.observed is None:
             return None
-        found = self.fit_data(data)
-        return (float(found.statistic[0, 0]), float(found.strength[0, 0])) if found.status[0] == FITTED else None
+        main, aux = self.model.split()
+        try:
+            free, fixed, best = self._searched(main, aux)
+        except BumpfitError:
+            return None
+        return float(evaluate(self.name, self.tested, np.array(free), np.array(fixed), np.array(best))), best
 
     def observed_data(self) -> Floats | None:
         """The observed counts and auxiliary measurements, shape (1, B + A); None without data."""
@@ -354,56 +360,41 @@ class HistFactoryEngine(Sendable):
                     self.model.compiled, self.plan, self.poi, self.values, problem.free, problem.low, problem.high,
                     mains, auxs, toys, self.elsewhere, out,
                 )  # fmt: skip
-        failed = np.flatnonzero(out[:, 3] > 0)
-        route = np.full(len(out), NEWTON, np.int8)
-        route[failed] = MINUIT
+        failed = out[:, 3] > 0
+        route = np.where(failed, MINUIT, NEWTON).astype(np.int8)
         status = np.full(len(out), FITTED, np.int8)
-        for i in failed:
+        for i in np.flatnonzero(failed | self._suspect(out[:, 0])):
             try:
-                fitted = self._retry(mains[i], auxs[i], out[i])
-            except BumpfitError:  # no start has a likelihood
-                fitted = False
-            if not fitted:
-                status[i], out[i, :3] = FAILED, np.nan
+                found = self._searched(mains[i], auxs[i])
+            except BumpfitError:  # no start has a likelihood, or no fit converges
+                if failed[i]:
+                    status[i], out[i, :3] = FAILED, np.nan
+                continue
+            if failed[i] or found[0] < out[i, 0]:
+                out[i, 0], out[i, 2] = found[0], found[2]
+            out[i, 1] = found[1] if failed[i] else min(found[1], out[i, 1])
         statistic = evaluate(self.name, self.tested, out[:, 0], out[:, 1], out[:, 2])
         statistic[status != FITTED] = np.nan
         forms = np.empty((len(out), 0)) if self.forms is None else np.hstack([mains, auxs]) @ self.forms.T
         return Batch(statistic[:, None], out[:, 2:3], status, route, forms, out[:, 0:1], out[:, 1:2])
 
-    def _retry(self, main: Floats, aux: Floats, row: Floats) -> bool:
-        """Fit one toy with all starts and with iminuit; fills its row of results."""
-        low, high = self.problem.low.copy(), self.problem.high.copy()
-        low[self.poi], high[self.poi] = self.plan.low, self.plan.high
-        start = self.values.copy()
-        start[self.poi] = np.clip(start[self.poi], self.plan.low, self.plan.high)
-        problem = dataclasses.replace(
-            self.problem, main=main, aux=aux, start=start, origin=start, low=low, high=high, valleys=[],
-            effort=Effort(alone=True), options=FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS),
-        )  # fmt: skip
-        best = problem.solve()
-        try:
-            fixed = problem.at(self.parameter, self.tested).begin(best.x).solve()
-        except BumpfitError:
-            if best.valid and (main[self.forbidden] > 0).any():
-                row[:3] = best.value, np.inf, best.x[self.poi]
-                return True
-            raise
-        again = problem.begin(np.clip(fixed.x, low, high)).solve()
-        if again.valid and (not best.valid or again.value < best.value):
-            best = again
-        row[:3] = best.value, fixed.value, best.x[self.poi]
-        return best.valid and fixed.valid
+    def _suspect(self, free: Floats) -> Flags:
+        """Toys whose fit by formulas is so far from them that all starts of single fits are tried, (n,)."""
+        bins, formulas = self.model.compiled.n_bins, self.elsewhere.steps.size > 0
+        return np.asarray((2 * free - bins > SUSPECT * math.sqrt(2 * bins)) & formulas)
 
+    def _searched(self, main: Floats, aux: Floats) -> tuple[float, float, float]:
+        """-ln L free and fixed, and the best strength, as single data are fitted; BumpfitError where that fails."""
+        options = FitOptions(tolerance=TOLERANCE, max_iterations=RETRY_ITERATIONS)
+        problem = dataclasses.replace(self.problem.facing(main, aux), effort=Effort(alone=True), options=options)
+        problem = problem.begin(self.values).within(self.parameter, self.plan.low, self.plan.high)
+        profile = Profile(problem, self.parameter)
 
-def values_at(model: Model, poi: str, mu: float, values: Mapping[str, float] | None) -> Floats:
-    """Parameters to throw at: given, or fitted to the data with the strength held at mu, or their start values.
+        def question() -> tuple[float, float, float]:
+            try:
+                fixed = profile.held(self.tested).value
+            except ZeroLikelihoodError:
+                fixed = math.inf
+            return profile.best.value, fixed, profile.estimate
 
-    Raises InputError when the data say nothing about the strength, BumpfitError when the fit fails.
-    """
-    if values is not None:
-        return model.array({**values, poi: mu})
-    if model.observed is None:
-        return model.array({poi: mu})
-    problem = prepare(model)
-    require_poi(problem, poi)
-    return require_valid(problem.at(poi, mu).solve(), f"the fit of the nuisance parameters at {poi} = {mu:g}").x
+        return profile.settled(question)

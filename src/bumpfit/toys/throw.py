@@ -176,7 +176,7 @@ def engine(
     if not isinstance(model, Model):
         raise InputError(f"expected a model from bumpfit.workspace.read or a LogLinear, got {type(model).__name__}")
     from bumpfit.inference.profile import require_poi
-    from bumpfit.toys.histfactory import HistFactoryEngine, values_at
+    from bumpfit.toys.histfactory import HistFactoryEngine
 
     poi = model.poi if parameter is None else parameter
     if poi is None:
@@ -336,3 +336,20 @@ def collect(
         weights=weights,
     )
     return found, forms
+
+
+def values_at(model: Model, poi: str, mu: float, values: Mapping[str, float] | None) -> Floats:
+    """Parameters to throw at: given, or fitted to the data with the strength held at mu, or their start values.
+
+    Raises InputError when the data say nothing about the strength, BumpfitError when the fit fails.
+    """
+    from bumpfit.inference.histfactory import prepare
+    from bumpfit.inference.profile import require_poi, require_valid
+
+    if values is not None:
+        return model.array({**values, poi: mu})
+    if model.observed is None:
+        return model.array({poi: mu})
+    problem = prepare(model)
+    require_poi(problem, poi)
+    return require_valid(problem.at(poi, mu).solve(), f"the fit of the nuisance parameters at {poi} = {mu:g}").x
