@@ -193,3 +193,36 @@ def test_empty_bins_of_weighted_histograms_take_a_local_weight(generated: int, t
     assert abs(np.mean(ratios)) < 0.16
     assert abs(np.mean(pulls)) < 0.45
     assert 0.7 < np.std(pulls) < 1.3
+
+
+def least(counts: np.ndarray, strength: float | None) -> float:
+    """Least -2 ln L over masses from 1200 to 2200 GeV, of Minuit at each, with a yield that is held or not negative."""
+
+    def value(size: float, p0: float, p1: float, mass: float) -> float:
+        rate = np.exp(p0) * -np.diff(np.exp(-(EDGES - 1000) * p1 / 220)) + size * peak(mass)
+        return 2 * float(np.sum(rate - counts * np.log(rate)))
+
+    found = []
+    for mass in np.linspace(1200, 2200, 101):
+        fit = Minuit(value, size=5.0 if strength is None else strength, p0=np.log(counts.sum()), p1=1.0, mass=mass)
+        fit.errordef, fit.limits["size"], fit.limits["p1"] = Minuit.LIKELIHOOD * 2, (0.0, None), (0.5, 2.0)
+        fit.fixed["mass"], fit.fixed["size"] = True, strength is not None
+        found.append(fit.migrad().fval)
+    return min(found)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_peak_of_free_mass_is_at_the_deepest_of_its_minima(seed: int) -> None:
+    histogram = sparse(seed)[1]
+    spectrum = shapes.likelihood(BOTH, histogram, limits={"n_signal": (0.0, None), "mass": (1200.0, 2200.0)})
+    differs = inference.fit(spectrum, fixed={"n_signal": 15.0}).twice_nll - inference.fit(spectrum).twice_nll
+    assert abs(differs - (least(histogram.counts, 15.0) - least(histogram.counts, None))) < 0.05
+
+
+def test_unbinned_a_peak_of_free_mass_is_at_the_deepest_of_its_minima() -> None:
+    masses = 2000 * np.random.default_rng(3).random(4000) ** (-1 / 6)
+    masses = masses[masses < 6000][:2500]
+    limits = {"n_signal": (0.0, None), "mass": (3200.0, 3800.0)}
+    spectrum = shapes.unbinned_likelihood(shapes.add(shapes.dijet(3), PEAK), masses, 2000.0, 6000.0, limits=limits)
+    held = [inference.fit(spectrum, fixed={"mass": mass}).twice_nll for mass in np.linspace(3200, 3800, 7)]
+    assert inference.fit(spectrum).twice_nll < min(held) + 1e-4

@@ -21,6 +21,7 @@ from bumpfit.errors import InputError
 from bumpfit.histograms import HistogramLike, fill, from_counts
 from bumpfit.likelihood import Minimum, ZeroLikelihoodError, lowest, position
 from bumpfit.shapes.binned import Binned, spectrum
+from bumpfit.shapes.elsewhere import starts_elsewhere
 from bumpfit.shapes.minimise import Ended, minimise
 from bumpfit.shapes.prepare import (
     enough_bins,
@@ -165,14 +166,45 @@ class SpectrumLikelihood:
         return found if found.valid and np.isfinite(found.value) else self.solve()
 
     def solve(self) -> Minimum:
-        """The lowest minimum below the start and the first start."""
+        """The lowest minimum below the start, the first start and, for a peak of free mass, starts at other masses."""
         begins = [self.start] if np.array_equal(self.start, self.origin) else [self.start, self.origin]
+        begins += self._elsewhere()
         found = lowest(self._below(begin) for begin in begins)
         if found is None:
             raise ZeroLikelihoodError(
                 f"{self.shape.name}: the likelihood is zero at every start of the fit; check start values and ranges"
             )
         return found
+
+    def _elsewhere(self) -> list[Array]:
+        """Starts with the peak at other masses; none where its mass is held or may be anything, or without a peak."""
+        if self.poi is None or "mass" not in self.names:
+            return []
+        size, mass = position(self, self.poi), position(self, "mass")
+        held = not self.free[size]
+        none_possible = self.start[size] != 0 if held else self.low[size] <= 0 <= self.high[size]
+        bounded = np.isfinite([self.low[mass], self.high[mass]]).all()
+        if not (none_possible and bounded and self.free[mass]):
+            return []
+        null = self.at(self.poi, 0.0)
+        found = null._below(null.start)
+        idle = null._idle(found.x)
+        if not (found.valid and idle[mass]):
+            return []
+        low, high = self.low.copy(), self.high.copy()
+        if held:
+            low[size] = high[size] = self.start[size]
+        background = null.free & ~idle
+        return starts_elsewhere(self._in_bins(), found.x, background, size, mass, (low, high))
+
+    def _in_bins(self) -> Binned:
+        """The data; unbinned ones in `NARROW` bins of equal width."""
+        measured = self.measured
+        if isinstance(measured, Binned):
+            return measured
+        low, high = measured.window
+        edges = np.linspace(low, high, NARROW + 1)
+        return Binned(self.shape, spectrum(fill(measured.points, edges)))
 
     def asimov(self, x: Array) -> SpectrumLikelihood:
         """The same with every count equal to its expectation, that of unbinned data in `NARROW` bins of equal width.
