@@ -384,7 +384,8 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
     told = json.loads(text)
     assert code == 0 and told["calibrated_with"] in ("templates", "events")
     luminosity = told["report"]["luminosity"]
-    assert 0 < luminosity < 10 and told["report"]["simulated_per_expected"] == pytest.approx(20, rel=0.2)
+    assert 0 < luminosity < 10
+    assert 20 <= told["report"]["simulated_per_expected"] < 30  # of the bins that are left of those that choose it
     code, text, _ = command(capsys, "workspace", trained, "-o", out, "--experiments", "5", "--json")
     assert code == 0 and json.loads(text)["difference"]["n"] == 5
     samples = json.loads(Path(out).read_text())["channels"][0]["samples"]
