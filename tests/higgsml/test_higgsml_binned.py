@@ -34,7 +34,8 @@ from bumpfit.higgsml.templates import (
     yields,
 )  # fmt: skip
 
-SMALL = {"first_trees": 12, "trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3}
+SMALL = {"first_trees": 12, "trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3,
+         "learning_rate": 0.06}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -339,7 +339,7 @@ def test_a_benchmark_shares_points_of_the_nuisances(gaussian: Path, tmp_path: Pa
     lines = [(tmp_path / name / "experiments.jsonl").read_bytes() for name in ("a", "b")]
     assert lines[0] == lines[1]
     one = found.methods[0]
-    assert one.scores.merged.n == 12 and one.ranged is not None and one.oracle is not None
+    assert one.scores.merged.n == 12 - one.failed >= 10 and one.ranged is not None and one.oracle is not None
     assert one.oracle.merged.width <= one.scores.merged.width * 1.05
     assert set(one.pulls) == {"tes", "jes", "soft_met", "ttbar_scale", "diboson_scale", "bkg_scale"}
     first = [json.loads(line) for line in lines[0].splitlines()]
