@@ -142,7 +142,7 @@ class Stages:
     bags: int
 
 
-STAGES = Stages(loose=0.03, first_trees=40, trees=60, leaves=16, learning_rate=0.12, bags=4)
+STAGES = Stages(loose=0.03, first_trees=40, trees=150, leaves=16, learning_rate=0.06, bags=1)
 """The usual ones."""
 
 
