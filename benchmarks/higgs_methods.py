@@ -6,7 +6,6 @@
     python benchmarks/higgs_methods.py folds METHOD.zip SAMPLE.parquet CALIBRATED.zip [-n 100] [--points 50]
     python benchmarks/higgs_methods.py independent OUT.parquet [--luminosity 0] [-n 200] [--pairs 10]
     python benchmarks/higgs_methods.py simulated METHOD.zip [-n 200]
-    python benchmarks/higgs_methods.py forests SAMPLE.parquet [-n 3]
     python benchmarks/higgs_methods.py speed METHOD.zip SAMPLE.parquet
     python benchmarks/higgs_methods.py stream SAMPLE.parquet OUT.parquet [--rows 20000000]
 
@@ -21,7 +20,6 @@ with `--single` F, F times as many where `unbinned` takes events one by one.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import resource
 import subprocess
@@ -34,7 +32,6 @@ import numpy as np
 import pandas as pd
 
 from bumpfit.higgsml.bias import biased
-from bumpfit.higgsml.binning import ENOUGH, FINE, fine_bins, region
 from bumpfit.higgsml.calibration import template_calibration, template_coverage
 from bumpfit.higgsml.columns import PRIMARY, PROCESS, PROCESSES, WEIGHTS, checked, matrix, process_index
 from bumpfit.higgsml.interval import STRENGTHS, Calibration, calibrate, threshold
@@ -46,7 +43,6 @@ from bumpfit.higgsml.pseudo import experiment
 from bumpfit.higgsml.regions import UNBINNED, group
 from bumpfit.higgsml.score import LEVEL, score
 from bumpfit.higgsml.split import parts
-from bumpfit.higgsml.summary import STAGES, train_on
 from bumpfit.higgsml.templates import Sample, measure_templates, responses
 
 MUS = (0.1, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
@@ -259,24 +255,6 @@ def simulated(arguments: argparse.Namespace) -> None:
             print(f"k = {k:g}, {name} its error: coverage {m.coverage:.3f}, width {m.width:.3f}, N = {m.n}", flush=True)
 
 
-def forests(arguments: argparse.Namespace) -> None:
-    """Information on mu (nuisances known, mu = 1) in fine bins of scores that are trained in other ways."""
-    learn, rest = parts(checked(pd.read_parquet(arguments.sample), weights=True, processes=True))
-    sample = Sample.of(rest, 1, 0)
-    found = biased(sample.primary)
-    signal, weights, place = sample.process[found.rows] == 0, sample.weights[found.rows], region(found.features)
-    for bags, trees, rate in ((1, 150, 0.06), (1, 60, 0.12), (2, 60, 0.12), (4, 60, 0.12), (8, 40, 0.15)):
-        how = dataclasses.replace(STAGES, bags=bags, trees=trees, learning_rate=rate)
-        kept = []
-        for seed in range(arguments.n):
-            score = train_on(learn, how, seed)(found.features)
-            fine = fine_bins(score, place, signal, weights, FINE, ENOUGH)
-            bins = fine(score, place)
-            s, total = (np.bincount(bins, w, fine.count) for w in (np.where(signal, weights, 0.0), weights))
-            kept.append(float((s**2 / np.maximum(total, 1e-300)).sum()))
-        print(f"| {bags} | {trees} | {rate} | {', '.join(f'{k:.2f}' for k in kept)} |", flush=True)
-
-
 def speed(arguments: argparse.Namespace) -> None:
     """CPU seconds of one prediction, and of its parts."""
     fitted = load(arguments.method)
@@ -330,7 +308,7 @@ def main() -> None:
     inputs = {
         smooth: ("sample", "out"), templates: ("method",), events: ("method", "sample"),
         folds: ("method", "sample", "out"), independent: ("sample",), simulated: ("method",),
-        forests: ("sample",), speed: ("method", "sample"), stream: ("sample", "out"),
+        speed: ("method", "sample"), stream: ("sample", "out"),
     }  # fmt: skip
     for function, names in inputs.items():
         command = commands.add_parser(function.__name__)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from bumpfit import higgsml
 from bumpfit.errors import InputError
-from bumpfit.higgsml import method, summary
+from bumpfit.higgsml import method
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.binning import Bins, merged, region
 from bumpfit.higgsml.bounds import bound
@@ -21,8 +20,8 @@ from bumpfit.higgsml.columns import FEATURES, matrix
 from bumpfit.higgsml.forest import Forest, signal_classifier
 from bumpfit.higgsml.likelihood import response_model
 from bumpfit.higgsml.method_binned import Binned
-from bumpfit.higgsml.split import groups, learners, parts
-from bumpfit.higgsml.summary import GROUPS, inputs, weighted_quantile
+from bumpfit.higgsml.split import learners, parts
+from bumpfit.higgsml.summary import inputs, weighted_quantile
 from bumpfit.higgsml.templates import (
     Sample,
     Templates,
@@ -34,8 +33,7 @@ from bumpfit.higgsml.templates import (
     yields,
 )  # fmt: skip
 
-SMALL = {"first_trees": 12, "trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3,
-         "learning_rate": 0.06}  # fmt: skip
+SMALL = {"first_trees": 12, "trees": 15, "leaves": 6, "fine": 6, "bins": 12, "draws": 2, "loose": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -93,34 +91,6 @@ def test_calibrated_coverage_at_template_level(fitted: Binned) -> None:
     with pytest.raises(InputError, match="that of the calibration"):
         template_coverage(fitted.model, [1.0], 10, 1, found)
     assert 0.3 < template_range_calibration(fitted.model, 100).credibility < 0.95
-
-
-def test_forests_of_the_second_stage_see_complementary_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each generated event, with all its rows, is in one of two bags, and the score is the mean of their log-odds."""
-    rows = strong()
-    found = biased(matrix(rows))
-    signal = (rows["detailed_labels"] == "htautau").to_numpy()[found.rows]
-    weights, number = rows["weights"].to_numpy(np.float64)[found.rows], groups(rows, GROUPS)[found.rows]
-    seen: list[Forest] = []
-    kept, sizes = summary._stage, []
-
-    def stage(*given: Any) -> Forest:
-        sizes.append(len(given[0]))
-        seen.append(kept(*given))
-        return seen[-1]
-
-    monkeypatch.setattr(summary, "_stage", stage)
-    how = dataclasses.replace(summary.STAGES, loose=0.9, first_trees=4, trees=6, leaves=4, bags=2)
-    made = summary.train(found.features, signal, weights, number, how, 1)
-    passing = made.first.raw(inputs(found.features)) > made.cut
-    assert len(sizes) == 3 and sizes[1] + sizes[2] == passing.sum() and min(sizes[1:]) > 0.3 * passing.sum()
-    x = inputs(found.features[:, passing])
-    np.testing.assert_allclose(made.second.raw(x), 0.5 * (seen[1].raw(x) + seen[2].raw(x)), atol=1e-12)
-    again = Forest.from_arrays(made.second.arrays("a"), "a", x.shape[1])
-    np.testing.assert_array_equal(again.raw(x), made.second.raw(x))
-    sizes.clear()
-    summary.train(found.features, signal, weights, number, dataclasses.replace(how, bags=1), 1)
-    assert sizes == [len(weights), passing.sum()]
 
 
 def test_the_forest_is_scikit_learns() -> None:

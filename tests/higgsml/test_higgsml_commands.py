@@ -339,7 +339,7 @@ def test_a_benchmark_shares_points_of_the_nuisances(gaussian: Path, tmp_path: Pa
     lines = [(tmp_path / name / "experiments.jsonl").read_bytes() for name in ("a", "b")]
     assert lines[0] == lines[1]
     one = found.methods[0]
-    assert one.scores.merged.n == 12 - one.failed >= 10 and one.ranged is not None and one.oracle is not None
+    assert one.scores.merged.n == 12 and one.ranged is not None and one.oracle is not None
     assert one.oracle.merged.width <= one.scores.merged.width * 1.05
     assert set(one.pulls) == {"tes", "jes", "soft_met", "ttbar_scale", "diboson_scale", "bkg_scale"}
     first = [json.loads(line) for line in lines[0].splitlines()]
@@ -384,8 +384,7 @@ def test_a_method_is_trained_for_a_lowered_luminosity_and_written(
     told = json.loads(text)
     assert code == 0 and told["calibrated_with"] in ("templates", "events")
     luminosity = told["report"]["luminosity"]
-    assert 0 < luminosity < 10
-    assert 20 <= told["report"]["simulated_per_expected"] < 30  # of the bins that are left of those that choose it
+    assert 0 < luminosity < 10 and told["report"]["simulated_per_expected"] == pytest.approx(20, rel=0.2)
     code, text, _ = command(capsys, "workspace", trained, "-o", out, "--experiments", "5", "--json")
     assert code == 0 and json.loads(text)["difference"]["n"] == 5
     samples = json.loads(Path(out).read_text())["channels"][0]["samples"]

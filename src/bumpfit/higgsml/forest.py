@@ -82,15 +82,6 @@ class Forest:
                 threshold[node] = edges[self.feature[node]][int(threshold[node])]
         return dataclasses.replace(self, threshold=threshold)
 
-    @classmethod
-    def mean(cls, forests: Sequence[Forest]) -> Forest:
-        """One forest whose log-odds are the mean of those of several."""
-        fields = {name: np.concatenate([getattr(one, name) for one in forests]) for name in FIELDS[:6]}
-        value = np.concatenate([one.value for one in forests]) / len(forests)
-        first = np.cumsum([0, *(len(one.value) for one in forests[:-1])])
-        starts = np.concatenate([one.starts + begin for one, begin in zip(forests, first, strict=True)])
-        return cls(**fields, value=value, starts=starts, baseline=np.mean([one.baseline for one in forests], axis=0))
-
     def raw(self, x: NDArray[Any]) -> Floats:
         """The log-odds of events, rows of x; missing values are NaN."""
         out = np.full(len(x), self.baseline[0])

@@ -43,10 +43,10 @@ class Binned(Method):
 
     bins: most bins of the likelihood. fine: fine bins of a region before they are merged. enough: effective simulated
     background events, and signal events, that a fine bin needs. loose: share of the background that the second stage
-    sees, see `Stages`. first_trees: of the first stage. trees, learning_rate, bags: of the second. leaves: of all
-    trees. draws: of the soft noise in the templates. luminosity: of the data, fb-1; 0: as high as `WANTED` allows, at
-    most that of the weights (`fit` puts the number in its place). mode: `independent` has the error of the simulation
-    in the likelihood, `closure` has not.
+    sees, see `Stages`. first_trees: of the first stage. trees, learning_rate: of the second. leaves: of all trees.
+    draws: of the soft noise in the templates. luminosity: of the data, fb-1; 0: as high as `WANTED` allows, at most
+    that of the weights (`fit` puts the number in its place). mode: `independent` has the error of the simulation in the
+    likelihood, `closure` has not.
     """
 
     kind = "binned"
@@ -58,16 +58,15 @@ class Binned(Method):
     trees: int = STAGES.trees
     leaves: int = STAGES.leaves
     learning_rate: float = STAGES.learning_rate
-    bags: int = STAGES.bags
     draws: int = 8
     luminosity: float = LUMINOSITY
     mode: str = "closure"
 
     def __post_init__(self) -> None:
-        whole = (self.bins, self.fine, self.first_trees, self.trees, self.leaves, self.bags, self.draws)
+        whole = (self.bins, self.fine, self.first_trees, self.trees, self.leaves, self.draws)
         if min(whole) < 1 or not 0 < self.loose < 1:
             raise InputError(
-                "bins, fine, first_trees, trees, leaves, bags and draws must be 1 or more, and loose between 0 and 1"
+                "bins, fine, first_trees, trees, leaves and draws must be 1 or more, and loose between 0 and 1"
             )
         if self.mode not in MODES:
             raise InputError(f"there is no mode '{self.mode}'; expected closure or independent")
@@ -129,7 +128,7 @@ class Binned(Method):
         return Summary.from_arrays(arrays)
 
     def _learn(self, table: pd.DataFrame, seed: int) -> EventScore:
-        how = Stages(self.loose, self.first_trees, self.trees, self.leaves, self.learning_rate, self.bags)
+        how = Stages(self.loose, self.first_trees, self.trees, self.leaves, self.learning_rate)
         return train_on(table, how, seed)
 
     def _fine(self, sample: Sample) -> Bins:

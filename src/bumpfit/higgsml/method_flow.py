@@ -107,7 +107,6 @@ class FlowMethod(Binned):
     trees: int = dataclasses.field(default=1, init=False)
     leaves: int = dataclasses.field(default=2, init=False)
     learning_rate: float = dataclasses.field(default=1.0, init=False)
-    bags: int = dataclasses.field(default=1, init=False)
     c: tuple[float, ...] = (0.5, 2.0)
     transforms: int = 3
     flow_hidden: tuple[int, ...] = (64, 64)

@@ -4,10 +4,6 @@ Half of the information on mu is in some hundred events of a million: a classifi
 they are not. Two stages: trees on all events, then trees on those that survive a loose cut on the first. The summary is
 the log-odds of the first stage below the cut, and beyond it those of the second, shifted to follow. The first stage
 sees every event and has few trees, which learn faster; where the information is, the second one decides.
-
-The second stage is the mean of forests that have each seen another half of the generated events (bagging: Breiman,
-Mach. Learn. 24 (1996) 123). The events that matter are few, and where one forest takes a handful of background events
-for signal the others mostly do not.
 """
 
 from __future__ import annotations
@@ -26,13 +22,10 @@ from bumpfit.higgsml import kernel
 from bumpfit.higgsml.bias import biased
 from bumpfit.higgsml.columns import PROCESS, WEIGHTS, matrix, process_index
 from bumpfit.higgsml.forest import Forest, signal_classifier
-from bumpfit.higgsml.split import groups
 
 Floats = NDArray[np.float64]
 FASTEST = 0.3
 """Largest learning rate of the first stage."""
-GROUPS = 64
-"""Groups of generated events, of which the forests of the second stage see a half."""
 FEW = 200
 """Signal and background events that a stage needs to be trained."""
 
@@ -130,8 +123,7 @@ class Stages:
 
     loose: share of the background (by weight) that passes to the second stage, more where too few events do.
     first_trees: of the first stage, with a learning rate that makes them as strong as those of the second. trees,
-    learning_rate: of each forest of the second. leaves: largest number of leaves of a tree. bags: forests of the second
-    stage; one, of all events, where halves have too few.
+    learning_rate: of the second. leaves: largest number of leaves of a tree.
     """
 
     loose: float
@@ -139,16 +131,14 @@ class Stages:
     trees: int
     leaves: int
     learning_rate: float
-    bags: int
 
 
-STAGES = Stages(loose=0.03, first_trees=40, trees=150, leaves=16, learning_rate=0.06, bags=1)
+STAGES = Stages(loose=0.03, first_trees=40, trees=150, leaves=16, learning_rate=0.06)
 """The usual ones."""
 
 
 def train(
-    features: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, group: NDArray[np.int64], how: Stages,
-    seed: int,
+    features: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, how: Stages, seed: int
 ) -> Summary:  # fmt: skip
     """Train both stages on weighted events.
 
@@ -156,9 +146,8 @@ def train(
         features: (28, N).
         signal: which are signal, (N,).
         weights: expected events, (N,).
-        group: one of `GROUPS` of generated events that each belongs to, (N,).
         how: their settings.
-        seed: of the halves and of the binning of the trees.
+        seed: of the binning of the trees.
 
     Raises:
         InputError: too few events for a stage.
@@ -172,7 +161,7 @@ def train(
         cut = min(cut, float(np.nextafter(np.sort(own)[-FEW], -np.inf)))
     passing = score > cut
     rows = np.flatnonzero(passing)
-    second = _bagged(x[rows], signal[rows], weights[rows], group[rows], how, seed + 1)
+    second = _stage(x[rows], signal[rows], weights[rows], how.trees, how.leaves, how.learning_rate, seed + 1)
     background = passing & ~signal
     floor = weighted_quantile(second.raw(x[background]), weights[background], 0.001)
     return Summary(first, second, cut, floor)
@@ -191,27 +180,7 @@ def train_on(
         keep = wanted(features)
         features, rows = features[:, keep], rows[keep]
     signal = process_index(table[PROCESS])[rows] == 0
-    return train(
-        features, signal, table[WEIGHTS].to_numpy(np.float64)[rows], groups(table, GROUPS)[rows], how, seed
-    )  # fmt: skip
-
-
-def _bagged(
-    x: NDArray[np.float32], signal: NDArray[np.bool_], weights: Floats, group: NDArray[np.int64], how: Stages, seed: int
-) -> Forest:
-    """The second stage: two forests after the other from complementary halves of the groups."""
-    rng, halves = np.random.default_rng(seed), list[NDArray[np.bool_]]()
-    while len(halves) < how.bags:
-        half = np.isin(group, rng.permutation(GROUPS)[: GROUPS // 2])
-        halves += [half, ~half]
-    if how.bags == 1 or min((half & own).sum() for half in halves for own in (signal, ~signal)) < FEW:
-        return _stage(x, signal, weights, how.trees, how.leaves, how.learning_rate, seed)
-    return Forest.mean(
-        [
-            _stage(x[half], signal[half], weights[half], how.trees, how.leaves, how.learning_rate, seed + k)
-            for k, half in enumerate(halves[: how.bags])
-        ]
-    )
+    return train(features, signal, table[WEIGHTS].to_numpy(np.float64)[rows], how, seed)
 
 
 def _stage(
