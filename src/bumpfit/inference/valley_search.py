@@ -177,12 +177,13 @@ class Search:
         lower = None if curved else best
         while lower is not best:
             lower = best
-            sides = mirrors(lower.x, self.bent, self.centre, self.width, single=True)
-            for beside, x in enumerate((lower.x, *sides)):
-                steps = curved_steps(curved, x, p.low, p.high)
-                begins = turns(p.values, x, steps[: len(curved)] if beside else steps, p.low, p.high)
-                for begin in begins if beside else begins + ends_of(x, curved, p.low, p.high):
-                    best = self._lower(best, begin, "another side of a formula")
+            begins = turns(p.values, lower.x, curved_steps(curved, lower.x, p.low, p.high), p.low, p.high)
+            begins += ends_of(lower.x, curved, p.low, p.high)
+            for x in mirrors(lower.x, self.bent, self.centre, self.width, single=True):
+                alone = curved_steps(curved, x, p.low, p.high)[: len(curved)]
+                begins += turns(p.values, x, alone, p.low, p.high)
+            for begin in begins:
+                best = self._lower(best, begin, "another side of a formula")
         return best
 
     def _lower(self, best: Minimum, start: Floats, what: str) -> Minimum:
